@@ -1,0 +1,146 @@
+//! `client`: flags → configuration → [`bittorrentish::client`], and exit codes.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bittorrentish::cli::{self, Exit};
+use bittorrentish::client::{Client, Config};
+use bittorrentish::events::Event;
+use bittorrentish::net;
+use bittorrentish::report::{self, Report};
+use bittorrentish::state::Wants;
+use bittorrentish::store::Store;
+use bittorrentish::torrent::Name;
+use getopts::{Matches, Options};
+
+const BRIEF: &str = "\
+Usage: client <tracker-ip> <port> <dir> [flags]
+
+Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
+<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.
+
+  client 192.168.1.10 29283 shared
+  client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600 --listen 50001";
+
+const AFTER: &str = "\
+RATE is bytes a second; K, M and G are times 1024. Seconds may have fractions.
+Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 not what was published, 5 disk.";
+
+fn options() -> Options {
+    let mut options = Options::new();
+    options
+        .optopt("", "listen", "the port to serve others on (any free one)", "PORT")
+        .optmulti("", "only", "fetch this file alone; may be given again", "NAME")
+        .optflag("", "exit-when-complete", "end once everything wanted is here and verified")
+        .optopt("", "seed-for", "with --exit-when-complete: serve on for so long first", "S")
+        .optflag("", "classic", "one piece a round, as in the course text")
+        .optflag("", "explain", "print each decision with its reason")
+        .optopt("", "min-peers", "wait until so many others are listed", "N")
+        .optopt("", "max-up", "send no faster than this", "RATE")
+        .optopt("", "max-down", "receive no faster than this", "RATE")
+        .optopt("", "ping-every", "between two pings (10)", "S")
+        .optopt("", "list-every", "between two lists (20)", "S")
+        .optopt("", "round-every", "between two rounds (30)", "S")
+        .optopt("", "log", "append each event as a line of JSON", "FILE")
+        .optflag("", "quiet", "print results and trouble only")
+        .optflag("h", "help", "print this")
+        .optflag("V", "version", "print the version");
+    options
+}
+
+fn main() -> ExitCode {
+    let options = options();
+    let matches = match cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string())) {
+        Ok(matches) => matches,
+        Err(fault) => return cli::fail(Exit::Usage, fault),
+    };
+    if matches.opt_present("help") {
+        return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
+    }
+    if matches.opt_present("version") {
+        return cli::say(concat!("bittorrentish ", env!("CARGO_PKG_VERSION")));
+    }
+    match config(&matches) {
+        Ok((config, listen)) => run(&matches, config, listen),
+        Err(fault) => cli::fail(Exit::Usage, fault),
+    }
+}
+
+/// The configuration, and the port to listen on.
+fn config(matches: &Matches) -> Result<(Config, u16), String> {
+    let [tracker, port, dir] = matches.free.as_slice() else {
+        return Err(format!("expected <tracker-ip> <port> <dir>, came {} of these", matches.free.len()));
+    };
+    let tracker_port = port.parse().ok().filter(|port| *port > 0);
+    let tracker_port = tracker_port.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, came {port:?}"))?;
+    let name = |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
+    let wants = Wants {
+        only: matches.opt_strs("only").into_iter().map(name).collect::<Result<_, _>>()?,
+        exit_when_complete: matches.opt_present("exit-when-complete"),
+        seed_for: if matches.opt_present("seed-for") { cli::seconds(matches, "seed-for", Duration::ZERO)? } else { Duration::ZERO },
+        list_every: cli::seconds(matches, "list-every", Duration::from_secs(20))?,
+    };
+    if matches.opt_present("seed-for") && !wants.exit_when_complete {
+        return Err("--seed-for goes with --exit-when-complete: without it, the client serves until it is ended".to_owned());
+    }
+    let config = Config {
+        tracker: tracker.clone(),
+        tracker_port,
+        dir: PathBuf::from(dir),
+        wants,
+        classic: matches.opt_present("classic"),
+        min_peers: cli::number(matches, "min-peers", 0)?,
+        max_up: rate(matches, "max-up")?,
+        max_down: rate(matches, "max-down")?,
+        ping_every: cli::seconds(matches, "ping-every", Duration::from_secs(10))?,
+        round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
+    };
+    Ok((config, cli::number(matches, "listen", 0)?))
+}
+
+/// `500`, `500K`, `1.5M`, `2G`: bytes a second.
+fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
+    let Some(text) = matches.opt_str(flag) else { return Ok(None) };
+    let digits = text.trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
+    let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" => Some(1.0),
+        "K" => Some(1024.0),
+        "M" => Some(1048576.0),
+        "G" => Some(1073741824.0),
+        _ => None,
+    };
+    let number: Option<f64> = digits.parse().ok();
+    match number.zip(unit).map(|(number, unit)| number * unit) {
+        Some(rate) if (1.0..1e15).contains(&rate) => Ok(Some(rate as u64)),
+        _ => Err(format!("--{flag} takes bytes a second, such as 500K or 1.5M, came {text:?}")),
+    }
+}
+
+fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
+    let told = report::Config { quiet: matches.opt_present("quiet"), explain: matches.opt_present("explain") };
+    let log = matches.opt_str("log");
+    let report = match Report::new(told, log.as_deref().map(Path::new)) {
+        Ok(report) => report,
+        Err(fault) => return cli::fail(Exit::Disk, format!("the log {}: {fault}", log.unwrap_or_default())),
+    };
+    let store = match Store::open(&config.dir) {
+        Ok(store) => store,
+        Err(fault) => return cli::fail(Exit::Disk, fault),
+    };
+    let at = format!("{}:{}", config.tracker, config.tracker_port);
+    if let Err(fault) = net::resolve(&config.tracker, config.tracker_port) {
+        return cli::fail(Exit::Unreachable, format!("the tracker {at}: no such name or address ({fault})"));
+    }
+    let listener = match net::listen(listen) {
+        Ok(listener) => listener,
+        Err(fault) => return cli::fail(Exit::Other, format!("port {listen} can't be listened on: {fault}; choose another with --listen")),
+    };
+    let port = listener.local_addr().map_or(listen, |addr| addr.port());
+    report.say(&Event::Listening { port, dir: config.dir.display().to_string(), tracker: at });
+    match Client::start(config, store, listener, report) {
+        // whatever is under way is on the disk, and is gone on from by the next run
+        Ok(running) => running.client.wait_until_done().into(),
+        Err(fault) => cli::fail(Exit::Other, format!("no threads: {fault}")),
+    }
+}

@@ -1,0 +1,99 @@
+//! The tracker's program: flags, and then it waits while the tracker's threads work.
+
+use std::io::ErrorKind;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bittorrentish::cli::{self, Exit, fail};
+use bittorrentish::net;
+use bittorrentish::protocol::TRACKER_PORT;
+use bittorrentish::report::{self, Report};
+use bittorrentish::roster::Reach;
+use bittorrentish::tracker::{Config, StartError, Tracker};
+use getopts::{Matches, Options};
+
+/// The original's interval between two sweeps.
+const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+const BRIEF: &str = "Keeps the list of peers and the .torrents of what they share; holds no part of any file.
+
+Usage: server [--remote] [--port N] [--torrents DIR] [--sweep-every S] [--quiet]";
+
+const REST: &str = "Examples:
+    server --remote
+        a tracker for the classroom; on each machine: client <this machine's address> 29283 DIR
+    server --port 4000 --sweep-every 1.5
+        one for this machine alone, on another port, that soon drops who left
+
+Exit codes: 0 done, 1 other (the port is taken, say), 2 usage, 5 disk. It runs until Ctrl-C, which is safe at any moment.";
+
+fn options() -> Options {
+    let mut options = Options::new();
+    options.optflag("", "remote", "serve other machines, too, and tell peers apart by address and port");
+    options.optopt("", "port", "listen on this port; 0 is any free one (29283)", "N");
+    options.optopt("", "torrents", "keep the .torrents here (.bittorrentish-tracker)", "DIR");
+    options.optopt("", "sweep-every", "drop who was silent for one to two times so many seconds (15)", "S");
+    options.optflag("", "quiet", "print only what matters");
+    options.optflag("h", "help", "print this");
+    options.optflag("V", "version", "print the version");
+    options
+}
+
+struct Args {
+    port: u16,
+    report: report::Config,
+    tracker: Config,
+}
+
+fn config(matches: &Matches) -> Result<Args, String> {
+    if let Some(extra) = matches.free.first() {
+        return Err(format!("expected flags only, came {extra:?}"));
+    }
+    let reach = if matches.opt_present("remote") { Reach::Remote } else { Reach::Local };
+    let torrents = matches.opt_str("torrents").unwrap_or_else(|| ".bittorrentish-tracker".to_owned());
+    if torrents.is_empty() {
+        return Err("--torrents takes a folder, came nothing".to_owned());
+    }
+    let sweep_every = cli::seconds(matches, "sweep-every", SWEEP_EVERY)?;
+    Ok(Args {
+        port: cli::number(matches, "port", TRACKER_PORT)?,
+        report: report::Config { quiet: matches.opt_present("quiet"), explain: false },
+        tracker: Config { reach, torrents: torrents.into(), sweep_every },
+    })
+}
+
+fn main() -> ExitCode {
+    let options = options();
+    let parsed = cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string()));
+    let matches = match parsed {
+        Ok(matches) if matches.opt_present("help") => return cli::say(format!("{}\n{REST}", options.usage(BRIEF))),
+        Ok(matches) if matches.opt_present("version") => return cli::say(concat!("server ", env!("CARGO_PKG_VERSION"))),
+        Ok(matches) => matches,
+        Err(why) => return fail(Exit::Usage, why),
+    };
+    match config(&matches) {
+        Ok(args) => run(args),
+        Err(why) => fail(Exit::Usage, why),
+    }
+}
+
+fn run(args: Args) -> ExitCode {
+    let port = args.port;
+    let listener = match net::listen(port) {
+        Ok(listener) => listener,
+        Err(fault) if fault.kind() == ErrorKind::AddrInUse => {
+            let why = format!("port {port} is taken: another tracker may be running; choose another with --port");
+            return fail(Exit::Other, why);
+        }
+        Err(fault) => return fail(Exit::Other, format!("can't listen on port {port}: {fault}; choose another with --port")),
+    };
+    let started = Report::new(args.report, None).map_err(StartError::System);
+    match started.and_then(|report| Tracker::start(args.tracker, listener, report)) {
+        Ok(_tracker) => loop {
+            // its threads do the work; only a signal ends the program
+            std::thread::park();
+        },
+        Err(fault @ StartError::Disk(..)) => fail(Exit::Disk, fault),
+        Err(fault @ StartError::System(_)) => fail(Exit::Other, fault),
+    }
+}

@@ -1,0 +1,754 @@
+//! The peer: what it does by the clock, and what it does when something happens.
+//!
+//! As in the original, three [`RepeatedTimer`]s: `ping_tracker` every 10 s, `send_tracker_file_list` every 20 s, and a round of
+//! `manage_downloads` every 30 s. The original does all its downloading in that round, one file a round. Ours decides anew
+//! whenever something changed, so the round is for when nobody had anything; `--classic` keeps the original's round.
+//!
+//! Owns the one lock of the process. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
+//! print under the guard.
+
+use std::net::{IpAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender as Channel, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+
+use crate::cli::Exit;
+use crate::events::Event;
+use crate::limit::Limit;
+use crate::net::{Connection, HEADER, Listener, Trouble, connect, is_local, resolve};
+use crate::picker::{Order, PeerNo};
+use crate::protocol::{
+    LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PingAnswer, Reply, Summary, TORRENT_CAP, PeerEntry, ToTracker, VERSION, to_bytes,
+};
+use crate::repeated_timer::{RepeatedTimer, Trigger};
+use crate::report::Report;
+use crate::state::{DISK_RETRY, Ending, Reach, Standing, State, TrackerKind, Wants};
+use crate::store::{Saved, Seen, Stamp, Store, StoreError};
+use crate::torrent::{Name, Torrent, legible};
+use crate::{download, originals, upload};
+
+/// The most connections that are served at once.
+const UPLOADS: usize = 256;
+/// Between two looks at the folder: what kept its size and time for so long was left alone.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// The most received pieces' buffers that are kept to be used again, bytes.
+const KEPT: usize = crate::picker::IN_FLIGHT as usize;
+
+/// What a peer is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The tracker's name or address.
+    pub tracker: String,
+    /// The tracker's port.
+    pub tracker_port: u16,
+    /// The folder.
+    pub dir: PathBuf,
+    /// What is wanted, and when to end.
+    pub wants: Wants,
+    /// The course text's round: one piece, the rarest, one holder at random, one connection for it.
+    pub classic: bool,
+    /// Ask nobody before so many others are listed.
+    pub min_peers: usize,
+    /// The most bytes a second that are sent, and received.
+    pub max_up: Option<u64>,
+    /// See [`Config::max_up`].
+    pub max_down: Option<u64>,
+    /// Between two pings.
+    pub ping_every: Duration,
+    /// Between two rounds.
+    pub round_every: Duration,
+}
+
+/// A running peer. Cheap to clone: all clones are the same peer.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+/// What all threads of a peer have in common.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) store: Store,
+    pub(crate) report: Report,
+    /// Random for each run: who meets it has called itself.
+    pub(crate) id: String,
+    /// The listening port.
+    pub(crate) port: u16,
+    pub(crate) up: Option<Limit>,
+    pub(crate) down: Option<Limit>,
+    state: Mutex<State>,
+    /// Told whenever something came or ended.
+    changed: Condvar,
+    /// Leaf lock: buffers of received pieces, to be used again.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    to_hash: Channel<Option<(Name, Stamp)>>,
+    to_begin: Channel<Option<Summary>>,
+    list_now: OnceLock<Trigger>,
+    ping_now: OnceLock<Trigger>,
+}
+
+/// The threads of a peer; dropping it ends them.
+pub struct Running {
+    /// The peer.
+    pub client: Client,
+    timers: Vec<RepeatedTimer>,
+    workers: Vec<JoinHandle<()>>,
+    listener: Option<Listener>,
+}
+
+impl Client {
+    /// Starts a peer that is served at `listener`.
+    ///
+    /// # Errors
+    /// Where the system gives no threads.
+    pub fn start(config: Config, store: Store, listener: TcpListener, report: Report) -> std::io::Result<Running> {
+        let port = listener.local_addr()?.port();
+        let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        let state = State::new(config.wants.clone(), rng, Instant::now());
+        let ((to_hash, hashes), (to_begin, begins)) = (channel(), channel());
+        let client = Self(Arc::new(Shared {
+            id: format!("{:016x}", rand::rng().random::<u64>()),
+            port,
+            up: config.max_up.map(Limit::new),
+            down: config.max_down.map(Limit::new),
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            buffers: Mutex::default(),
+            to_hash,
+            to_begin,
+            list_now: OnceLock::new(),
+            ping_now: OnceLock::new(),
+            config,
+            store,
+            report,
+        }));
+        client.run(listener, hashes, begins)
+    }
+
+    fn run(self, listener: TcpListener, hashes: Receiver<Option<(Name, Stamp)>>, begins: Receiver<Option<Summary>>) -> std::io::Result<Running> {
+        let mut running = Running { client: self.clone(), timers: Vec::new(), workers: Vec::new(), listener: None };
+        let (serve, tell) = (self.clone(), self.clone());
+        let told = move |trouble| tell.trouble(trouble);
+        running.listener = Some(Listener::start("upload", listener, UPLOADS, move |connection| upload::listen_requests(&serve, connection), told)?);
+        let (hash, begin) = (self.clone(), self.clone());
+        running.workers.push(Builder::new().name("hash".to_owned()).spawn(move || hash.hash_files(&hashes))?);
+        running.workers.push(Builder::new().name("begin".to_owned()).spawn(move || begin.begin_downloads(&begins))?);
+        let config = &self.0.config;
+        let (look, ping, list, round) = (self.clone(), self.clone(), self.clone(), self.clone());
+        running.timers.push(RepeatedTimer::start("look", LOOK_EVERY, move || look.look_at_folder())?);
+        running.timers.push(RepeatedTimer::start("list", config.wants.list_every, move || list.send_tracker_file_list())?);
+        let _ = self.0.list_now.set(running.timers[1].trigger());
+        running.timers.push(RepeatedTimer::start("ping", config.ping_every, move || ping.ping_tracker())?);
+        let _ = self.0.ping_now.set(running.timers[2].trigger());
+        running.timers.push(RepeatedTimer::start("round", config.round_every, move || round.round())?);
+        Ok(running)
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// A thread that panicked under the lock has told of it; what it left is still checked piece by piece, so the others
+    /// go on.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn say(&self, event: &Event) {
+        self.0.report.say(event);
+    }
+
+    /// Wakes whoever waits for news.
+    pub(crate) fn tell_all(&self) {
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until something changed, or until `until`.
+    pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Instant) -> MutexGuard<'a, State> {
+        let left = until.saturating_duration_since(Instant::now());
+        self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Waits until the program may end, by `--exit-when-complete`; for ever without it.
+    pub fn wait_until_done(&self) -> Exit {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            match state.ending(now) {
+                Ending::Now(exit, why) => {
+                    drop(state);
+                    self.say(&Event::Ending { code: exit as u8, why });
+                    return exit;
+                }
+                // an hour is as good as for ever
+                Ending::Wait(until) => state = self.wait(state, until.unwrap_or(now + Duration::from_secs(3600))),
+            }
+        }
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        self.say(&match trouble {
+            Trouble::Accept(fault) => Event::AcceptFailed { why: fault.to_string() },
+            Trouble::Full(most) => Event::Full { most },
+        });
+    }
+
+    // ---- the folder ----
+
+    /// Every 2 s: what is new, what changed, what went away.
+    fn look_at_folder(&self) {
+        let shared = &self.0;
+        let seen = match shared.store.look() {
+            Ok(seen) => seen,
+            Err(fault) => return self.disk_fault(&fault),
+        };
+        let (to_hash, withdrawn) = {
+            let mut state = self.lock();
+            state.looked(&seen)
+        };
+        for seen in seen {
+            if let Seen::Odd(name, why) = seen
+                && self.lock().odd.insert(name.clone())
+            {
+                self.say(&Event::NotShared { name: legible(&name), why: why.to_string() });
+            }
+        }
+        for name in &withdrawn {
+            self.say(&Event::Withdrawn { name: name.to_string() });
+        }
+        if !withdrawn.is_empty() {
+            self.list_now();
+        }
+        for (name, stamp) in to_hash {
+            let _ = shared.to_hash.send(Some((name, stamp)));
+        }
+        self.share_known();
+        self.tell_all();
+    }
+
+    /// What an earlier run hashed or fetched, and nobody touched since, needs no second look; what came from originals
+    /// is verified once the tracker has its MD5.
+    fn share_known(&self) {
+        for (name, stamp, verified) in self.lock().unsettled() {
+            if let Some(saved) = self.0.store.saved(&name).filter(|saved| saved.stamp == Some(stamp)) {
+                self.share(saved.torrent, stamp, saved.verified || verified);
+            }
+        }
+    }
+
+    fn hash_files(&self, hashes: &Receiver<Option<(Name, Stamp)>>) {
+        while let Ok(Some((name, stamp))) = hashes.recv() {
+            match self.hash_file(&name, stamp) {
+                Ok(Some(torrent)) => self.share(torrent, stamp, true),
+                // it changed while it was hashed: the next look sees it again
+                Ok(None) => drop(self.lock().standing.remove(&name)),
+                // not tried again before it changes
+                Err(fault) => self.say(&Event::Disk { why: fault.to_string(), full: false }),
+            }
+        }
+    }
+
+    /// What a file of the folder is: by the swarm's checkpoints where these fit, else by hashing it. `None` where it changed.
+    fn hash_file(&self, name: &Name, stamp: Stamp) -> Result<Option<Torrent>, StoreError> {
+        let store = &self.0.store;
+        let (file, opened) = store.open_shared(name)?;
+        if opened != stamp {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        let mut told = start;
+        let progress = |done: u64| {
+            if told.elapsed() >= Duration::from_secs(2) {
+                told = Instant::now();
+                self.say(&Event::Hashing { name: name.to_string(), done, size: stamp.size });
+            }
+            !self.lock().ending
+        };
+        let torrent = match self.adopt(name, &file, stamp.size) {
+            Some(torrent) => Some(torrent),
+            None => store.hash(name, &file, stamp.size, progress)?,
+        };
+        let (_, after) = store.open_shared(name)?;
+        let torrent = torrent.filter(|_| after == stamp);
+        if let Some(torrent) = &torrent {
+            let (seconds, md5) = (start.elapsed().as_secs_f64(), torrent.md5().to_string());
+            self.say(&Event::Hashed { name: name.to_string(), size: stamp.size, md5, seconds });
+            let saved = Saved { stamp: Some(stamp), verified: true, torrent: torrent.clone() };
+            if let Err(fault) = store.save(&saved) {
+                self.disk_fault(&fault);
+            }
+        }
+        Ok(torrent)
+    }
+
+    /// The swarm's `.torrent`, where this file is what it says: checked in lanes, several times as fast as hashing.
+    fn adopt(&self, name: &Name, file: &std::fs::File, size: u64) -> Option<Torrent> {
+        let summary = self.lock().swarm.get(name).filter(|summary| summary.size == size).cloned()?;
+        let torrent = self.get_torrent(&summary).ok()?;
+        let whole = self.0.store.check(&torrent, file, |good| good).is_ok_and(|have| have.is_full());
+        whole.then_some(torrent)
+    }
+
+    /// Shares a whole file of the folder from now on.
+    fn share(&self, torrent: Torrent, stamp: Stamp, verified: bool) {
+        let name = torrent.name().clone();
+        if !verified {
+            self.lock().standing.insert(name, Standing::Unverified(stamp, torrent.md5()));
+            return;
+        }
+        let Ok((file, opened)) = self.0.store.open_shared(&name) else { return };
+        let event = Event::Sharing { name: name.to_string(), size: stamp.size, md5: torrent.md5().to_string() };
+        let shared = opened == stamp && self.lock().share(Arc::new(torrent), Arc::new(file), stamp, Instant::now());
+        if shared {
+            self.say(&event);
+            self.tell_all();
+            self.publish();
+            self.list_now();
+        }
+    }
+
+    pub(crate) fn disk_fault(&self, fault: &StoreError) {
+        let (first, exits) = {
+            let mut state = self.lock();
+            let first = state.paused_until.is_none();
+            state.paused_until = Some(Instant::now() + DISK_RETRY);
+            state.disk_fault = Some(fault.to_string());
+            (first, self.0.config.wants.exit_when_complete)
+        };
+        if first || exits {
+            self.say(&Event::Disk { why: fault.to_string(), full: fault.is_full() });
+        }
+        self.tell_all();
+    }
+
+    // ---- the tracker ----
+
+    fn to_tracker(&self) -> std::io::Result<Connection> {
+        connect(&resolve(&self.0.config.tracker, self.0.config.tracker_port)?)
+    }
+
+    /// Every 10 s: I am here; who else is?
+    fn ping_tracker(&self) {
+        let ping = ToTracker::Ping { port: self.0.port, v: Some(VERSION) };
+        let answer = self.to_tracker().and_then(|mut tracker| {
+            tracker.send(&ping)?;
+            Ok((tracker.expect::<PingAnswer>(HEADER, LIST_CAP)?, tracker.own.ip()))
+        });
+        match answer {
+            Ok((PingAnswer::Ours(list), _)) => {
+                let (first, n_peers, wanted) = {
+                    let mut state = self.lock();
+                    let first = state.tracker == TrackerKind::Unknown || state.unreachable;
+                    state.unreachable = false;
+                    let wanted = state.update_list(&list, Instant::now());
+                    (first, state.n_listed(), wanted)
+                };
+                self.say(&Event::List { n_peers, n_files: list.torrents.len(), original: false });
+                wanted.into_iter().for_each(|summary| drop(self.0.to_begin.send(Some(summary))));
+                self.publish();
+                if first {
+                    self.list_now();
+                }
+            }
+            Ok((PingAnswer::Original(peers), own)) => self.original_answered(&peers, own),
+            Ok((PingAnswer::Refused(reply), _)) => self.unreachable(reply.error.unwrap_or_default()),
+            Err(fault) => self.unreachable(fault.to_string()),
+        }
+        self.share_known();
+        self.connect_to_peers();
+        self.manage_downloads();
+        originals::fetch_whole_files(self);
+        self.tell_all();
+    }
+
+    fn original_answered(&self, peers: &[PeerEntry], own: IpAddr) {
+        let first = {
+            let mut state = self.lock();
+            let first = state.tracker != TrackerKind::Original || state.unreachable;
+            state.unreachable = false;
+            // its list contains the asker
+            let is_own = |ip: &str| ip.parse().is_ok_and(|ip| is_local(ip, own));
+            let others: Vec<_> = peers.iter().filter(|peer| peer.port != self.0.port || !is_own(&peer.ip)).cloned().collect();
+            state.update_original_list(&others, Instant::now());
+            first
+        };
+        self.say(&Event::List { n_peers: peers.len(), n_files: 0, original: true });
+        if first {
+            self.say(&Event::OriginalTracker);
+            self.list_now();
+        }
+    }
+
+    /// One line at the first failure; the swarm goes on without it.
+    fn unreachable(&self, why: String) {
+        let first = !std::mem::replace(&mut self.lock().unreachable, true);
+        if first {
+            let at = format!("{}:{}", self.0.config.tracker, self.0.config.tracker_port);
+            self.say(&Event::TrackerUnreachable { at, why });
+        }
+    }
+
+    /// Every 20 s, and whenever a file became whole: what I have.
+    fn send_tracker_file_list(&self) {
+        let (kind, files, pieces) = {
+            let state = self.lock();
+            match state.tracker {
+                TrackerKind::Unknown => return,
+                TrackerKind::Ours { .. } => {
+                    let (files, pieces) = state.file_list();
+                    (state.tracker, files, pieces)
+                }
+                TrackerKind::Original => (state.tracker, state.whole_names(), Default::default()),
+            }
+        };
+        let (n_files, n_parts) = (files.len(), pieces.len());
+        let sent = self.to_tracker().and_then(|mut tracker| {
+            if kind == TrackerKind::Original {
+                let cap = if is_local(tracker.peer.ip(), tracker.own.ip()) { ORIGINAL_CAP } else { ORIGINAL_CAP_OFF_LOOPBACK };
+                let sent = tracker.sender().send_bytes(&original_file_list(self.0.port, files, cap));
+                // it closes without an answer; leaving before would end it
+                return sent.and_then(|()| tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop));
+            }
+            tracker.send(&ToTracker::FileList { port: self.0.port, files, v: Some(VERSION), pieces })?;
+            tracker.expect::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
+        });
+        match sent {
+            Ok(()) => self.say(&Event::ListSent { n_files, n_parts }),
+            Err(fault) => self.unreachable(fault.to_string()),
+        }
+    }
+
+    pub(crate) fn list_now(&self) {
+        if let Some(list) = self.0.list_now.get() {
+            list.fire();
+        }
+    }
+
+    /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
+    fn publish(&self) {
+        let unpublished = self.lock().unpublished();
+        for torrent in unpublished {
+            let reply = self.to_tracker().and_then(|mut tracker| {
+                tracker.send(&ToTracker::Publish { port: self.0.port, torrent: (*torrent).clone() })?;
+                tracker.expect::<Reply>(HEADER, ORIGINAL_CAP)
+            });
+            match reply {
+                Err(fault) => return self.unreachable(fault.to_string()),
+                Ok(Reply { error: None, .. }) => {
+                    self.lock().published(&torrent, Instant::now());
+                    self.say(&Event::Published { name: torrent.name().to_string(), md5: torrent.md5().to_string() });
+                    self.list_now();
+                }
+                Ok(Reply { error: Some(why), md5, .. }) => {
+                    let news = {
+                        let mut state = self.lock();
+                        let held = state.files.get_mut(torrent.name());
+                        held.is_some_and(|held| std::mem::replace(&mut held.refused, md5) != md5)
+                    };
+                    if news {
+                        let (name, swarm) = (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
+                        self.say(&Event::Refused { name, md5: torrent.md5().to_string(), swarm, why });
+                    }
+                }
+            }
+        }
+        self.tell_all();
+    }
+
+    fn get_torrent(&self, summary: &Summary) -> std::io::Result<Torrent> {
+        if let Some(saved) = self.0.store.saved(&summary.name)
+            && (saved.torrent.md5(), saved.torrent.size()) == (summary.md5, summary.size)
+        {
+            return Ok(saved.torrent);
+        }
+        let mut tracker = self.to_tracker()?;
+        tracker.send(&ToTracker::GetTorrent { name: summary.name.clone() })?;
+        let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
+        let torrent = reply.torrent.ok_or_else(|| std::io::Error::other(reply.error.unwrap_or_default()))?;
+        if (torrent.name(), torrent.md5(), torrent.size()) != (&summary.name, summary.md5, summary.size) {
+            return Err(crate::protocol::invalid("the .torrent isn't of the file that was listed"));
+        }
+        Ok(torrent)
+    }
+
+    // ---- downloads ----
+
+    fn begin_downloads(&self, begins: &Receiver<Option<Summary>>) {
+        while let Ok(Some(summary)) = begins.recv() {
+            let name = summary.name.clone();
+            let begun = self.begin_download(&summary);
+            self.lock().beginning.remove(&name);
+            match begun {
+                Ok(true) => self.complete(&name),
+                Ok(false) => {
+                    self.connect_to_peers();
+                    self.manage_downloads();
+                }
+                Err(fault) => self.disk_fault(&fault),
+            }
+        }
+    }
+
+    /// Gets the `.torrent`, and checks what is here of the file already. Returns whether that is all of it.
+    fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
+        let (shared, name) = (&self.0, &summary.name);
+        if shared.store.exists(name) {
+            return Ok(false); // it came into the folder just now: the next look sees it
+        }
+        let torrent = match self.get_torrent(summary) {
+            Ok(torrent) => torrent,
+            Err(fault) => {
+                self.say(&Event::NoTorrent { name: name.to_string(), why: fault.to_string() });
+                return Ok(false);
+            }
+        };
+        let (file, was_there) = shared.store.open_part(&torrent)?;
+        // another run goes on from here, with or without the tracker
+        shared.store.save(&Saved { stamp: None, verified: true, torrent: torrent.clone() })?;
+        let have = if was_there {
+            shared.store.check(&torrent, &file, |_| !self.lock().ending)?
+        } else {
+            crate::bitfield::Bitfield::new(torrent.n_pieces())
+        };
+        let event = Event::Begin {
+            name: name.to_string(),
+            size: torrent.size(),
+            n_pieces: torrent.n_pieces(),
+            here: have.count(),
+            md5: torrent.md5().to_string(),
+        };
+        let whole = have.is_full();
+        self.lock().begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
+        self.say(&event);
+        self.tell_all();
+        Ok(whole)
+    }
+
+    /// Every 30 s, the original's round. By default it has only to do what no event brought about.
+    fn round(&self) {
+        let unplaced: Vec<Name> = {
+            let state = self.lock();
+            let lost = |name: &Name| state.picker.wants(name) || state.standing.contains_key(name);
+            let whole = state.files.iter().filter(|(name, held)| held.have.is_full() && held.stamp.is_none() && !lost(name));
+            whole.map(|(name, _)| name.clone()).collect()
+        };
+        unplaced.iter().for_each(|name| self.complete(name));
+        if self.0.config.classic {
+            self.classic_round();
+        } else {
+            self.connect_to_peers();
+            self.manage_downloads();
+        }
+        originals::fetch_whole_files(self);
+    }
+
+    /// Connects to the peers of ours that have, or will have, something that is missing here.
+    pub(crate) fn connect_to_peers(&self) {
+        if self.0.config.classic {
+            return;
+        }
+        let to_connect = self.lock().to_connect(Instant::now());
+        for (peer, addr) in to_connect {
+            let client = self.clone();
+            let thread = Builder::new().name(format!("download {addr}")).spawn(move || download::talk_to(&client, peer, addr));
+            if thread.is_err() {
+                self.lock().disconnected(peer, true, Instant::now());
+            }
+        }
+    }
+
+    /// Asks for all that can be asked for now.
+    pub(crate) fn manage_downloads(&self) {
+        let orders = {
+            let mut state = self.lock();
+            let now = Instant::now();
+            if self.0.config.classic || !self.may_ask(&mut state, now) {
+                return;
+            }
+            state.open_for_single_pieces(false, now);
+            let State { picker, rng, .. } = &mut *state;
+            picker.manage_downloads(now, rng)
+        };
+        orders.into_iter().for_each(|order| self.request(order));
+    }
+
+    fn classic_round(&self) {
+        let order = {
+            let mut state = self.lock();
+            let now = Instant::now();
+            if !self.may_ask(&mut state, now) {
+                return;
+            }
+            state.open_for_single_pieces(true, now);
+            let State { picker, rng, .. } = &mut *state;
+            picker.classic_round(now, rng)
+        };
+        if let Some(order) = order {
+            self.request(order);
+        }
+    }
+
+    fn may_ask(&self, state: &mut State, now: Instant) -> bool {
+        if state.paused_until.is_some_and(|until| until <= now) {
+            (state.paused_until, state.disk_fault) = (None, None);
+        }
+        !state.ending && state.paused_until.is_none() && state.n_listed() >= self.0.config.min_peers
+    }
+
+    /// Sends a request on its way: over the open connection, or over one of its own.
+    fn request(&self, order: Order) {
+        let (reach, addr, ours) = {
+            let state = self.lock();
+            let Some(peer) = state.peers.get(&order.peer) else { return };
+            (peer.reach.clone(), peer.addr, peer.ours)
+        };
+        self.explain(&order);
+        match reach {
+            Reach::Open(sender) => {
+                if sender.send(&crate::protocol::Ask::Get(order.get)).is_err() {
+                    sender.close(); // its thread reads the end, and releases what was asked
+                }
+            }
+            Reach::Trying | Reach::No => self.lock().picker.release(order.peer),
+            Reach::Single => {
+                let (client, peer) = (self.clone(), order.peer);
+                let thread = Builder::new().name(format!("request_piece {addr}"));
+                let spawned = thread.spawn(move || originals::request_piece(&client, order, addr, ours));
+                if spawned.is_err() {
+                    self.lock().disconnected(peer, true, Instant::now());
+                }
+            }
+        }
+    }
+
+    fn explain(&self, order: &Order) {
+        let weight = if self.0.config.classic { crate::report::Weight::Normal } else { crate::report::Weight::Detail };
+        if order.get.pieces.is_empty() || !self.0.report.wants(weight) {
+            return;
+        }
+        let event = {
+            let state = self.lock();
+            let at = |peer: &PeerNo| state.peers.get(peer).map(|peer| peer.addr.to_string()).unwrap_or_default();
+            let latency = state.peers.get(&order.peer).and_then(|peer| peer.latency).map(|latency| latency.as_secs_f64() * 1e3);
+            Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
+        };
+        self.say(&event);
+    }
+
+    /// A shared file isn't any more what was hashed.
+    pub(crate) fn withdraw(&self, name: &Name) {
+        if self.lock().withdraw(name) {
+            self.say(&Event::Withdrawn { name: name.to_string() });
+            self.list_now();
+        }
+    }
+
+    /// A piece was sent.
+    pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
+        let addr = {
+            let mut state = self.lock();
+            state.peers.get_mut(&peer).map(|peer| {
+                peer.gave += u64::from(len);
+                peer.addr
+            })
+        };
+        if let Some(peer) = addr.filter(|_| self.0.report.wants(crate::report::Weight::Detail)) {
+            self.say(&Event::Gave { name: name.to_string(), idx, len, peer });
+        }
+    }
+
+    /// A buffer for a piece, of `len` bytes; handed back with [`Client::keep_buffer`].
+    pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
+        let mut buffer = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    pub(crate) fn keep_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if (buffers.len() + 1) * buffer.capacity() <= KEPT {
+            buffers.push(buffer);
+        }
+    }
+
+    /// All pieces are here: gives the file its name, tells everybody, and closes what isn't needed any more.
+    pub(crate) fn complete(&self, name: &Name) {
+        let held = {
+            let state = self.lock();
+            state.files.get(name).filter(|held| held.stamp.is_none()).map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
+        };
+        let Some((torrent, file)) = held else { return };
+        match self.0.store.complete(&torrent, &file, true) {
+            Ok(stamp) => {
+                let (event, idle) = {
+                    let mut state = self.lock();
+                    let event = Event::complete(&state, name, Instant::now());
+                    state.standing.insert(name.clone(), Standing::Shared(stamp));
+                    if let Some(held) = state.files.get_mut(name) {
+                        held.stamp = Some(stamp);
+                    }
+                    (event, self.idle_connections(&state))
+                };
+                if let Some(event) = event {
+                    self.say(&event);
+                }
+                idle.iter().for_each(crate::net::Sender::close);
+                self.list_now();
+            }
+            Err(StoreError::Exists(path)) => {
+                // what stands there is hashed at the next looks; equal or not, it is left as it is
+                let why = StoreError::Exists(path).to_string();
+                self.say(&Event::Disk { why, full: false });
+                self.lock().files.remove(name);
+            }
+            Err(fault) => {
+                // after a failed sync nobody knows what is on the disk: it is checked anew
+                self.lock().files.remove(name);
+                self.disk_fault(&fault);
+            }
+        }
+        self.tell_all();
+    }
+
+    /// A complete peer asks for nothing more.
+    fn idle_connections(&self, state: &State) -> Vec<crate::net::Sender> {
+        let open = state.peers.values().filter(|_| state.picker.is_idle()).filter_map(|peer| match &peer.reach {
+            Reach::Open(sender) => Some(sender.clone()),
+            _ => None,
+        });
+        open.collect()
+    }
+}
+
+/// The original's list: as many names as fit into one read of its.
+fn original_file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
+    loop {
+        let list = to_bytes(&ToTracker::FileList { port, files: files.clone(), v: None, pieces: Default::default() });
+        if list.len() <= cap || files.is_empty() {
+            return list;
+        }
+        files.truncate(files.len() * cap / (list.len() + 1));
+    }
+}
+
+impl Drop for Running {
+    /// Ends all threads of the peer. Connections to others end by themselves, within their timeouts at the latest.
+    fn drop(&mut self) {
+        let open: Vec<_> = {
+            let mut state = self.client.lock();
+            state.ending = true;
+            let open = |reach: &Reach| if let Reach::Open(sender) = reach { Some(sender.clone()) } else { None };
+            state.peers.values().filter_map(|peer| open(&peer.reach)).collect()
+        };
+        open.iter().for_each(crate::net::Sender::close);
+        self.client.tell_all();
+        self.timers.clear();
+        self.listener = None;
+        let _ = (self.client.0.to_hash.send(None), self.client.0.to_begin.send(None));
+        for worker in self.workers.drain(..) {
+            let _ = worker.join();
+        }
+    }
+}

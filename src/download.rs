@@ -1,0 +1,222 @@
+//! One connection to one peer of ours, on which pieces are asked for: its thread reads the answers.
+//!
+//! The requests are sent by whichever thread finds that one can be made ([`Client::manage_downloads`]); here the answers
+//! come in, each piece is checked against its checkpoints while it is in the cache, and written in place. The original reads
+//! until the close and believes what came.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::events::Event;
+use crate::limit::Limit;
+use crate::net::{BODY, Connection, HEADER, connect, unexpected};
+use crate::picker::PeerNo;
+use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
+use crate::state::Verdict;
+use crate::torrent::{BadPiece, Name, Torrent};
+
+/// How often the round trip is measured: the smallest counts.
+const ROUND_TRIPS: usize = 3;
+
+/// Gives back what a connection holds, on every way out.
+struct Claims<'a> {
+    client: &'a Client,
+    peer: PeerNo,
+    failed: bool,
+}
+
+impl Drop for Claims<'_> {
+    fn drop(&mut self) {
+        self.client.lock().disconnected(self.peer, self.failed, Instant::now());
+        self.client.manage_downloads();
+    }
+}
+
+/// Connects to a peer, and takes from it until nothing is missing here or it fails.
+pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
+    let mut claims = Claims { client, peer, failed: true };
+    let ended = introduce(client, peer, addr).and_then(|connection| match connection {
+        Some(mut connection) => read_answers(client, peer, &mut connection),
+        None => Ok(()),
+    });
+    let idle = client.lock().picker.is_idle();
+    match ended {
+        // closed by one of the two, as nothing is missing any more
+        _ if idle => claims.failed = false,
+        Ok(()) => {}
+        Err(fault) => client.say(&Event::Lost { peer: addr, why: fault.to_string() }),
+    }
+}
+
+/// Hello both ways, and the smallest of some round trips. `None` where this is no peer to take from.
+fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Option<Connection>> {
+    let mut connection = connect(&[addr])?;
+    let (their, latency) = say_hello(client, &mut connection)?;
+    let known = {
+        let mut state = client.lock();
+        if their.id == client.shared().id {
+            state.peers.remove(&peer);
+            return Ok(None);
+        }
+        state.hello(peer, &their.id, &their.have, Instant::now());
+        state.connected(peer, connection.sender(), latency, &their.id)
+    };
+    if known {
+        client.say(&Event::Connected { peer: addr, latency_ms: latency.as_secs_f64() * 1e3 });
+        client.manage_downloads();
+    }
+    Ok(known.then_some(connection))
+}
+
+/// The first message of a connection, and its answer.
+pub(crate) fn say_hello(client: &Client, connection: &mut Connection) -> io::Result<(Hello, Duration)> {
+    let (have, _) = client.lock().haves();
+    let mut hello = Hello { v: VERSION, id: client.shared().id.clone(), port: client.shared().port, have };
+    let mut first = None;
+    let mut latency = Duration::MAX;
+    for _ in 0..ROUND_TRIPS {
+        let asked = Instant::now();
+        connection.send(&Ask::Hello(hello.clone()))?;
+        let their = match connection.expect(HEADER, PEER_CAP)? {
+            Answer::Hello(their) => their,
+            Answer::Refused { why } => return Err(io::Error::other(format!("refused: {why}"))),
+            _ => return Err(unexpected("expected a hello")),
+        };
+        latency = latency.min(asked.elapsed());
+        first.get_or_insert(their);
+        hello.have.clear();
+    }
+    Ok((first.ok_or_else(|| unexpected("no hello"))?, latency))
+}
+
+fn read_answers(client: &Client, peer: PeerNo, connection: &mut Connection) -> io::Result<()> {
+    loop {
+        match connection.read(BODY, PEER_CAP)? {
+            None => return Ok(()),
+            Some(Answer::Piece { n, idx, len, news }) => {
+                client.lock().learn(peer, &news);
+                receive(client, peer, connection, n, idx, len)?;
+            }
+            Some(Answer::News { n, news }) => {
+                let mut state = client.lock();
+                state.learn(peer, &news);
+                state.picker.answered(peer, n, None);
+            }
+            Some(Answer::Gone { n, name }) => {
+                let mut state = client.lock();
+                state.picker.answered(peer, n, None);
+                state.picker.peer_lost(peer, &name);
+            }
+            Some(Answer::Refused { why }) => return Err(io::Error::other(format!("refused: {why}"))),
+            Some(Answer::Hello(_)) => return Err(unexpected("a hello that nobody asked for")),
+        }
+        if client.lock().is_left_alone(peer) {
+            return Err(io::Error::other("it sent too many bad pieces, and is left alone"));
+        }
+        client.manage_downloads();
+    }
+}
+
+/// Reads a piece, asks for the next, and only then checks and writes this one: the wire never waits for the disk.
+pub(crate) fn receive(client: &Client, peer: PeerNo, connection: &mut Connection, n: u64, idx: u32, len: u32) -> io::Result<()> {
+    let asked = {
+        let state = client.lock();
+        state.picker.asked(peer, n).filter(|(_, pieces)| pieces.contains(&idx)).map(|(name, _)| name.clone())
+    };
+    let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
+    let Some((torrent, _)) = held(client, &name) else {
+        // it was given up, or came into the folder, meanwhile
+        client.lock().picker.answered(peer, n, None);
+        return skip(client, connection, len as usize);
+    };
+    if torrent.piece_len(idx) != len as usize {
+        return Err(unexpected(&format!("piece {idx} has {} bytes, it sent {len}", torrent.piece_len(idx))));
+    }
+    let mut buffer = client.buffer(len as usize);
+    let came = read_body(client, connection, &mut buffer);
+    if came.is_ok() {
+        client.lock().picker.answered(peer, n, Some(idx));
+        client.manage_downloads();
+        take(client, peer, &name, idx, &buffer);
+    }
+    client.keep_buffer(buffer);
+    came
+}
+
+fn held(client: &Client, name: &Name) -> Option<(std::sync::Arc<Torrent>, std::sync::Arc<std::fs::File>)> {
+    let state = client.lock();
+    state.files.get(name).map(|held| (std::sync::Arc::clone(&held.torrent), std::sync::Arc::clone(&held.file)))
+}
+
+fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -> io::Result<()> {
+    let limit = client.shared().down.as_ref();
+    let mut pace = connection.begin_body()?;
+    while !buf.is_empty() {
+        let stride = buf.len().min(Limit::stride(limit));
+        let asked = Instant::now();
+        let came = connection.read_some(&mut buf[..stride])?;
+        if came == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed in the middle of a piece"));
+        }
+        pace.note(came, asked.elapsed())?;
+        if let Some(limit) = limit {
+            limit.pass(came);
+        }
+        buf = &mut buf[came..];
+    }
+    Ok(())
+}
+
+fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<()> {
+    let mut buffer = client.buffer(len.min(crate::torrent::MAX_PIECE_LEN as usize));
+    let skipped = read_body(client, connection, &mut buffer);
+    client.keep_buffer(buffer);
+    skipped
+}
+
+/// Checks a piece, writes it, and counts it in; or finds out what is wrong with it.
+pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: &[u8]) {
+    let Some((torrent, file)) = held(client, name) else { return };
+    if let Err(bad) = torrent.check(idx, piece) {
+        return bad_piece(client, peer, &torrent, idx, bad);
+    }
+    // a second copy of a late piece needs no second writing
+    let new = client.lock().files.get(name).is_some_and(|held| !held.have.get(idx));
+    if new && let Err(fault) = client.shared().store.write(&torrent, &file, piece, torrent.piece_start(idx)) {
+        client.lock().picker.dropped(peer, name, idx);
+        return client.disk_fault(&fault);
+    }
+    let (whole, events) = {
+        let mut state = client.lock();
+        let whole = state.landed(peer, name, idx, Instant::now());
+        (whole, Event::landed(&state, peer, name, idx, client.shared().config.classic))
+    };
+    client.tell_all();
+    if whole.is_some() {
+        events.iter().for_each(|event| client.say(event));
+    }
+    if whole == Some(true) {
+        client.complete(name);
+    }
+}
+
+fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: BadPiece) {
+    let (verdict, addr) = {
+        let mut state = client.lock();
+        let verdict = state.failed(peer, torrent.name(), idx, bad);
+        (verdict, state.peers.get(&peer).map(|peer| peer.addr))
+    };
+    client.say(&Event::BadPiece { name: torrent.name().to_string(), idx, why: bad.to_string(), peer: addr });
+    if verdict == Verdict::ListIsWrong {
+        let publisher = if torrent.publisher.is_empty() { "unknown" } else { &torrent.publisher };
+        let why = format!(
+            "two peers sent the same bytes for piece {idx}, and they fail the check: the list of checkpoints from its publisher \
+             ({publisher}) is wrong; have the file published again"
+        );
+        client.lock().give_up(torrent.name(), why.clone());
+        client.say(&Event::GivenUp { name: torrent.name().to_string(), why });
+        client.tell_all();
+    }
+}

@@ -1,0 +1,20 @@
+//! bittorrentish.
+pub mod protocol;
+pub mod torrent;
+pub mod md5;
+pub mod bitfield;
+pub mod net;
+pub mod repeated_timer;
+pub mod report;
+pub mod roster;
+pub mod tracker;
+pub mod client;
+pub mod download;
+pub mod events;
+pub mod limit;
+pub mod originals;
+pub mod picker;
+pub mod state;
+pub mod store;
+pub mod upload;
+pub mod cli;

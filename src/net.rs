@@ -1,0 +1,463 @@
+//! Listening and connecting: the only place that sets timeouts, bounds threads and survives accept errors.
+//!
+//! The original spawns a thread for each connection and waits for ever on a silent one. Ours keeps threads that go back to
+//! `accept`: still one thread for each connection, but without the price of making one each time, and never more than a
+//! fixed number.
+
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::protocol::{Cap, invalid, read_message, to_bytes};
+
+/// How long a connection may take to come about.
+pub const CONNECT: Duration = Duration::from_secs(5);
+/// How long a message may take from its first byte to its last, and an answer to begin where nothing else is said.
+pub const HEADER: Duration = Duration::from_secs(10);
+/// Within this time a body makes at least [`BODY_STEP`] bytes.
+pub const BODY: Duration = Duration::from_secs(30);
+/// The least progress of a body within [`BODY`], bytes.
+pub const BODY_STEP: u64 = 64 << 10;
+/// Bytes that are sent or received at a stride.
+pub const STRIDE: usize = 256 << 10;
+/// The pause after a failed accept: without it a full descriptor table would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Threads that wait for the next connection; more of them end.
+const IDLE_THREADS: usize = 8;
+/// Bytes of stack for a connection's thread.
+const STACK: usize = 512 << 10;
+
+/// Listens on `port` of every address of this machine, IPv6 and IPv4; on IPv4 alone where IPv6 is off. 0 is any free port.
+///
+/// # Errors
+/// The system's: the port may be taken.
+pub fn listen(port: u16) -> io::Result<TcpListener> {
+    match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
+        Err(fault) if fault.kind() != io::ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
+        done => done,
+    }
+}
+
+/// The address in the form that is compared and shown: IPv4 as IPv4.
+pub fn canonical(addr: SocketAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip().to_canonical(), addr.port())
+}
+
+/// Whether two ends of a connection are on this machine.
+pub fn is_local(peer: IpAddr, own: IpAddr) -> bool {
+    peer.is_loopback() || peer == own
+}
+
+/// The addresses behind a host name or an address.
+///
+/// # Errors
+/// Where the name isn't known.
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let addrs: Vec<_> = (bare, port).to_socket_addrs()?.map(canonical).collect();
+    if addrs.is_empty() { Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")) } else { Ok(addrs) }
+}
+
+/// Connects to the first of the addresses that answers.
+///
+/// # Errors
+/// That of the last address.
+pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
+    let mut fault = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address");
+    for addr in addrs {
+        match TcpStream::connect_timeout(addr, CONNECT).and_then(Connection::new) {
+            Ok(connection) => return Ok(connection),
+            Err(why) => fault = why,
+        }
+    }
+    Err(timed_out_alike(fault))
+}
+
+/// Whether nothing came, or could be sent, in time: std reports it in two ways.
+pub fn is_timeout(fault: &io::Error) -> bool {
+    matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn timed_out_alike(fault: io::Error) -> io::Error {
+    if is_timeout(&fault) { io::Error::new(io::ErrorKind::TimedOut, "nothing came in time") } else { fault }
+}
+
+/// A stream that its owner reads and anyone with the sender may write to.
+#[derive(Clone)]
+pub struct Sender(Arc<TcpStream>);
+
+impl Sender {
+    /// Sends one message with one write.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        self.send_bytes(&to_bytes(message))
+    }
+
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self.0).write_all(bytes).map_err(timed_out_alike)
+    }
+
+    /// Sends a header and what follows it with one write where the stream takes it.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send_both(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
+        let sent = loop {
+            match (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                sent => break sent.map_err(timed_out_alike)?,
+            }
+        };
+        match sent.checked_sub(header.len()) {
+            Some(of_body) => self.send_bytes(&body[of_body..]),
+            None => self.send_bytes(&header[sent..]).and_then(|()| self.send_bytes(body)),
+        }
+    }
+
+    /// Ends the connection for both sides; a thread that reads it wakes.
+    pub fn close(&self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Read for Sender {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self.0).read(buf)
+    }
+}
+
+/// One connection, as its owner's thread sees it. Every read and write ends in time.
+pub struct Connection {
+    stream: BufReader<Sender>,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// This end.
+    pub own: SocketAddr,
+}
+
+impl Connection {
+    /// Takes a stream, and sets its timeouts.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(HEADER))?;
+        stream.set_write_timeout(Some(BODY))?;
+        let (peer, own) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
+        Ok(Self { stream: BufReader::new(Sender(Arc::new(stream))), peer, own })
+    }
+
+    /// A handle to send with.
+    pub fn sender(&self) -> Sender {
+        self.stream.get_ref().clone()
+    }
+
+    /// Sends one message.
+    ///
+    /// # Errors
+    /// The stream's.
+    pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        self.stream.get_ref().send(message)
+    }
+
+    /// Reads one message that begins within `first` and has ended [`HEADER`] later. `None` is a close before it.
+    ///
+    /// # Errors
+    /// As [`read_message`]; `TimedOut` ends the use of the connection.
+    pub fn read<T: DeserializeOwned>(&mut self, first: Duration, cap: impl Cap) -> io::Result<Option<T>> {
+        if self.stream.buffer().is_empty() {
+            self.set_read_timeout(first)?;
+            loop {
+                match self.stream.fill_buf() {
+                    Ok([]) => return Ok(None),
+                    Ok(_) => break,
+                    Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                    Err(fault) => return Err(timed_out_alike(fault)),
+                }
+            }
+        }
+        let until = Instant::now() + HEADER;
+        read_message(&mut Deadline { connection: self, until }, cap).map_err(timed_out_alike)
+    }
+
+    /// Reads one message that must come.
+    ///
+    /// # Errors
+    /// As [`Connection::read`]; `UnexpectedEof` for a close.
+    pub fn expect<T: DeserializeOwned>(&mut self, first: Duration, cap: impl Cap) -> io::Result<T> {
+        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "expected a message, the connection was closed");
+        self.read(first, cap)?.ok_or_else(closed)
+    }
+
+    /// Reads some of a body. Who calls it watches the progress with a [`Pace`].
+    ///
+    /// # Errors
+    /// The stream's; `TimedOut` where nothing came within [`BODY`].
+    pub fn read_some(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.stream.read(buf) {
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                done => return done.map_err(timed_out_alike),
+            }
+        }
+    }
+
+    /// Gets ready for a body: from here on a read waits [`BODY`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn begin_body(&mut self) -> io::Result<Pace> {
+        self.set_read_timeout(BODY)?;
+        Ok(Pace { came: 0, waited: Duration::ZERO })
+    }
+
+    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+        // zero would mean for ever, and is an error
+        self.stream.get_ref().0.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))
+    }
+}
+
+/// How fast a body comes: less than [`BODY_STEP`] bytes in [`BODY`] of waiting is too slow.
+pub struct Pace {
+    came: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// Notes that so many bytes came after so long a wait.
+    ///
+    /// # Errors
+    /// `TimedOut` where that is too slow.
+    pub fn note(&mut self, bytes: usize, waited: Duration) -> io::Result<()> {
+        self.came += bytes as u64;
+        self.waited += waited;
+        if self.came >= BODY_STEP {
+            (self.came, self.waited) = (0, Duration::ZERO);
+        } else if self.waited > BODY {
+            let why = format!("expected {BODY_STEP} bytes in {} s, {} came", BODY.as_secs(), self.came);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        Ok(())
+    }
+}
+
+/// Reads of which the last has ended at one moment, however many there are.
+struct Deadline<'a> {
+    connection: &'a mut Connection,
+    until: Instant,
+}
+
+impl Read for Deadline<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.connection.stream.read(buf)
+    }
+}
+
+impl BufRead for Deadline<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.connection.stream.buffer().is_empty() {
+            let left = self.until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the message took too long"));
+            }
+            self.connection.set_read_timeout(left)?;
+        }
+        self.connection.stream.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.connection.stream.consume(amount);
+    }
+}
+
+/// What a [`Listener`] tells its owner about, once each time it begins.
+pub enum Trouble {
+    /// Accepting failed; it goes on after a pause.
+    Accept(io::Error),
+    /// So many connections are open, and no more are taken until one ends.
+    Full(usize),
+}
+
+type Handler = dyn Fn(Connection) + Send + Sync;
+type Told = dyn Fn(Trouble) + Send + Sync;
+
+/// Accepts connections, each on a thread that goes back to accept when it is done, until it is dropped.
+pub struct Listener {
+    shared: Arc<Accepting>,
+    /// Where it listens.
+    pub addr: SocketAddr,
+}
+
+struct Accepting {
+    name: String,
+    listener: TcpListener,
+    most: usize,
+    threads: Mutex<Threads>,
+    /// Told when a thread ends.
+    ended: Condvar,
+    handle: Box<Handler>,
+    told: Box<Told>,
+}
+
+/// A leaf lock: nothing else is locked, and nothing waited for, while it is held.
+#[derive(Default)]
+struct Threads {
+    all: usize,
+    idle: usize,
+    ending: bool,
+    /// Whether the last trouble has been told.
+    troubled: bool,
+    open: Vec<(u64, Sender)>,
+    next: u64,
+}
+
+impl Listener {
+    /// Serves `listener` with at most `most` threads called `name`. A panic in `handle` ends that connection alone.
+    ///
+    /// # Errors
+    /// Where the system gives no first thread.
+    pub fn start(
+        name: &str,
+        listener: TcpListener,
+        most: usize,
+        handle: impl Fn(Connection) + Send + Sync + 'static,
+        told: impl Fn(Trouble) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let addr = canonical(listener.local_addr()?);
+        let (threads, ended) = (Mutex::default(), Condvar::new());
+        let shared = Accepting { name: name.to_owned(), listener, most, threads, ended, handle: Box::new(handle), told: Box::new(told) };
+        let shared = Arc::new(shared);
+        shared.lock().all = 1;
+        spawn(&shared)?;
+        Ok(Self { shared, addr })
+    }
+}
+
+impl Drop for Listener {
+    /// Closes all connections, and waits until their threads have ended.
+    fn drop(&mut self) {
+        let mut threads = self.shared.lock();
+        threads.ending = true;
+        threads.open.iter().for_each(|(_, sender)| sender.close());
+        while threads.all > 0 {
+            drop(threads);
+            // a thread in accept wakes by a connection only
+            let loopback: IpAddr = if self.addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+            let at = if self.addr.ip().is_unspecified() { loopback } else { self.addr.ip() };
+            let _ = TcpStream::connect_timeout(&(at, self.addr.port()).into(), CONNECT);
+            threads = self.shared.lock();
+            if threads.all > 0 {
+                let wait = Duration::from_millis(20);
+                threads = self.shared.ended.wait_timeout(threads, wait).unwrap_or_else(PoisonError::into_inner).0;
+            }
+        }
+    }
+}
+
+fn spawn(shared: &Arc<Accepting>) -> io::Result<()> {
+    let own = Arc::clone(shared);
+    let thread = Builder::new().name(shared.name.clone()).stack_size(STACK);
+    thread.spawn(move || own.serve()).map(drop).inspect_err(|_| shared.lock().all -= 1)
+}
+
+impl Accepting {
+    /// A counter is right at every moment, so a poisoned lock is as good as any.
+    fn lock(&self) -> MutexGuard<'_, Threads> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One thread: accept, handle, and again, while it is needed.
+    fn serve(self: Arc<Self>) {
+        let _ends = Ends(&self);
+        loop {
+            let mut threads = self.lock();
+            if threads.ending || threads.idle >= IDLE_THREADS {
+                return;
+            }
+            threads.idle += 1;
+            drop(threads);
+            let accepted = self.listener.accept().and_then(|(stream, _)| Connection::new(stream));
+            let mut threads = self.lock();
+            threads.idle -= 1;
+            if threads.ending {
+                return;
+            }
+            match accepted {
+                Ok(connection) => {
+                    let full = threads.all == self.most && threads.idle == 0;
+                    let more = threads.idle == 0 && threads.all < self.most;
+                    threads.all += usize::from(more);
+                    let told = full && !std::mem::replace(&mut threads.troubled, full);
+                    let id = threads.next;
+                    threads.next += 1;
+                    threads.open.push((id, connection.sender()));
+                    drop(threads);
+                    let _open = Open(&self, id);
+                    if told {
+                        (self.told)(Trouble::Full(self.most));
+                    }
+                    if more && let Err(fault) = spawn(&self) {
+                        (self.told)(Trouble::Accept(fault));
+                    }
+                    (self.handle)(connection);
+                }
+                // who connected and left before it was taken is no trouble
+                Err(fault) if matches!(fault.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected) => {}
+                Err(fault) => {
+                    let told = !std::mem::replace(&mut threads.troubled, true);
+                    drop(threads);
+                    if told {
+                        (self.told)(Trouble::Accept(fault));
+                    }
+                    std::thread::sleep(ACCEPT_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+/// Counts a thread out, however it ends; the last one to wait for connections is replaced.
+struct Ends<'a>(&'a Arc<Accepting>);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        let mut threads = self.0.lock();
+        let replaced = std::thread::panicking() && !threads.ending && threads.idle == 0;
+        threads.all -= usize::from(!replaced);
+        drop(threads);
+        if replaced {
+            let _ = spawn(self.0);
+        }
+        self.0.ended.notify_all();
+    }
+}
+
+/// An open connection's place in the list of those to close at the end.
+struct Open<'a>(&'a Accepting, u64);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        let mut threads = self.0.lock();
+        threads.open.retain(|(id, _)| *id != self.1);
+        if threads.open.len() * 2 < self.0.most {
+            threads.troubled = false;
+        }
+    }
+}
+
+/// An error of the other side's making, as it is written to the log.
+pub fn unexpected(what: &str) -> io::Error {
+    invalid(format!("the answer doesn't fit: {what}"))
+}

@@ -1,0 +1,182 @@
+//! Taking from originals: one connection for each piece or file, as they know it.
+//!
+//! Behind our tracker an original's pieces are checked like any other. Behind an original tracker there is no `.torrent`,
+//! and an orderly end proves nothing: a file has to come twice the same, and stays marked as unverified.
+//!
+//! What was asked of an original is read to its end, whatever it is: a transfer that is broken off ends its serving for good.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread::Builder;
+use std::time::Instant;
+
+use crate::client::Client;
+use crate::download::{receive, say_hello, take};
+use crate::events::Event;
+use crate::limit::Limit;
+use crate::md5::{Digest, Hasher};
+use crate::net::{BODY, Connection, connect, unexpected};
+use crate::picker::{Order, PeerNo};
+use crate::protocol::{Answer, Ask, FirstMessage, PEER_CAP};
+use crate::state::Standing;
+use crate::store::{Copy, Saved, StoreError};
+use crate::torrent::{MAX_PIECE_LEN, Name};
+
+/// The original's `request_piece`: one connection, one piece.
+pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, ours: bool) {
+    let peer = order.peer;
+    let done = if ours { from_ours(client, order, addr) } else { from_original(client, order, addr) };
+    client.lock().disconnected(peer, done.is_err(), Instant::now());
+    if let Err(fault) = done {
+        client.say(&Event::Lost { peer: addr, why: fault.to_string() });
+    }
+    client.manage_downloads();
+}
+
+/// A classic round's one piece.
+fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> {
+    let mut connection = connect(&[addr])?;
+    let (their, latency) = say_hello(client, &mut connection)?;
+    {
+        let mut state = client.lock();
+        state.hello(order.peer, &their.id, &their.have, Instant::now());
+        if let Some(peer) = state.peers.get_mut(&order.peer) {
+            peer.latency = Some(latency);
+        }
+    }
+    connection.send(&Ask::Get(order.get))?;
+    match connection.expect(BODY, PEER_CAP)? {
+        Answer::Piece { n, idx, len, .. } => receive(client, order.peer, &mut connection, n, idx, len),
+        Answer::Gone { name, .. } => {
+            client.lock().picker.peer_lost(order.peer, &name);
+            Ok(())
+        }
+        Answer::News { .. } => Ok(()),
+        Answer::Refused { why } => Err(io::Error::other(format!("refused: {why}"))),
+        Answer::Hello(_) => Err(unexpected("a hello that nobody asked for")),
+    }
+}
+
+/// A piece by its name, checked like any other.
+fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> {
+    let Some(&idx) = order.get.pieces.first() else { return Ok(()) };
+    let name = &order.get.name;
+    let torrent = client.lock().files.get(name).map(|held| std::sync::Arc::clone(&held.torrent));
+    let Some(torrent) = torrent else { return Ok(()) };
+    let mut piece = client.buffer(0);
+    let mut latency = None;
+    let came = ask(addr, &torrent.original_name(idx), &mut latency).and_then(|mut connection| {
+        // one byte more than the longest piece is kept, so that too long is seen as wrong
+        read_to_end(client, &mut connection, |bytes| {
+            let room = (MAX_PIECE_LEN as usize + 1).saturating_sub(piece.len());
+            piece.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            Ok(())
+        })
+    });
+    {
+        let mut state = client.lock();
+        state.picker.answered(order.peer, order.get.n, came.is_ok().then_some(idx));
+        if let Some(peer) = state.peers.get_mut(&order.peer) {
+            peer.latency = latency.or(peer.latency);
+        }
+    }
+    if came.is_ok() {
+        take(client, order.peer, name, idx, &piece);
+    }
+    client.keep_buffer(piece);
+    came.map_err(io::Error::other)
+}
+
+/// Connects to an original, and asks for a name of its list.
+fn ask(addr: SocketAddr, name: &str, latency: &mut Option<std::time::Duration>) -> io::Result<Connection> {
+    let asked = Instant::now();
+    let connection = connect(&[addr])?;
+    *latency = Some(asked.elapsed());
+    connection.send(&FirstMessage::Original { filename: name.to_owned() })?;
+    Ok(connection)
+}
+
+/// Reads up to the close. What `keep` doesn't take any more is read all the same.
+fn read_to_end(client: &Client, connection: &mut Connection, mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>) -> io::Result<()> {
+    let limit = client.shared().down.as_ref();
+    let mut buffer = vec![0; Limit::stride(limit)];
+    let mut pace = connection.begin_body()?;
+    let mut kept = Ok(());
+    loop {
+        let asked = Instant::now();
+        let came = connection.read_some(&mut buffer)?;
+        if came == 0 {
+            return kept.map_err(|fault: StoreError| io::Error::other(fault.to_string()));
+        }
+        pace.note(came, asked.elapsed())?;
+        if kept.is_ok() {
+            kept = keep(&buffer[..came]);
+        }
+        if let Some(limit) = limit {
+            limit.pass(came);
+        }
+    }
+}
+
+/// Fetches, one after the other, the files that only originals have; in the background, and not twice at a time.
+pub(crate) fn fetch_whole_files(client: &Client) {
+    let fetch = {
+        let mut state = client.lock();
+        let wanted = !state.from_originals_only().is_empty() && !state.ending;
+        wanted && !std::mem::replace(&mut state.fetching_whole, true)
+    };
+    if !fetch {
+        return;
+    }
+    let fetching = client.clone();
+    let spawned = Builder::new().name("originals".to_owned()).spawn(move || {
+        for (name, holders) in fetching.lock().from_originals_only() {
+            if let Err(fault) = fetch_whole_file(&fetching, &name, &holders) {
+                fetching.say(&Event::NotTwiceTheSame { name: name.to_string(), why: fault.to_string() });
+            }
+        }
+        fetching.lock().fetching_whole = false;
+        fetching.tell_all();
+    });
+    if spawned.is_err() {
+        client.lock().fetching_whole = false;
+    }
+}
+
+/// Fetches a file twice, from two holders where there are two; only the same content twice enters the folder.
+fn fetch_whole_file(client: &Client, name: &Name, holders: &[(PeerNo, SocketAddr)]) -> io::Result<()> {
+    let Some(&(_, first)) = holders.first() else { return Ok(()) };
+    let second = holders.get(1).map_or(first, |(_, addr)| *addr);
+    let (_, once, size) = fetch_copy(client, name, first, "copy1")?;
+    let (copy, again, _) = fetch_copy(client, name, second, "copy2")?;
+    if once != again {
+        return Err(io::Error::other(format!("{first} sent a content with MD5 {once}, {second} one with {again}")));
+    }
+    let store = &client.shared().store;
+    let enter = || -> Result<_, StoreError> {
+        let torrent = store.hash(name, &copy.file, size, |_| true)?;
+        Ok((store.complete_copy(name, &copy)?, torrent))
+    };
+    let (stamp, torrent) = enter().map_err(|fault| io::Error::other(fault.to_string()))?;
+    if let Some(torrent) = torrent {
+        // what is remembered keeps it from being published by the next run
+        store.save(&Saved { stamp: Some(stamp), verified: false, torrent }).map_err(|fault| io::Error::other(fault.to_string()))?;
+    }
+    client.lock().standing.insert(name.clone(), Standing::Unverified(stamp, again));
+    client.say(&Event::Unverified { name: name.to_string(), size, md5: again.to_string() });
+    client.list_now();
+    Ok(())
+}
+
+fn fetch_copy(client: &Client, name: &Name, from: SocketAddr, which: &str) -> io::Result<(Copy, Digest, u64)> {
+    let mut copy = client.shared().store.new_copy(name, which).map_err(|fault| io::Error::other(fault.to_string()))?;
+    let mut hasher = Hasher::new(crate::torrent::MIN_PIECE_LEN as usize);
+    let mut size = 0;
+    let mut connection = ask(from, name.as_str(), &mut None)?;
+    read_to_end(client, &mut connection, |bytes| {
+        hasher.update(bytes);
+        size += bytes.len() as u64;
+        copy.append(bytes)
+    })?;
+    Ok((copy, hasher.finish().1, size))
+}

@@ -1,0 +1,463 @@
+//! What to ask of whom next. Pure: the moment and the dice are parameters.
+//!
+//! The original, every 30 s: `rank_file_rarity`, `select_file` (which computes the rarity, and then takes any missing file),
+//! `select_peer` (any holder at random). Ours keeps the three steps and means them: the rarest piece first, ties at random;
+//! its holder by a random choice weighted by latency, nearer ones more often. And it decides whenever something changed,
+//! not every 30 s: [`Picker::manage_downloads`] fills every place that a connection has free.
+//!
+//! At a tie of several pieces it names up to eight of them in one request, and the *holder* sends the one that it has sent
+//! least: so a seed sends each piece once before it sends any twice. What was named is claimed until the answer.
+//!
+//! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, RngExt};
+
+use crate::bitfield::Bitfield;
+use crate::md5::Digest;
+use crate::protocol::Get;
+use crate::torrent::{Name, Torrent};
+
+/// A peer's number, given by who keeps the peers.
+pub type PeerNo = u32;
+
+/// The most pieces that one request names.
+const CANDIDATES: usize = 8;
+/// Requests outstanding on a connection: one on its way, one waiting. More would only pile up copies in queues.
+const DEPTH: usize = 2;
+/// A peer whose latency is so many times the nearest's has one request outstanding, not two.
+const FAR: u32 = 8;
+/// Latencies below this are taken as this: on one machine, or one switch, the difference means nothing.
+pub const NEAREST: Duration = Duration::from_millis(2);
+/// Bytes asked for and not yet checked, in all; what bounds the memory of a download.
+pub const IN_FLIGHT: u64 = 64 << 20;
+/// How long a holder may hold back its answer where it has nothing that is missing here: bounds how late a connection
+/// learns that it may ask again.
+const POLL: Duration = Duration::from_secs(1);
+/// The usual time of a piece before one has come.
+const USUAL: Duration = Duration::from_secs(5);
+/// The shortest time after which a piece counts as late: below it, the thread was just not scheduled.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// A file that is wanted and not whole.
+struct Wanted {
+    md5: Digest,
+    piece_len: u64,
+    have: Bitfield,
+    /// Missing, and nobody was asked.
+    open: Bitfield,
+    /// How many peers have each piece.
+    copies: Vec<u16>,
+    claims: BTreeMap<u32, Vec<Claim>>,
+}
+
+/// A request names this piece.
+#[derive(Clone, Copy)]
+struct Claim {
+    peer: PeerNo,
+    since: Instant,
+}
+
+/// A peer: what it has, and what it was asked.
+#[derive(Default)]
+struct Link {
+    has: BTreeMap<Name, Bitfield>,
+    /// How pieces are asked of it, while they can be.
+    open: Option<Way>,
+    asked: Vec<Asked>,
+}
+
+/// How pieces are asked of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The smallest round trip seen.
+    pub latency: Duration,
+    /// Whether it speaks our messages; an original is asked for one piece at a time, by name.
+    pub ours: bool,
+}
+
+/// A request that has no answer yet.
+struct Asked {
+    n: u64,
+    name: Name,
+    pieces: Vec<u32>,
+}
+
+/// A decision: ask this of that peer.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// Whom.
+    pub peer: PeerNo,
+    /// What.
+    pub get: Get,
+    /// Why.
+    pub why: Why,
+}
+
+/// The reason for an [`Order`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// No piece that is missing here has fewer copies.
+    Rarest {
+        /// How many peers have it.
+        copies: u16,
+        /// How many pieces of this holder are as rare.
+        tied: usize,
+        /// The holders that could be asked, with the chance that each had.
+        holders: Vec<(PeerNo, f64)>,
+    },
+    /// Every missing piece was asked for; this one is late, and asked for a second time.
+    Late,
+    /// It has nothing that is missing here and wasn't asked for: tell when that changes.
+    News,
+}
+
+/// The rarest of what one peer could be asked for.
+struct Rank {
+    copies: u16,
+    name: Name,
+    /// Some of the pieces that are as rare, at random.
+    sample: Vec<u32>,
+    /// How many there are.
+    tied: usize,
+}
+
+/// Everything that the choice of the next piece depends on.
+#[derive(Default)]
+pub struct Picker {
+    files: BTreeMap<Name, Wanted>,
+    links: BTreeMap<PeerNo, Link>,
+    /// A moving mean of the time from a request to its piece.
+    usual: Option<Duration>,
+    n: u64,
+}
+
+impl Picker {
+    /// Wants a file, of which `have` is here.
+    pub fn want(&mut self, torrent: &Torrent, have: Bitfield) {
+        let n = torrent.n_pieces();
+        let mut open = Bitfield::full(n);
+        have.iter().for_each(|idx| {
+            open.clear(idx);
+        });
+        self.links.values_mut().for_each(|link| {
+            link.has.remove(torrent.name());
+        });
+        let wanted = Wanted {
+            md5: torrent.md5(),
+            piece_len: torrent.full_piece_len() as u64,
+            have,
+            open,
+            copies: vec![0; n as usize],
+            claims: BTreeMap::new(),
+        };
+        self.files.insert(torrent.name().clone(), wanted);
+    }
+
+    /// Wants a file no more: it is whole, or given up.
+    pub fn unwant(&mut self, name: &Name) {
+        self.files.remove(name);
+        self.links.values_mut().for_each(|link| {
+            link.has.remove(name);
+        });
+    }
+
+    /// Whether nothing is wanted that isn't here.
+    pub fn is_idle(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Whether this file is wanted and not whole.
+    pub fn wants(&self, name: &Name) -> bool {
+        self.files.contains_key(name)
+    }
+
+    /// The peer has these pieces, too. What is said of a file that isn't wanted is forgotten.
+    pub fn peer_has(&mut self, peer: PeerNo, name: &Name, pieces: impl IntoIterator<Item = u32>) {
+        let Some(file) = self.files.get_mut(name) else { return };
+        let n = file.have.len();
+        let has = self.links.entry(peer).or_default().has.entry(name.clone()).or_insert_with(|| Bitfield::new(n));
+        for idx in pieces {
+            if has.set(idx) {
+                file.copies[idx as usize] += 1;
+            }
+        }
+    }
+
+    /// The peer hasn't this file any more, or never had.
+    pub fn peer_lost(&mut self, peer: PeerNo, name: &Name) {
+        let has = self.links.get_mut(&peer).and_then(|link| link.has.remove(name));
+        if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
+            has.iter().for_each(|idx| file.copies[idx as usize] -= 1);
+        }
+    }
+
+    /// The peer doesn't have this one piece, whatever it said: its copy was bad.
+    pub fn peer_lacks(&mut self, peer: PeerNo, name: &Name, idx: u32) {
+        let has = self.links.get_mut(&peer).and_then(|link| link.has.get_mut(name));
+        if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
+            file.copies[idx as usize] -= u16::from(has.clear(idx));
+        }
+    }
+
+    /// From now on the peer can be asked.
+    pub fn open(&mut self, peer: PeerNo, way: Way) {
+        self.links.entry(peer).or_default().open = Some(way);
+    }
+
+    /// The peer can't be asked any more; what it was asked for is open again.
+    pub fn release(&mut self, peer: PeerNo) {
+        let Some(link) = self.links.get_mut(&peer) else { return };
+        link.open = None;
+        link.asked.clear();
+        for file in self.files.values_mut() {
+            let claimed: Vec<u32> = file.claims.keys().copied().collect();
+            claimed.into_iter().for_each(|idx| file.unclaim(idx, peer));
+        }
+    }
+
+    /// The peer is gone, and what it has with it.
+    pub fn forget(&mut self, peer: PeerNo) {
+        self.release(peer);
+        let files: Vec<Name> = self.links.get(&peer).map(|link| link.has.keys().cloned().collect()).unwrap_or_default();
+        files.iter().for_each(|name| self.peer_lost(peer, name));
+        self.links.remove(&peer);
+    }
+
+    /// What request `n` of this peer names, while it has no answer.
+    pub fn asked(&self, peer: PeerNo, n: u64) -> Option<(&Name, &[u32])> {
+        let asked = self.links.get(&peer)?.asked.iter().find(|asked| asked.n == n)?;
+        Some((&asked.name, &asked.pieces))
+    }
+
+    /// Request `n` was answered with piece `got`, or with none. The piece stays claimed until it [`Picker::landed`] or is
+    /// [`Picker::dropped`]. Returns the file, where the answer fits the request.
+    pub fn answered(&mut self, peer: PeerNo, n: u64, got: Option<u32>) -> Option<Name> {
+        let link = self.links.get_mut(&peer)?;
+        let at = link.asked.iter().position(|asked| asked.n == n)?;
+        if got.is_some_and(|idx| !link.asked[at].pieces.contains(&idx)) {
+            return None;
+        }
+        let asked = link.asked.remove(at);
+        if let Some(file) = self.files.get_mut(&asked.name) {
+            asked.pieces.iter().filter(|idx| Some(**idx) != got).for_each(|idx| file.unclaim(*idx, peer));
+        }
+        Some(asked.name)
+    }
+
+    /// The piece is here, checked and written.
+    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) {
+        let Some(file) = self.files.get_mut(name) else { return };
+        let claims = file.claims.remove(&idx).unwrap_or_default();
+        file.have.set(idx);
+        file.open.clear(idx);
+        if let Some(claim) = claims.iter().find(|claim| claim.peer == peer) {
+            let took = now.saturating_duration_since(claim.since);
+            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+        }
+    }
+
+    /// The piece came, and was bad or couldn't be written.
+    pub fn dropped(&mut self, peer: PeerNo, name: &Name, idx: u32) {
+        if let Some(file) = self.files.get_mut(name) {
+            file.unclaim(idx, peer);
+        }
+    }
+
+    /// Every request that can be made now. The caller sends them; until it is answered or released, each counts as made.
+    pub fn manage_downloads(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Order> {
+        let mut orders = Vec::new();
+        while let Some(order) = self.next_order(now, rng) {
+            orders.push(order);
+        }
+        for peer in self.links.keys().copied().collect::<Vec<_>>() {
+            orders.extend(self.late(peer, now).or_else(|| self.news(peer, now)));
+        }
+        orders
+    }
+
+    /// The classic round: one piece, the rarest, one holder at random, whatever else is under way.
+    pub fn classic_round(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Order> {
+        let order = self.next_order(now, rng)?;
+        Some(self.narrow(order))
+    }
+
+    /// Names one candidate alone.
+    fn narrow(&mut self, mut order: Order) -> Order {
+        let asked = self.links.get_mut(&order.peer).and_then(|link| link.asked.last_mut());
+        if let (Some(file), Some(asked)) = (self.files.get_mut(&order.get.name), asked) {
+            asked.pieces.drain(1..).for_each(|idx| file.unclaim(idx, order.peer));
+            order.get.pieces.truncate(1);
+        }
+        order
+    }
+
+    fn next_order(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Order> {
+        let ranks = self.rank_file_rarity(rng);
+        let (piece, name, copies) = select_file(&ranks, rng)?;
+        let holds = |peer: &PeerNo| self.links[peer].has.get(&name).is_some_and(|has| has.get(piece));
+        let holders: Vec<_> = ranks.keys().copied().filter(holds).map(|peer| (peer, self.latency(peer))).collect();
+        let (peer, chances) = select_peer(&holders, rng)?;
+        let rank = ranks.get(&peer).filter(|rank| rank.name == name && rank.copies == copies);
+        let mut pieces = vec![piece];
+        pieces.extend(rank.iter().flat_map(|rank| &rank.sample).copied().filter(|idx| *idx != piece));
+        pieces.truncate(self.n_candidates(&name));
+        let why = Why::Rarest { copies, tied: rank.map_or(1, |rank| rank.tied), holders: chances };
+        Some(self.ask(peer, name, pieces, now, Duration::ZERO, why))
+    }
+
+    /// For each peer that has a place free: the rarest of what it could be asked for.
+    fn rank_file_rarity(&self, rng: &mut impl Rng) -> BTreeMap<PeerNo, Rank> {
+        let nearest = self.links.values().filter_map(|link| link.open).map(|way| way.latency.max(NEAREST)).min();
+        let in_flight: u64 = self.links.values().flat_map(|link| &link.asked).map(|asked| self.bytes(asked)).sum();
+        let mut ranks = BTreeMap::new();
+        for (peer, link) in &self.links {
+            let Some(way) = link.open else { continue };
+            let far = nearest.is_some_and(|nearest| way.latency > nearest * FAR);
+            if link.asked.len() >= if far || !way.ours { 1 } else { DEPTH } {
+                continue;
+            }
+            for (name, has) in &link.has {
+                let file = &self.files[name];
+                let fits = in_flight == 0 || in_flight + file.piece_len <= IN_FLIGHT;
+                let Some(rank) = fits.then(|| file.rank(name, has, rng)).flatten() else { continue };
+                if ranks.get(peer).is_none_or(|other: &Rank| rank.copies < other.copies) {
+                    ranks.insert(*peer, rank);
+                }
+            }
+        }
+        ranks
+    }
+
+    /// The bytes that a request will bring.
+    fn bytes(&self, asked: &Asked) -> u64 {
+        let file = self.files.get(&asked.name).filter(|_| !asked.pieces.is_empty());
+        file.map_or(0, |file| file.piece_len)
+    }
+
+    fn latency(&self, peer: PeerNo) -> Duration {
+        self.links.get(&peer).and_then(|link| link.open).map_or(NEAREST, |way| way.latency)
+    }
+
+    /// A fair share of what nobody was asked for yet: who claims more takes the choice from the others.
+    fn n_candidates(&self, name: &Name) -> usize {
+        let open = self.files[name].open.count() as usize;
+        let connections = self.links.values().filter(|link| link.open.is_some()).count();
+        (open / connections.max(1)).clamp(1, CANDIDATES)
+    }
+
+    /// A piece that has been asked for of one other peer, and should have come: asked for a second time, never a third.
+    fn late(&mut self, peer: PeerNo, now: Instant) -> Option<Order> {
+        let link = self.links.get(&peer).filter(|link| link.open.is_some() && link.asked.is_empty())?;
+        let late = self.late_after();
+        let mut oldest: Option<(Instant, &Name, u32)> = None;
+        for (name, has) in &link.has {
+            for (idx, claims) in &self.files[name].claims {
+                let [claim] = claims[..] else { continue };
+                let overdue = claim.peer != peer && now.saturating_duration_since(claim.since) > late && has.get(*idx);
+                if overdue && oldest.is_none_or(|(since, ..)| claim.since < since) {
+                    oldest = Some((claim.since, name, *idx));
+                }
+            }
+        }
+        let (_, name, idx) = oldest?;
+        let name = name.clone();
+        Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
+    }
+
+    /// After this time a piece is late.
+    fn late_after(&self) -> Duration {
+        (self.usual.unwrap_or(USUAL) * 2).max(SHORTEST)
+    }
+
+    fn news(&mut self, peer: PeerNo, now: Instant) -> Option<Order> {
+        let link = self.links.get(&peer)?;
+        if !link.open.is_some_and(|way| way.ours) || !link.asked.is_empty() {
+            return None;
+        }
+        let name = self.files.keys().next()?.clone();
+        Some(self.ask(peer, name, Vec::new(), now, self.late_after().min(POLL), Why::News))
+    }
+
+    fn ask(&mut self, peer: PeerNo, name: Name, pieces: Vec<u32>, now: Instant, wait: Duration, why: Why) -> Order {
+        let file = self.files.get_mut(&name).expect("only wanted files are asked for");
+        for idx in &pieces {
+            file.open.clear(*idx);
+            file.claims.entry(*idx).or_default().push(Claim { peer, since: now });
+        }
+        self.n += 1;
+        let asked = Asked { n: self.n, name: name.clone(), pieces: pieces.clone() };
+        self.links.entry(peer).or_default().asked.push(asked);
+        Order { peer, get: Get { n: self.n, name, md5: file.md5, pieces, wait: wait.as_secs_f64() }, why }
+    }
+
+    /// The pieces of a wanted file that no peer has, where there are any that are missing here.
+    pub fn nowhere(&self, name: &Name) -> Vec<u32> {
+        let file = self.files.get(name);
+        file.map(|file| file.open.iter().filter(|idx| file.copies[*idx as usize] == 0).collect()).unwrap_or_default()
+    }
+}
+
+impl Wanted {
+    /// The rarest of the open pieces that are in `has`.
+    fn rank(&self, name: &Name, has: &Bitfield, rng: &mut impl Rng) -> Option<Rank> {
+        let mut rank = Rank { copies: u16::MAX, name: name.clone(), sample: Vec::new(), tied: 0 };
+        for idx in self.open.and(has) {
+            let copies = self.copies[idx as usize];
+            if copies > rank.copies {
+                continue;
+            }
+            if copies < rank.copies {
+                rank.copies = copies;
+                rank.sample.clear();
+                rank.tied = 0;
+            }
+            // each of the tied has the same chance to be in the sample, and to stand first in it
+            rank.tied += 1;
+            let at = rng.random_range(0..rank.tied);
+            if rank.sample.len() < CANDIDATES {
+                rank.sample.push(idx);
+                let last = rank.sample.len() - 1;
+                rank.sample.swap(at.min(last), last);
+            } else if at < CANDIDATES {
+                rank.sample[at] = idx;
+            }
+        }
+        (rank.tied > 0).then_some(rank)
+    }
+
+    /// One request less names this piece.
+    fn unclaim(&mut self, idx: u32, peer: PeerNo) {
+        let Some(claims) = self.claims.get_mut(&idx) else { return };
+        claims.retain(|claim| claim.peer != peer);
+        if claims.is_empty() {
+            self.claims.remove(&idx);
+            if !self.have.get(idx) {
+                self.open.set(idx);
+            }
+        }
+    }
+}
+
+/// The rarest piece that anybody could be asked for, ties at random; with its number of copies.
+fn select_file(ranks: &BTreeMap<PeerNo, Rank>, rng: &mut impl Rng) -> Option<(u32, Name, u16)> {
+    let copies = ranks.values().map(|rank| rank.copies).min()?;
+    let rarest: Vec<&Rank> = ranks.values().filter(|rank| rank.copies == copies).collect();
+    let rank = rarest[rng.random_range(0..rarest.len())];
+    Some((rank.sample[0], rank.name.clone(), copies))
+}
+
+/// One of the holders at random, the nearer with the greater chance: in proportion to 1 / latency. With all chances.
+fn select_peer(holders: &[(PeerNo, Duration)], rng: &mut impl Rng) -> Option<(PeerNo, Vec<(PeerNo, f64)>)> {
+    let weights: Vec<f64> = holders.iter().map(|(_, latency)| 1.0 / latency.max(&NEAREST).as_secs_f64()).collect();
+    let all: f64 = weights.iter().sum();
+    let mut roll = rng.random_range(0.0..1.0) * all;
+    let chosen = weights.iter().position(|weight| {
+        roll -= weight;
+        roll < 0.0
+    });
+    let chances = holders.iter().zip(&weights).map(|((peer, _), weight)| (*peer, weight / all)).collect();
+    holders.get(chosen.unwrap_or(0)).map(|(peer, _)| (*peer, chances))
+}

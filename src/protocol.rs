@@ -1,0 +1,512 @@
+//! The messages, and how they are read and written. Pure: over any `Read` and `Write`, with a cap on all that is buffered.
+//!
+//! # The original's, valid here in both directions
+//! To the tracker, one JSON value a connection, with nothing behind it:
+//! ```text
+//! {"port": 50001, "msg": "ping"}
+//!   → [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt", "2.txt"]}, …], and the tracker closes
+//! {"port": 50001, "files": ["1.txt", "2.txt"], "msg": "file_list"}
+//!   → the tracker closes
+//! ```
+//! To a peer, on the port that it announced: `{"filename": "1.txt"}` → the bytes, then it closes.
+//!
+//! # Ours
+//! A superset. Our pings carry `"v": 1`; our tracker answers them with an object, an original with an array: so the answer
+//! tells who is there, and nobody is probed.
+//! ```text
+//! {"msg": "ping", "port": 50001, "v": 1}
+//!   → {"v": 1, "local": false, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
+//!      "pieces": {"image.iso": "fff0"}}, …],
+//!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001"}]}
+//! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"}}   → {"v": 1}
+//! {"msg": "publish", "port": 50001, "torrent": {…}}   → {"v": 1}, or {"v": 1, "error": "…", "md5": "the swarm's"}
+//! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
+//! ```
+//! Between peers of ours, the opener asks and the holder answers, in order, on a connection that stays open:
+//! ```text
+//! {"msg": "hello", "v": 1, "id": "9f…", "port": 50002, "have": [{"name": "image.iso", "md5": "…", "pieces": "8000"}]}
+//!   → {"msg": "hello", "v": 1, "id": "03…", "port": 50001, "have": [{"name": "image.iso", "md5": "…", "pieces": "all"}]}
+//! {"msg": "get", "n": 1, "name": "image.iso", "md5": "…", "pieces": [3, 9, 12], "wait": 30.0}
+//!   → {"msg": "piece", "n": 1, "idx": 9, "len": 65536, "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
+//!   → {"msg": "news", "n": 1, "news": […]}, where none of the pieces is here: once one came, or `wait` seconds went by
+//!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
+//!   → {"msg": "refused", "why": "…"}, and it closes
+//! ```
+//! A message ends at its closing brace; white space between messages is skipped.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::bitfield::Bitfield;
+use crate::md5::Digest;
+use crate::torrent::{Name, Torrent};
+
+/// The version of our messages.
+pub const VERSION: u32 = 1;
+/// The tracker's port where none is given: the original's.
+pub const TRACKER_PORT: u16 = 29283;
+/// The longest message that can carry a `.torrent`, bytes: 1 TiB of file in the longest pieces.
+pub const TORRENT_CAP: usize = 32 << 20;
+/// The longest tracker's list, bytes: some 10,000 peers with a large file each.
+pub const LIST_CAP: usize = 8 << 20;
+/// The longest message between peers, bytes: a hello that lists thousands of files.
+pub const PEER_CAP: usize = 1 << 20;
+/// The longest message to an original on this machine, bytes: it reads once, so many at most.
+pub const ORIGINAL_CAP: usize = 4096;
+/// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
+pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
+
+/// What a peer tells or asks the tracker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "msg", rename_all = "snake_case")]
+pub enum ToTracker {
+    /// I am still here; who else is?
+    Ping {
+        /// My listening port.
+        port: u16,
+        /// [`VERSION`]; an original has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        v: Option<u32>,
+    },
+    /// What I have.
+    FileList {
+        /// My listening port.
+        port: u16,
+        /// Names of whole files; an original lists pieces by their names, too.
+        files: Vec<String>,
+        /// [`VERSION`]; an original has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        v: Option<u32>,
+        /// Files that are here in part, with their pieces as [`Bitfield`] digits.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pieces: BTreeMap<String, String>,
+    },
+    /// Keep this `.torrent`, and hand it to whoever asks.
+    Publish {
+        /// My listening port.
+        port: u16,
+        /// What I share.
+        torrent: Torrent,
+    },
+    /// Give me the `.torrent` of this file.
+    GetTorrent {
+        /// The file.
+        name: Name,
+    },
+}
+
+/// A peer in the tracker's list. Originals know the first three fields.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerEntry {
+    /// Its address.
+    pub ip: String,
+    /// Its listening port.
+    pub port: u16,
+    /// The whole files that it has; of an original's pieces, the names.
+    pub file_list: Vec<String>,
+    /// [`VERSION`], where it speaks ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v: Option<u32>,
+    /// Files that it has in part, with their pieces as [`Bitfield`] digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pieces: BTreeMap<String, String>,
+}
+
+/// A `.torrent` without its checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The file's name.
+    pub name: Name,
+    /// Its size, bytes.
+    pub size: u64,
+    /// Its MD5.
+    pub md5: Digest,
+    /// How many pieces it has.
+    pub n_pieces: u32,
+    /// Who published it.
+    pub publisher: String,
+}
+
+/// Our tracker's answer to a ping of ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SwarmList {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Whether the tracker serves this machine alone.
+    pub local: bool,
+    /// Everybody else.
+    pub peers: Vec<PeerEntry>,
+    /// The files that a live peer has.
+    pub torrents: Vec<Summary>,
+}
+
+/// A tracker's answer to our ping: which of the two tells what it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PingAnswer {
+    /// From a tracker of ours.
+    Ours(SwarmList),
+    /// From an original.
+    Original(Vec<PeerEntry>),
+    /// From a tracker of ours that doesn't serve us.
+    Refused(Reply),
+}
+
+/// Our tracker's answer to whatever isn't a ping.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// [`VERSION`].
+    pub v: u32,
+    /// What was wrong, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The MD5 of the content that the swarm has under a name, where another was published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub md5: Option<Digest>,
+    /// The `.torrent` that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrent: Option<Torrent>,
+}
+
+/// The first message on a connection to a peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FirstMessage {
+    /// The original's: send this file or piece, and close.
+    Original {
+        /// A file's name or a piece's.
+        filename: String,
+    },
+    /// Ours.
+    Ours(Ask),
+}
+
+/// What the opener of a connection sends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "msg", rename_all = "snake_case")]
+pub enum Ask {
+    /// Who I am and what I have.
+    Hello(Hello),
+    /// One of these pieces, please.
+    Get(Get),
+}
+
+/// How two peers introduce themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Random for each run of the program; who meets its own has called itself.
+    pub id: String,
+    /// Its listening port.
+    pub port: u16,
+    /// What it has. Empty in the hellos that only measure the round trip.
+    #[serde(default)]
+    pub have: Vec<Have>,
+}
+
+/// Some pieces of one content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Have {
+    /// The file's name.
+    pub name: Name,
+    /// The file's MD5.
+    pub md5: Digest,
+    /// Which pieces.
+    pub pieces: Pieces,
+}
+
+/// Which pieces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Pieces {
+    /// These, from 0.
+    These(Vec<u32>),
+    /// [`Bitfield`] digits, or the word "all".
+    Digits(String),
+}
+
+impl Pieces {
+    /// What `bits` has, in short.
+    pub fn of(bits: &Bitfield) -> Self {
+        Self::Digits(if bits.is_full() { "all".to_owned() } else { bits.to_hex() })
+    }
+
+    /// The pieces below `n_pieces` as a set; `None` where they can't be of such a file.
+    pub fn bits(&self, n_pieces: u32) -> Option<Bitfield> {
+        match self {
+            Self::Digits(all) if all == "all" => Some(Bitfield::full(n_pieces)),
+            Self::Digits(digits) => Bitfield::from_hex(digits, n_pieces),
+            Self::These(idxs) => {
+                let mut bits = Bitfield::new(n_pieces);
+                idxs.iter().for_each(|idx| {
+                    bits.set(*idx);
+                });
+                idxs.iter().all(|idx| *idx < n_pieces).then_some(bits)
+            }
+        }
+    }
+}
+
+/// A request for one of several pieces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Get {
+    /// The opener's number for it, repeated in the answer.
+    pub n: u64,
+    /// Which file.
+    pub name: Name,
+    /// Which content under that name.
+    pub md5: Digest,
+    /// The candidates. With none, only news are asked for.
+    pub pieces: Vec<u32>,
+    /// How long the holder may hold back its answer where it has none of them, seconds.
+    pub wait: f64,
+}
+
+/// What the holder answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "msg", rename_all = "snake_case")]
+pub enum Answer {
+    /// To a hello.
+    Hello(Hello),
+    /// A piece: `len` bytes follow.
+    Piece {
+        /// Which request it answers.
+        n: u64,
+        /// Which of the candidates it is.
+        idx: u32,
+        /// Its length, bytes.
+        len: u32,
+        /// What came here since the last answer.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        news: Vec<Have>,
+    },
+    /// None of the candidates is here.
+    News {
+        /// Which request it answers.
+        n: u64,
+        /// What came here since the last answer.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        news: Vec<Have>,
+    },
+    /// This content isn't here, or not any more.
+    Gone {
+        /// Which request it answers.
+        n: u64,
+        /// The file.
+        name: Name,
+    },
+    /// No connection for you; the holder closes.
+    Refused {
+        /// The reason, for people.
+        why: String,
+    },
+}
+
+/// A message as it goes over the wire.
+pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("messages have string keys and no failing parts")
+}
+
+/// Writes one message, in one write where the stream takes it.
+///
+/// # Errors
+/// The stream's.
+pub fn write_message(stream: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
+    stream.write_all(&to_bytes(message))
+}
+
+/// How long a message may get: a number of bytes, or whoever decides as it grows.
+pub trait Cap {
+    /// Asked before the message has `len` bytes in memory.
+    ///
+    /// # Errors
+    /// `InvalidData` where that is too many.
+    fn allow(&mut self, len: usize) -> io::Result<()>;
+}
+
+impl Cap for usize {
+    fn allow(&mut self, len: usize) -> io::Result<()> {
+        if len > *self { Err(invalid(format!("a message of over {self} bytes"))) } else { Ok(()) }
+    }
+}
+
+/// Reads one message. `None` is a close before its first byte.
+///
+/// # Errors
+/// The stream's; `UnexpectedEof` for a close within the message; `InvalidData` for more bytes than `cap` allows, or for what
+/// isn't such a message.
+pub fn read_message<T: DeserializeOwned>(stream: &mut impl BufRead, cap: impl Cap) -> io::Result<Option<T>> {
+    match read_value(stream, cap)? {
+        None => Ok(None),
+        Some(bytes) => parse(&bytes).map(Some),
+    }
+}
+
+/// Understands one message.
+///
+/// # Errors
+/// `InvalidData` that says what was expected and shows the beginning of what came.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes).map_err(|fault| {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+        invalid(format!("expected one of the protocol's messages, came {:?}: {fault}", start))
+    })
+}
+
+/// Reads the bytes of one JSON object or array, up to and with its closing bracket, and nothing behind it.
+///
+/// # Errors
+/// As [`read_message`].
+pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
+    let mut value = Vec::new();
+    let mut scan = Scan::default();
+    loop {
+        let came = match stream.fill_buf() {
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
+            came => came?,
+        };
+        if came.is_empty() {
+            let fault = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed in the middle of a message");
+            return if value.is_empty() { Ok(None) } else { Err(fault()) };
+        }
+        let skipped = if value.is_empty() { came.iter().take_while(|byte| byte.is_ascii_whitespace()).count() } else { 0 };
+        let end = scan.end_of(&came[skipped..])?;
+        let taken = end.unwrap_or(came.len() - skipped);
+        cap.allow(value.len() + taken)?;
+        value.extend_from_slice(&came[skipped..skipped + taken]);
+        stream.consume(skipped + taken);
+        if end.is_some() {
+            return Ok(Some(value));
+        }
+    }
+}
+
+/// How deep in brackets and strings a JSON value is, byte by byte.
+#[derive(Default)]
+struct Scan {
+    depth: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Scan {
+    /// The length of `bytes` up to the end of the value, where it ends here.
+    fn end_of(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            if self.depth == 0 {
+                return Err(invalid(format!("expected a JSON object, came the byte {byte:#04x}")));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// An error for what doesn't keep to the protocol.
+pub fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+/// Reads and throws away at most `most` bytes, up to the close.
+///
+/// # Errors
+/// The stream's.
+pub fn discard(stream: &mut impl Read, most: u64) -> io::Result<u64> {
+    io::copy(&mut stream.take(most), &mut io::sink())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::BufReader;
+
+    /// Gives its bytes one by one.
+    struct OneByOne<'a>(&'a [u8]);
+    impl Read for OneByOne<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            let n = buf.len().min(self.0.len()).min(1);
+            buf[..n].copy_from_slice(&self.0[..n]);
+            self.0 = &self.0[n..];
+            Ok(n)
+        }
+    }
+
+    #[test]
+    fn the_originals_messages_are_understood_as_python_writes_them() {
+        let ping: ToTracker = parse(br#"{"port": 50001, "msg": "ping"}"#).expect("the original's");
+        assert_eq!(ping, ToTracker::Ping { port: 50001, v: None });
+        let list: ToTracker = parse(br#"{"port": 50001, "files": ["1.txt", "na\u00efve.txt"], "msg": "file_list"}"#).expect("the original's");
+        let files = vec!["1.txt".to_owned(), "naïve.txt".to_owned()];
+        assert_eq!(list, ToTracker::FileList { port: 50001, files, v: None, pieces: BTreeMap::new() });
+        let first: FirstMessage = parse(br#"{"filename": "1.txt"}"#).expect("the original's");
+        assert_eq!(first, FirstMessage::Original { filename: "1.txt".to_owned() });
+        let answer: PingAnswer = parse(br#"[{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"]}]"#).expect("the original's");
+        assert!(matches!(answer, PingAnswer::Original(peers) if peers.len() == 1 && peers[0].v.is_none()));
+    }
+
+    #[test]
+    fn ours_go_both_ways() {
+        let have = Have { name: Name::parse("f").expect("a name"), md5: crate::md5::digest(b""), pieces: Pieces::These(vec![4, 7]) };
+        for answer in [
+            Answer::Hello(Hello { v: 1, id: "9f".to_owned(), port: 1, have: vec![have.clone()] }),
+            Answer::Piece { n: 1, idx: 9, len: 65536, news: vec![have.clone()] },
+            Answer::News { n: 2, news: vec![] },
+            Answer::Gone { n: 3, name: have.name.clone() },
+            Answer::Refused { why: "full".to_owned() },
+        ] {
+            assert_eq!(parse::<Answer>(&to_bytes(&answer)).expect("its own bytes"), answer);
+        }
+        let get = Ask::Get(Get { n: 1, name: have.name.clone(), md5: have.md5, pieces: vec![3], wait: 0.5 });
+        assert_eq!(parse::<FirstMessage>(&to_bytes(&get)).expect("its own bytes"), FirstMessage::Ours(get));
+        assert!(matches!(parse(br#"{"v":1,"error":"x"}"#).expect("ours"), PingAnswer::Refused(_)));
+        assert!(matches!(parse(br#"{"v":1,"local":true,"peers":[],"torrents":[]}"#).expect("ours"), PingAnswer::Ours(_)));
+    }
+
+    #[test]
+    fn a_message_ends_at_its_brace_however_it_arrives() {
+        let wire = b"\n {\"filename\": \"}]\\\"{\"}\n[[1],{}]{\"a\":1";
+        for stream in [&mut BufReader::with_capacity(1, OneByOne(wire)) as &mut dyn BufRead, &mut &wire[..]] {
+            let mut stream = stream;
+            assert_eq!(read_value(&mut stream, 100).expect("whole").expect("one"), br#"{"filename": "}]\"{"}"#);
+            assert_eq!(read_value(&mut stream, 100).expect("whole").expect("one"), b"[[1],{}]");
+            assert_eq!(read_value(&mut stream, 100).expect_err("cut").kind(), io::ErrorKind::UnexpectedEof);
+        }
+        assert_eq!(read_value(&mut &b" \n"[..], 100).expect("nothing"), None);
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused_before_it_is_buffered() {
+        for (name, wire) in [
+            ("a number", &b"17 "[..]),
+            ("a string", b"\"x\""),
+            ("a closing brace", b"}"),
+            ("binary", b"\x00\x01\x02"),
+            ("too long", &[b'['; 101]),
+        ] {
+            assert_eq!(read_value(&mut &wire[..], 100).expect_err(name).kind(), io::ErrorKind::InvalidData, "{name}");
+        }
+        let deep = [vec![b'['; 5000], vec![b']'; 5000]].concat();
+        assert_eq!(read_message::<PingAnswer>(&mut &deep[..], 1 << 20).expect_err("deep").kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn pieces_that_the_file_does_not_have_are_refused() {
+        assert!(Pieces::These(vec![0, 8]).bits(8).is_none());
+        assert!(Pieces::Digits("ffff".to_owned()).bits(8).is_none());
+        assert!(Pieces::Digits("all".to_owned()).bits(8).expect("all").is_full());
+        assert_eq!(Pieces::of(&Bitfield::full(3)), Pieces::Digits("all".to_owned()));
+    }
+}

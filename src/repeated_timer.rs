@@ -1,0 +1,91 @@
+//! The original's `RepeatedTimer`: a thread that calls a function again and again.
+//!
+//! The original waits one interval before the first call and drifts by the time that each call takes. Ours calls at the
+//! start too, keeps to its schedule, and can be asked to call at once.
+
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+/// Calls a function at once and then every interval, on a thread of its own, until it is dropped.
+pub struct RepeatedTimer {
+    orders: Sender<Order>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Order {
+    Now,
+    End,
+}
+
+impl RepeatedTimer {
+    /// Starts the thread `name`. An interval that a call outlasts is left out, not caught up with.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn start(name: &str, every: Duration, mut call: impl FnMut() + Send + 'static) -> io::Result<Self> {
+        let (orders, ordered) = channel();
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            let mut due = Instant::now();
+            loop {
+                call();
+                due = (due + every).max(Instant::now());
+                match ordered.recv_timeout(due.saturating_duration_since(Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Order::Now) => due = Instant::now(),
+                    Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        })?;
+        Ok(Self { orders, thread: Some(thread) })
+    }
+
+    /// A handle that has the timer call before its time.
+    pub fn trigger(&self) -> Trigger {
+        Trigger(self.orders.clone())
+    }
+}
+
+/// Has a [`RepeatedTimer`] call before its time.
+#[derive(Clone)]
+pub struct Trigger(Sender<Order>);
+
+impl Trigger {
+    /// Calls now, or right after the call that is under way; the next one is an interval later. After the timer's end
+    /// it does nothing.
+    pub fn fire(&self) {
+        let _ = self.0.send(Order::Now);
+    }
+}
+
+impl Drop for RepeatedTimer {
+    /// Ends the thread, and waits for a call that is under way. A timer that is dropped by its own call isn't waited for.
+    fn drop(&mut self) {
+        let _ = self.orders.send(Order::End);
+        if let Some(thread) = self.thread.take().filter(|timer| timer.thread().id() != thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_at_the_start_again_when_due_and_when_asked_and_no_more_after_the_end() {
+        let (call, calls) = channel();
+        let soon = RepeatedTimer::start("soon", Duration::from_millis(5), move || call.send(()).expect("kept")).expect("a thread");
+        (0..3).for_each(|_| calls.recv_timeout(Duration::from_secs(10)).expect("a call"));
+        drop(soon);
+        while calls.try_recv().is_ok() {}
+        assert!(calls.recv().is_err(), "the thread has ended, and what it called with is gone");
+
+        let (call, calls) = channel();
+        let rare = RepeatedTimer::start("rare", Duration::from_secs(3600), move || call.send(()).expect("kept")).expect("a thread");
+        calls.recv_timeout(Duration::from_secs(10)).expect("the first call");
+        rare.trigger().fire();
+        calls.recv_timeout(Duration::from_secs(10)).expect("the call that was asked for");
+    }
+}

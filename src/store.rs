@@ -1,0 +1,401 @@
+//! The folder: whole files in `<dir>`, unfinished ones in `<dir>/.bittorrentish/`.
+//!
+//! The original lists whatever stands in its folder, half-written files included, and serves it. Ours puts a file's final
+//! name into `<dir>` only when all of it is checked and on the disk, never overwrites or changes what stands there, and
+//! never follows a link out of it.
+//!
+//! In `.bittorrentish/`: `NAME.part`, the pieces so far, in place; `NAME.torrent`, what is known of the file, so that it
+//! isn't hashed or asked for again. There is no list of finished pieces that could be wrong: a part is checked against its
+//! checkpoints whenever it is opened, at several GB/s. Called from several threads; holds no lock but that on the folder.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::bitfield::Bitfield;
+use crate::md5::Hasher;
+use crate::torrent::{BLOCKS_A_PIECE, Name, NameError, Torrent};
+
+/// Where unfinished files are, within the folder.
+pub const HIDDEN: &str = ".bittorrentish";
+/// Bytes that are hashed at a stride.
+const STRIDE: usize = 1 << 20;
+
+/// What tells whether a file was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Seconds and nanoseconds since 1970.
+    pub mtime: (i64, i64),
+    /// The file's number in its file system.
+    pub inode: u64,
+}
+
+impl Stamp {
+    fn of(meta: &fs::Metadata) -> Self {
+        Self { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
+    }
+
+    /// Of an open file.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        file.metadata().map(|meta| Self::of(&meta))
+    }
+}
+
+/// What is remembered of a file from one run to the next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file that was hashed; none for one that isn't whole yet.
+    pub stamp: Option<Stamp>,
+    /// Whether the content is proven, or only came twice the same from originals.
+    pub verified: bool,
+    /// What is known of it.
+    pub torrent: Torrent,
+}
+
+/// A file in the folder, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It can be shared.
+    File(Name, Stamp),
+    /// It can't, and why.
+    Odd(String, NameError),
+}
+
+/// A fault of the folder. Its text names the path, and what to do where that is known.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another client works on this folder.
+    InUse(PathBuf),
+    /// Something that isn't a plain file stands in the way.
+    InTheWay(PathBuf),
+    /// A file with this name came into the folder meanwhile.
+    Exists(PathBuf),
+    /// The system's fault at this path.
+    Io(PathBuf, io::Error),
+}
+
+impl StoreError {
+    /// Whether there is no room: it may come back.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Io(_, fault) if matches!(fault.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(f, "another client works on {}: give each its own folder", path.display()),
+            Self::InTheWay(path) => write!(f, "{} isn't a plain file: move it away", path.display()),
+            Self::Exists(path) => write!(f, "{} came into the folder meanwhile; it is left as it is", path.display()),
+            Self::Io(path, fault) => match fault.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => write!(f, "disk full: no room for {}", path.display()),
+                ErrorKind::PermissionDenied => write!(f, "no permission for {}", path.display()),
+                _ => write!(f, "{}: {fault}", path.display()),
+            },
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+    |fault| StoreError::Io(path.to_owned(), fault)
+}
+
+/// A folder that this process alone works on.
+pub struct Store {
+    dir: PathBuf,
+    hidden: PathBuf,
+    /// Locked as long as it is open; the system unlocks it however the process ends.
+    _lock: File,
+}
+
+impl Store {
+    /// Takes the folder, and makes it where it is missing.
+    ///
+    /// # Errors
+    /// Where it can't be made or written, or another client works on it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let hidden = dir.join(HIDDEN);
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        match fs::create_dir(&hidden) {
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
+            done => done.map_err(at(&hidden))?,
+        }
+        let is_dir = fs::symlink_metadata(&hidden).map_err(at(&hidden))?.is_dir();
+        if !is_dir {
+            return Err(StoreError::InTheWay(hidden));
+        }
+        let path = hidden.join("lock");
+        let lock = File::options().write(true).create(true).truncate(false).open(&path).map_err(at(&path))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), hidden, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
+            Err(TryLockError::Error(fault)) => Err(StoreError::Io(path, fault)),
+        }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn path(&self, name: &Name) -> PathBuf {
+        self.dir.join(name.as_str())
+    }
+
+    fn hidden(&self, name: &Name, what: &str) -> PathBuf {
+        self.hidden.join(format!("{}.{what}", name.as_str()))
+    }
+
+    /// The plain files in the folder. Folders, links and what else there is are passed over, and so are names that begin
+    /// with a dot.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
+        let mut seen = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(at(&self.dir))? {
+            let entry = entry.map_err(at(&self.dir))?;
+            // a file that went away since is no fault
+            let Some(meta) = entry.metadata().ok().filter(fs::Metadata::is_file) else { continue };
+            let shown = entry.file_name().to_string_lossy().into_owned();
+            match entry.file_name().to_str().map_or(Err(NameError::NotPlain), Name::parse) {
+                Ok(name) => seen.push(Seen::File(name, Stamp::of(&meta))),
+                Err(NameError::LeadingDot) => {}
+                Err(fault) => seen.push(Seen::Odd(shown, fault)),
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Whether anything, be it a folder or a link, has this name in the folder.
+    pub fn exists(&self, name: &Name) -> bool {
+        fs::symlink_metadata(self.path(name)).is_ok()
+    }
+
+    /// Opens a whole file of the folder to be read.
+    ///
+    /// # Errors
+    /// Where it isn't a plain file of the folder (any more).
+    pub fn open_shared(&self, name: &Name) -> Result<(File, Stamp), StoreError> {
+        open_plain(&self.path(name), File::options().read(true))
+    }
+
+    /// Hashes a file from front to back; `progress` is called with the bytes so far, and ends the hashing by `false`.
+    /// `None` where it was ended, or the file is shorter than its stamp says.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn hash(&self, name: &Name, file: &File, size: u64, mut progress: impl FnMut(u64) -> bool) -> Result<Option<Torrent>, StoreError> {
+        let piece_len = Torrent::piece_len_for(size);
+        let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
+        let mut buf = vec![0; STRIDE.min(size as usize)];
+        let mut done = 0;
+        while done < size {
+            let n = buf.len().min((size - done) as usize);
+            match file.read_exact_at(&mut buf[..n], done) {
+                Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+                read => read.map_err(at(&self.path(name)))?,
+            }
+            hasher.update(&buf[..n]);
+            done += n as u64;
+            if !progress(done) {
+                return Ok(None);
+            }
+        }
+        let (checkpoints, md5) = hasher.finish();
+        Ok(Torrent::new(name.clone(), size, piece_len, md5, checkpoints).ok())
+    }
+
+    /// Which pieces of `file` are what the `.torrent` says. `go_on` is called after each piece, with whether it is.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn check(&self, torrent: &Torrent, file: &File, mut go_on: impl FnMut(bool) -> bool) -> Result<Bitfield, StoreError> {
+        let mut have = Bitfield::new(torrent.n_pieces());
+        let mut buf = vec![0; torrent.full_piece_len().min(torrent.size() as usize)];
+        for idx in 0..torrent.n_pieces() {
+            let piece = &mut buf[..torrent.piece_len(idx)];
+            match file.read_exact_at(piece, torrent.piece_start(idx)) {
+                Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => break,
+                read => read.map_err(at(&self.hidden(torrent.name(), "part")))?,
+            }
+            let good = torrent.check(idx, piece).is_ok() && have.set(idx);
+            if !go_on(good) {
+                break;
+            }
+        }
+        Ok(have)
+    }
+
+    /// What was remembered of a file; anything that isn't that is as if it weren't there.
+    pub fn saved(&self, name: &Name) -> Option<Saved> {
+        let (file, _) = open_plain(&self.hidden(name, "torrent"), File::options().read(true)).ok()?;
+        let saved: Saved = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+        (saved.torrent.name() == name).then_some(saved)
+    }
+
+    /// Remembers what is known of a file.
+    ///
+    /// # Errors
+    /// Where it can't be written; then it is only hashed again.
+    pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        let name = saved.torrent.name();
+        let bytes = serde_json::to_vec(saved).expect("plain data");
+        write_atomically(&self.hidden(name, "torrent"), &self.hidden(name, "new"), &bytes)
+    }
+
+    /// Opens the unfinished file, at its full size, and tells whether it was there before.
+    ///
+    /// # Errors
+    /// Where it can't be made: the folder is read-only, say, or the file system has no files of that size.
+    pub fn open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
+        let path = self.hidden(torrent.name(), "part");
+        // cut off between the two names of a whole file: it is the user's by now, and not to be written to
+        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
+            fs::remove_file(&path).map_err(at(&path))?;
+        }
+        let new = File::options().read(true).write(true).create_new(true).open(&path);
+        let (file, was_there) = match new {
+            Ok(file) => (file, false),
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+                (open_plain(&path, File::options().read(true).write(true))?.0, true)
+            }
+            Err(fault) => return Err(StoreError::Io(path, fault)),
+        };
+        if file.metadata().map_err(at(&path))?.len() != torrent.size() {
+            file.set_len(torrent.size()).map_err(at(&path))?;
+        }
+        Ok((file, was_there))
+    }
+
+    /// Writes into a part.
+    ///
+    /// # Errors
+    /// Where the disk doesn't take it.
+    pub fn write(&self, torrent: &Torrent, file: &File, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        file.write_all_at(bytes, offset).map_err(at(&self.hidden(torrent.name(), "part")))
+    }
+
+    /// Gives a part, all of which is checked, its final name: first its bytes are on the disk, then the name, and where
+    /// something has that name already, neither is touched.
+    ///
+    /// # Errors
+    /// As for the steps; after a failed sync the part has to be checked anew.
+    pub fn complete(&self, torrent: &Torrent, file: &File, verified: bool) -> Result<Stamp, StoreError> {
+        let (part, path) = (self.hidden(torrent.name(), "part"), self.path(torrent.name()));
+        file.sync_all().map_err(at(&part))?;
+        publish_name(&part, &path)?;
+        sync_dir(&self.dir)?;
+        let stamp = Stamp::of_file(file).map_err(at(&path))?;
+        // only a hint that saves a hashing: the file is whole without it
+        let _ = self.save(&Saved { stamp: Some(stamp), verified, torrent: torrent.clone() });
+        Ok(stamp)
+    }
+
+    /// Makes an empty file for a copy from an original, whose size nobody knows.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
+        let path = self.hidden(name, which);
+        let gone = fs::remove_file(&path);
+        if let Err(fault) = gone && fault.kind() != ErrorKind::NotFound {
+            return Err(StoreError::Io(path, fault));
+        }
+        let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(at(&path))?;
+        Ok(Copy { file, path })
+    }
+
+    /// Gives a copy its final name.
+    ///
+    /// # Errors
+    /// As [`Store::complete`].
+    pub fn complete_copy(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
+        copy.file.sync_all().map_err(at(&copy.path))?;
+        let path = self.path(name);
+        publish_name(&copy.path, &path)?;
+        sync_dir(&self.dir)?;
+        Stamp::of_file(&copy.file).map_err(at(&path))
+    }
+}
+
+/// A copy from an original, not yet in the folder. It is removed with this value.
+pub struct Copy {
+    /// Open to be read and written.
+    pub file: File,
+    path: PathBuf,
+}
+
+impl Copy {
+    /// Appends.
+    ///
+    /// # Errors
+    /// Where the disk doesn't take it.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(at(&self.path))
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Opens a file that is plain, and no link: what was opened is what stands there.
+fn open_plain(path: &Path, options: &fs::OpenOptions) -> Result<(File, Stamp), StoreError> {
+    let before = fs::symlink_metadata(path).map_err(at(path))?;
+    if !before.is_file() {
+        return Err(StoreError::InTheWay(path.to_owned()));
+    }
+    let file = options.open(path).map_err(at(path))?;
+    let opened = file.metadata().map_err(at(path))?;
+    if (before.dev(), before.ino()) != (opened.dev(), opened.ino()) {
+        return Err(StoreError::InTheWay(path.to_owned()));
+    }
+    Ok((file, Stamp::of(&opened)))
+}
+
+/// Moves `part` to `path` where nothing stands. A hard link fails where something does, as a rename would not; file
+/// systems without hard links are asked first, which leaves a moment in between.
+fn publish_name(part: &Path, path: &Path) -> Result<(), StoreError> {
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part).map_err(at(part)),
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => Err(StoreError::Exists(path.to_owned())),
+        Err(fault) if matches!(fault.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            match fs::symlink_metadata(path) {
+                Ok(_) => Err(StoreError::Exists(path.to_owned())),
+                Err(_) => fs::rename(part, path).map_err(at(path)),
+            }
+        }
+        Err(fault) => Err(StoreError::Io(path.to_owned(), fault)),
+    }
+}
+
+fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+}
+
+/// Writes a file so that it is there whole, or as it was before.
+///
+/// # Errors
+/// Where the disk doesn't take it; the new file is removed.
+pub fn write_atomically(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let written = File::create(beside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let renamed = written.and_then(|()| fs::rename(beside, path));
+    renamed.map_err(|fault| {
+        let _ = fs::remove_file(beside);
+        StoreError::Io(path.to_owned(), fault)
+    })
+}
