@@ -298,18 +298,19 @@ find_emulator() {
   return 1
 }
 
-open_window() { # TITLE ROWS X Y COMMAND...
+open_window() { # TITLE ROWS X Y COMMAND...; becomes the emulator, so call it with &
   local name=$1 rows=$2 x=$3 y=$4; shift 4
+  exec >>$run/logs/windows.log 2>&1
   case ${emulator##*/} in
-    gnome-terminal) "$emulator" --title="$name" --geometry="90x$rows" -- "$@";;
-    konsole) "$emulator" -p tabtitle="$name" -e "$@";;
-    xfce4-terminal) "$emulator" --title="$name" --geometry="90x$rows" -x "$@";;
-    kitty) "$emulator" --title "$name" -o remember_window_size=no -o initial_window_width=90c -o initial_window_height="${rows}c" "$@";;
-    alacritty) "$emulator" --title "$name" -o window.dimensions.columns=90 -o window.dimensions.lines="$rows" -e "$@";;
-    xterm) "$emulator" +hold -T "$name" -geometry "100x$rows+$x+$y" -e "$@";;
-    osascript) osascript -e 'on run argv' -e 'tell application "Terminal" to do script (item 1 of argv)' -e 'end run' "exec$(printf ' %q' "$@")";;
-    *) "$emulator" -e "$@";;
-  esac >>$run/logs/windows.log 2>&1
+    gnome-terminal) exec "$emulator" --title="$name" --geometry="90x$rows" -- "$@";;
+    konsole) exec "$emulator" -p tabtitle="$name" -e "$@";;
+    xfce4-terminal) exec "$emulator" --title="$name" --geometry="90x$rows" -x "$@";;
+    kitty) exec "$emulator" --title "$name" -o remember_window_size=no -o initial_window_width=90c -o initial_window_height="${rows}c" "$@";;
+    alacritty) exec "$emulator" --title "$name" -o window.dimensions.columns=90 -o window.dimensions.lines="$rows" -e "$@";;
+    xterm) exec "$emulator" +hold -T "$name" -geometry "100x$rows+$x+$y" -e "$@";;
+    osascript) exec osascript -e 'on run argv' -e 'tell application "Terminal" to do script (item 1 of argv)' -e 'end run' "exec$(printf ' %q' "$@")";;
+    *) exec "$emulator" -e "$@";;
+  esac
 }
 
 windows() {
@@ -322,8 +323,10 @@ windows() {
     esac
     set_command $id
     open_window "${id/peer/peer }" $rows $x $y bash "$me" _window $id "${command[@]}" &
+    echo $! >$run/pids/$id.emulator
     for try in {1..50}; do [ ! -f $run/pids/$id.window ] || break; sleep 0.2; done
     [ "$try" -lt 50 ] || { tail -n 5 $run/logs/windows.log >&2; die "${emulator##*/} opened no window in 10 s (set TERMINAL to another, or: ./run_local.sh headless)"; }
+    rm -f $run/pids/$id.emulator              # from now on it closes with its program, or has others' windows too
     [ $id != tracker ] || sleep 0.5           # the tracker first
   done
   while ls $run/pids/*.window >/dev/null 2>&1; do

@@ -649,10 +649,10 @@ impl Client {
     pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
         let addr = {
             let mut state = self.lock();
-            state.peers.get_mut(&peer).map(|peer| {
-                peer.gave += u64::from(len);
-                peer.addr
-            })
+            if let Some(held) = state.files.get_mut(name) {
+                held.exchanged.entry(peer).or_default().gave += u64::from(len);
+            }
+            state.peers.get(&peer).map(|peer| peer.addr)
         };
         if let Some(peer) = addr.filter(|_| self.0.report.wants(crate::report::Weight::Detail)) {
             self.say(&Event::Gave { name: name.to_string(), idx, len, peer });

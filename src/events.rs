@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::picker::{Order, PeerNo, Why};
 use crate::report::{self, Weight, bytes};
-use crate::state::State;
+use crate::state::{Exchanged, State};
 use crate::torrent::Name;
 
 /// A holder that could have been asked, with the chance that it had.
@@ -109,14 +109,13 @@ impl Event {
     /// The report on a file that is whole now.
     pub(crate) fn complete(state: &State, name: &Name, now: Instant) -> Option<Self> {
         let held = state.files.get(name)?;
-        let share = |peer: &crate::state::Peer| Share {
-            peer: peer.addr,
-            latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
-            pieces: peer.got.0,
-            got: peer.got.1,
-            gave: peer.gave,
+        let share = |(no, exchanged): (&PeerNo, &Exchanged)| {
+            let peer = state.peers.get(no)?;
+            let latency_ms = peer.latency.map(|latency| latency.as_secs_f64() * 1e3);
+            let Exchanged { pieces, got, gave } = *exchanged;
+            Some(Share { peer: peer.addr, latency_ms, pieces, got, gave })
         };
-        let shares = state.peers.values().filter(|peer| peer.got.0 > 0 || peer.gave > 0).map(share).collect();
+        let shares = held.exchanged.iter().filter_map(share).collect();
         Some(Self::Complete {
             name: name.to_string(),
             size: held.torrent.size(),

@@ -33,8 +33,14 @@ impl RepeatedTimer {
                 due = (due + every).max(Instant::now());
                 match ordered.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Err(RecvTimeoutError::Timeout) => {}
-                    Ok(Order::Now) => due = Instant::now(),
                     Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(Order::Now) => due = Instant::now(),
+                }
+                // what was asked for by several meanwhile is one call
+                for order in ordered.try_iter() {
+                    if let Order::End = order {
+                        return;
+                    }
                 }
             }
         })?;

@@ -50,8 +50,21 @@ pub struct Held {
     pub had: u32,
     /// The MD5 of another content that the tracker has under this name, as it refused ours.
     pub refused: Option<Digest>,
+    /// What came from, and went to, each peer in this run.
+    pub exchanged: BTreeMap<PeerNo, Exchanged>,
     /// Pieces that failed their check: from whom, and what came.
     bad: BTreeMap<u32, Vec<(PeerNo, BadPiece)>>,
+}
+
+/// What came from a peer, and went to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Pieces that came, and were new.
+    pub pieces: u64,
+    /// Their bytes.
+    pub got: u64,
+    /// Bytes that went.
+    pub gave: u64,
 }
 
 /// What stands in the folder under a name.
@@ -120,10 +133,6 @@ pub struct Peer {
     said_hello: Option<Instant>,
     retry_at: Option<Instant>,
     strikes: u32,
-    /// Pieces and bytes that came from it, and bytes that went to it.
-    pub got: (u64, u64),
-    /// See [`Peer::got`].
-    pub gave: u64,
 }
 
 /// One piece that has come here, for those who ask for news.
@@ -465,8 +474,6 @@ impl State {
             said_hello: None,
             retry_at: None,
             strikes: 0,
-            got: (0, 0),
-            gave: 0,
         };
         self.peers.insert(self.next_peer, peer);
         self.next_peer
@@ -631,11 +638,12 @@ impl State {
         let new = held.have.set(idx);
         let guilty: Vec<PeerNo> = held.bad.remove(&idx).unwrap_or_default().into_iter().map(|(peer, _)| peer).collect();
         let (md5, whole) = (held.torrent.md5(), held.have.is_full());
-        let len = held.torrent.piece_len(idx) as u64;
-        self.picker.landed(peer, name, idx, now);
-        if let Some(known) = self.peers.get_mut(&peer).filter(|_| new) {
-            known.got = (known.got.0 + 1, known.got.1 + len);
+        if new {
+            let exchanged = held.exchanged.entry(peer).or_default();
+            exchanged.pieces += 1;
+            exchanged.got += held.torrent.piece_len(idx) as u64;
         }
+        self.picker.landed(peer, name, idx, now);
         // the list is right about this piece, so who sent another content of it was wrong
         for peer in guilty {
             if let Some(known) = self.peers.get_mut(&peer) {
@@ -770,6 +778,6 @@ impl Fault {
 impl Held {
     fn new(torrent: Arc<Torrent>, file: Arc<File>, have: Bitfield, stamp: Option<Stamp>, now: Instant) -> Self {
         let (sent, had) = (vec![0; torrent.n_pieces() as usize], have.count());
-        Self { torrent, file, have, stamp, sent, since: now, had, refused: None, bad: BTreeMap::new() }
+        Self { torrent, file, have, stamp, sent, since: now, had, refused: None, exchanged: BTreeMap::new(), bad: BTreeMap::new() }
     }
 }

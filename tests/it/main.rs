@@ -1,1 +1,11 @@
+//! All integration tests, in one crate: the real programs over sockets.
 
+mod cli;
+mod course;
+mod hosts;
+mod hostile;
+mod original;
+mod support;
+mod swarm;
+mod tracker;
+mod with_original;
