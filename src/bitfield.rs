@@ -18,7 +18,11 @@ pub struct Bitfield {
 impl Bitfield {
     /// None of `len` pieces.
     pub fn new(len: u32) -> Self {
-        Self { words: vec![0; len.div_ceil(64) as usize], len, n_set: 0 }
+        Self {
+            words: vec![0; len.div_ceil(64) as usize],
+            len,
+            n_set: 0,
+        }
     }
 
     /// All of `len` pieces.
@@ -92,7 +96,10 @@ impl Bitfield {
 
     /// Whether this set has a piece that `other` lacks.
     pub fn has_beyond(&self, other: &Self) -> bool {
-        self.words.iter().zip(&other.words).any(|(a, b)| a & !b != 0)
+        self.words
+            .iter()
+            .zip(&other.words)
+            .any(|(a, b)| a & !b != 0)
     }
 
     /// The set as hexadecimal digits, two for each eight pieces.
@@ -114,10 +121,17 @@ impl Bitfield {
         }
         let mut bits = Self::new(len);
         for (byte, pair) in digits.as_chunks::<2>().0.iter().enumerate() {
-            let value = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok().filter(|_| pair[0] != b'+')?;
+            let value = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16)
+                .ok()
+                .filter(|_| pair[0] != b'+')?;
             bits.words[byte / 8] |= u64::from(value.reverse_bits()) << (byte % 8 * 8);
         }
-        if !len.is_multiple_of(64) && bits.words.last().is_some_and(|last| last >> (len % 64) != 0) {
+        if !len.is_multiple_of(64)
+            && bits
+                .words
+                .last()
+                .is_some_and(|last| last >> (len % 64) != 0)
+        {
             return None;
         }
         bits.n_set = bits.words.iter().map(|word| word.count_ones()).sum();
@@ -143,10 +157,15 @@ mod tests {
     fn pieces_come_back_from_hexadecimal() {
         for len in [0, 1, 7, 8, 9, 63, 64, 65, 1000] {
             let mut bits = Bitfield::new(len);
-            (0..len).filter(|idx| idx % 3 == 0).for_each(|idx| assert!(bits.set(idx)));
+            (0..len)
+                .filter(|idx| idx % 3 == 0)
+                .for_each(|idx| assert!(bits.set(idx)));
             let again = Bitfield::from_hex(&bits.to_hex(), len).expect("its own digits");
             assert_eq!(again, bits);
-            assert_eq!(again.iter().collect::<Vec<_>>(), (0..len).step_by(3).collect::<Vec<_>>());
+            assert_eq!(
+                again.iter().collect::<Vec<_>>(),
+                (0..len).step_by(3).collect::<Vec<_>>()
+            );
             assert!(Bitfield::full(len).is_full());
         }
         let mut first = Bitfield::new(9);

@@ -52,7 +52,10 @@ pub fn say(text: impl Display) -> ExitCode {
 /// # Errors
 /// Where an argument isn't UTF-8, for people.
 pub fn args() -> Result<Vec<String>, String> {
-    let utf8 = |arg: std::ffi::OsString| arg.into_string().map_err(|arg| format!("expected UTF-8, came the argument {arg:?}"));
+    let utf8 = |arg: std::ffi::OsString| {
+        arg.into_string()
+            .map_err(|arg| format!("expected UTF-8, came the argument {arg:?}"))
+    };
     std::env::args_os().skip(1).map(utf8).collect()
 }
 
@@ -60,10 +63,16 @@ pub fn args() -> Result<Vec<String>, String> {
 ///
 /// # Errors
 /// Where it is none, or out of the type's range, for people.
-pub fn number<T: FromStr<Err: Display>>(matches: &Matches, name: &str, default: T) -> Result<T, String> {
+pub fn number<T: FromStr<Err: Display>>(
+    matches: &Matches,
+    name: &str,
+    default: T,
+) -> Result<T, String> {
     match matches.opt_str(name) {
         None => Ok(default),
-        Some(text) => text.parse().map_err(|fault| format!("--{name} takes a number, came {text:?}: {fault}")),
+        Some(text) => text
+            .parse()
+            .map_err(|fault| format!("--{name} takes a number, came {text:?}: {fault}")),
     }
 }
 
@@ -76,7 +85,11 @@ pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Durat
     // a century, as the clock can't add everything that a Duration can hold
     let fits = (1e-3..=3.2e9).contains(&seconds);
     let wrong = || format!("--{name} takes seconds, from 0.001 up, came {seconds}");
-    if fits { Ok(Duration::from_secs_f64(seconds)) } else { Err(wrong()) }
+    if fits {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(wrong())
+    }
 }
 
 #[cfg(test)]
@@ -98,10 +111,19 @@ mod tests {
             ("soon", None),
             ("", None),
         ] {
-            let matches = options.parse([format!("--every={text}")]).expect("a flag with a value");
-            assert_eq!(seconds(&matches, "every", Duration::ZERO).ok(), expected, "{text:?}");
+            let matches = options
+                .parse([format!("--every={text}")])
+                .expect("a flag with a value");
+            assert_eq!(
+                seconds(&matches, "every", Duration::ZERO).ok(),
+                expected,
+                "{text:?}"
+            );
         }
         let none = options.parse([""; 0]).expect("no flag");
-        assert_eq!(seconds(&none, "every", Duration::from_secs(7)), Ok(Duration::from_secs(7)));
+        assert_eq!(
+            seconds(&none, "every", Duration::from_secs(7)),
+            Ok(Duration::from_secs(7))
+        );
     }
 }

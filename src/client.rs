@@ -22,7 +22,8 @@ use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, Trouble, connect, is_local, resolve};
 use crate::picker::{Order, PeerNo};
 use crate::protocol::{
-    LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PingAnswer, Reply, Summary, TORRENT_CAP, PeerEntry, ToTracker, VERSION, to_bytes,
+    LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, PingAnswer, Reply, Summary,
+    TORRENT_CAP, ToTracker, VERSION, to_bytes,
 };
 use crate::repeated_timer::{RepeatedTimer, Trigger};
 use crate::report::Report;
@@ -103,7 +104,12 @@ impl Client {
     ///
     /// # Errors
     /// Where the system gives no threads.
-    pub fn start(config: Config, store: Store, listener: TcpListener, report: Report) -> std::io::Result<Running> {
+    pub fn start(
+        config: Config,
+        store: Store,
+        listener: TcpListener,
+        report: Report,
+    ) -> std::io::Result<Running> {
         let port = listener.local_addr()?.port();
         let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
         let state = State::new(config.wants.clone(), rng, Instant::now());
@@ -127,22 +133,62 @@ impl Client {
         client.run(listener, hashes, begins)
     }
 
-    fn run(self, listener: TcpListener, hashes: Receiver<Option<(Name, Stamp)>>, begins: Receiver<Option<Summary>>) -> std::io::Result<Running> {
-        let mut running = Running { client: self.clone(), timers: Vec::new(), workers: Vec::new(), listener: None };
+    fn run(
+        self,
+        listener: TcpListener,
+        hashes: Receiver<Option<(Name, Stamp)>>,
+        begins: Receiver<Option<Summary>>,
+    ) -> std::io::Result<Running> {
+        let mut running = Running {
+            client: self.clone(),
+            timers: Vec::new(),
+            workers: Vec::new(),
+            listener: None,
+        };
         let (serve, tell) = (self.clone(), self.clone());
         let told = move |trouble| tell.trouble(trouble);
-        running.listener = Some(Listener::start("upload", listener, UPLOADS, move |connection| upload::listen_requests(&serve, connection), told)?);
+        running.listener = Some(Listener::start(
+            "upload",
+            listener,
+            UPLOADS,
+            move |connection| upload::listen_requests(&serve, connection),
+            told,
+        )?);
         let (hash, begin) = (self.clone(), self.clone());
-        running.workers.push(Builder::new().name("hash".to_owned()).spawn(move || hash.hash_files(&hashes))?);
-        running.workers.push(Builder::new().name("begin".to_owned()).spawn(move || begin.begin_downloads(&begins))?);
+        running.workers.push(
+            Builder::new()
+                .name("hash".to_owned())
+                .spawn(move || hash.hash_files(&hashes))?,
+        );
+        running.workers.push(
+            Builder::new()
+                .name("begin".to_owned())
+                .spawn(move || begin.begin_downloads(&begins))?,
+        );
         let config = &self.0.config;
         let (look, ping, list, round) = (self.clone(), self.clone(), self.clone(), self.clone());
-        running.timers.push(RepeatedTimer::start("look", LOOK_EVERY, move || look.look_at_folder())?);
-        running.timers.push(RepeatedTimer::start("list", config.wants.list_every, move || list.send_tracker_file_list())?);
+        running
+            .timers
+            .push(RepeatedTimer::start("look", LOOK_EVERY, move || {
+                look.look_at_folder()
+            })?);
+        running.timers.push(RepeatedTimer::start(
+            "list",
+            config.wants.list_every,
+            move || list.send_tracker_file_list(),
+        )?);
         let _ = self.0.list_now.set(running.timers[1].trigger());
-        running.timers.push(RepeatedTimer::start("ping", config.ping_every, move || ping.ping_tracker())?);
+        running.timers.push(RepeatedTimer::start(
+            "ping",
+            config.ping_every,
+            move || ping.ping_tracker(),
+        )?);
         let _ = self.0.ping_now.set(running.timers[2].trigger());
-        running.timers.push(RepeatedTimer::start("round", config.round_every, move || round.round())?);
+        running.timers.push(RepeatedTimer::start(
+            "round",
+            config.round_every,
+            move || round.round(),
+        )?);
         Ok(running)
     }
 
@@ -166,9 +212,17 @@ impl Client {
     }
 
     /// Waits until something changed, or until `until`.
-    pub(crate) fn wait<'a>(&self, state: MutexGuard<'a, State>, until: Instant) -> MutexGuard<'a, State> {
+    pub(crate) fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        until: Instant,
+    ) -> MutexGuard<'a, State> {
         let left = until.saturating_duration_since(Instant::now());
-        self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+        self.0
+            .changed
+            .wait_timeout(state, left)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     /// Waits until the program may end, by `--exit-when-complete`; for ever without it.
@@ -179,18 +233,25 @@ impl Client {
             match state.ending(now) {
                 Ending::Now(exit, why) => {
                     drop(state);
-                    self.say(&Event::Ending { code: exit as u8, why });
+                    self.say(&Event::Ending {
+                        code: exit as u8,
+                        why,
+                    });
                     return exit;
                 }
                 // an hour is as good as for ever
-                Ending::Wait(until) => state = self.wait(state, until.unwrap_or(now + Duration::from_secs(3600))),
+                Ending::Wait(until) => {
+                    state = self.wait(state, until.unwrap_or(now + Duration::from_secs(3600)))
+                }
             }
         }
     }
 
     fn trouble(&self, trouble: Trouble) {
         self.say(&match trouble {
-            Trouble::Accept(fault) => Event::AcceptFailed { why: fault.to_string() },
+            Trouble::Accept(fault) => Event::AcceptFailed {
+                why: fault.to_string(),
+            },
             Trouble::Full(most) => Event::Full { most },
         });
     }
@@ -209,14 +270,19 @@ impl Client {
             state.looked(&seen)
         };
         for seen in seen {
-            if let Seen::Odd(name, why) = seen
-                && self.lock().odd.insert(name.clone())
-            {
-                self.say(&Event::NotShared { name: legible(&name), why: why.to_string() });
+            let Seen::Odd(name, why) = seen else { continue };
+            let new = self.lock().odd.insert(name.clone());
+            if new {
+                self.say(&Event::NotShared {
+                    name: legible(&name),
+                    why: why.to_string(),
+                });
             }
         }
         for name in &withdrawn {
-            self.say(&Event::Withdrawn { name: name.to_string() });
+            self.say(&Event::Withdrawn {
+                name: name.to_string(),
+            });
         }
         if !withdrawn.is_empty() {
             self.list_now();
@@ -231,8 +297,14 @@ impl Client {
     /// What an earlier run hashed or fetched, and nobody touched since, needs no second look; what came from originals
     /// is verified once the tracker has its MD5.
     fn share_known(&self) {
-        for (name, stamp, verified) in self.lock().unsettled() {
-            if let Some(saved) = self.0.store.saved(&name).filter(|saved| saved.stamp == Some(stamp)) {
+        let unsettled = self.lock().unsettled();
+        for (name, stamp, verified) in unsettled {
+            if let Some(saved) = self
+                .0
+                .store
+                .saved(&name)
+                .filter(|saved| saved.stamp == Some(stamp))
+            {
                 self.share(saved.torrent, stamp, saved.verified || verified);
             }
         }
@@ -245,7 +317,10 @@ impl Client {
                 // it changed while it was hashed: the next look sees it again
                 Ok(None) => drop(self.lock().standing.remove(&name)),
                 // not tried again before it changes
-                Err(fault) => self.say(&Event::Disk { why: fault.to_string(), full: false }),
+                Err(fault) => self.say(&Event::Disk {
+                    why: fault.to_string(),
+                    full: false,
+                }),
             }
         }
     }
@@ -262,7 +337,11 @@ impl Client {
         let progress = |done: u64| {
             if told.elapsed() >= Duration::from_secs(2) {
                 told = Instant::now();
-                self.say(&Event::Hashing { name: name.to_string(), done, size: stamp.size });
+                self.say(&Event::Hashing {
+                    name: name.to_string(),
+                    done,
+                    size: stamp.size,
+                });
             }
             !self.lock().ending
         };
@@ -274,8 +353,17 @@ impl Client {
         let torrent = torrent.filter(|_| after == stamp);
         if let Some(torrent) = &torrent {
             let (seconds, md5) = (start.elapsed().as_secs_f64(), torrent.md5().to_string());
-            self.say(&Event::Hashed { name: name.to_string(), size: stamp.size, md5, seconds });
-            let saved = Saved { stamp: Some(stamp), verified: true, torrent: torrent.clone() };
+            self.say(&Event::Hashed {
+                name: name.to_string(),
+                size: stamp.size,
+                md5,
+                seconds,
+            });
+            let saved = Saved {
+                stamp: Some(stamp),
+                verified: true,
+                torrent: torrent.clone(),
+            };
             if let Err(fault) = store.save(&saved) {
                 self.disk_fault(&fault);
             }
@@ -285,9 +373,18 @@ impl Client {
 
     /// The swarm's `.torrent`, where this file is what it says: checked in lanes, several times as fast as hashing.
     fn adopt(&self, name: &Name, file: &std::fs::File, size: u64) -> Option<Torrent> {
-        let summary = self.lock().swarm.get(name).filter(|summary| summary.size == size).cloned()?;
+        let summary = self
+            .lock()
+            .swarm
+            .get(name)
+            .filter(|summary| summary.size == size)
+            .cloned()?;
         let torrent = self.get_torrent(&summary).ok()?;
-        let whole = self.0.store.check(&torrent, file, |good| good).is_ok_and(|have| have.is_full());
+        let whole = self
+            .0
+            .store
+            .check(&torrent, file, |good| good)
+            .is_ok_and(|have| have.is_full());
         whole.then_some(torrent)
     }
 
@@ -295,12 +392,23 @@ impl Client {
     fn share(&self, torrent: Torrent, stamp: Stamp, verified: bool) {
         let name = torrent.name().clone();
         if !verified {
-            self.lock().standing.insert(name, Standing::Unverified(stamp, torrent.md5()));
+            self.lock()
+                .standing
+                .insert(name, Standing::Unverified(stamp, torrent.md5()));
             return;
         }
-        let Ok((file, opened)) = self.0.store.open_shared(&name) else { return };
-        let event = Event::Sharing { name: name.to_string(), size: stamp.size, md5: torrent.md5().to_string() };
-        let shared = opened == stamp && self.lock().share(Arc::new(torrent), Arc::new(file), stamp, Instant::now());
+        let Ok((file, opened)) = self.0.store.open_shared(&name) else {
+            return;
+        };
+        let event = Event::Sharing {
+            name: name.to_string(),
+            size: stamp.size,
+            md5: torrent.md5().to_string(),
+        };
+        let shared = opened == stamp
+            && self
+                .lock()
+                .share(Arc::new(torrent), Arc::new(file), stamp, Instant::now());
         if shared {
             self.say(&event);
             self.tell_all();
@@ -318,7 +426,10 @@ impl Client {
             (first, self.0.config.wants.exit_when_complete)
         };
         if first || exits {
-            self.say(&Event::Disk { why: fault.to_string(), full: fault.is_full() });
+            self.say(&Event::Disk {
+                why: fault.to_string(),
+                full: fault.is_full(),
+            });
         }
         self.tell_all();
     }
@@ -326,34 +437,59 @@ impl Client {
     // ---- the tracker ----
 
     fn to_tracker(&self) -> std::io::Result<Connection> {
-        connect(&resolve(&self.0.config.tracker, self.0.config.tracker_port)?)
+        connect(&resolve(
+            &self.0.config.tracker,
+            self.0.config.tracker_port,
+        )?)
     }
 
     /// Every 10 s: I am here; who else is?
     fn ping_tracker(&self) {
-        let ping = ToTracker::Ping { port: self.0.port, v: Some(VERSION) };
+        let ping = ToTracker::Ping {
+            port: self.0.port,
+            v: Some(VERSION),
+        };
         let answer = self.to_tracker().and_then(|mut tracker| {
             tracker.send(&ping)?;
-            Ok((tracker.expect::<PingAnswer>(HEADER, LIST_CAP)?, tracker.own.ip()))
+            Ok((
+                tracker.expect::<PingAnswer>(HEADER, LIST_CAP)?,
+                tracker.own.ip(),
+            ))
         });
         match answer {
             Ok((PingAnswer::Ours(list), _)) => {
-                let (first, n_peers, wanted) = {
+                let (first, n_peers, wanted, few) = {
                     let mut state = self.lock();
                     let first = state.tracker == TrackerKind::Unknown || state.unreachable;
                     state.unreachable = false;
                     let wanted = state.update_list(&list, Instant::now());
-                    (first, state.n_listed(), wanted)
+                    (
+                        first,
+                        state.n_listed(),
+                        wanted,
+                        state.few_peers(self.0.config.min_peers),
+                    )
                 };
-                self.say(&Event::List { n_peers, n_files: list.torrents.len(), original: false });
-                wanted.into_iter().for_each(|summary| drop(self.0.to_begin.send(Some(summary))));
+                self.say(&Event::List {
+                    n_peers,
+                    n_files: list.torrents.len(),
+                    original: false,
+                });
+                if let Some(waits_for) = few {
+                    self.say(&Event::FewPeers { n_peers, waits_for });
+                }
+                wanted
+                    .into_iter()
+                    .for_each(|summary| drop(self.0.to_begin.send(Some(summary))));
                 self.publish();
                 if first {
                     self.list_now();
                 }
             }
             Ok((PingAnswer::Original(peers), own)) => self.original_answered(&peers, own),
-            Ok((PingAnswer::Refused(reply), _)) => self.unreachable(reply.error.unwrap_or_default()),
+            Ok((PingAnswer::Refused(reply), _)) => {
+                self.unreachable(reply.error.unwrap_or_default())
+            }
             Err(fault) => self.unreachable(fault.to_string()),
         }
         self.share_known();
@@ -370,11 +506,19 @@ impl Client {
             state.unreachable = false;
             // its list contains the asker
             let is_own = |ip: &str| ip.parse().is_ok_and(|ip| is_local(ip, own));
-            let others: Vec<_> = peers.iter().filter(|peer| peer.port != self.0.port || !is_own(&peer.ip)).cloned().collect();
+            let others: Vec<_> = peers
+                .iter()
+                .filter(|peer| peer.port != self.0.port || !is_own(&peer.ip))
+                .cloned()
+                .collect();
             state.update_original_list(&others, Instant::now());
             first
         };
-        self.say(&Event::List { n_peers: peers.len(), n_files: 0, original: true });
+        self.say(&Event::List {
+            n_peers: peers.len(),
+            n_files: 0,
+            original: true,
+        });
         if first {
             self.say(&Event::OriginalTracker);
             self.list_now();
@@ -406,12 +550,24 @@ impl Client {
         let (n_files, n_parts) = (files.len(), pieces.len());
         let sent = self.to_tracker().and_then(|mut tracker| {
             if kind == TrackerKind::Original {
-                let cap = if is_local(tracker.peer.ip(), tracker.own.ip()) { ORIGINAL_CAP } else { ORIGINAL_CAP_OFF_LOOPBACK };
-                let sent = tracker.sender().send_bytes(&original_file_list(self.0.port, files, cap));
+                let cap = if is_local(tracker.peer.ip(), tracker.own.ip()) {
+                    ORIGINAL_CAP
+                } else {
+                    ORIGINAL_CAP_OFF_LOOPBACK
+                };
+                let sent =
+                    tracker
+                        .sender()
+                        .send_bytes(&original_file_list(self.0.port, files, cap));
                 // it closes without an answer; leaving before would end it
                 return sent.and_then(|()| tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop));
             }
-            tracker.send(&ToTracker::FileList { port: self.0.port, files, v: Some(VERSION), pieces })?;
+            tracker.send(&ToTracker::FileList {
+                port: self.0.port,
+                files,
+                v: Some(VERSION),
+                pieces,
+            })?;
             tracker.expect::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
         });
         match sent {
@@ -431,25 +587,41 @@ impl Client {
         let unpublished = self.lock().unpublished();
         for torrent in unpublished {
             let reply = self.to_tracker().and_then(|mut tracker| {
-                tracker.send(&ToTracker::Publish { port: self.0.port, torrent: (*torrent).clone() })?;
+                tracker.send(&ToTracker::Publish {
+                    port: self.0.port,
+                    torrent: (*torrent).clone(),
+                })?;
                 tracker.expect::<Reply>(HEADER, ORIGINAL_CAP)
             });
             match reply {
                 Err(fault) => return self.unreachable(fault.to_string()),
                 Ok(Reply { error: None, .. }) => {
                     self.lock().published(&torrent, Instant::now());
-                    self.say(&Event::Published { name: torrent.name().to_string(), md5: torrent.md5().to_string() });
+                    self.say(&Event::Published {
+                        name: torrent.name().to_string(),
+                        md5: torrent.md5().to_string(),
+                    });
                     self.list_now();
                 }
-                Ok(Reply { error: Some(why), md5, .. }) => {
+                Ok(Reply {
+                    error: Some(why),
+                    md5,
+                    ..
+                }) => {
                     let news = {
                         let mut state = self.lock();
                         let held = state.files.get_mut(torrent.name());
                         held.is_some_and(|held| std::mem::replace(&mut held.refused, md5) != md5)
                     };
                     if news {
-                        let (name, swarm) = (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
-                        self.say(&Event::Refused { name, md5: torrent.md5().to_string(), swarm, why });
+                        let (name, swarm) =
+                            (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
+                        self.say(&Event::Refused {
+                            name,
+                            md5: torrent.md5().to_string(),
+                            swarm,
+                            why,
+                        });
                     }
                 }
             }
@@ -464,11 +636,19 @@ impl Client {
             return Ok(saved.torrent);
         }
         let mut tracker = self.to_tracker()?;
-        tracker.send(&ToTracker::GetTorrent { name: summary.name.clone() })?;
+        tracker.send(&ToTracker::GetTorrent {
+            name: summary.name.clone(),
+        })?;
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
-        let torrent = reply.torrent.ok_or_else(|| std::io::Error::other(reply.error.unwrap_or_default()))?;
-        if (torrent.name(), torrent.md5(), torrent.size()) != (&summary.name, summary.md5, summary.size) {
-            return Err(crate::protocol::invalid("the .torrent isn't of the file that was listed"));
+        let torrent = reply
+            .torrent
+            .ok_or_else(|| std::io::Error::other(reply.error.unwrap_or_default()))?;
+        if (torrent.name(), torrent.md5(), torrent.size())
+            != (&summary.name, summary.md5, summary.size)
+        {
+            return Err(crate::protocol::invalid(
+                "the .torrent isn't of the file that was listed",
+            ));
         }
         Ok(torrent)
     }
@@ -500,15 +680,24 @@ impl Client {
         let torrent = match self.get_torrent(summary) {
             Ok(torrent) => torrent,
             Err(fault) => {
-                self.say(&Event::NoTorrent { name: name.to_string(), why: fault.to_string() });
+                self.say(&Event::NoTorrent {
+                    name: name.to_string(),
+                    why: fault.to_string(),
+                });
                 return Ok(false);
             }
         };
         let (file, was_there) = shared.store.open_part(&torrent)?;
         // another run goes on from here, with or without the tracker
-        shared.store.save(&Saved { stamp: None, verified: true, torrent: torrent.clone() })?;
+        shared.store.save(&Saved {
+            stamp: None,
+            verified: true,
+            torrent: torrent.clone(),
+        })?;
         let have = if was_there {
-            shared.store.check(&torrent, &file, |_| !self.lock().ending)?
+            shared
+                .store
+                .check(&torrent, &file, |_| !self.lock().ending)?
         } else {
             crate::bitfield::Bitfield::new(torrent.n_pieces())
         };
@@ -520,7 +709,8 @@ impl Client {
             md5: torrent.md5().to_string(),
         };
         let whole = have.is_full();
-        self.lock().begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
+        self.lock()
+            .begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
         self.say(&event);
         self.tell_all();
         Ok(whole)
@@ -528,13 +718,6 @@ impl Client {
 
     /// Every 30 s, the original's round. By default it has only to do what no event brought about.
     fn round(&self) {
-        let unplaced: Vec<Name> = {
-            let state = self.lock();
-            let lost = |name: &Name| state.picker.wants(name) || state.standing.contains_key(name);
-            let whole = state.files.iter().filter(|(name, held)| held.have.is_full() && held.stamp.is_none() && !lost(name));
-            whole.map(|(name, _)| name.clone()).collect()
-        };
-        unplaced.iter().for_each(|name| self.complete(name));
         if self.0.config.classic {
             self.classic_round();
         } else {
@@ -546,13 +729,20 @@ impl Client {
 
     /// Connects to the peers of ours that have, or will have, something that is missing here.
     pub(crate) fn connect_to_peers(&self) {
-        if self.0.config.classic {
-            return;
-        }
-        let to_connect = self.lock().to_connect(Instant::now());
+        let to_connect = {
+            let mut state = self.lock();
+            let now = Instant::now();
+            if self.0.config.classic || !self.may_ask(&mut state, now) {
+                Vec::new()
+            } else {
+                state.to_connect(now)
+            }
+        };
         for (peer, addr) in to_connect {
             let client = self.clone();
-            let thread = Builder::new().name(format!("download {addr}")).spawn(move || download::talk_to(&client, peer, addr));
+            let thread = Builder::new()
+                .name(format!("download {addr}"))
+                .spawn(move || download::talk_to(&client, peer, addr));
             if thread.is_err() {
                 self.lock().disconnected(peer, true, Instant::now());
             }
@@ -601,7 +791,9 @@ impl Client {
     fn request(&self, order: Order) {
         let (reach, addr, ours) = {
             let state = self.lock();
-            let Some(peer) = state.peers.get(&order.peer) else { return };
+            let Some(peer) = state.peers.get(&order.peer) else {
+                return;
+            };
             (peer.reach.clone(), peer.addr, peer.ours)
         };
         self.explain(&order);
@@ -615,7 +807,8 @@ impl Client {
             Reach::Single => {
                 let (client, peer) = (self.clone(), order.peer);
                 let thread = Builder::new().name(format!("request_piece {addr}"));
-                let spawned = thread.spawn(move || originals::request_piece(&client, order, addr, ours));
+                let spawned =
+                    thread.spawn(move || originals::request_piece(&client, order, addr, ours));
                 if spawned.is_err() {
                     self.lock().disconnected(peer, true, Instant::now());
                 }
@@ -624,14 +817,28 @@ impl Client {
     }
 
     fn explain(&self, order: &Order) {
-        let weight = if self.0.config.classic { crate::report::Weight::Normal } else { crate::report::Weight::Detail };
+        let weight = if self.0.config.classic {
+            crate::report::Weight::Normal
+        } else {
+            crate::report::Weight::Detail
+        };
         if order.get.pieces.is_empty() || !self.0.report.wants(weight) {
             return;
         }
         let event = {
             let state = self.lock();
-            let at = |peer: &PeerNo| state.peers.get(peer).map(|peer| peer.addr.to_string()).unwrap_or_default();
-            let latency = state.peers.get(&order.peer).and_then(|peer| peer.latency).map(|latency| latency.as_secs_f64() * 1e3);
+            let at = |peer: &PeerNo| {
+                state
+                    .peers
+                    .get(peer)
+                    .map(|peer| peer.addr.to_string())
+                    .unwrap_or_default()
+            };
+            let latency = state
+                .peers
+                .get(&order.peer)
+                .and_then(|peer| peer.latency)
+                .map(|latency| latency.as_secs_f64() * 1e3);
             Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
         };
         self.say(&event);
@@ -640,7 +847,9 @@ impl Client {
     /// A shared file isn't any more what was hashed.
     pub(crate) fn withdraw(&self, name: &Name) {
         if self.lock().withdraw(name) {
-            self.say(&Event::Withdrawn { name: name.to_string() });
+            self.say(&Event::Withdrawn {
+                name: name.to_string(),
+            });
             self.list_now();
         }
     }
@@ -655,19 +864,34 @@ impl Client {
             state.peers.get(&peer).map(|peer| peer.addr)
         };
         if let Some(peer) = addr.filter(|_| self.0.report.wants(crate::report::Weight::Detail)) {
-            self.say(&Event::Gave { name: name.to_string(), idx, len, peer });
+            self.say(&Event::Gave {
+                name: name.to_string(),
+                idx,
+                len,
+                peer,
+            });
         }
     }
 
     /// A buffer for a piece, of `len` bytes; handed back with [`Client::keep_buffer`].
     pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
-        let mut buffer = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let mut buffer = self
+            .0
+            .buffers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop()
+            .unwrap_or_default();
         buffer.resize(len, 0);
         buffer
     }
 
     pub(crate) fn keep_buffer(&self, buffer: Vec<u8>) {
-        let mut buffers = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = self
+            .0
+            .buffers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if (buffers.len() + 1) * buffer.capacity() <= KEPT {
             buffers.push(buffer);
         }
@@ -677,7 +901,11 @@ impl Client {
     pub(crate) fn complete(&self, name: &Name) {
         let held = {
             let state = self.lock();
-            state.files.get(name).filter(|held| held.stamp.is_none()).map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
+            state
+                .files
+                .get(name)
+                .filter(|held| held.stamp.is_none())
+                .map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
         };
         let Some((torrent, file)) = held else { return };
         match self.0.store.complete(&torrent, &file, true) {
@@ -714,10 +942,14 @@ impl Client {
 
     /// A complete peer asks for nothing more.
     fn idle_connections(&self, state: &State) -> Vec<crate::net::Sender> {
-        let open = state.peers.values().filter(|_| state.picker.is_idle()).filter_map(|peer| match &peer.reach {
-            Reach::Open(sender) => Some(sender.clone()),
-            _ => None,
-        });
+        let open = state
+            .peers
+            .values()
+            .filter(|_| state.picker.is_idle())
+            .filter_map(|peer| match &peer.reach {
+                Reach::Open(sender) => Some(sender.clone()),
+                _ => None,
+            });
         open.collect()
     }
 }
@@ -725,7 +957,12 @@ impl Client {
 /// The original's list: as many names as fit into one read of its.
 fn original_file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
     loop {
-        let list = to_bytes(&ToTracker::FileList { port, files: files.clone(), v: None, pieces: Default::default() });
+        let list = to_bytes(&ToTracker::FileList {
+            port,
+            files: files.clone(),
+            v: None,
+            pieces: Default::default(),
+        });
         if list.len() <= cap || files.is_empty() {
             return list;
         }
@@ -739,14 +976,27 @@ impl Drop for Running {
         let open: Vec<_> = {
             let mut state = self.client.lock();
             state.ending = true;
-            let open = |reach: &Reach| if let Reach::Open(sender) = reach { Some(sender.clone()) } else { None };
-            state.peers.values().filter_map(|peer| open(&peer.reach)).collect()
+            let open = |reach: &Reach| {
+                if let Reach::Open(sender) = reach {
+                    Some(sender.clone())
+                } else {
+                    None
+                }
+            };
+            state
+                .peers
+                .values()
+                .filter_map(|peer| open(&peer.reach))
+                .collect()
         };
         open.iter().for_each(crate::net::Sender::close);
         self.client.tell_all();
         self.timers.clear();
         self.listener = None;
-        let _ = (self.client.0.to_hash.send(None), self.client.0.to_begin.send(None));
+        let _ = (
+            self.client.0.to_hash.send(None),
+            self.client.0.to_begin.send(None),
+        );
         for worker in self.workers.drain(..) {
             let _ = worker.join();
         }

@@ -29,14 +29,20 @@ struct Claims<'a> {
 
 impl Drop for Claims<'_> {
     fn drop(&mut self) {
-        self.client.lock().disconnected(self.peer, self.failed, Instant::now());
+        self.client
+            .lock()
+            .disconnected(self.peer, self.failed, Instant::now());
         self.client.manage_downloads();
     }
 }
 
 /// Connects to a peer, and takes from it until nothing is missing here or it fails.
 pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
-    let mut claims = Claims { client, peer, failed: true };
+    let mut claims = Claims {
+        client,
+        peer,
+        failed: true,
+    };
     let ended = introduce(client, peer, addr).and_then(|connection| match connection {
         Some(mut connection) => read_answers(client, peer, &mut connection),
         None => Ok(()),
@@ -46,7 +52,10 @@ pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
         // closed by one of the two, as nothing is missing any more
         _ if idle => claims.failed = false,
         Ok(()) => {}
-        Err(fault) => client.say(&Event::Lost { peer: addr, why: fault.to_string() }),
+        Err(fault) => client.say(&Event::Lost {
+            peer: addr,
+            why: fault.to_string(),
+        }),
     }
 }
 
@@ -64,16 +73,27 @@ fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Opti
         state.connected(peer, connection.sender(), latency, &their.id)
     };
     if known {
-        client.say(&Event::Connected { peer: addr, latency_ms: latency.as_secs_f64() * 1e3 });
+        client.say(&Event::Connected {
+            peer: addr,
+            latency_ms: latency.as_secs_f64() * 1e3,
+        });
         client.manage_downloads();
     }
     Ok(known.then_some(connection))
 }
 
 /// The first message of a connection, and its answer.
-pub(crate) fn say_hello(client: &Client, connection: &mut Connection) -> io::Result<(Hello, Duration)> {
+pub(crate) fn say_hello(
+    client: &Client,
+    connection: &mut Connection,
+) -> io::Result<(Hello, Duration)> {
     let (have, _) = client.lock().haves();
-    let mut hello = Hello { v: VERSION, id: client.shared().id.clone(), port: client.shared().port, have };
+    let mut hello = Hello {
+        v: VERSION,
+        id: client.shared().id.clone(),
+        port: client.shared().port,
+        have,
+    };
     let mut first = None;
     let mut latency = Duration::MAX;
     for _ in 0..ROUND_TRIPS {
@@ -109,21 +129,36 @@ fn read_answers(client: &Client, peer: PeerNo, connection: &mut Connection) -> i
                 state.picker.answered(peer, n, None);
                 state.picker.peer_lost(peer, &name);
             }
-            Some(Answer::Refused { why }) => return Err(io::Error::other(format!("refused: {why}"))),
+            Some(Answer::Refused { why }) => {
+                return Err(io::Error::other(format!("refused: {why}")));
+            }
             Some(Answer::Hello(_)) => return Err(unexpected("a hello that nobody asked for")),
         }
         if client.lock().is_left_alone(peer) {
-            return Err(io::Error::other("it sent too many bad pieces, and is left alone"));
+            return Err(io::Error::other(
+                "it sent too many bad pieces, and is left alone",
+            ));
         }
         client.manage_downloads();
     }
 }
 
 /// Reads a piece, asks for the next, and only then checks and writes this one: the wire never waits for the disk.
-pub(crate) fn receive(client: &Client, peer: PeerNo, connection: &mut Connection, n: u64, idx: u32, len: u32) -> io::Result<()> {
+pub(crate) fn receive(
+    client: &Client,
+    peer: PeerNo,
+    connection: &mut Connection,
+    n: u64,
+    idx: u32,
+    len: u32,
+) -> io::Result<()> {
     let asked = {
         let state = client.lock();
-        state.picker.asked(peer, n).filter(|(_, pieces)| pieces.contains(&idx)).map(|(name, _)| name.clone())
+        state
+            .picker
+            .asked(peer, n)
+            .filter(|(_, pieces)| pieces.contains(&idx))
+            .map(|(name, _)| name.clone())
     };
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
     let Some((torrent, _)) = held(client, &name) else {
@@ -132,7 +167,10 @@ pub(crate) fn receive(client: &Client, peer: PeerNo, connection: &mut Connection
         return skip(client, connection, len as usize);
     };
     if torrent.piece_len(idx) != len as usize {
-        return Err(unexpected(&format!("piece {idx} has {} bytes, it sent {len}", torrent.piece_len(idx))));
+        return Err(unexpected(&format!(
+            "piece {idx} has {} bytes, it sent {len}",
+            torrent.piece_len(idx)
+        )));
     }
     let mut buffer = client.buffer(len as usize);
     let came = read_body(client, connection, &mut buffer);
@@ -145,9 +183,17 @@ pub(crate) fn receive(client: &Client, peer: PeerNo, connection: &mut Connection
     came
 }
 
-fn held(client: &Client, name: &Name) -> Option<(std::sync::Arc<Torrent>, std::sync::Arc<std::fs::File>)> {
+fn held(
+    client: &Client,
+    name: &Name,
+) -> Option<(std::sync::Arc<Torrent>, std::sync::Arc<std::fs::File>)> {
     let state = client.lock();
-    state.files.get(name).map(|held| (std::sync::Arc::clone(&held.torrent), std::sync::Arc::clone(&held.file)))
+    state.files.get(name).map(|held| {
+        (
+            std::sync::Arc::clone(&held.torrent),
+            std::sync::Arc::clone(&held.file),
+        )
+    })
 }
 
 fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -> io::Result<()> {
@@ -158,7 +204,10 @@ fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -
         let asked = Instant::now();
         let came = connection.read_some(&mut buf[..stride])?;
         if came == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed in the middle of a piece"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "closed in the middle of a piece",
+            ));
         }
         pace.note(came, asked.elapsed())?;
         if let Some(limit) = limit {
@@ -178,20 +227,35 @@ fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<
 
 /// Checks a piece, writes it, and counts it in; or finds out what is wrong with it.
 pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: &[u8]) {
-    let Some((torrent, file)) = held(client, name) else { return };
+    let Some((torrent, file)) = held(client, name) else {
+        return;
+    };
     if let Err(bad) = torrent.check(idx, piece) {
         return bad_piece(client, peer, &torrent, idx, bad);
     }
     // a second copy of a late piece needs no second writing
-    let new = client.lock().files.get(name).is_some_and(|held| !held.have.get(idx));
-    if new && let Err(fault) = client.shared().store.write(&torrent, &file, piece, torrent.piece_start(idx)) {
+    let new = client
+        .lock()
+        .files
+        .get(name)
+        .is_some_and(|held| !held.have.get(idx));
+    if new
+        && let Err(fault) =
+            client
+                .shared()
+                .store
+                .write(&torrent, &file, piece, torrent.piece_start(idx))
+    {
         client.lock().picker.dropped(peer, name, idx);
         return client.disk_fault(&fault);
     }
     let (whole, events) = {
         let mut state = client.lock();
         let whole = state.landed(peer, name, idx, Instant::now());
-        (whole, Event::landed(&state, peer, name, idx, client.shared().config.classic))
+        (
+            whole,
+            Event::landed(&state, peer, name, idx, client.shared().config.classic),
+        )
     };
     client.tell_all();
     if whole.is_some() {
@@ -208,15 +272,27 @@ fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: Ba
         let verdict = state.failed(peer, torrent.name(), idx, bad);
         (verdict, state.peers.get(&peer).map(|peer| peer.addr))
     };
-    client.say(&Event::BadPiece { name: torrent.name().to_string(), idx, why: bad.to_string(), peer: addr });
+    client.say(&Event::BadPiece {
+        name: torrent.name().to_string(),
+        idx,
+        why: bad.to_string(),
+        peer: addr,
+    });
     if verdict == Verdict::ListIsWrong {
-        let publisher = if torrent.publisher.is_empty() { "unknown" } else { &torrent.publisher };
+        let publisher = if torrent.publisher.is_empty() {
+            "unknown"
+        } else {
+            &torrent.publisher
+        };
         let why = format!(
             "two peers sent the same bytes for piece {idx}, and they fail the check: the list of checkpoints from its publisher \
              ({publisher}) is wrong; have the file published again"
         );
         client.lock().give_up(torrent.name(), why.clone());
-        client.say(&Event::GivenUp { name: torrent.name().to_string(), why });
+        client.say(&Event::GivenUp {
+            name: torrent.name().to_string(),
+            why,
+        });
         client.tell_all();
     }
 }

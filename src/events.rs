@@ -41,67 +41,235 @@ pub struct Share {
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)] // the fields say what they are
 pub enum Event {
-    Listening { port: u16, dir: String, tracker: String },
-    TrackerUnreachable { at: String, why: String },
+    Listening {
+        port: u16,
+        dir: String,
+        tracker: String,
+    },
+    TrackerUnreachable {
+        at: String,
+        why: String,
+    },
     OriginalTracker,
-    List { n_peers: usize, n_files: usize, original: bool },
-    FewPeers { n_peers: usize, at_least: usize },
-    ListSent { n_files: usize, n_parts: usize },
-    NotShared { name: String, why: String },
-    Hashing { name: String, done: u64, size: u64 },
-    Hashed { name: String, size: u64, md5: String, seconds: f64 },
-    Sharing { name: String, size: u64, md5: String },
-    Withdrawn { name: String },
-    Published { name: String, md5: String },
-    Refused { name: String, md5: String, swarm: Option<String>, why: String },
-    NoTorrent { name: String, why: String },
-    Begin { name: String, size: u64, n_pieces: u32, here: u32, md5: String },
-    Connected { peer: SocketAddr, latency_ms: f64 },
-    Lost { peer: SocketAddr, why: String },
-    Pick { name: String, pieces: Vec<u32>, peer: String, latency_ms: Option<f64>, copies: Option<u16>, tied: usize, holders: Vec<Chance>, reason: &'static str, #[serde(skip)] classic: bool },
-    Piece { name: String, idx: u32, peer: Option<SocketAddr>, have: u32, n_pieces: u32, #[serde(skip)] classic: bool },
-    Progress { name: String, percent: u64, bytes_a_second: u64 },
-    BadPiece { name: String, idx: u32, why: String, peer: Option<SocketAddr> },
-    GivenUp { name: String, why: String },
-    Complete { name: String, size: u64, md5: String, seconds: f64, here: u32, n_pieces: u32, shares: Vec<Share> },
-    Unverified { name: String, size: u64, md5: String },
-    NotTwiceTheSame { name: String, why: String },
-    Gave { name: String, idx: u32, len: u32, peer: SocketAddr },
-    GaveOriginal { peer: SocketAddr, name: String, len: u64 },
-    UploadEnded { peer: SocketAddr, why: String },
-    Disk { why: String, full: bool },
-    AcceptFailed { why: String },
-    Full { most: usize },
-    Ending { code: u8, why: Vec<String> },
+    List {
+        n_peers: usize,
+        n_files: usize,
+        original: bool,
+    },
+    FewPeers {
+        n_peers: usize,
+        waits_for: Option<usize>,
+    },
+    ListSent {
+        n_files: usize,
+        n_parts: usize,
+    },
+    NotShared {
+        name: String,
+        why: String,
+    },
+    Hashing {
+        name: String,
+        done: u64,
+        size: u64,
+    },
+    Hashed {
+        name: String,
+        size: u64,
+        md5: String,
+        seconds: f64,
+    },
+    Sharing {
+        name: String,
+        size: u64,
+        md5: String,
+    },
+    Withdrawn {
+        name: String,
+    },
+    Published {
+        name: String,
+        md5: String,
+    },
+    Refused {
+        name: String,
+        md5: String,
+        swarm: Option<String>,
+        why: String,
+    },
+    NoTorrent {
+        name: String,
+        why: String,
+    },
+    Begin {
+        name: String,
+        size: u64,
+        n_pieces: u32,
+        here: u32,
+        md5: String,
+    },
+    Connected {
+        peer: SocketAddr,
+        latency_ms: f64,
+    },
+    Lost {
+        peer: SocketAddr,
+        why: String,
+    },
+    Pick {
+        name: String,
+        pieces: Vec<u32>,
+        peer: String,
+        latency_ms: Option<f64>,
+        copies: Option<u16>,
+        tied: usize,
+        holders: Vec<Chance>,
+        reason: &'static str,
+        #[serde(skip)]
+        classic: bool,
+    },
+    Piece {
+        name: String,
+        idx: u32,
+        peer: Option<SocketAddr>,
+        have: u32,
+        n_pieces: u32,
+        #[serde(skip)]
+        classic: bool,
+    },
+    Progress {
+        name: String,
+        percent: u64,
+        bytes_a_second: u64,
+    },
+    BadPiece {
+        name: String,
+        idx: u32,
+        why: String,
+        peer: Option<SocketAddr>,
+    },
+    GivenUp {
+        name: String,
+        why: String,
+    },
+    Complete {
+        name: String,
+        size: u64,
+        md5: String,
+        seconds: f64,
+        here: u32,
+        n_pieces: u32,
+        shares: Vec<Share>,
+    },
+    Unverified {
+        name: String,
+        size: u64,
+        md5: String,
+    },
+    NotTwiceTheSame {
+        name: String,
+        why: String,
+    },
+    Gave {
+        name: String,
+        idx: u32,
+        len: u32,
+        peer: SocketAddr,
+    },
+    GaveOriginal {
+        peer: SocketAddr,
+        name: String,
+        len: u64,
+    },
+    UploadEnded {
+        peer: SocketAddr,
+        why: String,
+    },
+    Disk {
+        why: String,
+        full: bool,
+    },
+    AcceptFailed {
+        why: String,
+    },
+    Full {
+        most: usize,
+    },
+    Ending {
+        code: u8,
+        why: Vec<String>,
+    },
 }
 
 impl Event {
     /// The decision behind a request. `at` gives a peer's address.
-    pub(crate) fn pick(order: &Order, peer: String, latency_ms: Option<f64>, at: impl Fn(&PeerNo) -> String, classic: bool) -> Self {
+    pub(crate) fn pick(
+        order: &Order,
+        peer: String,
+        latency_ms: Option<f64>,
+        at: impl Fn(&PeerNo) -> String,
+        classic: bool,
+    ) -> Self {
         let (copies, tied, holders, reason) = match &order.why {
-            Why::Rarest { copies, tied, holders } => {
-                let holders = holders.iter().map(|(peer, chance)| Chance { peer: at(peer), chance: *chance });
+            Why::Rarest {
+                copies,
+                tied,
+                holders,
+            } => {
+                let holders = holders.iter().map(|(peer, chance)| Chance {
+                    peer: at(peer),
+                    chance: *chance,
+                });
                 (Some(*copies), *tied, holders.collect(), "rarest")
             }
             Why::Late => (None, 1, Vec::new(), "late"),
             Why::News => (None, 0, Vec::new(), "news"),
         };
         let (name, pieces) = (order.get.name.to_string(), order.get.pieces.clone());
-        Self::Pick { name, pieces, peer, latency_ms, copies, tied, holders, reason, classic }
+        Self::Pick {
+            name,
+            pieces,
+            peer,
+            latency_ms,
+            copies,
+            tied,
+            holders,
+            reason,
+            classic,
+        }
     }
 
     /// What is to be told of a piece that has just come.
-    pub(crate) fn landed(state: &State, peer: PeerNo, name: &Name, idx: u32, classic: bool) -> Vec<Self> {
-        let Some(held) = state.files.get(name) else { return Vec::new() };
+    pub(crate) fn landed(
+        state: &State,
+        peer: PeerNo,
+        name: &Name,
+        idx: u32,
+        classic: bool,
+    ) -> Vec<Self> {
+        let Some(held) = state.files.get(name) else {
+            return Vec::new();
+        };
         let (torrent, have, n_pieces) = (&held.torrent, held.have.count(), held.torrent.n_pieces());
         let peer = state.peers.get(&peer).map(|peer| peer.addr);
-        let mut events = vec![Self::Piece { name: name.to_string(), idx, peer, have, n_pieces, classic }];
+        let mut events = vec![Self::Piece {
+            name: name.to_string(),
+            idx,
+            peer,
+            have,
+            n_pieces,
+            classic,
+        }];
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n_pieces.max(1));
         if tenth(have) > tenth(have - 1) && have < n_pieces && n_pieces >= 20 {
             let seconds = held.since.elapsed().as_secs_f64().max(1e-3);
             let came = u64::from(have - held.had.min(have)) * torrent.full_piece_len() as u64;
             let bytes_a_second = (came as f64 / seconds) as u64;
-            events.push(Self::Progress { name: name.to_string(), percent: tenth(have) * 10, bytes_a_second });
+            events.push(Self::Progress {
+                name: name.to_string(),
+                percent: tenth(have) * 10,
+                bytes_a_second,
+            });
         }
         events
     }
@@ -113,7 +281,13 @@ impl Event {
             let peer = state.peers.get(no)?;
             let latency_ms = peer.latency.map(|latency| latency.as_secs_f64() * 1e3);
             let Exchanged { pieces, got, gave } = *exchanged;
-            Some(Share { peer: peer.addr, latency_ms, pieces, got, gave })
+            Some(Share {
+                peer: peer.addr,
+                latency_ms,
+                pieces,
+                got,
+                gave,
+            })
         };
         let shares = held.exchanged.iter().filter_map(share).collect();
         Some(Self::Complete {
@@ -133,57 +307,161 @@ impl report::Event for Event {
         match self {
             Self::Pick { classic: true, .. } | Self::Piece { classic: true, .. } => Weight::Normal,
             Self::Pick { .. } | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
-            Self::Refused { .. } | Self::GivenUp { .. } | Self::Complete { .. } | Self::Unverified { .. } => Weight::Important,
-            Self::Listening { .. } | Self::Disk { .. } | Self::Ending { .. } | Self::TrackerUnreachable { .. } => Weight::Important,
+            Self::Refused { .. }
+            | Self::GivenUp { .. }
+            | Self::Complete { .. }
+            | Self::Unverified { .. } => Weight::Important,
+            Self::Listening { .. }
+            | Self::Disk { .. }
+            | Self::Ending { .. }
+            | Self::TrackerUnreachable { .. } => Weight::Important,
             _ => Weight::Normal,
         }
     }
 }
 
 fn plural(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listening { port, dir, tracker } => {
-                write!(f, "listening on port {port}, folder {dir}, tracker {tracker}\n")?;
-                write!(f, "end it with Ctrl-C whenever you like: started again, it goes on from where it was")
+                writeln!(f, "listening on port {port}, folder {dir}, tracker {tracker}")?;
+                write!(
+                    f,
+                    "end it with Ctrl-C whenever you like: started again, it goes on from where it was"
+                )
             }
             Self::TrackerUnreachable { at, why } => {
-                write!(f, "tracker {at} can't be reached: {why}\nit is tried again at each ping; the swarm goes on meanwhile")
+                write!(
+                    f,
+                    "tracker {at} can't be reached: {why}\nit is tried again at each ping; the swarm goes on meanwhile"
+                )
             }
-            Self::OriginalTracker => write!(f, "the tracker is an original: whole files only, and none of them verified"),
-            Self::List { n_peers, n_files, original: false } => write!(f, "ping → {} listed, {}", plural(*n_peers, "other peer"), plural(*n_files, "file")),
+            Self::OriginalTracker => write!(
+                f,
+                "the tracker is an original: whole files only, and none of them verified"
+            ),
+            Self::List {
+                n_peers,
+                n_files,
+                original: false,
+            } => write!(
+                f,
+                "ping → {} listed, {}",
+                plural(*n_peers, "other peer"),
+                plural(*n_files, "file")
+            ),
             Self::List { n_peers, .. } => write!(f, "ping → {} listed", plural(*n_peers, "peer")),
-            Self::FewPeers { n_peers, at_least } if n_peers < at_least => {
-                write!(f, "{} listed: waiting for {at_least} (--min-peers)", plural(*n_peers, "other peer"))
+            Self::FewPeers {
+                n_peers,
+                waits_for: Some(least),
+            } => {
+                write!(
+                    f,
+                    "{} listed: nothing is asked for before there are {least} (--min-peers)",
+                    plural(*n_peers, "other peer")
+                )
             }
-            Self::FewPeers { n_peers, .. } => write!(f, "the course text's list has at least 2 other peers; going on with {n_peers}"),
-            Self::ListSent { n_files, n_parts } => write!(f, "list → {}, {} in part", plural(*n_files, "whole file"), n_parts),
+            Self::FewPeers { n_peers, .. } => {
+                write!(
+                    f,
+                    "{} listed, fewer than the 2 of the course text: going on with it",
+                    plural(*n_peers, "other peer")
+                )
+            }
+            Self::ListSent { n_files, n_parts } => write!(
+                f,
+                "list → {}, {} in part",
+                plural(*n_files, "whole file"),
+                n_parts
+            ),
             Self::NotShared { name, why } => write!(f, "{name} isn't shared: {why}"),
             Self::Hashing { name, done, size } => {
-                write!(f, "hashing {name}: {} %, {} of {}", done * 100 / size.max(&1), bytes(*done), bytes(*size))
+                write!(
+                    f,
+                    "hashing {name}: {} %, {} of {}",
+                    done * 100 / size.max(&1),
+                    bytes(*done),
+                    bytes(*size)
+                )
             }
-            Self::Hashed { name, size, md5, seconds } => {
-                write!(f, "hashed {name}: {} in {seconds:.1} s, MD5 {md5}", bytes(*size))
+            Self::Hashed {
+                name,
+                size,
+                md5,
+                seconds,
+            } => {
+                write!(
+                    f,
+                    "hashed {name}: {} in {seconds:.1} s, MD5 {md5}",
+                    bytes(*size)
+                )
             }
-            Self::Sharing { name, size, md5 } => write!(f, "sharing {name}: {}, MD5 {md5}", bytes(*size)),
-            Self::Withdrawn { name } => write!(f, "{name} changed or went away: it is shared no more"),
-            Self::Published { name, md5 } => write!(f, "the tracker has the .torrent of {name}, MD5 {md5}"),
-            Self::Refused { name, md5, swarm: Some(swarm), .. } => {
-                write!(f, "{name} isn't shared: here it has MD5 {md5}, in the swarm MD5 {swarm}; give one of the two another name")
+            Self::Sharing { name, size, md5 } => {
+                write!(f, "sharing {name}: {}, MD5 {md5}", bytes(*size))
+            }
+            Self::Withdrawn { name } => {
+                write!(f, "{name} changed or went away: it is shared no more")
+            }
+            Self::Published { name, md5 } => {
+                write!(f, "the tracker has the .torrent of {name}, MD5 {md5}")
+            }
+            Self::Refused {
+                name,
+                md5,
+                swarm: Some(swarm),
+                ..
+            } => {
+                write!(
+                    f,
+                    "{name} isn't shared: here it has MD5 {md5}, in the swarm MD5 {swarm}; give one of the two another name"
+                )
             }
             Self::Refused { name, why, .. } => write!(f, "the tracker refused {name}: {why}"),
-            Self::NoTorrent { name, why } => write!(f, "no .torrent of {name} from the tracker: {why}"),
-            Self::Begin { name, size, n_pieces, here, md5 } => {
-                write!(f, "fetching {name}: {}, {}, MD5 {md5}", bytes(*size), plural(*n_pieces as usize, "piece"))?;
-                if *here > 0 { write!(f, "; {here} of them are here already, and checked") } else { Ok(()) }
+            Self::NoTorrent { name, why } => {
+                write!(f, "no .torrent of {name} from the tracker: {why}")
             }
-            Self::Connected { peer, latency_ms } => write!(f, "connected to {peer}, latency {latency_ms:.1} ms"),
+            Self::Begin {
+                name,
+                size,
+                n_pieces,
+                here,
+                md5,
+            } => {
+                write!(
+                    f,
+                    "fetching {name}: {}, {}, MD5 {md5}",
+                    bytes(*size),
+                    plural(*n_pieces as usize, "piece")
+                )?;
+                if *here > 0 {
+                    write!(f, "; {here} of them are here already, and checked")
+                } else {
+                    Ok(())
+                }
+            }
+            Self::Connected { peer, latency_ms } => {
+                write!(f, "connected to {peer}, latency {latency_ms:.1} ms")
+            }
             Self::Lost { peer, why } => write!(f, "lost {peer}: {why}"),
-            Self::Pick { name, pieces, peer, latency_ms, copies, tied, holders, reason, .. } => {
+            Self::Pick {
+                name,
+                pieces,
+                peer,
+                latency_ms,
+                copies,
+                tied,
+                holders,
+                reason,
+                ..
+            } => {
                 let shown: Vec<String> = pieces.iter().map(u32::to_string).collect();
                 write!(f, "pick {name} piece {} from {peer}", shown.join(" or "))?;
                 match copies {
@@ -191,45 +469,119 @@ impl fmt::Display for Event {
                     Some(copies) => write!(f, ": the rarest, {copies} copies")?,
                     None => write!(f, ": {reason}, asked for a second time")?,
                 }
-                if *tied > 1 { write!(f, ", {tied} as rare")?; }
-                if let Some(latency) = latency_ms { write!(f, "; latency {latency:.1} ms")?; }
+                if *tied > 1 {
+                    write!(f, ", {tied} as rare")?;
+                }
+                if let Some(latency) = latency_ms {
+                    write!(f, "; latency {latency:.1} ms")?;
+                }
                 match holders.iter().find(|holder| holder.peer == *peer) {
                     Some(holder) if holders.len() > 1 => {
-                        write!(f, ", chosen at {:.0} % among {}", holder.chance * 100.0, holders.len())
+                        write!(
+                            f,
+                            ", chosen at {:.0} % among {}",
+                            holder.chance * 100.0,
+                            holders.len()
+                        )
                     }
                     _ => Ok(()),
                 }
             }
-            Self::Piece { name, idx, peer, have, n_pieces, .. } => {
+            Self::Piece {
+                name,
+                idx,
+                peer,
+                have,
+                n_pieces,
+                ..
+            } => {
                 let peer = peer.map_or("a peer that left".to_owned(), |peer| peer.to_string());
-                write!(f, "piece {idx} of {name} from {peer}, checked; {have} of {n_pieces} are here")
+                write!(
+                    f,
+                    "piece {idx} of {name} from {peer}, checked; {have} of {n_pieces} are here"
+                )
             }
-            Self::Progress { name, percent, bytes_a_second } => write!(f, "{name}: {percent} %, {}/s", bytes(*bytes_a_second)),
-            Self::BadPiece { name, idx, why, peer } => {
+            Self::Progress {
+                name,
+                percent,
+                bytes_a_second,
+            } => write!(f, "{name}: {percent} %, {}/s", bytes(*bytes_a_second)),
+            Self::BadPiece {
+                name,
+                idx,
+                why,
+                peer,
+            } => {
                 let peer = peer.map_or("a peer that left".to_owned(), |peer| peer.to_string());
-                write!(f, "piece {idx} of {name} from {peer} is wrong: {why}; it is taken from elsewhere")
+                write!(
+                    f,
+                    "piece {idx} of {name} from {peer} is wrong: {why}; it is taken from elsewhere"
+                )
             }
             Self::GivenUp { name, why } => write!(f, "{name} is given up: {why}"),
-            Self::Complete { name, size, md5, seconds, here, n_pieces, shares } => {
-                let came = *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
+            Self::Complete {
+                name,
+                size,
+                md5,
+                seconds,
+                here,
+                n_pieces,
+                shares,
+            } => {
+                let came =
+                    *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
                 let rate = bytes((came / seconds.max(1e-3)) as u64);
-                write!(f, "complete: {name}, {} in {seconds:.1} s ({rate}/s), MD5 {md5} verified; serving on", bytes(*size))?;
+                write!(
+                    f,
+                    "complete: {name}, {} in {seconds:.1} s ({rate}/s), MD5 {md5} verified; serving on",
+                    bytes(*size)
+                )?;
                 for share in shares {
-                    let latency = share.latency_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or("–".to_owned());
-                    write!(f, "\n  {:24} {latency:>9}  {:>6} from it, {:>10}; {:>10} to it", share.peer.to_string(), plural(share.pieces as usize, "piece"), bytes(share.got), bytes(share.gave))?;
+                    let latency = share
+                        .latency_ms
+                        .map(|ms| format!("{ms:.1} ms"))
+                        .unwrap_or("–".to_owned());
+                    write!(
+                        f,
+                        "\n  {:24} {latency:>9}  {:>6} from it, {:>10}; {:>10} to it",
+                        share.peer.to_string(),
+                        plural(share.pieces as usize, "piece"),
+                        bytes(share.got),
+                        bytes(share.gave)
+                    )?;
                 }
                 Ok(())
             }
             Self::Unverified { name, size, md5 } => {
-                write!(f, "{name} came twice the same, {}, MD5 {md5}: unverified, as originals know no MD5; it isn't published", bytes(*size))
+                write!(
+                    f,
+                    "{name} came twice the same, {}, MD5 {md5}: unverified, as originals know no MD5; it isn't published",
+                    bytes(*size)
+                )
             }
             Self::NotTwiceTheSame { name, why } => write!(f, "{name} isn't taken yet: {why}"),
-            Self::Gave { name, idx, len, peer } => write!(f, "gave piece {idx} of {name} to {peer}, {}", bytes(u64::from(*len))),
-            Self::GaveOriginal { peer, name, len } => write!(f, "gave {name} to the original {peer}, {}", bytes(*len)),
+            Self::Gave {
+                name,
+                idx,
+                len,
+                peer,
+            } => write!(
+                f,
+                "gave piece {idx} of {name} to {peer}, {}",
+                bytes(u64::from(*len))
+            ),
+            Self::GaveOriginal { peer, name, len } => {
+                write!(f, "gave {name} to the original {peer}, {}", bytes(*len))
+            }
             Self::UploadEnded { peer, why } => write!(f, "connection from {peer} ended: {why}"),
             Self::Disk { why, .. } => write!(f, "{why}"),
-            Self::AcceptFailed { why } => write!(f, "no connection can be taken at the moment: {why}; trying again"),
-            Self::Full { most } => write!(f, "all {most} connections are in use: the next ones wait"),
+            Self::AcceptFailed { why } => write!(
+                f,
+                "no connection can be taken at the moment: {why}; trying again"
+            ),
+            Self::Full { most } => {
+                write!(f, "all {most} connections are in use: the next ones wait")
+            }
             Self::Ending { code: 0, .. } => write!(f, "everything wanted is here and verified"),
             Self::Ending { why, .. } => write!(f, "{}", why.join("\n")),
         }

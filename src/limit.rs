@@ -22,12 +22,17 @@ pub struct Limit {
 impl Limit {
     /// At most `rate` bytes a second, at least 1.
     pub fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1) as f64, due: Mutex::new(Instant::now()) }
+        Self {
+            rate: rate.max(1) as f64,
+            due: Mutex::new(Instant::now()),
+        }
     }
 
     /// How many bytes to pass at once: no more than a twentieth of a second of them.
     pub fn stride(limit: Option<&Self>) -> usize {
-        limit.map_or(STRIDE, |limit| ((limit.rate / 20.0) as usize).clamp(1024, STRIDE))
+        limit.map_or(STRIDE, |limit| {
+            ((limit.rate / 20.0) as usize).clamp(1024, STRIDE)
+        })
     }
 
     /// Lets `bytes` pass: waits until they are due.

@@ -5,7 +5,9 @@
 //! fixed number.
 
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
+};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -38,7 +40,9 @@ const STACK: usize = 512 << 10;
 /// The system's: the port may be taken.
 pub fn listen(port: u16) -> io::Result<TcpListener> {
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
-        Err(fault) if fault.kind() != io::ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)),
+        Err(fault) if fault.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        }
         done => done,
     }
 }
@@ -58,9 +62,19 @@ pub fn is_local(peer: IpAddr, own: IpAddr) -> bool {
 /// # Errors
 /// Where the name isn't known.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     let addrs: Vec<_> = (bare, port).to_socket_addrs()?.map(canonical).collect();
-    if addrs.is_empty() { Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")) } else { Ok(addrs) }
+    if addrs.is_empty() {
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        ))
+    } else {
+        Ok(addrs)
+    }
 }
 
 /// Connects to the first of the addresses that answers.
@@ -80,11 +94,18 @@ pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
 
 /// Whether nothing came, or could be sent, in time: std reports it in two ways.
 pub fn is_timeout(fault: &io::Error) -> bool {
-    matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        fault.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn timed_out_alike(fault: io::Error) -> io::Error {
-    if is_timeout(&fault) { io::Error::new(io::ErrorKind::TimedOut, "nothing came in time") } else { fault }
+    if is_timeout(&fault) {
+        io::Error::new(io::ErrorKind::TimedOut, "nothing came in time")
+    } else {
+        fault
+    }
 }
 
 /// A stream that its owner reads and anyone with the sender may write to.
@@ -121,7 +142,9 @@ impl Sender {
         };
         match sent.checked_sub(header.len()) {
             Some(of_body) => self.send_bytes(&body[of_body..]),
-            None => self.send_bytes(&header[sent..]).and_then(|()| self.send_bytes(body)),
+            None => self
+                .send_bytes(&header[sent..])
+                .and_then(|()| self.send_bytes(body)),
         }
     }
 
@@ -155,8 +178,15 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(HEADER))?;
         stream.set_write_timeout(Some(BODY))?;
-        let (peer, own) = (canonical(stream.peer_addr()?), canonical(stream.local_addr()?));
-        Ok(Self { stream: BufReader::new(Sender(Arc::new(stream))), peer, own })
+        let (peer, own) = (
+            canonical(stream.peer_addr()?),
+            canonical(stream.local_addr()?),
+        );
+        Ok(Self {
+            stream: BufReader::new(Sender(Arc::new(stream))),
+            peer,
+            own,
+        })
     }
 
     /// A handle to send with.
@@ -176,7 +206,11 @@ impl Connection {
     ///
     /// # Errors
     /// As [`read_message`]; `TimedOut` ends the use of the connection.
-    pub fn read<T: DeserializeOwned>(&mut self, first: Duration, cap: impl Cap) -> io::Result<Option<T>> {
+    pub fn read<T: DeserializeOwned>(
+        &mut self,
+        first: Duration,
+        cap: impl Cap,
+    ) -> io::Result<Option<T>> {
         if self.stream.buffer().is_empty() {
             self.set_read_timeout(first)?;
             loop {
@@ -189,7 +223,14 @@ impl Connection {
             }
         }
         let until = Instant::now() + HEADER;
-        read_message(&mut Deadline { connection: self, until }, cap).map_err(timed_out_alike)
+        read_message(
+            &mut Deadline {
+                connection: self,
+                until,
+            },
+            cap,
+        )
+        .map_err(timed_out_alike)
     }
 
     /// Reads one message that must come.
@@ -197,7 +238,12 @@ impl Connection {
     /// # Errors
     /// As [`Connection::read`]; `UnexpectedEof` for a close.
     pub fn expect<T: DeserializeOwned>(&mut self, first: Duration, cap: impl Cap) -> io::Result<T> {
-        let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "expected a message, the connection was closed");
+        let closed = || {
+            io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "expected a message, the connection was closed",
+            )
+        };
         self.read(first, cap)?.ok_or_else(closed)
     }
 
@@ -220,12 +266,18 @@ impl Connection {
     /// The system's.
     pub fn begin_body(&mut self) -> io::Result<Pace> {
         self.set_read_timeout(BODY)?;
-        Ok(Pace { came: 0, waited: Duration::ZERO })
+        Ok(Pace {
+            came: 0,
+            waited: Duration::ZERO,
+        })
     }
 
     fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
         // zero would mean for ever, and is an error
-        self.stream.get_ref().0.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))
+        self.stream
+            .get_ref()
+            .0
+            .set_read_timeout(Some(timeout.max(Duration::from_millis(1))))
     }
 }
 
@@ -246,7 +298,11 @@ impl Pace {
         if self.came >= BODY_STEP {
             (self.came, self.waited) = (0, Duration::ZERO);
         } else if self.waited > BODY {
-            let why = format!("expected {BODY_STEP} bytes in {} s, {} came", BODY.as_secs(), self.came);
+            let why = format!(
+                "expected {BODY_STEP} bytes in {} s, {} came",
+                BODY.as_secs(),
+                self.came
+            );
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
         Ok(())
@@ -270,7 +326,10 @@ impl BufRead for Deadline<'_> {
         if self.connection.stream.buffer().is_empty() {
             let left = self.until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the message took too long"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the message took too long",
+                ));
             }
             self.connection.set_read_timeout(left)?;
         }
@@ -337,7 +396,15 @@ impl Listener {
     ) -> io::Result<Self> {
         let addr = canonical(listener.local_addr()?);
         let (threads, ended) = (Mutex::default(), Condvar::new());
-        let shared = Accepting { name: name.to_owned(), listener, most, threads, ended, handle: Box::new(handle), told: Box::new(told) };
+        let shared = Accepting {
+            name: name.to_owned(),
+            listener,
+            most,
+            threads,
+            ended,
+            handle: Box::new(handle),
+            told: Box::new(told),
+        };
         let shared = Arc::new(shared);
         shared.lock().all = 1;
         spawn(&shared)?;
@@ -354,13 +421,26 @@ impl Drop for Listener {
         while threads.all > 0 {
             drop(threads);
             // a thread in accept wakes by a connection only
-            let loopback: IpAddr = if self.addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-            let at = if self.addr.ip().is_unspecified() { loopback } else { self.addr.ip() };
+            let loopback: IpAddr = if self.addr.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            };
+            let at = if self.addr.ip().is_unspecified() {
+                loopback
+            } else {
+                self.addr.ip()
+            };
             let _ = TcpStream::connect_timeout(&(at, self.addr.port()).into(), CONNECT);
             threads = self.shared.lock();
             if threads.all > 0 {
                 let wait = Duration::from_millis(20);
-                threads = self.shared.ended.wait_timeout(threads, wait).unwrap_or_else(PoisonError::into_inner).0;
+                threads = self
+                    .shared
+                    .ended
+                    .wait_timeout(threads, wait)
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .0;
             }
         }
     }
@@ -369,7 +449,10 @@ impl Drop for Listener {
 fn spawn(shared: &Arc<Accepting>) -> io::Result<()> {
     let own = Arc::clone(shared);
     let thread = Builder::new().name(shared.name.clone()).stack_size(STACK);
-    thread.spawn(move || own.serve()).map(drop).inspect_err(|_| shared.lock().all -= 1)
+    thread
+        .spawn(move || own.serve())
+        .map(drop)
+        .inspect_err(|_| shared.lock().all -= 1)
 }
 
 impl Accepting {
@@ -388,7 +471,10 @@ impl Accepting {
             }
             threads.idle += 1;
             drop(threads);
-            let accepted = self.listener.accept().and_then(|(stream, _)| Connection::new(stream));
+            let accepted = self
+                .listener
+                .accept()
+                .and_then(|(stream, _)| Connection::new(stream));
             let mut threads = self.lock();
             threads.idle -= 1;
             if threads.ending {
@@ -414,7 +500,11 @@ impl Accepting {
                     (self.handle)(connection);
                 }
                 // who connected and left before it was taken is no trouble
-                Err(fault) if matches!(fault.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected) => {}
+                Err(fault)
+                    if matches!(
+                        fault.kind(),
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected
+                    ) => {}
                 Err(fault) => {
                     let told = !std::mem::replace(&mut threads.troubled, true);
                     drop(threads);

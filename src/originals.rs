@@ -25,10 +25,19 @@ use crate::torrent::{MAX_PIECE_LEN, Name};
 /// The original's `request_piece`: one connection, one piece.
 pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, ours: bool) {
     let peer = order.peer;
-    let done = if ours { from_ours(client, order, addr) } else { from_original(client, order, addr) };
-    client.lock().disconnected(peer, done.is_err(), Instant::now());
+    let done = if ours {
+        from_ours(client, order, addr)
+    } else {
+        from_original(client, order, addr)
+    };
+    client
+        .lock()
+        .disconnected(peer, done.is_err(), Instant::now());
     if let Err(fault) = done {
-        client.say(&Event::Lost { peer: addr, why: fault.to_string() });
+        client.say(&Event::Lost {
+            peer: addr,
+            why: fault.to_string(),
+        });
     }
     client.manage_downloads();
 }
@@ -46,7 +55,9 @@ fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> 
     }
     connection.send(&Ask::Get(order.get))?;
     match connection.expect(BODY, PEER_CAP)? {
-        Answer::Piece { n, idx, len, .. } => receive(client, order.peer, &mut connection, n, idx, len),
+        Answer::Piece { n, idx, len, .. } => {
+            receive(client, order.peer, &mut connection, n, idx, len)
+        }
         Answer::Gone { name, .. } => {
             client.lock().picker.peer_lost(order.peer, &name);
             Ok(())
@@ -59,10 +70,18 @@ fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> 
 
 /// A piece by its name, checked like any other.
 fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> {
-    let Some(&idx) = order.get.pieces.first() else { return Ok(()) };
+    let Some(&idx) = order.get.pieces.first() else {
+        return Ok(());
+    };
     let name = &order.get.name;
-    let torrent = client.lock().files.get(name).map(|held| std::sync::Arc::clone(&held.torrent));
-    let Some(torrent) = torrent else { return Ok(()) };
+    let torrent = client
+        .lock()
+        .files
+        .get(name)
+        .map(|held| std::sync::Arc::clone(&held.torrent));
+    let Some(torrent) = torrent else {
+        return Ok(());
+    };
     let mut piece = client.buffer(0);
     let mut latency = None;
     let came = ask(addr, &torrent.original_name(idx), &mut latency).and_then(|mut connection| {
@@ -75,7 +94,9 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     });
     {
         let mut state = client.lock();
-        state.picker.answered(order.peer, order.get.n, came.is_ok().then_some(idx));
+        state
+            .picker
+            .answered(order.peer, order.get.n, came.is_ok().then_some(idx));
         if let Some(peer) = state.peers.get_mut(&order.peer) {
             peer.latency = latency.or(peer.latency);
         }
@@ -88,16 +109,26 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
 }
 
 /// Connects to an original, and asks for a name of its list.
-fn ask(addr: SocketAddr, name: &str, latency: &mut Option<std::time::Duration>) -> io::Result<Connection> {
+fn ask(
+    addr: SocketAddr,
+    name: &str,
+    latency: &mut Option<std::time::Duration>,
+) -> io::Result<Connection> {
     let asked = Instant::now();
     let connection = connect(&[addr])?;
     *latency = Some(asked.elapsed());
-    connection.send(&FirstMessage::Original { filename: name.to_owned() })?;
+    connection.send(&FirstMessage::Original {
+        filename: name.to_owned(),
+    })?;
     Ok(connection)
 }
 
 /// Reads up to the close. What `keep` doesn't take any more is read all the same.
-fn read_to_end(client: &Client, connection: &mut Connection, mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>) -> io::Result<()> {
+fn read_to_end(
+    client: &Client,
+    connection: &mut Connection,
+    mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>,
+) -> io::Result<()> {
     let limit = client.shared().down.as_ref();
     let mut buffer = vec![0; Limit::stride(limit)];
     let mut pace = connection.begin_body()?;
@@ -130,9 +161,13 @@ pub(crate) fn fetch_whole_files(client: &Client) {
     }
     let fetching = client.clone();
     let spawned = Builder::new().name("originals".to_owned()).spawn(move || {
-        for (name, holders) in fetching.lock().from_originals_only() {
+        let wanted = fetching.lock().from_originals_only();
+        for (name, holders) in wanted {
             if let Err(fault) = fetch_whole_file(&fetching, &name, &holders) {
-                fetching.say(&Event::NotTwiceTheSame { name: name.to_string(), why: fault.to_string() });
+                fetching.say(&Event::NotTwiceTheSame {
+                    name: name.to_string(),
+                    why: fault.to_string(),
+                });
             }
         }
         fetching.lock().fetching_whole = false;
@@ -144,13 +179,21 @@ pub(crate) fn fetch_whole_files(client: &Client) {
 }
 
 /// Fetches a file twice, from two holders where there are two; only the same content twice enters the folder.
-fn fetch_whole_file(client: &Client, name: &Name, holders: &[(PeerNo, SocketAddr)]) -> io::Result<()> {
-    let Some(&(_, first)) = holders.first() else { return Ok(()) };
+fn fetch_whole_file(
+    client: &Client,
+    name: &Name,
+    holders: &[(PeerNo, SocketAddr)],
+) -> io::Result<()> {
+    let Some(&(_, first)) = holders.first() else {
+        return Ok(());
+    };
     let second = holders.get(1).map_or(first, |(_, addr)| *addr);
     let (_, once, size) = fetch_copy(client, name, first, "copy1")?;
     let (copy, again, _) = fetch_copy(client, name, second, "copy2")?;
     if once != again {
-        return Err(io::Error::other(format!("{first} sent a content with MD5 {once}, {second} one with {again}")));
+        return Err(io::Error::other(format!(
+            "{first} sent a content with MD5 {once}, {second} one with {again}"
+        )));
     }
     let store = &client.shared().store;
     let enter = || -> Result<_, StoreError> {
@@ -160,16 +203,38 @@ fn fetch_whole_file(client: &Client, name: &Name, holders: &[(PeerNo, SocketAddr
     let (stamp, torrent) = enter().map_err(|fault| io::Error::other(fault.to_string()))?;
     if let Some(torrent) = torrent {
         // what is remembered keeps it from being published by the next run
-        store.save(&Saved { stamp: Some(stamp), verified: false, torrent }).map_err(|fault| io::Error::other(fault.to_string()))?;
+        store
+            .save(&Saved {
+                stamp: Some(stamp),
+                verified: false,
+                torrent,
+            })
+            .map_err(|fault| io::Error::other(fault.to_string()))?;
     }
-    client.lock().standing.insert(name.clone(), Standing::Unverified(stamp, again));
-    client.say(&Event::Unverified { name: name.to_string(), size, md5: again.to_string() });
+    client
+        .lock()
+        .standing
+        .insert(name.clone(), Standing::Unverified(stamp, again));
+    client.say(&Event::Unverified {
+        name: name.to_string(),
+        size,
+        md5: again.to_string(),
+    });
     client.list_now();
     Ok(())
 }
 
-fn fetch_copy(client: &Client, name: &Name, from: SocketAddr, which: &str) -> io::Result<(Copy, Digest, u64)> {
-    let mut copy = client.shared().store.new_copy(name, which).map_err(|fault| io::Error::other(fault.to_string()))?;
+fn fetch_copy(
+    client: &Client,
+    name: &Name,
+    from: SocketAddr,
+    which: &str,
+) -> io::Result<(Copy, Digest, u64)> {
+    let mut copy = client
+        .shared()
+        .store
+        .new_copy(name, which)
+        .map_err(|fault| io::Error::other(fault.to_string()))?;
     let mut hasher = Hasher::new(crate::torrent::MIN_PIECE_LEN as usize);
     let mut size = 0;
     let mut connection = ask(from, name.as_str(), &mut None)?;

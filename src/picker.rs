@@ -176,9 +176,17 @@ impl Picker {
 
     /// The peer has these pieces, too. What is said of a file that isn't wanted is forgotten.
     pub fn peer_has(&mut self, peer: PeerNo, name: &Name, pieces: impl IntoIterator<Item = u32>) {
-        let Some(file) = self.files.get_mut(name) else { return };
+        let Some(file) = self.files.get_mut(name) else {
+            return;
+        };
         let n = file.have.len();
-        let has = self.links.entry(peer).or_default().has.entry(name.clone()).or_insert_with(|| Bitfield::new(n));
+        let has = self
+            .links
+            .entry(peer)
+            .or_default()
+            .has
+            .entry(name.clone())
+            .or_insert_with(|| Bitfield::new(n));
         for idx in pieces {
             if has.set(idx) {
                 file.copies[idx as usize] += 1;
@@ -188,7 +196,10 @@ impl Picker {
 
     /// The peer hasn't this file any more, or never had.
     pub fn peer_lost(&mut self, peer: PeerNo, name: &Name) {
-        let has = self.links.get_mut(&peer).and_then(|link| link.has.remove(name));
+        let has = self
+            .links
+            .get_mut(&peer)
+            .and_then(|link| link.has.remove(name));
         if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
             has.iter().for_each(|idx| file.copies[idx as usize] -= 1);
         }
@@ -196,7 +207,10 @@ impl Picker {
 
     /// The peer doesn't have this one piece, whatever it said: its copy was bad.
     pub fn peer_lacks(&mut self, peer: PeerNo, name: &Name, idx: u32) {
-        let has = self.links.get_mut(&peer).and_then(|link| link.has.get_mut(name));
+        let has = self
+            .links
+            .get_mut(&peer)
+            .and_then(|link| link.has.get_mut(name));
         if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
             file.copies[idx as usize] -= u16::from(has.clear(idx));
         }
@@ -209,7 +223,9 @@ impl Picker {
 
     /// The peer can't be asked any more; what it was asked for is open again.
     pub fn release(&mut self, peer: PeerNo) {
-        let Some(link) = self.links.get_mut(&peer) else { return };
+        let Some(link) = self.links.get_mut(&peer) else {
+            return;
+        };
         link.open = None;
         link.asked.clear();
         for file in self.files.values_mut() {
@@ -221,14 +237,23 @@ impl Picker {
     /// The peer is gone, and what it has with it.
     pub fn forget(&mut self, peer: PeerNo) {
         self.release(peer);
-        let files: Vec<Name> = self.links.get(&peer).map(|link| link.has.keys().cloned().collect()).unwrap_or_default();
+        let files: Vec<Name> = self
+            .links
+            .get(&peer)
+            .map(|link| link.has.keys().cloned().collect())
+            .unwrap_or_default();
         files.iter().for_each(|name| self.peer_lost(peer, name));
         self.links.remove(&peer);
     }
 
     /// What request `n` of this peer names, while it has no answer.
     pub fn asked(&self, peer: PeerNo, n: u64) -> Option<(&Name, &[u32])> {
-        let asked = self.links.get(&peer)?.asked.iter().find(|asked| asked.n == n)?;
+        let asked = self
+            .links
+            .get(&peer)?
+            .asked
+            .iter()
+            .find(|asked| asked.n == n)?;
         Some((&asked.name, &asked.pieces))
     }
 
@@ -242,14 +267,20 @@ impl Picker {
         }
         let asked = link.asked.remove(at);
         if let Some(file) = self.files.get_mut(&asked.name) {
-            asked.pieces.iter().filter(|idx| Some(**idx) != got).for_each(|idx| file.unclaim(*idx, peer));
+            asked
+                .pieces
+                .iter()
+                .filter(|idx| Some(**idx) != got)
+                .for_each(|idx| file.unclaim(*idx, peer));
         }
         Some(asked.name)
     }
 
     /// The piece is here, checked and written.
     pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) {
-        let Some(file) = self.files.get_mut(name) else { return };
+        let Some(file) = self.files.get_mut(name) else {
+            return;
+        };
         let claims = file.claims.remove(&idx).unwrap_or_default();
         file.have.set(idx);
         file.open.clear(idx);
@@ -286,9 +317,15 @@ impl Picker {
 
     /// Names one candidate alone.
     fn narrow(&mut self, mut order: Order) -> Order {
-        let asked = self.links.get_mut(&order.peer).and_then(|link| link.asked.last_mut());
+        let asked = self
+            .links
+            .get_mut(&order.peer)
+            .and_then(|link| link.asked.last_mut());
         if let (Some(file), Some(asked)) = (self.files.get_mut(&order.get.name), asked) {
-            asked.pieces.drain(1..).for_each(|idx| file.unclaim(idx, order.peer));
+            asked
+                .pieces
+                .drain(1..)
+                .for_each(|idx| file.unclaim(idx, order.peer));
             order.get.pieces.truncate(1);
         }
         order
@@ -297,21 +334,52 @@ impl Picker {
     fn next_order(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Order> {
         let ranks = self.rank_file_rarity(rng);
         let (piece, name, copies) = select_file(&ranks, rng)?;
-        let holds = |peer: &PeerNo| self.links[peer].has.get(&name).is_some_and(|has| has.get(piece));
-        let holders: Vec<_> = ranks.keys().copied().filter(holds).map(|peer| (peer, self.latency(peer))).collect();
+        let holds = |peer: &PeerNo| {
+            self.links[peer]
+                .has
+                .get(&name)
+                .is_some_and(|has| has.get(piece))
+        };
+        let holders: Vec<_> = ranks
+            .keys()
+            .copied()
+            .filter(holds)
+            .map(|peer| (peer, self.latency(peer)))
+            .collect();
         let (peer, chances) = select_peer(&holders, rng)?;
-        let rank = ranks.get(&peer).filter(|rank| rank.name == name && rank.copies == copies);
+        let rank = ranks
+            .get(&peer)
+            .filter(|rank| rank.name == name && rank.copies == copies);
         let mut pieces = vec![piece];
-        pieces.extend(rank.iter().flat_map(|rank| &rank.sample).copied().filter(|idx| *idx != piece));
+        pieces.extend(
+            rank.iter()
+                .flat_map(|rank| &rank.sample)
+                .copied()
+                .filter(|idx| *idx != piece),
+        );
         pieces.truncate(self.n_candidates(&name));
-        let why = Why::Rarest { copies, tied: rank.map_or(1, |rank| rank.tied), holders: chances };
+        let why = Why::Rarest {
+            copies,
+            tied: rank.map_or(1, |rank| rank.tied),
+            holders: chances,
+        };
         Some(self.ask(peer, name, pieces, now, Duration::ZERO, why))
     }
 
     /// For each peer that has a place free: the rarest of what it could be asked for.
     fn rank_file_rarity(&self, rng: &mut impl Rng) -> BTreeMap<PeerNo, Rank> {
-        let nearest = self.links.values().filter_map(|link| link.open).map(|way| way.latency.max(NEAREST)).min();
-        let in_flight: u64 = self.links.values().flat_map(|link| &link.asked).map(|asked| self.bytes(asked)).sum();
+        let nearest = self
+            .links
+            .values()
+            .filter_map(|link| link.open)
+            .map(|way| way.latency.max(NEAREST))
+            .min();
+        let in_flight: u64 = self
+            .links
+            .values()
+            .flat_map(|link| &link.asked)
+            .map(|asked| self.bytes(asked))
+            .sum();
         let mut ranks = BTreeMap::new();
         for (peer, link) in &self.links {
             let Some(way) = link.open else { continue };
@@ -322,8 +390,13 @@ impl Picker {
             for (name, has) in &link.has {
                 let file = &self.files[name];
                 let fits = in_flight == 0 || in_flight + file.piece_len <= IN_FLIGHT;
-                let Some(rank) = fits.then(|| file.rank(name, has, rng)).flatten() else { continue };
-                if ranks.get(peer).is_none_or(|other: &Rank| rank.copies < other.copies) {
+                let Some(rank) = fits.then(|| file.rank(name, has, rng)).flatten() else {
+                    continue;
+                };
+                if ranks
+                    .get(peer)
+                    .is_none_or(|other: &Rank| rank.copies < other.copies)
+                {
                     ranks.insert(*peer, rank);
                 }
             }
@@ -333,30 +406,45 @@ impl Picker {
 
     /// The bytes that a request will bring.
     fn bytes(&self, asked: &Asked) -> u64 {
-        let file = self.files.get(&asked.name).filter(|_| !asked.pieces.is_empty());
+        let file = self
+            .files
+            .get(&asked.name)
+            .filter(|_| !asked.pieces.is_empty());
         file.map_or(0, |file| file.piece_len)
     }
 
     fn latency(&self, peer: PeerNo) -> Duration {
-        self.links.get(&peer).and_then(|link| link.open).map_or(NEAREST, |way| way.latency)
+        self.links
+            .get(&peer)
+            .and_then(|link| link.open)
+            .map_or(NEAREST, |way| way.latency)
     }
 
     /// A fair share of what nobody was asked for yet: who claims more takes the choice from the others.
     fn n_candidates(&self, name: &Name) -> usize {
         let open = self.files[name].open.count() as usize;
-        let connections = self.links.values().filter(|link| link.open.is_some()).count();
+        let connections = self
+            .links
+            .values()
+            .filter(|link| link.open.is_some())
+            .count();
         (open / connections.max(1)).clamp(1, CANDIDATES)
     }
 
     /// A piece that has been asked for of one other peer, and should have come: asked for a second time, never a third.
     fn late(&mut self, peer: PeerNo, now: Instant) -> Option<Order> {
-        let link = self.links.get(&peer).filter(|link| link.open.is_some() && link.asked.is_empty())?;
+        let link = self
+            .links
+            .get(&peer)
+            .filter(|link| link.open.is_some() && link.asked.is_empty())?;
         let late = self.late_after();
         let mut oldest: Option<(Instant, &Name, u32)> = None;
         for (name, has) in &link.has {
             for (idx, claims) in &self.files[name].claims {
                 let [claim] = claims[..] else { continue };
-                let overdue = claim.peer != peer && now.saturating_duration_since(claim.since) > late && has.get(*idx);
+                let overdue = claim.peer != peer
+                    && now.saturating_duration_since(claim.since) > late
+                    && has.get(*idx);
                 if overdue && oldest.is_none_or(|(since, ..)| claim.since < since) {
                     oldest = Some((claim.since, name, *idx));
                 }
@@ -378,32 +466,78 @@ impl Picker {
             return None;
         }
         let name = self.files.keys().next()?.clone();
-        Some(self.ask(peer, name, Vec::new(), now, self.late_after().min(POLL), Why::News))
+        Some(self.ask(
+            peer,
+            name,
+            Vec::new(),
+            now,
+            self.late_after().min(POLL),
+            Why::News,
+        ))
     }
 
-    fn ask(&mut self, peer: PeerNo, name: Name, pieces: Vec<u32>, now: Instant, wait: Duration, why: Why) -> Order {
-        let file = self.files.get_mut(&name).expect("only wanted files are asked for");
+    fn ask(
+        &mut self,
+        peer: PeerNo,
+        name: Name,
+        pieces: Vec<u32>,
+        now: Instant,
+        wait: Duration,
+        why: Why,
+    ) -> Order {
+        let file = self
+            .files
+            .get_mut(&name)
+            .expect("only wanted files are asked for");
         for idx in &pieces {
             file.open.clear(*idx);
-            file.claims.entry(*idx).or_default().push(Claim { peer, since: now });
+            file.claims
+                .entry(*idx)
+                .or_default()
+                .push(Claim { peer, since: now });
         }
         self.n += 1;
-        let asked = Asked { n: self.n, name: name.clone(), pieces: pieces.clone() };
+        let asked = Asked {
+            n: self.n,
+            name: name.clone(),
+            pieces: pieces.clone(),
+        };
         self.links.entry(peer).or_default().asked.push(asked);
-        Order { peer, get: Get { n: self.n, name, md5: file.md5, pieces, wait: wait.as_secs_f64() }, why }
+        Order {
+            peer,
+            get: Get {
+                n: self.n,
+                name,
+                md5: file.md5,
+                pieces,
+                wait: wait.as_secs_f64(),
+            },
+            why,
+        }
     }
 
     /// The pieces of a wanted file that no peer has, where there are any that are missing here.
     pub fn nowhere(&self, name: &Name) -> Vec<u32> {
         let file = self.files.get(name);
-        file.map(|file| file.open.iter().filter(|idx| file.copies[*idx as usize] == 0).collect()).unwrap_or_default()
+        file.map(|file| {
+            file.open
+                .iter()
+                .filter(|idx| file.copies[*idx as usize] == 0)
+                .collect()
+        })
+        .unwrap_or_default()
     }
 }
 
 impl Wanted {
     /// The rarest of the open pieces that are in `has`.
     fn rank(&self, name: &Name, has: &Bitfield, rng: &mut impl Rng) -> Option<Rank> {
-        let mut rank = Rank { copies: u16::MAX, name: name.clone(), sample: Vec::new(), tied: 0 };
+        let mut rank = Rank {
+            copies: u16::MAX,
+            name: name.clone(),
+            sample: Vec::new(),
+            tied: 0,
+        };
         for idx in self.open.and(has) {
             let copies = self.copies[idx as usize];
             if copies > rank.copies {
@@ -430,7 +564,9 @@ impl Wanted {
 
     /// One request less names this piece.
     fn unclaim(&mut self, idx: u32, peer: PeerNo) {
-        let Some(claims) = self.claims.get_mut(&idx) else { return };
+        let Some(claims) = self.claims.get_mut(&idx) else {
+            return;
+        };
         claims.retain(|claim| claim.peer != peer);
         if claims.is_empty() {
             self.claims.remove(&idx);
@@ -444,20 +580,35 @@ impl Wanted {
 /// The rarest piece that anybody could be asked for, ties at random; with its number of copies.
 fn select_file(ranks: &BTreeMap<PeerNo, Rank>, rng: &mut impl Rng) -> Option<(u32, Name, u16)> {
     let copies = ranks.values().map(|rank| rank.copies).min()?;
-    let rarest: Vec<&Rank> = ranks.values().filter(|rank| rank.copies == copies).collect();
+    let rarest: Vec<&Rank> = ranks
+        .values()
+        .filter(|rank| rank.copies == copies)
+        .collect();
     let rank = rarest[rng.random_range(0..rarest.len())];
     Some((rank.sample[0], rank.name.clone(), copies))
 }
 
 /// One of the holders at random, the nearer with the greater chance: in proportion to 1 / latency. With all chances.
-fn select_peer(holders: &[(PeerNo, Duration)], rng: &mut impl Rng) -> Option<(PeerNo, Vec<(PeerNo, f64)>)> {
-    let weights: Vec<f64> = holders.iter().map(|(_, latency)| 1.0 / latency.max(&NEAREST).as_secs_f64()).collect();
+fn select_peer(
+    holders: &[(PeerNo, Duration)],
+    rng: &mut impl Rng,
+) -> Option<(PeerNo, Vec<(PeerNo, f64)>)> {
+    let weights: Vec<f64> = holders
+        .iter()
+        .map(|(_, latency)| 1.0 / latency.max(&NEAREST).as_secs_f64())
+        .collect();
     let all: f64 = weights.iter().sum();
     let mut roll = rng.random_range(0.0..1.0) * all;
     let chosen = weights.iter().position(|weight| {
         roll -= weight;
         roll < 0.0
     });
-    let chances = holders.iter().zip(&weights).map(|((peer, _), weight)| (*peer, weight / all)).collect();
-    holders.get(chosen.unwrap_or(0)).map(|(peer, _)| (*peer, chances))
+    let chances = holders
+        .iter()
+        .zip(&weights)
+        .map(|((peer, _), weight)| (*peer, weight / all))
+        .collect();
+    holders
+        .get(chosen.unwrap_or(0))
+        .map(|(peer, _)| (*peer, chances))
 }

@@ -232,7 +232,11 @@ pub enum Pieces {
 impl Pieces {
     /// What `bits` has, in short.
     pub fn of(bits: &Bitfield) -> Self {
-        Self::Digits(if bits.is_full() { "all".to_owned() } else { bits.to_hex() })
+        Self::Digits(if bits.is_full() {
+            "all".to_owned()
+        } else {
+            bits.to_hex()
+        })
     }
 
     /// The pieces below `n_pieces` as a set; `None` where they can't be of such a file.
@@ -330,7 +334,11 @@ pub trait Cap {
 
 impl Cap for usize {
     fn allow(&mut self, len: usize) -> io::Result<()> {
-        if len > *self { Err(invalid(format!("a message of over {self} bytes"))) } else { Ok(()) }
+        if len > *self {
+            Err(invalid(format!("a message of over {self} bytes")))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -339,7 +347,10 @@ impl Cap for usize {
 /// # Errors
 /// The stream's; `UnexpectedEof` for a close within the message; `InvalidData` for more bytes than `cap` allows, or for what
 /// isn't such a message.
-pub fn read_message<T: DeserializeOwned>(stream: &mut impl BufRead, cap: impl Cap) -> io::Result<Option<T>> {
+pub fn read_message<T: DeserializeOwned>(
+    stream: &mut impl BufRead,
+    cap: impl Cap,
+) -> io::Result<Option<T>> {
     match read_value(stream, cap)? {
         None => Ok(None),
         Some(bytes) => parse(&bytes).map(Some),
@@ -353,7 +364,10 @@ pub fn read_message<T: DeserializeOwned>(stream: &mut impl BufRead, cap: impl Ca
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
-        invalid(format!("expected one of the protocol's messages, came {:?}: {fault}", start))
+        invalid(format!(
+            "expected one of the protocol's messages, came {:?}: {fault}",
+            start
+        ))
     })
 }
 
@@ -370,10 +384,25 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
             came => came?,
         };
         if came.is_empty() {
-            let fault = || io::Error::new(io::ErrorKind::UnexpectedEof, "closed in the middle of a message");
-            return if value.is_empty() { Ok(None) } else { Err(fault()) };
+            let fault = || {
+                io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "closed in the middle of a message",
+                )
+            };
+            return if value.is_empty() {
+                Ok(None)
+            } else {
+                Err(fault())
+            };
         }
-        let skipped = if value.is_empty() { came.iter().take_while(|byte| byte.is_ascii_whitespace()).count() } else { 0 };
+        let skipped = if value.is_empty() {
+            came.iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count()
+        } else {
+            0
+        };
         let end = scan.end_of(&came[skipped..])?;
         let taken = end.unwrap_or(came.len() - skipped);
         cap.allow(value.len() + taken)?;
@@ -408,7 +437,9 @@ impl Scan {
                 _ => {}
             }
             if self.depth == 0 {
-                return Err(invalid(format!("expected a JSON object, came the byte {byte:#04x}")));
+                return Err(invalid(format!(
+                    "expected a JSON object, came the byte {byte:#04x}"
+                )));
             }
         }
         Ok(None)
@@ -447,42 +478,116 @@ mod tests {
     #[test]
     fn the_originals_messages_are_understood_as_python_writes_them() {
         let ping: ToTracker = parse(br#"{"port": 50001, "msg": "ping"}"#).expect("the original's");
-        assert_eq!(ping, ToTracker::Ping { port: 50001, v: None });
-        let list: ToTracker = parse(br#"{"port": 50001, "files": ["1.txt", "na\u00efve.txt"], "msg": "file_list"}"#).expect("the original's");
+        assert_eq!(
+            ping,
+            ToTracker::Ping {
+                port: 50001,
+                v: None
+            }
+        );
+        let list: ToTracker =
+            parse(br#"{"port": 50001, "files": ["1.txt", "na\u00efve.txt"], "msg": "file_list"}"#)
+                .expect("the original's");
         let files = vec!["1.txt".to_owned(), "naïve.txt".to_owned()];
-        assert_eq!(list, ToTracker::FileList { port: 50001, files, v: None, pieces: BTreeMap::new() });
+        assert_eq!(
+            list,
+            ToTracker::FileList {
+                port: 50001,
+                files,
+                v: None,
+                pieces: BTreeMap::new()
+            }
+        );
         let first: FirstMessage = parse(br#"{"filename": "1.txt"}"#).expect("the original's");
-        assert_eq!(first, FirstMessage::Original { filename: "1.txt".to_owned() });
-        let answer: PingAnswer = parse(br#"[{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"]}]"#).expect("the original's");
-        assert!(matches!(answer, PingAnswer::Original(peers) if peers.len() == 1 && peers[0].v.is_none()));
+        assert_eq!(
+            first,
+            FirstMessage::Original {
+                filename: "1.txt".to_owned()
+            }
+        );
+        let answer: PingAnswer =
+            parse(br#"[{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"]}]"#)
+                .expect("the original's");
+        assert!(
+            matches!(answer, PingAnswer::Original(peers) if peers.len() == 1 && peers[0].v.is_none())
+        );
     }
 
     #[test]
     fn ours_go_both_ways() {
-        let have = Have { name: Name::parse("f").expect("a name"), md5: crate::md5::digest(b""), pieces: Pieces::These(vec![4, 7]) };
+        let have = Have {
+            name: Name::parse("f").expect("a name"),
+            md5: crate::md5::digest(b""),
+            pieces: Pieces::These(vec![4, 7]),
+        };
         for answer in [
-            Answer::Hello(Hello { v: 1, id: "9f".to_owned(), port: 1, have: vec![have.clone()] }),
-            Answer::Piece { n: 1, idx: 9, len: 65536, news: vec![have.clone()] },
+            Answer::Hello(Hello {
+                v: 1,
+                id: "9f".to_owned(),
+                port: 1,
+                have: vec![have.clone()],
+            }),
+            Answer::Piece {
+                n: 1,
+                idx: 9,
+                len: 65536,
+                news: vec![have.clone()],
+            },
             Answer::News { n: 2, news: vec![] },
-            Answer::Gone { n: 3, name: have.name.clone() },
-            Answer::Refused { why: "full".to_owned() },
+            Answer::Gone {
+                n: 3,
+                name: have.name.clone(),
+            },
+            Answer::Refused {
+                why: "full".to_owned(),
+            },
         ] {
-            assert_eq!(parse::<Answer>(&to_bytes(&answer)).expect("its own bytes"), answer);
+            assert_eq!(
+                parse::<Answer>(&to_bytes(&answer)).expect("its own bytes"),
+                answer
+            );
         }
-        let get = Ask::Get(Get { n: 1, name: have.name.clone(), md5: have.md5, pieces: vec![3], wait: 0.5 });
-        assert_eq!(parse::<FirstMessage>(&to_bytes(&get)).expect("its own bytes"), FirstMessage::Ours(get));
-        assert!(matches!(parse(br#"{"v":1,"error":"x"}"#).expect("ours"), PingAnswer::Refused(_)));
-        assert!(matches!(parse(br#"{"v":1,"local":true,"peers":[],"torrents":[]}"#).expect("ours"), PingAnswer::Ours(_)));
+        let get = Ask::Get(Get {
+            n: 1,
+            name: have.name.clone(),
+            md5: have.md5,
+            pieces: vec![3],
+            wait: 0.5,
+        });
+        assert_eq!(
+            parse::<FirstMessage>(&to_bytes(&get)).expect("its own bytes"),
+            FirstMessage::Ours(get)
+        );
+        assert!(matches!(
+            parse(br#"{"v":1,"error":"x"}"#).expect("ours"),
+            PingAnswer::Refused(_)
+        ));
+        assert!(matches!(
+            parse(br#"{"v":1,"local":true,"peers":[],"torrents":[]}"#).expect("ours"),
+            PingAnswer::Ours(_)
+        ));
     }
 
     #[test]
     fn a_message_ends_at_its_brace_however_it_arrives() {
         let wire = b"\n {\"filename\": \"}]\\\"{\"}\n[[1],{}]{\"a\":1";
-        for stream in [&mut BufReader::with_capacity(1, OneByOne(wire)) as &mut dyn BufRead, &mut &wire[..]] {
+        for stream in [
+            &mut BufReader::with_capacity(1, OneByOne(wire)) as &mut dyn BufRead,
+            &mut &wire[..],
+        ] {
             let mut stream = stream;
-            assert_eq!(read_value(&mut stream, 100).expect("whole").expect("one"), br#"{"filename": "}]\"{"}"#);
-            assert_eq!(read_value(&mut stream, 100).expect("whole").expect("one"), b"[[1],{}]");
-            assert_eq!(read_value(&mut stream, 100).expect_err("cut").kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(
+                read_value(&mut stream, 100).expect("whole").expect("one"),
+                br#"{"filename": "}]\"{"}"#
+            );
+            assert_eq!(
+                read_value(&mut stream, 100).expect("whole").expect("one"),
+                b"[[1],{}]"
+            );
+            assert_eq!(
+                read_value(&mut stream, 100).expect_err("cut").kind(),
+                io::ErrorKind::UnexpectedEof
+            );
         }
         assert_eq!(read_value(&mut &b" \n"[..], 100).expect("nothing"), None);
     }
@@ -496,17 +601,34 @@ mod tests {
             ("binary", b"\x00\x01\x02"),
             ("too long", &[b'['; 101]),
         ] {
-            assert_eq!(read_value(&mut &wire[..], 100).expect_err(name).kind(), io::ErrorKind::InvalidData, "{name}");
+            assert_eq!(
+                read_value(&mut &wire[..], 100).expect_err(name).kind(),
+                io::ErrorKind::InvalidData,
+                "{name}"
+            );
         }
         let deep = [vec![b'['; 5000], vec![b']'; 5000]].concat();
-        assert_eq!(read_message::<PingAnswer>(&mut &deep[..], 1 << 20).expect_err("deep").kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            read_message::<PingAnswer>(&mut &deep[..], 1 << 20)
+                .expect_err("deep")
+                .kind(),
+            io::ErrorKind::InvalidData
+        );
     }
 
     #[test]
     fn pieces_that_the_file_does_not_have_are_refused() {
         assert!(Pieces::These(vec![0, 8]).bits(8).is_none());
         assert!(Pieces::Digits("ffff".to_owned()).bits(8).is_none());
-        assert!(Pieces::Digits("all".to_owned()).bits(8).expect("all").is_full());
-        assert_eq!(Pieces::of(&Bitfield::full(3)), Pieces::Digits("all".to_owned()));
+        assert!(
+            Pieces::Digits("all".to_owned())
+                .bits(8)
+                .expect("all")
+                .is_full()
+        );
+        assert_eq!(
+            Pieces::of(&Bitfield::full(3)),
+            Pieces::Digits("all".to_owned())
+        );
     }
 }

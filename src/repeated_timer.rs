@@ -24,7 +24,11 @@ impl RepeatedTimer {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(name: &str, every: Duration, mut call: impl FnMut() + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        name: &str,
+        every: Duration,
+        mut call: impl FnMut() + Send + 'static,
+    ) -> io::Result<Self> {
         let (orders, ordered) = channel();
         let thread = Builder::new().name(name.to_owned()).spawn(move || {
             let mut due = Instant::now();
@@ -44,7 +48,10 @@ impl RepeatedTimer {
                 }
             }
         })?;
-        Ok(Self { orders, thread: Some(thread) })
+        Ok(Self {
+            orders,
+            thread: Some(thread),
+        })
     }
 
     /// A handle that has the timer call before its time.
@@ -69,7 +76,11 @@ impl Drop for RepeatedTimer {
     /// Ends the thread, and waits for a call that is under way. A timer that is dropped by its own call isn't waited for.
     fn drop(&mut self) {
         let _ = self.orders.send(Order::End);
-        if let Some(thread) = self.thread.take().filter(|timer| timer.thread().id() != thread::current().id()) {
+        if let Some(thread) = self
+            .thread
+            .take()
+            .filter(|timer| timer.thread().id() != thread::current().id())
+        {
             let _ = thread.join();
         }
     }
@@ -82,16 +93,29 @@ mod tests {
     #[test]
     fn calls_at_the_start_again_when_due_and_when_asked_and_no_more_after_the_end() {
         let (call, calls) = channel();
-        let soon = RepeatedTimer::start("soon", Duration::from_millis(5), move || call.send(()).expect("kept")).expect("a thread");
+        let soon = RepeatedTimer::start("soon", Duration::from_millis(5), move || {
+            call.send(()).expect("kept")
+        })
+        .expect("a thread");
         (0..3).for_each(|_| calls.recv_timeout(Duration::from_secs(10)).expect("a call"));
         drop(soon);
         while calls.try_recv().is_ok() {}
-        assert!(calls.recv().is_err(), "the thread has ended, and what it called with is gone");
+        assert!(
+            calls.recv().is_err(),
+            "the thread has ended, and what it called with is gone"
+        );
 
         let (call, calls) = channel();
-        let rare = RepeatedTimer::start("rare", Duration::from_secs(3600), move || call.send(()).expect("kept")).expect("a thread");
-        calls.recv_timeout(Duration::from_secs(10)).expect("the first call");
+        let rare = RepeatedTimer::start("rare", Duration::from_secs(3600), move || {
+            call.send(()).expect("kept")
+        })
+        .expect("a thread");
+        calls
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the first call");
         rare.trigger().fire();
-        calls.recv_timeout(Duration::from_secs(10)).expect("the call that was asked for");
+        calls
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the call that was asked for");
     }
 }

@@ -67,8 +67,15 @@ impl Report {
     /// # Errors
     /// Where the log can't be opened.
     pub fn new(config: Config, log: Option<&Path>) -> io::Result<Self> {
-        let log = log.map(|path| File::options().append(true).create(true).open(path)).transpose()?;
-        Ok(Self(Arc::new(Inner { start: Instant::now(), config, log, closed: AtomicBool::new(false) })))
+        let log = log
+            .map(|path| File::options().append(true).create(true).open(path))
+            .transpose()?;
+        Ok(Self(Arc::new(Inner {
+            start: Instant::now(),
+            config,
+            log,
+            closed: AtomicBool::new(false),
+        })))
     }
 
     /// The time since the start.
@@ -94,7 +101,10 @@ impl Report {
     pub fn say(&self, event: &impl Event) {
         let t = self.since_start().as_secs_f64();
         if self.prints(event.weight()) {
-            self.print(&format!("{t:8.1} s  {}\n", event.to_string().replace('\n', "\n            ")));
+            self.print(&format!(
+                "{t:8.1} s  {}\n",
+                event.to_string().replace('\n', "\n            ")
+            ));
         }
         if let Some(mut log) = self.0.log.as_ref() {
             let t = (t * 1e3).round() / 1e3;
@@ -108,7 +118,11 @@ impl Report {
     fn print(&self, text: &str) {
         if !self.0.closed.load(Ordering::Relaxed) {
             let mut out = io::stdout().lock();
-            if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            if out
+                .write_all(text.as_bytes())
+                .and_then(|()| out.flush())
+                .is_err()
+            {
                 self.0.closed.store(true, Ordering::Relaxed);
             }
         }
@@ -135,7 +149,14 @@ mod tests {
 
     #[test]
     fn sizes_are_legible() {
-        for (n, text) in [(0, "0 bytes"), (1, "1 byte"), (1023, "1023 bytes"), (1536, "1.5 KiB"), ((1 << 20) - 1, "1.0 MiB"), (4 << 30, "4.0 GiB")] {
+        for (n, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (4 << 30, "4.0 GiB"),
+        ] {
             assert_eq!(bytes(n), text);
         }
     }

@@ -16,14 +16,16 @@ use rand::{Rng, RngExt};
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
 use crate::net::is_local;
-use crate::protocol::{LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Summary, SwarmList, VERSION, to_bytes};
+use crate::protocol::{
+    LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Summary, SwarmList, VERSION,
+};
 use crate::torrent::{Name, Source};
 
 /// Peers in one answer. Of a larger swarm each answer names others at random; the tracker knows them all.
 pub const PEERS_LISTED: usize = 200;
 /// Peers that one address may announce, so that a single machine can't fill the memory. Loopback may have as many as ports.
 pub const PEERS_PER_ADDRESS: usize = 4096;
-/// Names in one peer's list: thirty times the pieces of the largest folder that a course used.
+/// Names in one peer's list: ten times the pieces that a file of up to 16 GiB has.
 pub const NAMES_PER_LIST: usize = 10_000;
 /// Bytes of names in one answer of ours: half of what a client reads. A peer whose names don't fit is listed without.
 const NAMES_ROOM: usize = LIST_CAP / 2;
@@ -51,7 +53,7 @@ pub struct Ends {
 }
 
 /// What tells peers apart. Without an address on a [`Reach::Local`] tracker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key(Option<IpAddr>, u16);
 
 /// Invariant: a bitfield in `pieces` has its record's length and at least one piece; in ours, the file isn't in `files`.
@@ -72,9 +74,12 @@ struct Record {
 }
 
 /// The tracker's state.
+///
+/// Invariant: `places` says for each peer where in `peers` it is; random ones are picked from there.
 pub struct Roster {
     reach: Reach,
-    peers: BTreeMap<Key, Peer>,
+    peers: Vec<Peer>,
+    places: HashMap<Key, usize>,
     /// By the file's name.
     records: BTreeMap<String, Record>,
     strangers: HashSet<IpAddr>,
@@ -129,12 +134,21 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Stranger => write!(f, "this tracker serves its own machine only: it was started without --remote"),
+            Self::Stranger => write!(
+                f,
+                "this tracker serves its own machine only: it was started without --remote"
+            ),
             Self::PortZero => write!(f, "expected the port that the peer listens on, came 0"),
-            Self::Peers(ip) => write!(f, "{PEERS_PER_ADDRESS} peers have come from {ip}, and no more are taken"),
+            Self::Peers(ip) => write!(
+                f,
+                "{PEERS_PER_ADDRESS} peers have come from {ip}, and no more are taken"
+            ),
             Self::Names(n) => write!(f, "a list has at most {NAMES_PER_LIST} names, this one {n}"),
             Self::OtherContent { name, stands, came } => {
-                write!(f, "the swarm has another {name}, with MD5 {stands}; yours has MD5 {came}: publish it under another name")
+                write!(
+                    f,
+                    "the swarm has another {name}, with MD5 {stands}; yours has MD5 {came}: publish it under another name"
+                )
             }
             Self::Unknown(name) => write!(f, "nobody has published {name} here"),
             Self::Disk(why) => write!(f, "the tracker's disk: {why}"),
@@ -145,7 +159,13 @@ impl fmt::Display for Refusal {
 impl Roster {
     /// Nobody and nothing.
     pub fn new(reach: Reach) -> Self {
-        Self { reach, peers: BTreeMap::new(), records: BTreeMap::new(), strangers: HashSet::new() }
+        Self {
+            reach,
+            peers: Vec::new(),
+            places: HashMap::new(),
+            records: BTreeMap::new(),
+            strangers: HashSet::new(),
+        }
     }
 
     /// How many peers are there.
@@ -164,13 +184,28 @@ impl Roster {
     }
 
     fn key(&self, addr: SocketAddr) -> Key {
-        Key((self.reach == Reach::Remote).then_some(addr.ip()), addr.port())
+        Key(
+            (self.reach == Reach::Remote).then_some(addr.ip()),
+            addr.port(),
+        )
+    }
+
+    fn peer(&self, key: Key) -> Option<&Peer> {
+        self.places.get(&key).map(|at| &self.peers[*at])
+    }
+
+    fn peer_mut(&mut self, key: Key) -> Option<&mut Peer> {
+        self.places.get(&key).map(|at| &mut self.peers[*at])
     }
 
     /// Where the others find who comes this way. An original on this machine connects to its host name's address, and
     /// listens on just that.
     fn addr_of(from: Ends, port: u16, v: Option<u32>) -> SocketAddr {
-        let ip = if v.is_none() && is_local(from.peer, from.own) { from.own } else { from.peer };
+        let ip = if v.is_none() && is_local(from.peer, from.own) {
+            from.own
+        } else {
+            from.peer
+        };
         SocketAddr::new(ip, port)
     }
 
@@ -178,21 +213,37 @@ impl Roster {
     ///
     /// # Errors
     /// Where it can't be a peer, or too many have come from its address.
-    pub fn append_client(&mut self, from: Ends, port: u16, v: Option<u32>) -> Result<Joined, Refusal> {
+    pub fn append_client(
+        &mut self,
+        from: Ends,
+        port: u16,
+        v: Option<u32>,
+    ) -> Result<Joined, Refusal> {
         let addr = Self::addr_of(from, port, v);
         let key = self.key(addr);
-        let new = !self.peers.contains_key(&key);
         if port == 0 {
             return Err(Refusal::PortZero);
         }
-        let of_address = Key(key.0, 0)..=Key(key.0, u16::MAX);
-        if new && !addr.ip().is_loopback() && self.peers.range(of_address).count() >= PEERS_PER_ADDRESS {
+        if let Some(peer) = self.peer_mut(key) {
+            (peer.addr, peer.v, peer.seen) = (addr, v, true);
+            return Ok(Joined { addr, new: false });
+        }
+        let beside = self
+            .peers
+            .iter()
+            .filter(|peer| self.key(peer.addr).0 == key.0);
+        if !addr.ip().is_loopback() && beside.count() >= PEERS_PER_ADDRESS {
             return Err(Refusal::Peers(addr.ip()));
         }
-        let unknown = || Peer { addr, v, files: BTreeSet::new(), pieces: BTreeMap::new(), seen: true };
-        let peer = self.peers.entry(key).or_insert_with(unknown);
-        (peer.addr, peer.v, peer.seen) = (addr, v, true);
-        Ok(Joined { addr, new })
+        self.places.insert(key, self.peers.len());
+        self.peers.push(Peer {
+            addr,
+            v,
+            files: BTreeSet::new(),
+            pieces: BTreeMap::new(),
+            seen: true,
+        });
+        Ok(Joined { addr, new: true })
     }
 
     /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out.
@@ -215,7 +266,9 @@ impl Roster {
         let (mut files, mut pieces) = (BTreeSet::new(), BTreeMap::<Name, Bitfield>::new());
         for (name, digits) in digits {
             let record = self.records.get(name).map(|record| &record.summary);
-            let bits = record.and_then(|record| Bitfield::from_hex(digits, record.n_pieces)).filter(|bits| !bits.is_empty());
+            let bits = record
+                .and_then(|record| Bitfield::from_hex(digits, record.n_pieces))
+                .filter(|bits| !bits.is_empty());
             match record.zip(bits) {
                 Some((record, _)) if record.n_pieces == 1 => drop(files.insert(name.clone())),
                 Some((record, bits)) => drop(pieces.insert(record.name.clone(), bits)),
@@ -223,10 +276,13 @@ impl Roster {
             }
         }
         for name in names {
-            let piece = Name::parse_piece(&name).and_then(|(whole, idx)| Some((self.cut(whole.as_str())?, idx)));
+            let piece = Name::parse_piece(&name)
+                .and_then(|(whole, idx)| Some((self.cut(whole.as_str())?, idx)));
             match piece.filter(|(record, idx)| *idx < record.n_pieces) {
                 Some((record, idx)) => {
-                    let bits = pieces.entry(record.name.clone()).or_insert_with(|| Bitfield::new(record.n_pieces));
+                    let bits = pieces
+                        .entry(record.name.clone())
+                        .or_insert_with(|| Bitfield::new(record.n_pieces));
                     bits.set(idx);
                 }
                 None => drop(files.insert(name)),
@@ -235,7 +291,9 @@ impl Roster {
         if v.is_some() {
             pieces.retain(|name, _| !files.contains(name.as_str()));
         }
-        let peer = self.peers.get_mut(&self.key(joined.addr)).expect("it was appended above");
+        let peer = self
+            .peer_mut(self.key(joined.addr))
+            .expect("it was appended above");
         (peer.files, peer.pieces) = (files, pieces);
         Ok(joined)
     }
@@ -243,20 +301,29 @@ impl Roster {
     /// The sweep: drops who sent nothing since the sweep before, and returns them.
     pub fn update_peer_list(&mut self) -> Vec<SocketAddr> {
         let mut dropped = Vec::new();
-        self.peers.retain(|_, peer| {
+        self.peers.retain_mut(|peer| {
             let stays = std::mem::replace(&mut peer.seen, false);
             if !stays {
                 dropped.push(peer.addr);
             }
             stays
         });
+        self.places = self
+            .peers
+            .iter()
+            .enumerate()
+            .map(|(at, peer)| (self.key(peer.addr), at))
+            .collect();
         dropped
     }
 
     /// Takes a record from the disk.
     pub fn load(&mut self, summary: Summary) {
         let publisher = summary.publisher.parse().ok();
-        self.records.insert(summary.name.as_str().to_owned(), Record { summary, publisher });
+        self.records.insert(
+            summary.name.as_str().to_owned(),
+            Record { summary, publisher },
+        );
     }
 
     /// Whether a content may be published. A record stands while a live peer other than its publisher holds a piece of it;
@@ -265,15 +332,32 @@ impl Roster {
     /// # Errors
     /// Where another content stands.
     pub fn judge(&self, new: &Summary) -> Result<Verdict, Refusal> {
-        let Some(Record { summary: old, publisher }) = self.records.get(new.name.as_str()) else { return Ok(Verdict::New) };
+        let Some(Record {
+            summary: old,
+            publisher,
+        }) = self.records.get(new.name.as_str())
+        else {
+            return Ok(Verdict::New);
+        };
         let publisher = publisher.map(|addr| self.key(addr));
-        let others_hold = self.peers.iter().any(|(key, peer)| Some(*key) != publisher && peer.holds(&new.name));
-        let is_live = || publisher.is_some_and(|key| self.peers.contains_key(&key));
+        let others_hold = self
+            .peers
+            .iter()
+            .any(|peer| peer.holds(&new.name) && Some(self.key(peer.addr)) != publisher);
+        let is_live = || publisher.is_some_and(|key| self.places.contains_key(&key));
         if (old.size, old.md5) == (new.size, new.md5) {
-            return Ok(if others_hold || is_live() { Verdict::Again } else { Verdict::New });
+            return Ok(if others_hold || is_live() {
+                Verdict::Again
+            } else {
+                Verdict::New
+            });
         }
         match others_hold {
-            true => Err(Refusal::OtherContent { name: new.name.clone(), stands: old.md5, came: new.md5 }),
+            true => Err(Refusal::OtherContent {
+                name: new.name.clone(),
+                stands: old.md5,
+                came: new.md5,
+            }),
             false => Ok(Verdict::Replaces(old.md5)),
         }
     }
@@ -283,26 +367,47 @@ impl Roster {
     pub fn publish(&mut self, publisher: SocketAddr, summary: Summary, verdict: Verdict) {
         let name = summary.name.clone();
         if let Verdict::Replaces(_) = verdict {
-            for peer in self.peers.values_mut() {
+            for peer in &mut self.peers {
                 peer.files.remove(name.as_str());
                 peer.pieces.remove(&name);
             }
         }
-        if let Some(peer) = self.peers.get_mut(&self.key(publisher)) {
+        if let Some(peer) = self.peer_mut(self.key(publisher)) {
             peer.pieces.remove(&name);
             peer.files.insert(name.as_str().to_owned());
         }
         if verdict != Verdict::Again {
-            self.records.insert(name.as_str().to_owned(), Record { summary, publisher: Some(publisher) });
+            self.records.insert(
+                name.as_str().to_owned(),
+                Record {
+                    summary,
+                    publisher: Some(publisher),
+                },
+            );
         }
     }
 
     /// Who published a file and who has pieces of it; `None` where the record isn't there or of another content.
-    pub fn sources(&self, name: &Name, md5: Digest, asker: Ends, rng: &mut impl Rng) -> Option<(String, Vec<Source>)> {
-        let record = self.records.get(name.as_str()).filter(|record| record.summary.md5 == md5)?;
-        let holders = self.others(None, asker, rng, |_, peer| peer.holds(name));
-        let source = |(ip, peer): (IpAddr, &Peer)| Source { ip: ip.to_string(), port: peer.addr.port() };
-        Some((record.publisher_for(asker), holders.into_iter().map(source).collect()))
+    pub fn sources(
+        &self,
+        name: &Name,
+        md5: Digest,
+        asker: Ends,
+        rng: &mut impl Rng,
+    ) -> Option<(String, Vec<Source>)> {
+        let record = self
+            .records
+            .get(name.as_str())
+            .filter(|record| record.summary.md5 == md5)?;
+        let holders = self.others(None, asker, rng, |peer| peer.holds(name));
+        let source = |(ip, peer): (IpAddr, &Peer)| Source {
+            ip: ip.to_string(),
+            port: peer.addr.port(),
+        };
+        Some((
+            record.publisher_for(asker),
+            holders.into_iter().map(source).collect(),
+        ))
     }
 
     /// The answer to a ping of ours: everybody but the asker, and the files that somebody has.
@@ -311,49 +416,104 @@ impl Roster {
         let mut fits = |len: usize| room.checked_sub(len).map(|left| room = left).is_some();
         let names = self
             .peers
-            .values()
-            .flat_map(|peer| peer.files.iter().map(String::as_str).chain(peer.pieces.keys().map(Name::as_str)));
-        let live: BTreeMap<&str, &Record> = names.filter_map(|name| Some((name, self.records.get(name)?))).collect();
-        let summary = |record: &Record| Summary { publisher: record.publisher_for(asker), ..record.summary.clone() };
-        let torrents = live.iter().filter(|(name, _)| fits(200 + json_len(name))).map(|(_, record)| summary(record)).collect();
+            .iter()
+            .filter(|peer| peer.has_any())
+            .flat_map(Peer::names);
+        let live: BTreeMap<&str, &Record> = names
+            .filter_map(|name| Some((name, self.records.get(name)?)))
+            .collect();
+        let summary = |record: &Record| Summary {
+            publisher: record.publisher_for(asker),
+            ..record.summary.clone()
+        };
+        let torrents = live
+            .iter()
+            .filter(|(name, _)| fits(200 + json_len(name)))
+            .map(|(_, record)| summary(record))
+            .collect();
         let own = self.key(Self::addr_of(asker, port, Some(VERSION)));
-        let others = self.others(Some(own), asker, rng, |_, _| true);
-        let peers = others.into_iter().map(|(ip, peer)| if fits(peer.len()) { peer.entry(ip) } else { peer.bare_entry(ip) });
-        SwarmList { v: VERSION, local: self.reach == Reach::Local, peers: peers.collect(), torrents }
+        let others = self.others(Some(own), asker, rng, |_| true);
+        let peers = others.into_iter().map(|(ip, peer)| {
+            if fits(peer.len()) {
+                peer.entry(ip)
+            } else {
+                peer.bare_entry(ip)
+            }
+        });
+        SwarmList {
+            v: VERSION,
+            local: self.reach == Reach::Local,
+            peers: peers.collect(),
+            torrents,
+        }
     }
 
-    /// The peers but one that the asker can be told of, with their addresses for it: at most [`PEERS_LISTED`].
+    /// The peers but one that are wanted, with their addresses for the asker: at most [`PEERS_LISTED`].
     fn others(
         &self,
         but: Option<Key>,
         asker: Ends,
         rng: &mut impl Rng,
-        wanted: impl Fn(IpAddr, &Peer) -> bool,
+        wanted: impl Fn(&Peer) -> bool,
     ) -> Vec<(IpAddr, &Peer)> {
-        let others = self.peers.iter().filter(|(key, _)| Some(**key) != but);
-        let others = others.map(|(_, peer)| (ip_for(asker, peer.addr.ip()), peer));
-        let mut others: Vec<_> = others.filter(|(ip, peer)| wanted(*ip, peer)).collect();
-        if others.len() > PEERS_LISTED { others.partial_shuffle(rng, PEERS_LISTED).0.to_vec() } else { others }
+        let but = but.and_then(|key| self.places.get(&key));
+        let fits = |(at, peer): &(usize, &Peer)| Some(at) != but && wanted(peer);
+        let mut others: Vec<&Peer> = Vec::with_capacity(self.peers.len());
+        others.extend(
+            self.peers
+                .iter()
+                .enumerate()
+                .filter(fits)
+                .map(|(_, peer)| peer),
+        );
+        let n_listed = others.len().min(PEERS_LISTED);
+        let listed = if others.len() > n_listed {
+            others.partial_shuffle(rng, n_listed).0
+        } else {
+            &mut others
+        };
+        listed
+            .iter()
+            .map(|peer| (ip_for(asker, peer.addr.ip()), *peer))
+            .collect()
     }
 
-    /// The answer to an original's ping, as JSON that it reads at once: IPv4 peers with the names that it can ask each for.
+    /// The answer to an original's ping, as JSON short enough for its one read: IPv4 peers with the names that each serves.
     /// First come names that it lacks, the rarest first; then second holders; then what it has; then the rest.
-    pub fn original_list(&self, asker: Ends, port: u16, rng: &mut impl Rng) -> Vec<u8> {
+    pub fn original_list(&self, asker: Ends, port: u16, rng: &mut impl Rng) -> Vec<PeerEntry> {
         let own = self.key(Self::addr_of(asker, port, None));
         let near = is_local(asker.peer, asker.own);
-        let holders = self.others(Some(own), asker, rng, |ip, peer| ip.is_ipv4() && peer.has_any());
-        let mut offers = self.offers(&holders, self.peers.get(&own), rng);
-        let mut page = Page::new(&holders, if near { ORIGINAL_CAP } else { ORIGINAL_CAP_OFF_LOOPBACK });
+        let reaches = |peer: &Peer| ip_for(asker, peer.addr.ip()).is_ipv4();
+        let mut holders = self.others(Some(own), asker, rng, |peer| {
+            peer.has_any() && reaches(peer)
+        });
+        holders.shuffle(rng);
+        let mut offers = self.offers(&holders, self.peer(own), rng);
+        let mut page = Page::new(
+            &holders,
+            if near {
+                ORIGINAL_CAP
+            } else {
+                ORIGINAL_CAP_OFF_LOOPBACK
+            },
+        );
         let shortest = offers.iter().map(|offer| offer.len).min().unwrap_or(0);
-        let rounds = [(false, 1), (false, 1), (true, 1), (false, usize::MAX), (true, usize::MAX)];
+        let rounds = [
+            (false, 1),
+            (false, 1),
+            (true, 1),
+            (false, usize::MAX),
+            (true, usize::MAX),
+        ];
         for (had, n_holders) in rounds {
             for offer in offers.iter_mut().filter(|offer| offer.had == had) {
                 if page.room < shortest {
-                    return page.to_json();
+                    return page.done();
                 }
                 let mut left = offer.holders.take().unwrap_or_else(|| {
-                    let mut able: Vec<usize> =
-                        (0..holders.len()).filter(|at| self.can_ask(holders[*at].1, &offer.item)).collect();
+                    let mut able: Vec<usize> = (0..holders.len())
+                        .filter(|at| self.can_ask(holders[*at].1, &offer.item))
+                        .collect();
                     able.shuffle(rng);
                     able
                 });
@@ -366,14 +526,26 @@ impl Roster {
                 offer.holders = Some(left);
             }
         }
-        let idle = self.others(Some(own), asker, rng, |ip, peer| ip.is_ipv4() && !peer.has_any());
-        idle.into_iter().take_while(|(ip, peer)| page.add_idle(peer.bare_entry(*ip))).for_each(drop);
-        page.to_json()
+        let idle = self.others(Some(own), asker, rng, |peer| {
+            !peer.has_any() && reaches(peer)
+        });
+        idle.into_iter()
+            .take_while(|(ip, peer)| page.add_idle(peer.bare_entry(*ip)))
+            .for_each(drop);
+        page.done()
     }
 
     /// The names that an original can ask the holders for: those that it lacks first, then the rarest, ties at random.
-    fn offers<'a>(&'a self, holders: &[(IpAddr, &'a Peer)], asker: Option<&Peer>, rng: &mut impl Rng) -> Vec<Offer<'a>> {
-        let (mut names, mut pieces) = (HashMap::<&str, u32>::new(), BTreeMap::<&Name, Vec<u32>>::new());
+    fn offers<'a>(
+        &'a self,
+        holders: &[(IpAddr, &'a Peer)],
+        asker: Option<&Peer>,
+        rng: &mut impl Rng,
+    ) -> Vec<Offer<'a>> {
+        let (mut names, mut pieces) = (
+            HashMap::<&str, u32>::new(),
+            BTreeMap::<&Name, Vec<u32>>::new(),
+        );
         let mut weighed = 0;
         for (_, peer) in holders {
             weighed += peer.files.len();
@@ -382,7 +554,9 @@ impl Roster {
             }
             for file in &peer.files {
                 match self.cut(file).filter(|_| peer.v.is_some()) {
-                    Some(record) => counts(&mut pieces, &record.name, record.n_pieces).iter_mut().for_each(|n| *n += 1),
+                    Some(record) => counts(&mut pieces, &record.name, record.n_pieces)
+                        .iter_mut()
+                        .for_each(|n| *n += 1),
                     None => *names.entry(file).or_default() += 1,
                 }
             }
@@ -394,7 +568,14 @@ impl Roster {
         let mut offers: Vec<Offer> = Vec::new();
         for (name, n_holders) in names {
             let had = asker.is_some_and(|asker| asker.files.contains(name));
-            offers.push(Offer { had, n_holders, tie: rng.random(), len: json_len(name), item: Item::File(name), holders: None });
+            offers.push(Offer {
+                had,
+                n_holders,
+                tie: rng.random(),
+                len: json_len(name),
+                item: Item::File(name),
+                holders: None,
+            });
         }
         for (name, counts) in pieces {
             let whole = asker.is_some_and(|asker| asker.files.contains(name.as_str()));
@@ -403,7 +584,14 @@ impl Roster {
             for (idx, n_holders) in (0u32..).zip(counts).filter(|(_, n_holders)| *n_holders > 0) {
                 let had = whole || bits.is_some_and(|bits| bits.get(idx));
                 let len = len + if idx < 9999 { 4 } else { 10 };
-                offers.push(Offer { had, n_holders, tie: rng.random(), len, item: Item::Piece(name, idx), holders: None });
+                offers.push(Offer {
+                    had,
+                    n_holders,
+                    tie: rng.random(),
+                    len,
+                    item: Item::Piece(name, idx),
+                    holders: None,
+                });
             }
         }
         // no more of the shortest names fit, so the others need no order
@@ -422,24 +610,36 @@ impl Roster {
         match item {
             Item::File(name) => peer.files.contains(*name) && !(ours && self.cut(name).is_some()),
             Item::Piece(name, idx) => {
-                peer.pieces.get(*name).is_some_and(|bits| bits.get(*idx)) || ours && peer.files.contains(name.as_str())
+                peer.pieces.get(*name).is_some_and(|bits| bits.get(*idx))
+                    || ours && peer.files.contains(name.as_str())
             }
         }
     }
 
     /// The published file that is in several pieces, so that originals know those.
     fn cut(&self, name: &str) -> Option<&Summary> {
-        self.records.get(name).map(|record| &record.summary).filter(|record| record.n_pieces > 1)
+        self.records
+            .get(name)
+            .map(|record| &record.summary)
+            .filter(|record| record.n_pieces > 1)
     }
 }
 
 /// The address by which the asker finds a peer: one that came over loopback is on the tracker's machine.
 fn ip_for(asker: Ends, peer: IpAddr) -> IpAddr {
     let finds = asker.peer.is_loopback() && asker.own.is_ipv4() == peer.is_ipv4();
-    if peer.is_loopback() && !finds { asker.own } else { peer }
+    if peer.is_loopback() && !finds {
+        asker.own
+    } else {
+        peer
+    }
 }
 
-fn counts<'a, 'b>(of: &'b mut BTreeMap<&'a Name, Vec<u32>>, name: &'a Name, n_pieces: u32) -> &'b mut Vec<u32> {
+fn counts<'a, 'b>(
+    of: &'b mut BTreeMap<&'a Name, Vec<u32>>,
+    name: &'a Name,
+    n_pieces: u32,
+) -> &'b mut Vec<u32> {
     of.entry(name).or_insert_with(|| vec![0; n_pieces as usize])
 }
 
@@ -453,16 +653,30 @@ fn json_len(text: &str) -> usize {
     text.bytes().map(len).sum::<usize>() + 3
 }
 
+/// The most bytes that an entry takes without its names, with a comma.
+fn entry_len(entry: &PeerEntry) -> usize {
+    entry.ip.len() + r#"{"ip":"","port":65535,"file_list":[]},"#.len()
+}
+
 impl Record {
     fn publisher_for(&self, asker: Ends) -> String {
-        let seen = |addr: SocketAddr| SocketAddr::new(ip_for(asker, addr.ip()), addr.port()).to_string();
-        self.publisher.map_or_else(|| self.summary.publisher.clone(), seen)
+        let seen =
+            |addr: SocketAddr| SocketAddr::new(ip_for(asker, addr.ip()), addr.port()).to_string();
+        self.publisher
+            .map_or_else(|| self.summary.publisher.clone(), seen)
     }
 }
 
 impl Peer {
     fn holds(&self, name: &Name) -> bool {
         self.files.contains(name.as_str()) || self.pieces.contains_key(name)
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.files
+            .iter()
+            .map(String::as_str)
+            .chain(self.pieces.keys().map(Name::as_str))
     }
 
     fn has_any(&self) -> bool {
@@ -475,12 +689,19 @@ impl Peer {
             Some(_) => json_len(name.as_str()) + bits.len() as usize / 4 + 6,
             None => bits.count() as usize * (json_len(name.as_str()) + 15),
         };
-        self.files.iter().map(|file| json_len(file)).sum::<usize>() + self.pieces.iter().map(of_bits).sum::<usize>()
+        self.files.iter().map(|file| json_len(file)).sum::<usize>()
+            + self.pieces.iter().map(of_bits).sum::<usize>()
     }
 
     fn bare_entry(&self, ip: IpAddr) -> PeerEntry {
         let (ip, port) = (ip.to_string(), self.addr.port());
-        PeerEntry { ip, port, v: self.v, file_list: Vec::new(), pieces: BTreeMap::new() }
+        PeerEntry {
+            ip,
+            port,
+            v: self.v,
+            file_list: Vec::new(),
+            pieces: BTreeMap::new(),
+        }
     }
 
     fn entry(&self, ip: IpAddr) -> PeerEntry {
@@ -492,7 +713,11 @@ impl Peer {
                 None => file_list.extend(bits.iter().map(|idx| name.of_piece(idx))),
             }
         }
-        PeerEntry { file_list, pieces, ..self.bare_entry(ip) }
+        PeerEntry {
+            file_list,
+            pieces,
+            ..self.bare_entry(ip)
+        }
     }
 }
 
@@ -532,14 +757,25 @@ struct Page {
 
 impl Page {
     fn new(holders: &[(IpAddr, &Peer)], cap: usize) -> Self {
-        let bare = |(ip, peer): &(IpAddr, &Peer)| (PeerEntry { v: None, ..peer.bare_entry(*ip) }, false);
-        Self { room: cap - "[]".len(), entries: holders.iter().map(bare).collect() }
+        let bare = |(ip, peer): &(IpAddr, &Peer)| {
+            (
+                PeerEntry {
+                    v: None,
+                    ..peer.bare_entry(*ip)
+                },
+                false,
+            )
+        };
+        Self {
+            room: cap - "[]".len(),
+            entries: holders.iter().map(bare).collect(),
+        }
     }
 
     /// Adds a name to a holder's, where there is room for it.
     fn add(&mut self, holder: usize, offer: &Offer<'_>) -> bool {
         let (entry, is_in) = &mut self.entries[holder];
-        let len = offer.len + if *is_in { 0 } else { to_bytes(entry).len() + 1 };
+        let len = offer.len + if *is_in { 0 } else { entry_len(entry) };
         let fits = len <= self.room;
         if fits {
             (self.room, *is_in) = (self.room - len, true);
@@ -554,7 +790,7 @@ impl Page {
     /// Adds a peer that has nothing, where there is room for it.
     fn add_idle(&mut self, entry: PeerEntry) -> bool {
         let entry = PeerEntry { v: None, ..entry };
-        let len = to_bytes(&entry).len() + 1;
+        let len = entry_len(&entry);
         let fits = len <= self.room;
         if fits {
             self.room -= len;
@@ -563,15 +799,19 @@ impl Page {
         fits
     }
 
-    fn to_json(&self) -> Vec<u8> {
-        let listed: Vec<&PeerEntry> = self.entries.iter().filter(|(_, is_in)| *is_in).map(|(entry, _)| entry).collect();
-        to_bytes(&listed)
+    fn done(self) -> Vec<PeerEntry> {
+        self.entries
+            .into_iter()
+            .filter(|(_, is_in)| *is_in)
+            .map(|(entry, _)| entry)
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::to_bytes;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -582,7 +822,10 @@ mod tests {
     }
 
     fn ends(peer: &str, own: &str) -> Ends {
-        Ends { peer: ip(peer), own: ip(own) }
+        Ends {
+            peer: ip(peer),
+            own: ip(own),
+        }
     }
 
     /// From a machine on the network to a remote tracker at 10.0.0.1.
@@ -599,35 +842,77 @@ mod tests {
     }
 
     fn summary(name: &str, n_pieces: u32, content: &str) -> Summary {
-        let (name, md5) = (Name::parse(name).expect("a name"), crate::md5::digest(content.as_bytes()));
-        Summary { name, size: u64::from(n_pieces) << 16, md5, n_pieces, publisher: String::new() }
+        let (name, md5) = (
+            Name::parse(name).expect("a name"),
+            crate::md5::digest(content.as_bytes()),
+        );
+        Summary {
+            name,
+            size: u64::from(n_pieces) << 16,
+            md5,
+            n_pieces,
+            publisher: String::new(),
+        }
     }
 
     /// Publishes as `tracker.rs` does.
-    fn publish(roster: &mut Roster, from: Ends, port: u16, summary: &Summary) -> Result<Verdict, Refusal> {
+    fn publish(
+        roster: &mut Roster,
+        from: Ends,
+        port: u16,
+        summary: &Summary,
+    ) -> Result<Verdict, Refusal> {
         let joined = roster.append_client(from, port, OURS)?;
         let verdict = roster.judge(summary)?;
         roster.publish(joined.addr, summary.clone(), verdict);
         Ok(verdict)
     }
 
-    fn list(roster: &mut Roster, from: Ends, port: u16, v: Option<u32>, names: &[&str], pieces: &[(&str, &str)]) {
-        let pieces = pieces.iter().map(|(name, hex)| (name.to_string(), hex.to_string())).collect();
-        roster.set_list(from, port, v, names.iter().map(|name| name.to_string()).collect(), &pieces).expect("a fine list");
+    fn list(
+        roster: &mut Roster,
+        from: Ends,
+        port: u16,
+        v: Option<u32>,
+        names: &[&str],
+        pieces: &[(&str, &str)],
+    ) {
+        let pieces = pieces
+            .iter()
+            .map(|(name, hex)| (name.to_string(), hex.to_string()))
+            .collect();
+        roster
+            .set_list(
+                from,
+                port,
+                v,
+                names.iter().map(|name| name.to_string()).collect(),
+                &pieces,
+            )
+            .expect("a fine list");
     }
 
     fn addrs(roster: &Roster, asker: Ends, port: u16) -> Vec<String> {
         let list = roster.swarm_list(asker, port, &mut rng());
-        list.peers.iter().map(|peer| format!("{} {}", peer.ip, peer.port)).collect()
+        list.peers
+            .iter()
+            .map(|peer| format!("{} {}", peer.ip, peer.port))
+            .collect()
     }
 
-    fn original_list(roster: &Roster, asker: Ends, port: u16, seed: u64) -> (usize, Vec<PeerEntry>) {
-        let json = roster.original_list(asker, port, &mut StdRng::seed_from_u64(seed));
-        (json.len(), serde_json::from_slice(&json).expect("JSON"))
+    fn original_list(
+        roster: &Roster,
+        asker: Ends,
+        port: u16,
+        seed: u64,
+    ) -> (usize, Vec<PeerEntry>) {
+        let entries = roster.original_list(asker, port, &mut StdRng::seed_from_u64(seed));
+        (to_bytes(&entries).len(), entries)
     }
 
     fn names(list: &[PeerEntry]) -> Vec<&str> {
-        list.iter().flat_map(|peer| peer.file_list.iter().map(String::as_str)).collect()
+        list.iter()
+            .flat_map(|peer| peer.file_list.iter().map(String::as_str))
+            .collect()
     }
 
     #[test]
@@ -646,11 +931,23 @@ mod tests {
     fn a_local_tracker_serves_its_own_machine_and_a_remote_one_everybody() {
         for (name, from, local) in [
             ("loopback", here(), true),
-            ("another loopback address", ends("127.0.0.2", "127.0.0.1"), true),
+            (
+                "another loopback address",
+                ends("127.0.0.2", "127.0.0.1"),
+                true,
+            ),
             ("IPv6 loopback", ends("::1", "::1"), true),
-            ("this machine by its own address", ends("10.0.0.1", "10.0.0.1"), true),
+            (
+                "this machine by its own address",
+                ends("10.0.0.1", "10.0.0.1"),
+                true,
+            ),
             ("another machine", lan(2), false),
-            ("another machine over IPv6", ends("fe80::2", "fe80::1"), false),
+            (
+                "another machine over IPv6",
+                ends("fe80::2", "fe80::1"),
+                false,
+            ),
         ] {
             assert_eq!(Roster::new(Reach::Local).serves(from), local, "{name}");
             assert!(Roster::new(Reach::Remote).serves(from), "{name}");
@@ -664,34 +961,92 @@ mod tests {
         let mut roster = Roster::new(Reach::Remote);
         assert!(roster.append_client(lan(2), 5, OURS).expect("a peer").new);
         list(&mut roster, lan(3), 5, None, &["1.txt"], &[]);
-        assert_eq!(addrs(&roster, lan(2), 5), ["10.0.0.3 5"], "everybody but the asker");
+        assert_eq!(
+            addrs(&roster, lan(2), 5),
+            ["10.0.0.3 5"],
+            "everybody but the asker"
+        );
         assert_eq!(addrs(&roster, lan(9), 5), ["10.0.0.2 5", "10.0.0.3 5"]);
         assert_eq!(roster.update_peer_list(), []);
         list(&mut roster, lan(3), 5, None, &[], &[]);
-        assert_eq!(roster.update_peer_list(), ["10.0.0.2:5".parse().expect("an address")]);
-        assert!(!roster.append_client(lan(3), 5, None).expect("a peer").new, "a ping keeps it, too");
+        assert_eq!(
+            roster.update_peer_list(),
+            ["10.0.0.2:5".parse().expect("an address")]
+        );
+        assert!(
+            !roster.append_client(lan(3), 5, None).expect("a peer").new,
+            "a ping keeps it, too"
+        );
         assert_eq!(roster.update_peer_list(), []);
-        assert_eq!(roster.update_peer_list(), ["10.0.0.3:5".parse().expect("an address")]);
+        assert_eq!(
+            roster.update_peer_list(),
+            ["10.0.0.3:5".parse().expect("an address")]
+        );
         assert_eq!(roster.n_peers(), 0);
     }
 
     #[test]
     fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
         for (name, peer, v, asker, expected) in [
-            ("a peer beside the tracker, to another machine", here(), OURS, lan(2), "10.0.0.1"),
-            ("the same, to its neighbour", here(), OURS, here(), "127.0.0.1"),
-            ("the same by IPv6, to a neighbour by IPv4", ends("::1", "::1"), OURS, here(), "127.0.0.1"),
+            (
+                "a peer beside the tracker, to another machine",
+                here(),
+                OURS,
+                lan(2),
+                "10.0.0.1",
+            ),
+            (
+                "the same, to its neighbour",
+                here(),
+                OURS,
+                here(),
+                "127.0.0.1",
+            ),
+            (
+                "the same by IPv6, to a neighbour by IPv4",
+                ends("::1", "::1"),
+                OURS,
+                here(),
+                "127.0.0.1",
+            ),
             ("a peer elsewhere", lan(3), OURS, lan(2), "10.0.0.3"),
-            ("an original at its host name's loopback address", ends("127.0.0.1", "127.0.1.1"), None, here(), "127.0.1.1"),
-            ("ours, that used that address", ends("127.0.0.1", "127.0.1.1"), OURS, here(), "127.0.0.1"),
-            ("an original at its own LAN address", ends("10.0.0.1", "10.0.0.1"), None, here(), "10.0.0.1"),
+            (
+                "an original at its host name's loopback address",
+                ends("127.0.0.1", "127.0.1.1"),
+                None,
+                here(),
+                "127.0.1.1",
+            ),
+            (
+                "ours, that used that address",
+                ends("127.0.0.1", "127.0.1.1"),
+                OURS,
+                here(),
+                "127.0.0.1",
+            ),
+            (
+                "an original at its own LAN address",
+                ends("10.0.0.1", "10.0.0.1"),
+                None,
+                here(),
+                "10.0.0.1",
+            ),
             ("an original elsewhere", lan(3), None, lan(2), "10.0.0.3"),
         ] {
             let mut roster = Roster::new(Reach::Remote);
             list(&mut roster, peer, 5, v, &["1.txt"], &[]);
-            assert_eq!(addrs(&roster, asker, 6), [format!("{expected} 5")], "{name}");
-            assert_eq!(original_list(&roster, asker, 6, 1).1[0].ip, expected, "{name}");
-            let published = publish(&mut roster, peer, 5, &summary("f", 1, "f")).expect("the first");
+            assert_eq!(
+                addrs(&roster, asker, 6),
+                [format!("{expected} 5")],
+                "{name}"
+            );
+            assert_eq!(
+                original_list(&roster, asker, 6, 1).1[0].ip,
+                expected,
+                "{name}"
+            );
+            let published =
+                publish(&mut roster, peer, 5, &summary("f", 1, "f")).expect("the first");
             assert_eq!(published, Verdict::New);
         }
     }
@@ -699,22 +1054,44 @@ mod tests {
     #[test]
     fn limits_are_kept_and_say_so() {
         let mut roster = Roster::new(Reach::Remote);
-        assert_eq!(roster.append_client(lan(2), 0, OURS), Err(Refusal::PortZero));
+        assert_eq!(
+            roster.append_client(lan(2), 0, OURS),
+            Err(Refusal::PortZero)
+        );
         for port in 1..=PEERS_PER_ADDRESS as u16 {
-            roster.append_client(lan(2), port, OURS).expect("below the limit");
+            roster
+                .append_client(lan(2), port, OURS)
+                .expect("below the limit");
         }
-        assert_eq!(roster.append_client(lan(2), 60_000, OURS), Err(Refusal::Peers(ip("10.0.0.2"))));
-        assert!(roster.append_client(lan(2), 7, OURS).is_ok(), "who is known may stay");
-        assert!(roster.append_client(lan(3), 60_000, OURS).is_ok(), "another address has its own limit");
+        assert_eq!(
+            roster.append_client(lan(2), 60_000, OURS),
+            Err(Refusal::Peers(ip("10.0.0.2")))
+        );
+        assert!(
+            roster.append_client(lan(2), 7, OURS).is_ok(),
+            "who is known may stay"
+        );
+        assert!(
+            roster.append_client(lan(3), 60_000, OURS).is_ok(),
+            "another address has its own limit"
+        );
         let mut roster = Roster::new(Reach::Local);
         for port in 1..=u16::MAX {
-            roster.append_client(here(), port, None).expect("no limit on loopback");
+            roster
+                .append_client(here(), port, None)
+                .expect("no limit on loopback");
         }
         let many = vec![String::new(); NAMES_PER_LIST + 1];
-        assert_eq!(roster.set_list(here(), 1, None, many, &BTreeMap::new()), Err(Refusal::Names(NAMES_PER_LIST + 1)));
+        assert_eq!(
+            roster.set_list(here(), 1, None, many, &BTreeMap::new()),
+            Err(Refusal::Names(NAMES_PER_LIST + 1))
+        );
         let listed = roster.swarm_list(here(), 1, &mut rng()).peers;
         let different: BTreeSet<u16> = listed.iter().map(|peer| peer.port).collect();
-        assert_eq!((listed.len(), different.len(), different.contains(&1)), (PEERS_LISTED, PEERS_LISTED, false));
+        assert_eq!(
+            (listed.len(), different.len(), different.contains(&1)),
+            (PEERS_LISTED, PEERS_LISTED, false)
+        );
         assert!(original_list(&roster, here(), 1, 1).0 <= ORIGINAL_CAP);
     }
 
@@ -723,11 +1100,20 @@ mod tests {
         let mut roster = Roster::new(Reach::Remote);
         let long: Vec<String> = (0..NAMES_PER_LIST).map(|n| format!("{n:090}")).collect();
         for last in 2..22 {
-            roster.set_list(lan(last), 5, OURS, long.clone(), &BTreeMap::new()).expect("a fine list");
+            roster
+                .set_list(lan(last), 5, OURS, long.clone(), &BTreeMap::new())
+                .expect("a fine list");
         }
         let list = roster.swarm_list(lan(99), 5, &mut rng());
         assert_eq!(list.peers.len(), 20, "all are there");
-        assert!(list.peers.iter().filter(|peer| !peer.file_list.is_empty()).count() >= 3, "as many names as fit");
+        assert!(
+            list.peers
+                .iter()
+                .filter(|peer| !peer.file_list.is_empty())
+                .count()
+                >= 3,
+            "as many names as fit"
+        );
         assert!(to_bytes(&list).len() <= LIST_CAP);
         assert!(original_list(&roster, lan(99), 5, 1).0 <= ORIGINAL_CAP_OFF_LOOPBACK);
     }
@@ -740,16 +1126,41 @@ mod tests {
         list(&mut roster, lan(3), 5, OURS, &["1.txt"], &digits);
         list(&mut roster, lan(4), 5, OURS, &[], &[("image.iso", "80")]);
         list(&mut roster, lan(5), 5, OURS, &[], &[("image.iso", "0000")]);
-        list(&mut roster, lan(6), 5, None, &["2.txt", "image.iso.part0009", "image.iso.part0010"], &[]);
+        list(
+            &mut roster,
+            lan(6),
+            5,
+            None,
+            &["2.txt", "image.iso.part0009", "image.iso.part0010"],
+            &[],
+        );
         let answer = roster.swarm_list(lan(9), 5, &mut rng());
-        let [publisher, ours, short, empty, original] = &answer.peers[..] else { panic!("{answer:?}") };
+        let [publisher, ours, short, empty, original] = &answer.peers[..] else {
+            panic!("{answer:?}")
+        };
         assert_eq!(publisher.file_list, ["image.iso"], "who publishes has it");
-        assert_eq!((ours.file_list.clone(), ours.v), (vec!["1.txt".to_owned()], OURS));
-        assert_eq!(ours.pieces.iter().collect::<Vec<_>>(), [(&"image.iso".to_owned(), &"8000".to_owned())]);
+        assert_eq!(
+            (ours.file_list.clone(), ours.v),
+            (vec!["1.txt".to_owned()], OURS)
+        );
+        assert_eq!(
+            ours.pieces.iter().collect::<Vec<_>>(),
+            [(&"image.iso".to_owned(), &"8000".to_owned())]
+        );
         assert!(short.pieces.is_empty() && empty.pieces.is_empty());
-        assert_eq!(original.file_list, ["2.txt", "image.iso.part0010", "image.iso.part0009"], "part 10 is none of 9");
+        assert_eq!(
+            original.file_list,
+            ["2.txt", "image.iso.part0010", "image.iso.part0009"],
+            "part 10 is none of 9"
+        );
         assert_eq!((original.v, original.pieces.len()), (None, 0));
-        assert_eq!(answer.torrents, [Summary { publisher: "10.0.0.2:5".to_owned(), ..summary("image.iso", 9, "a") }]);
+        assert_eq!(
+            answer.torrents,
+            [Summary {
+                publisher: "10.0.0.2:5".to_owned(),
+                ..summary("image.iso", 9, "a")
+            }]
+        );
         assert!(!answer.local && answer.v == VERSION);
     }
 
@@ -759,27 +1170,80 @@ mod tests {
         let image = summary("image.iso", 9, "a");
         publish(&mut roster, lan(2), 5, &image).expect("the first");
         let sources = |roster: &Roster, md5| roster.sources(&image.name, md5, lan(9), &mut rng());
-        let source = Source { ip: "10.0.0.2".to_owned(), port: 5 };
-        assert_eq!(sources(&roster, image.md5), Some(("10.0.0.2:5".to_owned(), vec![source])));
+        let source = Source {
+            ip: "10.0.0.2".to_owned(),
+            port: 5,
+        };
+        assert_eq!(
+            sources(&roster, image.md5),
+            Some(("10.0.0.2:5".to_owned(), vec![source]))
+        );
         assert_eq!(sources(&roster, crate::md5::digest(b"other")), None);
         (0..2).for_each(|_| drop(roster.update_peer_list()));
         assert!(roster.swarm_list(lan(9), 5, &mut rng()).torrents.is_empty());
-        assert_eq!(sources(&roster, image.md5), Some(("10.0.0.2:5".to_owned(), vec![])));
+        assert_eq!(
+            sources(&roster, image.md5),
+            Some(("10.0.0.2:5".to_owned(), vec![]))
+        );
         list(&mut roster, lan(3), 5, None, &["image.iso.part0001"], &[]);
-        assert_eq!(roster.swarm_list(lan(9), 5, &mut rng()).torrents.len(), 1, "an original has a piece");
+        assert_eq!(
+            roster.swarm_list(lan(9), 5, &mut rng()).torrents.len(),
+            1,
+            "an original has a piece"
+        );
     }
 
     #[test]
     fn another_content_is_refused_while_a_live_peer_other_than_its_publisher_holds_a_piece() {
         let (old, new) = (summary("f", 9, "old"), summary("f", 7, "new"));
-        let refused = Err(Refusal::OtherContent { name: old.name.clone(), stands: old.md5, came: new.md5 });
-        type Act = fn(&mut Roster);
-        let cases: [(&str, Act, &Summary, u8, Result<Verdict, Refusal>); 9] = [
-            ("nobody but the publisher has it", |_| (), &new, 3, Ok(Verdict::Replaces(old.md5))),
-            ("another has it whole", |r| list(r, lan(4), 5, OURS, &["f"], &[]), &new, 3, refused.clone()),
-            ("another has a piece", |r| list(r, lan(4), 5, OURS, &[], &[("f", "8000")]), &new, 3, refused.clone()),
-            ("an original has a piece", |r| list(r, lan(4), 5, None, &["f.part0002"], &[]), &new, 3, refused.clone()),
-            ("its publisher may not, either", |r| list(r, lan(4), 5, OURS, &["f"], &[]), &new, 2, refused.clone()),
+        let refused = Err(Refusal::OtherContent {
+            name: old.name.clone(),
+            stands: old.md5,
+            came: new.md5,
+        });
+        type Case<'a> = (
+            &'a str,
+            fn(&mut Roster),
+            &'a Summary,
+            u8,
+            Result<Verdict, Refusal>,
+        );
+        let cases: [Case; 9] = [
+            (
+                "nobody but the publisher has it",
+                |_| (),
+                &new,
+                3,
+                Ok(Verdict::Replaces(old.md5)),
+            ),
+            (
+                "another has it whole",
+                |r| list(r, lan(4), 5, OURS, &["f"], &[]),
+                &new,
+                3,
+                refused.clone(),
+            ),
+            (
+                "another has a piece",
+                |r| list(r, lan(4), 5, OURS, &[], &[("f", "8000")]),
+                &new,
+                3,
+                refused.clone(),
+            ),
+            (
+                "an original has a piece",
+                |r| list(r, lan(4), 5, None, &["f.part0002"], &[]),
+                &new,
+                3,
+                refused.clone(),
+            ),
+            (
+                "its publisher may not, either",
+                |r| list(r, lan(4), 5, OURS, &["f"], &[]),
+                &new,
+                2,
+                refused.clone(),
+            ),
             (
                 "another has other digits",
                 |r| list(r, lan(4), 5, OURS, &[], &[("f", "80")]),
@@ -787,7 +1251,13 @@ mod tests {
                 3,
                 Ok(Verdict::Replaces(old.md5)),
             ),
-            ("the other one left", |r| (0..2).for_each(|_| drop(r.update_peer_list())), &new, 3, Ok(Verdict::Replaces(old.md5))),
+            (
+                "the other one left",
+                |r| (0..2).for_each(|_| drop(r.update_peer_list())),
+                &new,
+                3,
+                Ok(Verdict::Replaces(old.md5)),
+            ),
             ("the same content", |_| (), &old, 3, Ok(Verdict::Again)),
             (
                 "the same content, when all have left",
@@ -805,8 +1275,19 @@ mod tests {
             assert_eq!(verdict, expected, "{name}");
             let stands = &roster.records["f"];
             let replaced = matches!(verdict, Ok(Verdict::New | Verdict::Replaces(_)));
-            assert_eq!(stands.summary.md5, if replaced { content.md5 } else { old.md5 }, "{name}");
-            assert_eq!(stands.publisher, Some(SocketAddr::new(ip(if replaced { "10.0.0.3" } else { "10.0.0.2" }), 5)), "{name}");
+            assert_eq!(
+                stands.summary.md5,
+                if replaced { content.md5 } else { old.md5 },
+                "{name}"
+            );
+            assert_eq!(
+                stands.publisher,
+                Some(SocketAddr::new(
+                    ip(if replaced { "10.0.0.3" } else { "10.0.0.2" }),
+                    5
+                )),
+                "{name}"
+            );
         }
     }
 
@@ -816,20 +1297,38 @@ mod tests {
         publish(&mut roster, lan(2), 5, &summary("f", 9, "old")).expect("the first");
         publish(&mut roster, lan(3), 5, &summary("f", 9, "new")).expect("nobody else has it");
         let answer = roster.swarm_list(lan(9), 5, &mut rng());
-        let holders: Vec<_> = answer.peers.iter().filter(|peer| !peer.file_list.is_empty()).map(|peer| &peer.ip).collect();
+        let holders: Vec<_> = answer
+            .peers
+            .iter()
+            .filter(|peer| !peer.file_list.is_empty())
+            .map(|peer| &peer.ip)
+            .collect();
         assert_eq!(holders, ["10.0.0.3"]);
         let again = publish(&mut roster, lan(3), 5, &summary("f", 9, "newer"));
-        assert_eq!(again, Ok(Verdict::Replaces(crate::md5::digest(b"new"))), "its publisher's old list doesn't hold it");
+        assert_eq!(
+            again,
+            Ok(Verdict::Replaces(crate::md5::digest(b"new"))),
+            "its publisher's old list doesn't hold it"
+        );
     }
 
     #[test]
     fn a_record_from_the_disk_knows_its_publisher() {
         let mut roster = Roster::new(Reach::Remote);
-        roster.load(Summary { publisher: "10.0.0.2:5".to_owned(), ..summary("f", 9, "old") });
+        roster.load(Summary {
+            publisher: "10.0.0.2:5".to_owned(),
+            ..summary("f", 9, "old")
+        });
         list(&mut roster, lan(2), 5, OURS, &["f"], &[]);
-        assert!(matches!(roster.judge(&summary("f", 9, "new")), Ok(Verdict::Replaces(_))));
+        assert!(matches!(
+            roster.judge(&summary("f", 9, "new")),
+            Ok(Verdict::Replaces(_))
+        ));
         list(&mut roster, lan(2), 6, OURS, &["f"], &[]);
-        assert!(matches!(roster.judge(&summary("f", 9, "new")), Err(Refusal::OtherContent { .. })));
+        assert!(matches!(
+            roster.judge(&summary("f", 9, "new")),
+            Err(Refusal::OtherContent { .. })
+        ));
     }
 
     #[test]
@@ -838,31 +1337,72 @@ mod tests {
         publish(&mut roster, lan(2), 5, &summary("image.iso", 3, "a")).expect("the first");
         publish(&mut roster, lan(2), 5, &summary("note.txt", 1, "b")).expect("the first");
         publish(&mut roster, lan(2), 5, &summary("empty", 0, "")).expect("the first");
-        list(&mut roster, lan(3), 5, OURS, &["plain"], &[("image.iso", "40"), ("note.txt", "80")]);
-        list(&mut roster, lan(4), 5, None, &["image.iso", "image.iso.part0003", "other.part0001"], &[]);
-        list(&mut roster, ends("fe80::5", "fe80::1"), 5, OURS, &["image.iso"], &[]);
+        list(
+            &mut roster,
+            lan(3),
+            5,
+            OURS,
+            &["plain"],
+            &[("image.iso", "40"), ("note.txt", "80")],
+        );
+        list(
+            &mut roster,
+            lan(4),
+            5,
+            None,
+            &["image.iso", "image.iso.part0003", "other.part0001"],
+            &[],
+        );
+        list(
+            &mut roster,
+            ends("fe80::5", "fe80::1"),
+            5,
+            OURS,
+            &["image.iso"],
+            &[],
+        );
         roster.append_client(lan(6), 5, OURS).expect("a peer");
         let (_, mut entries) = original_list(&roster, lan(9), 5, 1);
         entries.sort_by(|a, b| a.ip.cmp(&b.ip));
         entries.iter_mut().for_each(|entry| entry.file_list.sort());
-        let listed: Vec<(&str, Vec<&str>)> =
-            entries.iter().map(|entry| (entry.ip.as_str(), entry.file_list.iter().map(String::as_str).collect())).collect();
-        let parts = ["image.iso.part0001", "image.iso.part0002", "image.iso.part0003"];
+        let listed: Vec<(&str, Vec<&str>)> = entries
+            .iter()
+            .map(|entry| {
+                (
+                    entry.ip.as_str(),
+                    entry.file_list.iter().map(String::as_str).collect(),
+                )
+            })
+            .collect();
+        let parts = [
+            "image.iso.part0001",
+            "image.iso.part0002",
+            "image.iso.part0003",
+        ];
         assert_eq!(
             listed,
             [
-                ("10.0.0.2", vec!["empty", parts[0], parts[1], parts[2], "note.txt"]),
+                (
+                    "10.0.0.2",
+                    vec!["empty", parts[0], parts[1], parts[2], "note.txt"]
+                ),
                 ("10.0.0.3", vec![parts[1], "note.txt", "plain"]),
                 ("10.0.0.4", vec!["image.iso", parts[2], "other.part0001"]),
                 ("10.0.0.6", vec![]),
             ]
         );
         assert!(
-            entries.iter().all(|entry| entry.v.is_none() && entry.pieces.is_empty()),
+            entries
+                .iter()
+                .all(|entry| entry.v.is_none() && entry.pieces.is_empty()),
             "nothing that an original doesn't know"
         );
-        let json = roster.original_list(lan(9), 5, &mut rng());
-        assert!(json.starts_with(br#"[{"ip":"10.0.0."#) && json.ends_with(b"}]"), "{}", String::from_utf8_lossy(&json));
+        let json = to_bytes(&roster.original_list(lan(9), 5, &mut rng()));
+        assert!(
+            json.starts_with(br#"[{"ip":"10.0.0."#) && json.ends_with(b"}]"),
+            "{}",
+            String::from_utf8_lossy(&json)
+        );
     }
 
     /// A swarm of 30 peers of ours with 1,024 pieces, the first whole, and an original that has the first 100.
@@ -871,14 +1411,25 @@ mod tests {
         publish(&mut roster, lan(100), 5, &summary("image.iso", 1024, "a")).expect("the first");
         for last in 101..130 {
             let mut bits = Bitfield::new(1024);
-            (0..1024).filter(|idx| (idx * 31 + u32::from(last)) % 7 != 0 && *idx != 777).for_each(|idx| {
-                bits.set(idx);
-            });
-            list(&mut roster, lan(last), 5, OURS, &[], &[("image.iso", &bits.to_hex())]);
+            (0..1024)
+                .filter(|idx| (idx * 31 + u32::from(last)) % 7 != 0 && *idx != 777)
+                .for_each(|idx| {
+                    bits.set(idx);
+                });
+            list(
+                &mut roster,
+                lan(last),
+                5,
+                OURS,
+                &[],
+                &[("image.iso", &bits.to_hex())],
+            );
         }
         for asker in [here(), lan(50)] {
             let parts: Vec<String> = (1..=100).map(|n| format!("image.iso.part{n:04}")).collect();
-            roster.set_list(asker, 5, None, parts, &BTreeMap::new()).expect("a fine list");
+            roster
+                .set_list(asker, 5, None, parts, &BTreeMap::new())
+                .expect("a fine list");
         }
         roster
     }
@@ -886,50 +1437,104 @@ mod tests {
     #[test]
     fn an_originals_answer_fits_and_names_first_what_it_lacks_and_is_rare() {
         let roster = large_swarm();
-        for (name, asker, cap) in [("here", here(), ORIGINAL_CAP), ("elsewhere", lan(50), ORIGINAL_CAP_OFF_LOOPBACK)] {
+        for (name, asker, cap) in [
+            ("here", here(), ORIGINAL_CAP),
+            ("elsewhere", lan(50), ORIGINAL_CAP_OFF_LOOPBACK),
+        ] {
             let (mut all, mut one) = (HashSet::new(), 0);
             for seed in 0..10 {
                 let (len, entries) = original_list(&roster, asker, 5, seed);
-                assert!(len <= cap && len > cap - 150, "{name}: {len} of {cap} bytes");
+                assert!(
+                    len <= cap && len > cap - 150,
+                    "{name}: {len} of {cap} bytes"
+                );
                 let names = names(&entries);
                 let different: BTreeSet<&str> = names.iter().copied().collect();
-                assert_eq!(different.len(), names.len(), "{name}: no second holder before all are named");
-                assert!(names.iter().all(|name| *name > "image.iso.part0100"), "{name}: nothing that it has");
-                assert!(names.contains(&"image.iso.part0778"), "{name}: the rarest, which one peer has");
+                assert_eq!(
+                    different.len(),
+                    names.len(),
+                    "{name}: no second holder before all are named"
+                );
+                assert!(
+                    names.iter().all(|name| *name > "image.iso.part0100"),
+                    "{name}: nothing that it has"
+                );
+                assert!(
+                    names.contains(&"image.iso.part0778"),
+                    "{name}: the rarest, which one peer has"
+                );
                 one = names.len();
                 all.extend(names.into_iter().map(str::to_owned));
             }
-            assert!(all.len() > one + 30, "{name}: ties are at random: {} names in ten answers of {one}", all.len());
+            assert!(
+                all.len() > one + 30,
+                "{name}: ties are at random: {} names in ten answers of {one}",
+                all.len()
+            );
         }
     }
 
     #[test]
     fn second_holders_come_before_what_the_original_has() {
         let mut roster = Roster::new(Reach::Remote);
-        let files: Vec<String> = (0..40).map(|n| format!("{n:02}-a-name-of-some-length.txt")).collect();
+        let files: Vec<String> = (0..40)
+            .map(|n| format!("{n:02}-a-name-of-some-length.txt"))
+            .collect();
         let names: Vec<&str> = files.iter().map(String::as_str).collect();
         for last in [2, 3, 4] {
             list(&mut roster, lan(last), 5, None, &names, &[]);
         }
         list(&mut roster, lan(9), 5, None, &names[15..], &[]);
         let (len, entries) = original_list(&roster, lan(9), 5, 1);
-        let count = |name: &str| entries.iter().filter(|entry| entry.file_list.iter().any(|file| file == name)).count();
-        assert!(names[..15].iter().all(|name| count(name) == 2), "two holders of what it lacks");
+        let count = |name: &str| {
+            entries
+                .iter()
+                .filter(|entry| entry.file_list.iter().any(|file| file == name))
+                .count()
+        };
+        assert!(
+            names[..15].iter().all(|name| count(name) == 2),
+            "two holders of what it lacks"
+        );
         let had = names[15..].iter().filter(|name| count(name) > 0).count();
-        assert!(had > 3 && had < 25, "what is left goes to what it has: {had}, {len} bytes");
+        assert!(
+            had > 3 && had < 25,
+            "what is left goes to what it has: {had}, {len} bytes"
+        );
         list(&mut roster, lan(9), 5, None, &names, &[]);
-        assert!(original_list(&roster, lan(9), 5, 1).0 > ORIGINAL_CAP_OFF_LOOPBACK - 100, "all had, and the list is full yet");
+        assert!(
+            original_list(&roster, lan(9), 5, 1).0 > ORIGINAL_CAP_OFF_LOOPBACK - 100,
+            "all had, and the list is full yet"
+        );
     }
 
     #[test]
     fn whatever_the_names_an_originals_answer_is_json_that_fits() {
-        let odd =
-            ["\u{1}".repeat(300), "\"\\".repeat(100), "é".repeat(200), "x".repeat(5000), String::new(), "\n\u{7f}".to_owned()];
+        let odd = [
+            "\u{1}".repeat(300),
+            "\"\\".repeat(100),
+            "é".repeat(200),
+            "x".repeat(5000),
+            String::new(),
+            "\n\u{7f}".to_owned(),
+        ];
         let mut roster = Roster::new(Reach::Remote);
         let roomy = "name ".repeat(40);
         for last in 2..60 {
-            let names = odd.iter().map(|name| format!("{name}{last}")).chain([roomy.clone()]).collect();
-            roster.set_list(lan(last), u16::MAX, (last % 2 == 0).then_some(1), names, &BTreeMap::new()).expect("a fine list");
+            let names = odd
+                .iter()
+                .map(|name| format!("{name}{last}"))
+                .chain([roomy.clone()])
+                .collect();
+            roster
+                .set_list(
+                    lan(last),
+                    u16::MAX,
+                    (last % 2 == 0).then_some(1),
+                    names,
+                    &BTreeMap::new(),
+                )
+                .expect("a fine list");
         }
         for (asker, cap) in [(here(), ORIGINAL_CAP), (lan(99), ORIGINAL_CAP_OFF_LOOPBACK)] {
             for seed in 0..20 {
@@ -937,6 +1542,9 @@ mod tests {
                 assert!(len <= cap && !entries.is_empty(), "{len}");
             }
         }
-        assert_eq!(Roster::new(Reach::Local).original_list(here(), 1, &mut rng()), b"[]");
+        assert_eq!(
+            Roster::new(Reach::Local).original_list(here(), 1, &mut rng()),
+            []
+        );
     }
 }

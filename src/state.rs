@@ -25,6 +25,10 @@ const HELLO_KEPT: Duration = Duration::from_secs(60);
 const STRIKES: u32 = 3;
 /// After a failed connection, a peer is tried again so much later; after bad pieces, too.
 const RETRY: Duration = Duration::from_secs(5);
+/// The course text's list has so many other peers.
+const COURSE_PEERS: usize = 2;
+/// The most files that are remembered of one peer, and that one hello lists.
+const OFFERS: usize = 4000;
 /// Above so many neighbours, no more are connected to: pieces reach everybody over a few dozen.
 pub const NEIGHBOURS: usize = 40;
 /// The disk is tried again so long after a failure.
@@ -83,7 +87,10 @@ pub enum Standing {
 impl Standing {
     fn stamp(&self) -> Stamp {
         match self {
-            Self::Looked(stamp) | Self::Hashing(stamp) | Self::Shared(stamp) | Self::Unverified(stamp, _) => *stamp,
+            Self::Looked(stamp)
+            | Self::Hashing(stamp)
+            | Self::Shared(stamp)
+            | Self::Unverified(stamp, _) => *stamp,
         }
     }
 }
@@ -233,6 +240,7 @@ pub struct State {
     wants: Wants,
     start: Instant,
     last_new: Instant,
+    told_few: Option<usize>,
     done_at: Option<Instant>,
     next_peer: PeerNo,
 }
@@ -261,6 +269,7 @@ impl State {
             wants,
             start: now,
             last_new: now,
+            told_few: None,
             done_at: None,
             next_peer: 0,
         }
@@ -271,10 +280,25 @@ impl State {
     /// Takes a look at the folder. Returns the files that were left alone long enough to be hashed, and those that were
     /// withdrawn because they changed or went away. `shareable` tells what was shared before, by an earlier run.
     pub fn looked(&mut self, seen: &[Seen]) -> (Vec<(Name, Stamp)>, Vec<Name>) {
-        let seen: BTreeMap<&Name, Stamp> = seen.iter().filter_map(|seen| if let Seen::File(name, stamp) = seen { Some((name, *stamp)) } else { None }).collect();
-        let changed = |(name, standing): (&Name, &Standing)| (seen.get(name) != Some(&standing.stamp())).then(|| name.clone());
+        let seen: BTreeMap<&Name, Stamp> = seen
+            .iter()
+            .filter_map(|seen| {
+                if let Seen::File(name, stamp) = seen {
+                    Some((name, *stamp))
+                } else {
+                    None
+                }
+            })
+            .collect();
+        let changed = |(name, standing): (&Name, &Standing)| {
+            (seen.get(name) != Some(&standing.stamp())).then(|| name.clone())
+        };
         let changed: Vec<Name> = self.standing.iter().filter_map(changed).collect();
-        let withdrawn: Vec<Name> = changed.iter().filter(|name| self.withdraw(name)).cloned().collect();
+        let withdrawn: Vec<Name> = changed
+            .iter()
+            .filter(|name| self.withdraw(name))
+            .cloned()
+            .collect();
         let mut to_hash = Vec::new();
         for (name, stamp) in seen {
             match self.standing.get(name) {
@@ -293,9 +317,11 @@ impl State {
     pub fn unsettled(&self) -> Vec<(Name, Stamp, bool)> {
         let unsettled = |(name, standing): (&Name, &Standing)| match standing {
             Standing::Looked(stamp) => Some((name.clone(), *stamp, false)),
-            Standing::Unverified(stamp, md5) => {
-                self.swarm.get(name).filter(|summary| summary.md5 == *md5).map(|_| (name.clone(), *stamp, true))
-            }
+            Standing::Unverified(stamp, md5) => self
+                .swarm
+                .get(name)
+                .filter(|summary| summary.md5 == *md5)
+                .map(|_| (name.clone(), *stamp, true)),
             _ => None,
         };
         self.standing.iter().filter_map(unsettled).collect()
@@ -304,7 +330,10 @@ impl State {
     /// A file that stands in the folder is shared no more. Returns whether it was.
     pub fn withdraw(&mut self, name: &Name) -> bool {
         self.standing.remove(name);
-        let whole = self.files.get(name).is_some_and(|held| held.stamp.is_some());
+        let whole = self
+            .files
+            .get(name)
+            .is_some_and(|held| held.stamp.is_some());
         if whole {
             self.files.remove(name);
         }
@@ -312,16 +341,31 @@ impl State {
     }
 
     /// A whole file of the folder is shared from now on, unless it changed meanwhile.
-    pub fn share(&mut self, torrent: Arc<Torrent>, file: Arc<File>, stamp: Stamp, now: Instant) -> bool {
+    pub fn share(
+        &mut self,
+        torrent: Arc<Torrent>,
+        file: Arc<File>,
+        stamp: Stamp,
+        now: Instant,
+    ) -> bool {
         let name = torrent.name().clone();
-        if self.standing.get(&name).is_some_and(|standing| standing.stamp() != stamp) {
+        if self
+            .standing
+            .get(&name)
+            .is_some_and(|standing| standing.stamp() != stamp)
+        {
             return false;
         }
         self.standing.insert(name.clone(), Standing::Shared(stamp));
         self.picker.unwant(&name);
-        self.log.push(News { name: name.clone(), md5: torrent.md5(), piece: None });
+        self.log.push(News {
+            name: name.clone(),
+            md5: torrent.md5(),
+            piece: None,
+        });
         let have = Bitfield::full(torrent.n_pieces());
-        self.files.insert(name, Held::new(torrent, file, have, Some(stamp), now));
+        self.files
+            .insert(name, Held::new(torrent, file, have, Some(stamp), now));
         true
     }
 
@@ -332,13 +376,23 @@ impl State {
         self.tracker = TrackerKind::Ours { local: list.local };
         self.answered = Some(now);
         let before = std::mem::take(&mut self.swarm);
-        self.swarm = list.torrents.iter().map(|summary| (summary.name.clone(), summary.clone())).collect();
+        self.swarm = list
+            .torrents
+            .iter()
+            .map(|summary| (summary.name.clone(), summary.clone()))
+            .collect();
         if self.swarm.keys().any(|name| !before.contains_key(name)) {
             self.last_new = now;
         }
         self.update_peer_list(&list.peers, now);
-        let wanted: Vec<_> = self.swarm.values().filter(|summary| self.lacks(&summary.name)).cloned().collect();
-        self.beginning.extend(wanted.iter().map(|summary| summary.name.clone()));
+        let wanted: Vec<_> = self
+            .swarm
+            .values()
+            .filter(|summary| self.lacks(&summary.name))
+            .cloned()
+            .collect();
+        self.beginning
+            .extend(wanted.iter().map(|summary| summary.name.clone()));
         wanted
     }
 
@@ -365,10 +419,17 @@ impl State {
     }
 
     fn update_peer_list(&mut self, entries: &[PeerEntry], now: Instant) {
-        self.peers.values_mut().for_each(|peer| peer.on_list = false);
+        self.peers
+            .values_mut()
+            .for_each(|peer| peer.on_list = false);
         for entry in entries {
-            let Ok(ip) = entry.ip.parse::<IpAddr>() else { continue };
-            let peer = self.know(SocketAddr::new(ip.to_canonical(), entry.port), entry.v.is_some());
+            let Ok(ip) = entry.ip.parse::<IpAddr>() else {
+                continue;
+            };
+            let peer = self.know(
+                SocketAddr::new(ip.to_canonical(), entry.port),
+                entry.v.is_some(),
+            );
             self.peers.get_mut(&peer).expect("just known").on_list = true;
             for (name, digits) in &entry.pieces {
                 if let Ok(name) = Name::parse(name) {
@@ -378,10 +439,17 @@ impl State {
             self.lists(peer, &entry.file_list);
         }
         let gone = |peer: &Peer| {
-            let silent = peer.said_hello.is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
+            let silent = peer
+                .said_hello
+                .is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
             !peer.on_list && silent && matches!(peer.reach, Reach::No | Reach::Single)
         };
-        let gone: Vec<PeerNo> = self.peers.iter().filter(|(_, peer)| gone(peer)).map(|(no, _)| *no).collect();
+        let gone: Vec<PeerNo> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| gone(peer))
+            .map(|(no, _)| *no)
+            .collect();
         for no in gone {
             self.picker.forget(no);
             self.peers.remove(&no);
@@ -398,7 +466,10 @@ impl State {
                 let all = || Pieces::Digits("all".to_owned());
                 // what an original calls by a large file's name may be anything; by a small one's name, it is checked
                 let ours = self.peers[&peer].ours;
-                let one_piece = self.swarm.get(&name).is_none_or(|summary| summary.n_pieces <= 1);
+                let one_piece = self
+                    .swarm
+                    .get(&name)
+                    .is_none_or(|summary| summary.n_pieces <= 1);
                 if ours || one_piece {
                     self.offers(peer, &name, all());
                 }
@@ -410,29 +481,60 @@ impl State {
     }
 
     fn offers(&mut self, peer: PeerNo, name: &Name, pieces: Pieces) {
-        match self.files.get(name).map(|held| held.have.len()).filter(|_| self.picker.wants(name)) {
+        match self
+            .files
+            .get(name)
+            .map(|held| held.have.len())
+            .filter(|_| self.picker.wants(name))
+        {
             Some(n) => {
                 if let Some(bits) = pieces.bits(n) {
                     self.picker.peer_has(peer, name, bits.iter());
                 }
             }
-            None => drop(self.peers.get_mut(&peer).expect("a known peer offers").offers.insert(name.clone(), pieces)),
+            None => {
+                let offers = &mut self
+                    .peers
+                    .get_mut(&peer)
+                    .expect("a known peer offers")
+                    .offers;
+                if offers.len() < OFFERS || offers.contains_key(name) {
+                    offers.insert(name.clone(), pieces);
+                }
+            }
         }
     }
 
     /// What goes to a tracker of ours: names of whole files, and the pieces of the others. Only what is the swarm's content.
     pub fn file_list(&self) -> (Vec<String>, BTreeMap<String, String>) {
-        let same = |held: &&Held| self.swarm.get(held.torrent.name()).is_some_and(|summary| summary.md5 == held.torrent.md5());
-        let (whole, parts): (Vec<&Held>, Vec<&Held>) = self.files.values().filter(same).partition(|held| held.have.is_full());
+        let same = |held: &&Held| {
+            self.swarm
+                .get(held.torrent.name())
+                .is_some_and(|summary| summary.md5 == held.torrent.md5())
+        };
+        let (whole, parts): (Vec<&Held>, Vec<&Held>) = self
+            .files
+            .values()
+            .filter(same)
+            .partition(|held| held.have.is_full());
         let name = |held: &&Held| held.torrent.name().as_str().to_owned();
         let parts = parts.iter().filter(|held| !held.have.is_empty());
-        (whole.iter().map(name).collect(), parts.map(|held| (name(held), held.have.to_hex())).collect())
+        (
+            whole.iter().map(name).collect(),
+            parts.map(|held| (name(held), held.have.to_hex())).collect(),
+        )
     }
 
     /// What goes to an original: names of whole files.
     pub fn whole_names(&self) -> Vec<String> {
-        let shared = |standing: &Standing| matches!(standing, Standing::Shared(_) | Standing::Unverified(..));
-        self.standing.iter().filter(|(_, standing)| shared(standing)).map(|(name, _)| name.as_str().to_owned()).collect()
+        let shared = |standing: &Standing| {
+            matches!(standing, Standing::Shared(_) | Standing::Unverified(..))
+        };
+        self.standing
+            .iter()
+            .filter(|(_, standing)| shared(standing))
+            .map(|(name, _)| name.as_str().to_owned())
+            .collect()
     }
 
     /// The contents that the tracker should have the `.torrent` of, and hasn't.
@@ -442,13 +544,25 @@ impl State {
             Some(summary) => summary.md5 != held.torrent.md5() && held.refused != Some(summary.md5),
         };
         let ours = matches!(self.tracker, TrackerKind::Ours { .. });
-        self.files.values().filter(|_| ours).filter(|held| !held.have.is_empty() || held.have.is_full()).filter(lacks).map(|held| Arc::clone(&held.torrent)).collect()
+        self.files
+            .values()
+            .filter(|_| ours)
+            .filter(|held| !held.have.is_empty() || held.have.is_full())
+            .filter(lacks)
+            .map(|held| Arc::clone(&held.torrent))
+            .collect()
     }
 
     /// The tracker took a `.torrent`.
     pub fn published(&mut self, torrent: &Torrent, now: Instant) {
         let (name, n_pieces) = (torrent.name().clone(), torrent.n_pieces());
-        let summary = Summary { name: name.clone(), size: torrent.size(), md5: torrent.md5(), n_pieces, publisher: torrent.publisher.clone() };
+        let summary = Summary {
+            name: name.clone(),
+            size: torrent.size(),
+            md5: torrent.md5(),
+            n_pieces,
+            publisher: torrent.publisher.clone(),
+        };
         if self.swarm.insert(name, summary).is_none() {
             self.last_new = now;
         }
@@ -497,9 +611,17 @@ impl State {
 
     /// A peer told what it has.
     pub fn learn(&mut self, peer: PeerNo, news: &[Have]) {
-        for have in news.iter().filter(|_| self.peers.contains_key(&peer)).cloned().collect::<Vec<_>>() {
+        for have in news
+            .iter()
+            .filter(|_| self.peers.contains_key(&peer))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
             let md5 = self.files.get(&have.name).map(|held| held.torrent.md5());
-            if md5.or(self.swarm.get(&have.name).map(|summary| summary.md5)).is_none_or(|md5| md5 == have.md5) {
+            if md5
+                .or(self.swarm.get(&have.name).map(|summary| summary.md5))
+                .is_none_or(|md5| md5 == have.md5)
+            {
                 self.offers(peer, &have.name, have.pieces);
             }
         }
@@ -509,24 +631,46 @@ impl State {
     pub fn haves(&self) -> (Vec<Have>, usize) {
         let have = |held: &Held| {
             let torrent = &held.torrent;
-            Have { name: torrent.name().clone(), md5: torrent.md5(), pieces: Pieces::of(&held.have) }
+            Have {
+                name: torrent.name().clone(),
+                md5: torrent.md5(),
+                pieces: Pieces::of(&held.have),
+            }
         };
-        (self.files.values().filter(|held| !held.have.is_empty()).map(have).collect(), self.log.len())
+        let mut held: Vec<&Held> = self
+            .files
+            .values()
+            .filter(|held| !held.have.is_empty())
+            .collect();
+        // what is whole, the tracker's list tells, too
+        held.sort_by_key(|held| held.have.is_full());
+        (
+            held.into_iter().take(OFFERS).map(have).collect(),
+            self.log.len(),
+        )
     }
 
     /// What came here since the place `from` in the news.
     pub fn news(&self, from: usize) -> (Vec<Have>, usize) {
         let mut by_file: BTreeMap<&Name, (Digest, Option<Vec<u32>>)> = BTreeMap::new();
         for news in &self.log[from..] {
-            let (_, idxs) = by_file.entry(&news.name).or_insert_with(|| (news.md5, Some(Vec::new())));
+            let (_, idxs) = by_file
+                .entry(&news.name)
+                .or_insert_with(|| (news.md5, Some(Vec::new())));
             match (news.piece, idxs) {
                 (Some(idx), Some(idxs)) => idxs.push(idx),
                 (None, idxs) => *idxs = None,
                 (Some(_), None) => {}
             }
         }
-        let pieces = |idxs: Option<Vec<u32>>| idxs.map_or_else(|| Pieces::Digits("all".to_owned()), Pieces::These);
-        let have = by_file.into_iter().map(|(name, (md5, idxs))| Have { name: name.clone(), md5, pieces: pieces(idxs) });
+        let pieces = |idxs: Option<Vec<u32>>| {
+            idxs.map_or_else(|| Pieces::Digits("all".to_owned()), Pieces::These)
+        };
+        let have = by_file.into_iter().map(|(name, (md5, idxs))| Have {
+            name: name.clone(),
+            md5,
+            pieces: pieces(idxs),
+        });
         (have.collect(), self.log.len())
     }
 
@@ -535,9 +679,16 @@ impl State {
         if self.picker.is_idle() || self.ending {
             return Vec::new();
         }
-        let busy = self.peers.values().filter(|peer| peer.ours && !matches!(peer.reach, Reach::No)).count();
+        let busy = self
+            .peers
+            .values()
+            .filter(|peer| peer.ours && !matches!(peer.reach, Reach::No))
+            .count();
         let ready = |peer: &&mut Peer| {
-            peer.ours && matches!(peer.reach, Reach::No) && peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now)
+            peer.ours
+                && matches!(peer.reach, Reach::No)
+                && peer.strikes < STRIKES
+                && peer.retry_at.is_none_or(|at| at <= now)
         };
         let mut to_connect = Vec::new();
         for (no, peer) in self.peers.iter_mut() {
@@ -557,10 +708,18 @@ impl State {
         if self.peers.iter().any(twin) {
             return false;
         }
-        let Some(known) = self.peers.get_mut(&peer) else { return false };
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return false;
+        };
         known.reach = Reach::Open(sender);
         known.latency = Some(latency);
-        self.picker.open(peer, Way { latency, ours: true });
+        self.picker.open(
+            peer,
+            Way {
+                latency,
+                ours: true,
+            },
+        );
         true
     }
 
@@ -576,10 +735,17 @@ impl State {
     /// Originals, and in classic rounds everybody, are asked over a connection for each piece.
     pub fn open_for_single_pieces(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
-            let ready = peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now) && peer.on_list;
+            let ready =
+                peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now) && peer.on_list;
             if (classic || !peer.ours) && ready && matches!(peer.reach, Reach::No) {
                 peer.reach = Reach::Single;
-                self.picker.open(*no, Way { latency: peer.latency.unwrap_or_default(), ours: false });
+                self.picker.open(
+                    *no,
+                    Way {
+                        latency: peer.latency.unwrap_or_default(),
+                        ours: false,
+                    },
+                );
             }
         }
     }
@@ -594,22 +760,44 @@ impl State {
             self.picker.want(&torrent, have.clone());
         }
         for idx in have.iter() {
-            self.log.push(News { name: name.clone(), md5: torrent.md5(), piece: Some(idx) });
+            self.log.push(News {
+                name: name.clone(),
+                md5: torrent.md5(),
+                piece: Some(idx),
+            });
         }
-        self.files.insert(name.clone(), Held::new(torrent, file, have, None, now));
-        let offers: Vec<_> = self.peers.iter_mut().filter_map(|(no, peer)| Some((*no, peer.offers.remove(&name)?))).collect();
-        offers.into_iter().for_each(|(no, pieces)| self.offers(no, &name, pieces));
+        self.files
+            .insert(name.clone(), Held::new(torrent, file, have, None, now));
+        let offers: Vec<_> = self
+            .peers
+            .iter_mut()
+            .filter_map(|(no, peer)| Some((*no, peer.offers.remove(&name)?)))
+            .collect();
+        offers
+            .into_iter()
+            .for_each(|(no, pieces)| self.offers(no, &name, pieces));
     }
 
     /// What to send for a request.
     pub fn choose(&mut self, get: &Get) -> Served {
-        let Some(held) = self.files.get_mut(&get.name).filter(|held| held.torrent.md5() == get.md5) else { return Served::Gone };
+        let Some(held) = self
+            .files
+            .get_mut(&get.name)
+            .filter(|held| held.torrent.md5() == get.md5)
+        else {
+            return Served::Gone;
+        };
         let here = get.pieces.iter().copied().filter(|idx| held.have.get(*idx));
         match here.min_by_key(|idx| held.sent[*idx as usize]) {
             None => Served::NotHere,
             Some(idx) => {
                 held.sent[idx as usize] = held.sent[idx as usize].saturating_add(1);
-                Served::Piece(Arc::clone(&held.torrent), Arc::clone(&held.file), held.stamp, idx)
+                Served::Piece(
+                    Arc::clone(&held.torrent),
+                    Arc::clone(&held.file),
+                    held.stamp,
+                    idx,
+                )
             }
         }
     }
@@ -617,8 +805,13 @@ impl State {
     /// What an original means by `filename`: a piece by its name, or a whole file.
     pub fn find(&self, filename: &str) -> Found {
         let piece = Name::parse_piece(filename);
-        let name = piece.as_ref().map(|(name, _)| name.clone()).or_else(|| Name::parse(filename).ok());
-        let Some((name, held)) = name.and_then(|name| self.files.get(&name).map(|held| (name, held))) else {
+        let name = piece
+            .as_ref()
+            .map(|(name, _)| name.clone())
+            .or_else(|| Name::parse(filename).ok());
+        let Some((name, held)) =
+            name.and_then(|name| self.files.get(&name).map(|held| (name, held)))
+        else {
             return Found::Unknown;
         };
         let torrent = &held.torrent;
@@ -626,7 +819,9 @@ impl State {
             Some((_, idx)) if idx >= torrent.n_pieces() => return Found::Unknown,
             Some((_, idx)) if !held.have.get(idx) => return Found::Coming,
             None if !held.have.is_full() => return Found::Coming,
-            Some((_, idx)) => torrent.piece_start(idx)..torrent.piece_start(idx) + torrent.piece_len(idx) as u64,
+            Some((_, idx)) => {
+                torrent.piece_start(idx)..torrent.piece_start(idx) + torrent.piece_len(idx) as u64
+            }
             None => 0..torrent.size(),
         };
         Found::Here(name, Arc::clone(&held.file), held.stamp, range)
@@ -636,7 +831,13 @@ impl State {
     pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) -> Option<bool> {
         let held = self.files.get_mut(name)?;
         let new = held.have.set(idx);
-        let guilty: Vec<PeerNo> = held.bad.remove(&idx).unwrap_or_default().into_iter().map(|(peer, _)| peer).collect();
+        let guilty: Vec<PeerNo> = held
+            .bad
+            .remove(&idx)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(peer, _)| peer)
+            .collect();
         let (md5, whole) = (held.torrent.md5(), held.have.is_full());
         if new {
             let exchanged = held.exchanged.entry(peer).or_default();
@@ -653,7 +854,11 @@ impl State {
         if !new {
             return None;
         }
-        self.log.push(News { name: name.clone(), md5, piece: Some(idx) });
+        self.log.push(News {
+            name: name.clone(),
+            md5,
+            piece: Some(idx),
+        });
         if whole {
             self.picker.unwant(name);
         }
@@ -664,15 +869,23 @@ impl State {
     pub fn failed(&mut self, peer: PeerNo, name: &Name, idx: u32, bad: BadPiece) -> Verdict {
         self.picker.dropped(peer, name, idx);
         self.picker.peer_lacks(peer, name, idx);
-        let Some(held) = self.files.get_mut(name) else { return Verdict::Open };
+        let Some(held) = self.files.get_mut(name) else {
+            return Verdict::Open;
+        };
         // what is cut short says nothing of the list, and is an original's lost connection more often than a lie
         if matches!(bad, BadPiece::Length { .. }) {
             return Verdict::Open;
         }
         let senders = held.bad.entry(idx).or_default();
-        let twice = senders.iter().any(|(other, came)| *other != peer && *came == bad);
+        let twice = senders
+            .iter()
+            .any(|(other, came)| *other != peer && *came == bad);
         senders.push((peer, bad));
-        if twice { Verdict::ListIsWrong } else { Verdict::Open }
+        if twice {
+            Verdict::ListIsWrong
+        } else {
+            Verdict::Open
+        }
     }
 
     /// A file can't be had. What is here of it is served no more.
@@ -685,7 +898,9 @@ impl State {
 
     /// Whether a peer sent too many bad pieces.
     pub fn is_left_alone(&self, peer: PeerNo) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| peer.strikes >= STRIKES)
+        self.peers
+            .get(&peer)
+            .is_some_and(|peer| peer.strikes >= STRIKES)
     }
 
     /// How many other peers the tracker listed.
@@ -693,17 +908,36 @@ impl State {
         self.peers.values().filter(|peer| peer.on_list).count()
     }
 
+    /// Whether it is to be said that few other peers are listed, and, within, how many are waited for.
+    pub fn few_peers(&mut self, min_peers: usize) -> Option<Option<usize>> {
+        let (n_listed, at_least) = (self.n_listed(), min_peers.max(COURSE_PEERS));
+        let missing = !self.picker.is_idle() || !self.beginning.is_empty();
+        if n_listed >= at_least {
+            self.told_few = None;
+            return None;
+        }
+        (missing && self.told_few.replace(n_listed) != Some(n_listed))
+            .then_some(Some(min_peers).filter(|least| n_listed < *least))
+    }
+
     /// Names that only originals list, and that are wanted and not here; with who has each.
     pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerNo, SocketAddr)>)> {
         let mut names: BTreeMap<&Name, Vec<(PeerNo, SocketAddr)>> = BTreeMap::new();
-        for (no, peer) in self.peers.iter().filter(|(_, peer)| !peer.ours && peer.on_list) {
+        for (no, peer) in self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.ours && peer.on_list)
+        {
             let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
             for (name, _) in peer.offers.iter().filter(|(_, pieces)| whole(pieces)) {
                 names.entry(name).or_default().push((*no, peer.addr));
             }
         }
         names.retain(|name, _| !self.swarm.contains_key(name) && self.lacks(name));
-        names.into_iter().map(|(name, holders)| (name.clone(), holders)).collect()
+        names
+            .into_iter()
+            .map(|(name, holders)| (name.clone(), holders))
+            .collect()
     }
 
     // ---- the end ----
@@ -713,12 +947,20 @@ impl State {
         if let Some(why) = self.given_up.get(name) {
             return Err(Fault::Wrong(format!("{name}: {why}")));
         }
-        match (self.standing.get(name), self.files.get(name), self.swarm.get(name)) {
-            (Some(Standing::Unverified(_, here)), _, Some(summary)) if *here != summary.md5 => Err(Fault::other(name, *here, summary.md5)),
-            (Some(Standing::Unverified(..)), ..) => {
-                Err(Fault::Wrong(format!("{name} came from originals only: nobody knows its MD5, so it is unverified")))
+        match (
+            self.standing.get(name),
+            self.files.get(name),
+            self.swarm.get(name),
+        ) {
+            (Some(Standing::Unverified(_, here)), _, Some(summary)) if *here != summary.md5 => {
+                Err(Fault::other(name, *here, summary.md5))
             }
-            (Some(Standing::Shared(_)), Some(held), Some(summary)) if held.torrent.md5() != summary.md5 => {
+            (Some(Standing::Unverified(..)), ..) => Err(Fault::Wrong(format!(
+                "{name} came from originals only: nobody knows its MD5, so it is unverified"
+            ))),
+            (Some(Standing::Shared(_)), Some(held), Some(summary))
+                if held.torrent.md5() != summary.md5 =>
+            {
                 Err(Fault::other(name, held.torrent.md5(), summary.md5))
             }
             (Some(Standing::Shared(_)), Some(_), _) => Ok(()),
@@ -737,25 +979,43 @@ impl State {
         if self.answered.is_none() {
             let until = self.start + NO_ANSWER;
             let why = format!("no answer from the tracker for {} s", NO_ANSWER.as_secs());
-            return if now < until { Ending::Wait(Some(until)) } else { Ending::Now(Exit::Unreachable, vec![why]) };
+            return if now < until {
+                Ending::Wait(Some(until))
+            } else {
+                Ending::Now(Exit::Unreachable, vec![why])
+            };
         }
         let mut names: BTreeSet<Name> = self.wants.only.iter().cloned().collect();
         if names.is_empty() {
             names.extend(self.swarm.keys().cloned());
-            names.extend(self.standing.iter().filter(|(_, standing)| matches!(standing, Standing::Unverified(..))).map(|(name, _)| name.clone()));
+            names.extend(
+                self.standing
+                    .iter()
+                    .filter(|(_, standing)| matches!(standing, Standing::Unverified(..)))
+                    .map(|(name, _)| name.clone()),
+            );
             names.extend(self.from_originals_only().into_iter().map(|(name, _)| name));
             let settled = self.last_new + self.wants.list_every;
             if names.is_empty() || now < settled {
                 return Ending::Wait((!names.is_empty()).then_some(settled));
             }
         }
-        let faults: Vec<Fault> = names.iter().filter_map(|name| self.fault(name).err()).collect();
+        let faults: Vec<Fault> = names
+            .iter()
+            .filter_map(|name| self.fault(name).err())
+            .collect();
         if faults.iter().any(|fault| matches!(fault, Fault::Missing)) {
             self.done_at = None;
             return Ending::Wait(None);
         }
         let until = *self.done_at.get_or_insert(now) + self.wants.seed_for;
-        let wrong = faults.into_iter().filter_map(|fault| if let Fault::Wrong(why) = fault { Some(why) } else { None });
+        let wrong = faults.into_iter().filter_map(|fault| {
+            if let Fault::Wrong(why) = fault {
+                Some(why)
+            } else {
+                None
+            }
+        });
         match wrong.collect::<Vec<_>>() {
             _ if now < until => Ending::Wait(Some(until)),
             wrong if wrong.is_empty() => Ending::Now(Exit::Done, wrong),
@@ -771,13 +1031,32 @@ enum Fault {
 
 impl Fault {
     fn other(name: &Name, here: Digest, swarm: Digest) -> Self {
-        Self::Wrong(format!("{name} stands here with MD5 {here}, the swarm's has MD5 {swarm}: move one of the two away"))
+        Self::Wrong(format!(
+            "{name} stands here with MD5 {here}, the swarm's has MD5 {swarm}: move one of the two away"
+        ))
     }
 }
 
 impl Held {
-    fn new(torrent: Arc<Torrent>, file: Arc<File>, have: Bitfield, stamp: Option<Stamp>, now: Instant) -> Self {
+    fn new(
+        torrent: Arc<Torrent>,
+        file: Arc<File>,
+        have: Bitfield,
+        stamp: Option<Stamp>,
+        now: Instant,
+    ) -> Self {
         let (sent, had) = (vec![0; torrent.n_pieces() as usize], have.count());
-        Self { torrent, file, have, stamp, sent, since: now, had, refused: None, exchanged: BTreeMap::new(), bad: BTreeMap::new() }
+        Self {
+            torrent,
+            file,
+            have,
+            stamp,
+            sent,
+            since: now,
+            had,
+            refused: None,
+            exchanged: BTreeMap::new(),
+            bad: BTreeMap::new(),
+        }
     }
 }

@@ -38,7 +38,11 @@ pub struct Stamp {
 
 impl Stamp {
     fn of(meta: &fs::Metadata) -> Self {
-        Self { size: meta.len(), mtime: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() }
+        Self {
+            size: meta.len(),
+            mtime: (meta.mtime(), meta.mtime_nsec()),
+            inode: meta.ino(),
+        }
     }
 
     /// Of an open file.
@@ -93,11 +97,23 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InUse(path) => write!(f, "another client works on {}: give each its own folder", path.display()),
-            Self::InTheWay(path) => write!(f, "{} isn't a plain file: move it away", path.display()),
-            Self::Exists(path) => write!(f, "{} came into the folder meanwhile; it is left as it is", path.display()),
+            Self::InUse(path) => write!(
+                f,
+                "another client works on {}: give each its own folder",
+                path.display()
+            ),
+            Self::InTheWay(path) => {
+                write!(f, "{} isn't a plain file: move it away", path.display())
+            }
+            Self::Exists(path) => write!(
+                f,
+                "{} came into the folder meanwhile; it is left as it is",
+                path.display()
+            ),
             Self::Io(path, fault) => match fault.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => write!(f, "disk full: no room for {}", path.display()),
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    write!(f, "disk full: no room for {}", path.display())
+                }
                 ErrorKind::PermissionDenied => write!(f, "no permission for {}", path.display()),
                 _ => write!(f, "{}: {fault}", path.display()),
             },
@@ -136,9 +152,18 @@ impl Store {
             return Err(StoreError::InTheWay(hidden));
         }
         let path = hidden.join("lock");
-        let lock = File::options().write(true).create(true).truncate(false).open(&path).map_err(at(&path))?;
+        let lock = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(at(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir: dir.to_owned(), hidden, _lock: lock }),
+            Ok(()) => Ok(Self {
+                dir: dir.to_owned(),
+                hidden,
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
             Err(TryLockError::Error(fault)) => Err(StoreError::Io(path, fault)),
         }
@@ -167,9 +192,15 @@ impl Store {
         for entry in fs::read_dir(&self.dir).map_err(at(&self.dir))? {
             let entry = entry.map_err(at(&self.dir))?;
             // a file that went away since is no fault
-            let Some(meta) = entry.metadata().ok().filter(fs::Metadata::is_file) else { continue };
+            let Some(meta) = entry.metadata().ok().filter(fs::Metadata::is_file) else {
+                continue;
+            };
             let shown = entry.file_name().to_string_lossy().into_owned();
-            match entry.file_name().to_str().map_or(Err(NameError::NotPlain), Name::parse) {
+            match entry
+                .file_name()
+                .to_str()
+                .map_or(Err(NameError::NotPlain), Name::parse)
+            {
                 Ok(name) => seen.push(Seen::File(name, Stamp::of(&meta))),
                 Err(NameError::LeadingDot) => {}
                 Err(fault) => seen.push(Seen::Odd(shown, fault)),
@@ -196,7 +227,13 @@ impl Store {
     ///
     /// # Errors
     /// Where it can't be read.
-    pub fn hash(&self, name: &Name, file: &File, size: u64, mut progress: impl FnMut(u64) -> bool) -> Result<Option<Torrent>, StoreError> {
+    pub fn hash(
+        &self,
+        name: &Name,
+        file: &File,
+        size: u64,
+        mut progress: impl FnMut(u64) -> bool,
+    ) -> Result<Option<Torrent>, StoreError> {
         let piece_len = Torrent::piece_len_for(size);
         let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
         let mut buf = vec![0; STRIDE.min(size as usize)];
@@ -221,7 +258,12 @@ impl Store {
     ///
     /// # Errors
     /// Where it can't be read.
-    pub fn check(&self, torrent: &Torrent, file: &File, mut go_on: impl FnMut(bool) -> bool) -> Result<Bitfield, StoreError> {
+    pub fn check(
+        &self,
+        torrent: &Torrent,
+        file: &File,
+        mut go_on: impl FnMut(bool) -> bool,
+    ) -> Result<Bitfield, StoreError> {
         let mut have = Bitfield::new(torrent.n_pieces());
         let mut buf = vec![0; torrent.full_piece_len().min(torrent.size() as usize)];
         for idx in 0..torrent.n_pieces() {
@@ -240,7 +282,8 @@ impl Store {
 
     /// What was remembered of a file; anything that isn't that is as if it weren't there.
     pub fn saved(&self, name: &Name) -> Option<Saved> {
-        let (file, _) = open_plain(&self.hidden(name, "torrent"), File::options().read(true)).ok()?;
+        let (file, _) =
+            open_plain(&self.hidden(name, "torrent"), File::options().read(true)).ok()?;
         let saved: Saved = serde_json::from_reader(io::BufReader::new(file)).ok()?;
         (saved.torrent.name() == name).then_some(saved)
     }
@@ -252,7 +295,11 @@ impl Store {
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         let name = saved.torrent.name();
         let bytes = serde_json::to_vec(saved).expect("plain data");
-        write_atomically(&self.hidden(name, "torrent"), &self.hidden(name, "new"), &bytes)
+        write_atomically(
+            &self.hidden(name, "torrent"),
+            &self.hidden(name, "new"),
+            &bytes,
+        )
     }
 
     /// Opens the unfinished file, at its full size, and tells whether it was there before.
@@ -265,12 +312,17 @@ impl Store {
         if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
             fs::remove_file(&path).map_err(at(&path))?;
         }
-        let new = File::options().read(true).write(true).create_new(true).open(&path);
+        let new = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path);
         let (file, was_there) = match new {
             Ok(file) => (file, false),
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-                (open_plain(&path, File::options().read(true).write(true))?.0, true)
-            }
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => (
+                open_plain(&path, File::options().read(true).write(true))?.0,
+                true,
+            ),
             Err(fault) => return Err(StoreError::Io(path, fault)),
         };
         if file.metadata().map_err(at(&path))?.len() != torrent.size() {
@@ -283,8 +335,15 @@ impl Store {
     ///
     /// # Errors
     /// Where the disk doesn't take it.
-    pub fn write(&self, torrent: &Torrent, file: &File, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
-        file.write_all_at(bytes, offset).map_err(at(&self.hidden(torrent.name(), "part")))
+    pub fn write(
+        &self,
+        torrent: &Torrent,
+        file: &File,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), StoreError> {
+        file.write_all_at(bytes, offset)
+            .map_err(at(&self.hidden(torrent.name(), "part")))
     }
 
     /// Gives a part, all of which is checked, its final name: first its bytes are on the disk, then the name, and where
@@ -292,14 +351,26 @@ impl Store {
     ///
     /// # Errors
     /// As for the steps; after a failed sync the part has to be checked anew.
-    pub fn complete(&self, torrent: &Torrent, file: &File, verified: bool) -> Result<Stamp, StoreError> {
-        let (part, path) = (self.hidden(torrent.name(), "part"), self.path(torrent.name()));
+    pub fn complete(
+        &self,
+        torrent: &Torrent,
+        file: &File,
+        verified: bool,
+    ) -> Result<Stamp, StoreError> {
+        let (part, path) = (
+            self.hidden(torrent.name(), "part"),
+            self.path(torrent.name()),
+        );
         file.sync_all().map_err(at(&part))?;
         publish_name(&part, &path)?;
         sync_dir(&self.dir)?;
         let stamp = Stamp::of_file(file).map_err(at(&path))?;
         // only a hint that saves a hashing: the file is whole without it
-        let _ = self.save(&Saved { stamp: Some(stamp), verified, torrent: torrent.clone() });
+        let _ = self.save(&Saved {
+            stamp: Some(stamp),
+            verified,
+            torrent: torrent.clone(),
+        });
         Ok(stamp)
     }
 
@@ -310,10 +381,17 @@ impl Store {
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
         let path = self.hidden(name, which);
         let gone = fs::remove_file(&path);
-        if let Err(fault) = gone && fault.kind() != ErrorKind::NotFound {
+        if let Err(fault) = gone
+            && fault.kind() != ErrorKind::NotFound
+        {
             return Err(StoreError::Io(path, fault));
         }
-        let file = File::options().read(true).write(true).create_new(true).open(&path).map_err(at(&path))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(at(&path))?;
         Ok(Copy { file, path })
     }
 
@@ -372,8 +450,15 @@ fn open_plain(path: &Path, options: &fs::OpenOptions) -> Result<(File, Stamp), S
 fn publish_name(part: &Path, path: &Path) -> Result<(), StoreError> {
     match fs::hard_link(part, path) {
         Ok(()) => fs::remove_file(part).map_err(at(part)),
-        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => Err(StoreError::Exists(path.to_owned())),
-        Err(fault) if matches!(fault.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+            Err(StoreError::Exists(path.to_owned()))
+        }
+        Err(fault)
+            if matches!(
+                fault.kind(),
+                ErrorKind::Unsupported | ErrorKind::PermissionDenied
+            ) =>
+        {
             match fs::symlink_metadata(path) {
                 Ok(_) => Err(StoreError::Exists(path.to_owned())),
                 Err(_) => fs::rename(part, path).map_err(at(path)),
@@ -384,7 +469,9 @@ fn publish_name(part: &Path, path: &Path) -> Result<(), StoreError> {
 }
 
 fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(at(dir))
 }
 
 /// Writes a file so that it is there whole, or as it was before.
@@ -392,7 +479,8 @@ fn sync_dir(dir: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// Where the disk doesn't take it; the new file is removed.
 pub fn write_atomically(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let written = File::create(beside).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+    let written = File::create(beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
     let renamed = written.and_then(|()| fs::rename(beside, path));
     renamed.map_err(|fault| {
         let _ = fs::remove_file(beside);

@@ -70,14 +70,28 @@ impl Name {
 fn split_piece_name(name: &str) -> Option<(&str, u32)> {
     let (whole, digits) = name.rsplit_once(".part")?;
     let shortest = digits.len() == 4 || digits.len() > 4 && !digits.starts_with('0');
-    let number: u32 = digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok())??;
+    let number: u32 = digits
+        .bytes()
+        .all(|c| c.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
     (shortest && !whole.is_empty()).then_some((whole, number.checked_sub(1)?))
 }
 
 /// A name that people read: control characters, which could drive their terminal, are shown escaped.
 pub fn legible(text: &str) -> String {
-    let odd = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if odd(c) { c.escape_default().to_string() } else { c.to_string() }).collect()
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars()
+        .map(|c| {
+            if odd(c) {
+                c.escape_default().to_string()
+            } else {
+                c.to_string()
+            }
+        })
+        .collect()
 }
 
 impl fmt::Display for Name {
@@ -131,10 +145,16 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "a file's name can't be empty"),
-            Self::TooLong(len) => write!(f, "a file's name has at most {MAX_NAME} bytes, this one {len}"),
+            Self::TooLong(len) => write!(
+                f,
+                "a file's name has at most {MAX_NAME} bytes, this one {len}"
+            ),
             Self::LeadingDot => write!(f, "a file's name can't begin with a dot"),
             Self::NotPlain => write!(f, "a file's name can't have a / or a NUL in it"),
-            Self::Piece => write!(f, "names that end in .part0001 and the like are kept for pieces"),
+            Self::Piece => write!(
+                f,
+                "names that end in .part0001 and the like are kept for pieces"
+            ),
         }
     }
 }
@@ -196,7 +216,13 @@ impl Torrent {
     ///
     /// # Errors
     /// Where these can't be a file's.
-    pub fn new(name: Name, size: u64, piece_len: u32, md5: Digest, checkpoints: Vec<State>) -> Result<Self, TorrentError> {
+    pub fn new(
+        name: Name,
+        size: u64,
+        piece_len: u32,
+        md5: Digest,
+        checkpoints: Vec<State>,
+    ) -> Result<Self, TorrentError> {
         if !piece_len.is_power_of_two() || !(MIN_PIECE_LEN..=MAX_PIECE_LEN).contains(&piece_len) {
             return Err(TorrentError::PieceLen(piece_len));
         }
@@ -206,7 +232,10 @@ impl Torrent {
         }
         let n_blocks = size.div_ceil(u64::from(piece_len) / BLOCKS_A_PIECE as u64);
         if checkpoints.len() as u64 != n_blocks {
-            return Err(TorrentError::Checkpoints { expected: n_blocks, came: checkpoints.len() as u64 });
+            return Err(TorrentError::Checkpoints {
+                expected: n_blocks,
+                came: checkpoints.len() as u64,
+            });
         }
         if checkpoints.first().is_some_and(|first| *first != INITIAL) {
             return Err(TorrentError::FirstState);
@@ -214,7 +243,15 @@ impl Torrent {
         if size == 0 && md5 != crate::md5::digest(b"") {
             return Err(TorrentError::Empty(md5));
         }
-        Ok(Self { name, size, piece_len, md5, checkpoints, peers: Vec::new(), publisher: String::new() })
+        Ok(Self {
+            name,
+            size,
+            piece_len,
+            md5,
+            checkpoints,
+            peers: Vec::new(),
+            publisher: String::new(),
+        })
     }
 
     /// The file's name.
@@ -272,17 +309,31 @@ impl Torrent {
         let blocks = self.blocks_of(idx);
         let end = match self.checkpoints.get(blocks.end) {
             Some(state) => End::State(*state),
-            None => End::Digest { digest: self.md5, size: self.size },
+            None => End::Digest {
+                digest: self.md5,
+                size: self.size,
+            },
         };
         if piece.len() != self.piece_len(idx) {
-            return Err(BadPiece::Length { expected: self.piece_len(idx), came: piece.len() });
+            return Err(BadPiece::Length {
+                expected: self.piece_len(idx),
+                came: piece.len(),
+            });
         }
-        match first_bad_block(piece, self.block_len(), &self.checkpoints[blocks.clone()], end) {
+        match first_bad_block(
+            piece,
+            self.block_len(),
+            &self.checkpoints[blocks.clone()],
+            end,
+        ) {
             None => Ok(()),
             Some(bad) => {
                 let at = bad * self.block_len();
                 let block = &piece[at..piece.len().min(at + self.block_len())];
-                Err(BadPiece::Block { block: blocks.start + bad, digest: crate::md5::digest(block) })
+                Err(BadPiece::Block {
+                    block: blocks.start + bad,
+                    digest: crate::md5::digest(block),
+                })
             }
         }
     }
@@ -294,13 +345,24 @@ impl Torrent {
 
     /// What originals know piece `idx` by: the file's own name where it is all in one piece.
     pub fn original_name(&self, idx: u32) -> String {
-        if self.n_pieces() > 1 { self.name.of_piece(idx) } else { self.name.as_str().to_owned() }
+        if self.n_pieces() > 1 {
+            self.name.of_piece(idx)
+        } else {
+            self.name.as_str().to_owned()
+        }
     }
 }
 
 impl fmt::Debug for Torrent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {} bytes, {} pieces, MD5 {}", self.name, self.size, self.n_pieces(), self.md5)
+        write!(
+            f,
+            "{:?}: {} bytes, {} pieces, MD5 {}",
+            self.name,
+            self.size,
+            self.n_pieces(),
+            self.md5
+        )
     }
 }
 
@@ -327,7 +389,10 @@ impl fmt::Display for BadPiece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { expected, came } => write!(f, "expected {expected} bytes, {came} came"),
-            Self::Block { block, digest } => write!(f, "block {block} fails its check (MD5 of what came: {digest})"),
+            Self::Block { block, digest } => write!(
+                f,
+                "block {block} fails its check (MD5 of what came: {digest})"
+            ),
         }
     }
 }
@@ -335,12 +400,37 @@ impl fmt::Display for BadPiece {
 impl From<Torrent> for Wire {
     fn from(torrent: Torrent) -> Self {
         let mut checkpoints = String::with_capacity(torrent.checkpoints.len() * 32);
-        for byte in torrent.checkpoints.iter().flatten().flat_map(|word| word.to_le_bytes()) {
-            checkpoints.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).expect("below 16")));
+        for byte in torrent
+            .checkpoints
+            .iter()
+            .flatten()
+            .flat_map(|word| word.to_le_bytes())
+        {
+            checkpoints.extend(
+                [byte >> 4, byte & 15]
+                    .map(|digit| char::from_digit(digit.into(), 16).expect("below 16")),
+            );
         }
         let n_pieces = torrent.n_pieces();
-        let Torrent { name, size, piece_len, md5, peers, publisher, .. } = torrent;
-        Self { name, size, piece_len, n_pieces, md5, publisher, peers, checkpoints }
+        let Torrent {
+            name,
+            size,
+            piece_len,
+            md5,
+            peers,
+            publisher,
+            ..
+        } = torrent;
+        Self {
+            name,
+            size,
+            piece_len,
+            n_pieces,
+            md5,
+            publisher,
+            peers,
+            checkpoints,
+        }
     }
 }
 
@@ -349,12 +439,21 @@ impl TryFrom<Wire> for Torrent {
     fn try_from(wire: Wire) -> Result<Self, TorrentError> {
         let (states, rest) = wire.checkpoints.as_bytes().as_chunks::<32>();
         let states: Option<Vec<State>> = states.iter().map(state_from_hex).collect();
-        let states = states.filter(|_| rest.is_empty()).ok_or(TorrentError::NotHex)?;
+        let states = states
+            .filter(|_| rest.is_empty())
+            .ok_or(TorrentError::NotHex)?;
         let torrent = Self::new(wire.name, wire.size, wire.piece_len, wire.md5, states)?;
         if torrent.n_pieces() != wire.n_pieces {
-            return Err(TorrentError::Pieces { expected: torrent.n_pieces(), came: wire.n_pieces });
+            return Err(TorrentError::Pieces {
+                expected: torrent.n_pieces(),
+                came: wire.n_pieces,
+            });
         }
-        Ok(Self { peers: wire.peers, publisher: wire.publisher, ..torrent })
+        Ok(Self {
+            peers: wire.peers,
+            publisher: wire.publisher,
+            ..torrent
+        })
     }
 }
 
@@ -401,14 +500,26 @@ impl fmt::Display for TorrentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::PieceLen(len) => {
-                write!(f, "a piece has a power of two between {MIN_PIECE_LEN} and {MAX_PIECE_LEN} bytes, not {len}")
+                write!(
+                    f,
+                    "a piece has a power of two between {MIN_PIECE_LEN} and {MAX_PIECE_LEN} bytes, not {len}"
+                )
             }
-            Self::TooLarge(size) => write!(f, "{size} bytes are more than pieces can be numbered for"),
-            Self::Checkpoints { expected, came } => write!(f, "expected {expected} checkpoints, {came} came"),
-            Self::FirstState => write!(f, "the first checkpoint isn't the state that MD5 begins with"),
+            Self::TooLarge(size) => {
+                write!(f, "{size} bytes are more than pieces can be numbered for")
+            }
+            Self::Checkpoints { expected, came } => {
+                write!(f, "expected {expected} checkpoints, {came} came")
+            }
+            Self::FirstState => write!(
+                f,
+                "the first checkpoint isn't the state that MD5 begins with"
+            ),
             Self::Empty(md5) => write!(f, "the MD5 of an empty file isn't {md5}"),
             Self::NotHex => write!(f, "the checkpoints aren't 32 hexadecimal digits each"),
-            Self::Pieces { expected, came } => write!(f, "expected {expected} pieces, it says {came}"),
+            Self::Pieces { expected, came } => {
+                write!(f, "expected {expected} pieces, it says {came}")
+            }
         }
     }
 }
@@ -425,7 +536,14 @@ mod tests {
         let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
         hasher.update(data);
         let (checkpoints, md5) = hasher.finish();
-        Torrent::new(Name::parse(name).expect("a name"), data.len() as u64, piece_len, md5, checkpoints).expect("a torrent")
+        Torrent::new(
+            Name::parse(name).expect("a name"),
+            data.len() as u64,
+            piece_len,
+            md5,
+            checkpoints,
+        )
+        .expect("a torrent")
     }
 
     #[test]
@@ -445,27 +563,61 @@ mod tests {
         ] {
             assert_eq!(Name::parse(name), Err(fault), "{name:?}");
         }
-        for name in ["image.iso", "naïve ファイル.txt", "a\\b", "x.part1", "x.part0000", "x.part01234", "x.part", "-rf", "..a".trim_start_matches('.')] {
+        for name in [
+            "image.iso",
+            "naïve ファイル.txt",
+            "a\\b",
+            "x.part1",
+            "x.part0000",
+            "x.part01234",
+            "x.part",
+            "-rf",
+            "..a".trim_start_matches('.'),
+        ] {
             assert!(Name::parse(name).is_ok(), "{name:?}");
         }
-        assert_eq!(Name::parse("a\u{1b}[2Jb").expect("legal on a disk").to_string(), "a\\u{1b}[2Jb");
+        assert_eq!(
+            Name::parse("a\u{1b}[2Jb")
+                .expect("legal on a disk")
+                .to_string(),
+            "a\\u{1b}[2Jb"
+        );
     }
 
     #[test]
     fn pieces_have_the_originals_names() {
         let name = Name::parse("image.iso").expect("a name");
-        for (idx, piece) in [(0, "image.iso.part0001"), (9998, "image.iso.part9999"), (9999, "image.iso.part10000")] {
+        for (idx, piece) in [
+            (0, "image.iso.part0001"),
+            (9998, "image.iso.part9999"),
+            (9999, "image.iso.part10000"),
+        ] {
             assert_eq!(name.of_piece(idx), piece);
             assert_eq!(Name::parse_piece(piece), Some((name.clone(), idx)));
         }
-        for no in ["image.iso.part0000", "image.iso.part001", "image.iso.part00010", ".part0001", "image.iso", "../x.part0001", "x.part+001"] {
+        for no in [
+            "image.iso.part0000",
+            "image.iso.part001",
+            "image.iso.part00010",
+            ".part0001",
+            "image.iso",
+            "../x.part0001",
+            "x.part+001",
+        ] {
             assert_eq!(Name::parse_piece(no), None, "{no}");
         }
     }
 
     #[test]
     fn piece_lengths_follow_the_size() {
-        for (size, piece_len) in [(0, 64 << 10), (1, 64 << 10), (64 << 20, 64 << 10), ((64 << 20) + 1, 128 << 10), (4 << 30, 4 << 20), (1 << 40, 16 << 20)] {
+        for (size, piece_len) in [
+            (0, 64 << 10),
+            (1, 64 << 10),
+            (64 << 20, 64 << 10),
+            ((64 << 20) + 1, 128 << 10),
+            (4 << 30, 4 << 20),
+            (1 << 40, 16 << 20),
+        ] {
             assert_eq!(Torrent::piece_len_for(size), piece_len, "{size}");
         }
     }
@@ -473,7 +625,17 @@ mod tests {
     #[test]
     fn pieces_and_blocks_cover_the_file_and_are_checked() {
         let piece = MIN_PIECE_LEN as usize;
-        for size in [0, 1, 63, 4096, 4097, piece - 1, piece, piece + 1, 3 * piece + 5000] {
+        for size in [
+            0,
+            1,
+            63,
+            4096,
+            4097,
+            piece - 1,
+            piece,
+            piece + 1,
+            3 * piece + 5000,
+        ] {
             let data: Vec<u8> = (0..size).map(|i| (i * 7 + i / 251) as u8).collect();
             let torrent = torrent_of("f", &data);
             let mut end = 0;
@@ -481,16 +643,28 @@ mod tests {
                 assert_eq!(torrent.piece_start(idx), end);
                 let bytes = &data[end as usize..end as usize + torrent.piece_len(idx)];
                 end += bytes.len() as u64;
-                assert_eq!(torrent.check(idx, bytes), Ok(()), "{size} bytes, piece {idx}");
+                assert_eq!(
+                    torrent.check(idx, bytes),
+                    Ok(()),
+                    "{size} bytes, piece {idx}"
+                );
                 let mut wrong = bytes.to_vec();
                 *wrong.last_mut().expect("no piece is empty") ^= 1;
                 let bad = torrent.check(idx, &wrong).expect_err("one bit is wrong");
-                assert!(matches!(bad, BadPiece::Block { block, .. } if block == (end as usize - 1) / torrent.block_len()));
-                assert!(torrent.check(idx, &bytes[1..]).is_err(), "a byte is missing");
+                assert!(
+                    matches!(bad, BadPiece::Block { block, .. } if block == (end as usize - 1) / torrent.block_len())
+                );
+                assert!(
+                    torrent.check(idx, &bytes[1..]).is_err(),
+                    "a byte is missing"
+                );
             }
             assert_eq!(end, size as u64);
             let json = serde_json::to_string(&torrent).expect("plain data");
-            assert_eq!(serde_json::from_str::<Torrent>(&json).expect("its own JSON"), torrent);
+            assert_eq!(
+                serde_json::from_str::<Torrent>(&json).expect("its own JSON"),
+                torrent
+            );
         }
     }
 
@@ -503,13 +677,19 @@ mod tests {
             ("piece_len", 65537.into(), "power of two"),
             ("n_pieces", 3.into(), "expected 2 pieces"),
             ("checkpoints", "00".into(), "32 hexadecimal digits"),
-            ("checkpoints", "é".repeat(400).into(), "32 hexadecimal digits"),
+            (
+                "checkpoints",
+                "é".repeat(400).into(),
+                "32 hexadecimal digits",
+            ),
             ("checkpoints", "0".repeat(25 * 32).into(), "MD5 begins with"),
             ("md5", "x".into(), "32"),
         ] {
             let mut bad = good.clone();
             bad[key] = value;
-            let fault = serde_json::from_value::<Torrent>(bad).expect_err(key).to_string();
+            let fault = serde_json::from_value::<Torrent>(bad)
+                .expect_err(key)
+                .to_string();
             assert!(fault.contains(why) || key == "name", "{key}: {fault}");
         }
     }

@@ -20,7 +20,9 @@ use serde::Serialize;
 
 use crate::md5::Digest;
 use crate::net::{Connection, HEADER, Listener, Trouble, canonical};
-use crate::protocol::{Cap, Reply, Summary, TORRENT_CAP, ToTracker, VERSION, invalid, parse, to_bytes};
+use crate::protocol::{
+    Cap, Reply, Summary, TORRENT_CAP, ToTracker, VERSION, invalid, parse, to_bytes,
+};
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::{self, Report, Weight, bytes};
 use crate::roster::{Ends, Joined, Reach, Refusal, Roster, Verdict};
@@ -28,7 +30,7 @@ use crate::torrent::{Name, Torrent, legible};
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
 const CONNECTIONS: usize = 512;
-/// The longest message that needs no leave, bytes: a list, or the `.torrent` of a file of up to 8 GiB.
+/// The longest message that needs no leave, bytes: a list, or the `.torrent` of a file of up to 30 GiB.
 const SMALL: usize = 1 << 20;
 /// Connections at a time that may hold a longer message in memory; others wait for one of them to end.
 const LARGE_AT_ONCE: usize = 4;
@@ -63,7 +65,11 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disk(path, fault) => {
-                write!(f, "can't keep .torrents in {}: {fault}; choose another folder with --torrents", path.display())
+                write!(
+                    f,
+                    "can't keep .torrents in {}: {fault}; choose another folder with --torrents",
+                    path.display()
+                )
             }
             Self::System(fault) => write!(f, "can't start: {fault}"),
         }
@@ -87,24 +93,49 @@ impl Tracker {
     ///
     /// # Errors
     /// Where the folder can't be written to, or the system gives no thread.
-    pub fn start(config: Config, listener: TcpListener, report: Report) -> Result<Self, StartError> {
+    pub fn start(
+        config: Config,
+        listener: TcpListener,
+        report: Report,
+    ) -> Result<Self, StartError> {
         let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
         let torrents = TorrentDir::open(&config.torrents).map_err(disk)?;
         let (loaded, bad) = torrents.load().map_err(disk)?;
         let mut roster = Roster::new(config.reach);
         let addr = canonical(listener.local_addr().map_err(StartError::System)?);
-        let client_at = if config.reach == Reach::Remote { own_address() } else { Some(Ipv4Addr::LOCALHOST.into()) };
+        let client_at = if config.reach == Reach::Remote {
+            own_address()
+        } else {
+            Some(Ipv4Addr::LOCALHOST.into())
+        };
         let (port, local, n_torrents) = (addr.port(), config.reach == Reach::Local, loaded.len());
-        report.say(&Event::Listening { port, local, client_at, n_torrents, torrents: config.torrents });
+        report.say(&Event::Listening {
+            port,
+            local,
+            client_at,
+            n_torrents,
+            torrents: config.torrents,
+        });
         bad.iter().for_each(|event| report.say(event));
         loaded.into_iter().for_each(|summary| roster.load(summary));
         let (roster, publishing, large) = (Mutex::new(roster), Mutex::new(()), Large::default());
-        let inner = Arc::new(Inner { roster, torrents, publishing, large, report });
+        let inner = Arc::new(Inner {
+            roster,
+            torrents,
+            publishing,
+            large,
+            report,
+        });
         let sweeping = Arc::clone(&inner);
-        let sweep = RepeatedTimer::start("sweep", config.sweep_every, move || sweeping.update_peer_list());
+        let sweep = RepeatedTimer::start("sweep", config.sweep_every, move || {
+            sweeping.update_peer_list()
+        });
         let sweep = sweep.map_err(StartError::System)?;
         let listener = listen_for_clients(inner, listener).map_err(StartError::System)?;
-        Ok(Self { listener, _sweep: sweep })
+        Ok(Self {
+            listener,
+            _sweep: sweep,
+        })
     }
 
     /// Where it listens.
@@ -118,7 +149,11 @@ fn own_address() -> Option<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     // an address that is nowhere, for examples: it goes by the default route
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    socket.local_addr().ok().map(|addr| addr.ip()).filter(|ip| !ip.is_unspecified())
+    socket
+        .local_addr()
+        .ok()
+        .map(|addr| addr.ip())
+        .filter(|ip| !ip.is_unspecified())
 }
 
 /// Accepts connections, each on a thread of its own.
@@ -126,11 +161,19 @@ fn listen_for_clients(inner: Arc<Inner>, listener: TcpListener) -> io::Result<Li
     let telling = Arc::clone(&inner);
     let told = move |trouble| {
         telling.report.say(&match trouble {
-            Trouble::Accept(fault) => Event::AcceptFailed { why: fault.to_string() },
+            Trouble::Accept(fault) => Event::AcceptFailed {
+                why: fault.to_string(),
+            },
             Trouble::Full(n) => Event::Full { n },
         });
     };
-    Listener::start("client", listener, CONNECTIONS, move |client| inner.handle_client(client), told)
+    Listener::start(
+        "client",
+        listener,
+        CONNECTIONS,
+        move |client| inner.handle_client(client),
+        told,
+    )
 }
 
 impl Inner {
@@ -152,34 +195,53 @@ impl Inner {
 
     /// Reads one message, and answers it.
     fn handle_client(&self, mut client: Connection) {
-        let mut leave = Leave { large: &self.large, slot: None };
+        let mut leave = Leave {
+            large: &self.large,
+            slot: None,
+        };
         let done = match client.read(HEADER, &mut leave) {
             // somebody looked whether the port is open
             Ok(None) => Ok(()),
-            Ok(Some(message)) => self.answer(&client, message).map_or(Ok(()), |answer| client.sender().send_bytes(&answer)),
+            Ok(Some(message)) => self
+                .answer(&client, message)
+                .map_or(Ok(()), |answer| client.sender().send_bytes(&answer)),
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
                 let why = fault.to_string();
-                let sent = client.send(&Reply { v: VERSION, error: Some(why.clone()), ..Reply::default() });
-                self.report.say(&Event::NotUnderstood { from: client.peer, why });
+                let sent = client.send(&Reply {
+                    v: VERSION,
+                    error: Some(why.clone()),
+                    ..Reply::default()
+                });
+                self.report.say(&Event::NotUnderstood {
+                    from: client.peer,
+                    why,
+                });
                 sent
             }
             Err(fault) => Err(fault),
         };
         if let Err(fault) = done {
-            self.report.say(&Event::ConnectionFailed { from: client.peer, why: fault.to_string() });
+            self.report.say(&Event::ConnectionFailed {
+                from: client.peer,
+                why: fault.to_string(),
+            });
         }
     }
 
     /// The bytes that a message is answered with. To an original that is refused, an empty list.
     fn answer(&self, client: &Connection, message: ToTracker) -> Option<Vec<u8>> {
-        let from = Ends { peer: client.peer.ip(), own: client.own.ip() };
+        let from = Ends {
+            peer: client.peer.ip(),
+            own: client.own.ip(),
+        };
         let (no_v, is_ping) = match message {
             ToTracker::Ping { v, .. } => (v.is_none(), true),
             ToTracker::FileList { v, .. } => (v.is_none(), false),
             ToTracker::Publish { .. } | ToTracker::GetTorrent { .. } => (false, false),
         };
+        let served = self.lock().serves(from);
         let answer = match message {
-            _ if !self.lock().serves(from) => Err(Refusal::Stranger),
+            _ if !served => Err(Refusal::Stranger),
             ToTracker::Ping { port, v } => self.handle_ping(from, port, v),
             ToTracker::FileList { .. } => self.handle_file_list(from, message),
             ToTracker::Publish { port, torrent } => self.handle_publish(from, port, torrent),
@@ -190,23 +252,45 @@ impl Inner {
             Err(refusal) => refusal,
         };
         self.tell_refusal(client.peer, &refusal);
-        let md5 = if let Refusal::OtherContent { stands, .. } = refusal { Some(stands) } else { None };
+        let md5 = if let Refusal::OtherContent { stands, .. } = refusal {
+            Some(stands)
+        } else {
+            None
+        };
         match (no_v, is_ping) {
             (true, true) => Some(b"[]".to_vec()),
             (true, false) => None,
-            (false, _) => Some(to_bytes(&Reply { v: VERSION, error: Some(refusal.to_string()), md5, torrent: None })),
+            (false, _) => Some(to_bytes(&Reply {
+                v: VERSION,
+                error: Some(refusal.to_string()),
+                md5,
+                torrent: None,
+            })),
         }
     }
 
     fn tell_refusal(&self, from: SocketAddr, refusal: &Refusal) {
         let again = *refusal == Refusal::Stranger && !self.lock().is_first_time(from.ip());
-        let matters = matches!(refusal, Refusal::Stranger | Refusal::OtherContent { .. } | Refusal::Disk(_)) && !again;
-        self.report.say(&Event::Refused { from, why: refusal.to_string(), matters });
+        let weight = match refusal {
+            Refusal::Stranger if again => Weight::Logged,
+            Refusal::Stranger | Refusal::OtherContent { .. } | Refusal::Disk(_) => {
+                Weight::Important
+            }
+            _ => Weight::Normal,
+        };
+        self.report.say(&Event::Refused {
+            from,
+            why: refusal.to_string(),
+            weight,
+        });
     }
 
     fn tell_joined(&self, joined: Joined, v: Option<u32>) {
         if joined.new {
-            self.report.say(&Event::NewPeer { peer: joined.addr, original: v.is_none() });
+            self.report.say(&Event::NewPeer {
+                peer: joined.addr,
+                original: v.is_none(),
+            });
         }
     }
 
@@ -214,27 +298,54 @@ impl Inner {
         let rng = &mut rand::rng();
         let mut roster = self.lock();
         let joined = roster.append_client(from, port, v)?;
-        let ours = v.map(|_| roster.swarm_list(from, port, rng));
-        let original = if v.is_none() { roster.original_list(from, port, rng) } else { Vec::new() };
+        let (ours, original) = match v {
+            Some(_) => (Some(roster.swarm_list(from, port, rng)), Vec::new()),
+            None => (None, roster.original_list(from, port, rng)),
+        };
         drop(roster);
         self.tell_joined(joined, v);
         self.report.say(&Event::Ping { peer: joined.addr });
-        Ok(ours.map_or(original, |list| to_bytes(&list)))
+        Ok(ours.map_or_else(|| to_bytes(&original), |list| to_bytes(&list)))
     }
 
     fn handle_file_list(&self, from: Ends, message: ToTracker) -> Result<Vec<u8>, Refusal> {
-        let ToTracker::FileList { port, files, v, pieces } = message else { return Ok(Vec::new()) };
+        let ToTracker::FileList {
+            port,
+            files,
+            v,
+            pieces,
+        } = message
+        else {
+            return Ok(Vec::new());
+        };
         let (n_files, n_in_part) = (files.len(), pieces.len());
         let mut roster = self.lock();
         let joined = roster.set_list(from, port, v, files, &pieces)?;
         drop(roster);
         self.tell_joined(joined, v);
-        self.report.say(&Event::FileList { peer: joined.addr, n_files, n_in_part });
-        Ok(v.map_or_else(Vec::new, |_| to_bytes(&Reply { v: VERSION, ..Reply::default() })))
+        self.report.say(&Event::FileList {
+            peer: joined.addr,
+            n_files,
+            n_in_part,
+        });
+        Ok(v.map_or_else(Vec::new, |_| {
+            to_bytes(&Reply {
+                v: VERSION,
+                ..Reply::default()
+            })
+        }))
     }
 
-    fn handle_publish(&self, from: Ends, port: u16, mut torrent: Torrent) -> Result<Vec<u8>, Refusal> {
-        let _alone = self.publishing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn handle_publish(
+        &self,
+        from: Ends,
+        port: u16,
+        mut torrent: Torrent,
+    ) -> Result<Vec<u8>, Refusal> {
+        let _alone = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut roster = self.lock();
         let joined = roster.append_client(from, port, Some(VERSION))?;
         torrent.publisher = joined.addr.to_string();
@@ -246,25 +357,54 @@ impl Inner {
         let verdict = judged?;
         let mut unsynced = None;
         if verdict != Verdict::Again {
-            let wrong = |fault: io::Error| Refusal::Disk(format!("can't keep the .torrent of {}: {fault}", summary.name));
+            let wrong = |fault: io::Error| {
+                Refusal::Disk(format!(
+                    "can't keep the .torrent of {}: {fault}",
+                    summary.name
+                ))
+            };
             unsynced = self.torrents.store(&torrent).map_err(wrong)?.err();
         }
         let mut roster = self.lock();
         roster.publish(joined.addr, summary.clone(), verdict);
         drop(roster);
-        let Summary { name, size, md5, .. } = summary;
-        let replaced = if let Verdict::Replaces(old) = verdict { Some(old) } else { None };
+        let Summary {
+            name, size, md5, ..
+        } = summary;
+        let replaced = if let Verdict::Replaces(old) = verdict {
+            Some(old)
+        } else {
+            None
+        };
         let again = verdict == Verdict::Again;
-        self.report.say(&Event::Published { peer: joined.addr, name, size, md5, again, replaced });
+        self.report.say(&Event::Published {
+            peer: joined.addr,
+            name,
+            size,
+            md5,
+            again,
+            replaced,
+        });
         if let Some(fault) = unsynced {
-            self.report.say(&Event::NotSynced { why: fault.to_string() });
+            self.report.say(&Event::NotSynced {
+                why: fault.to_string(),
+            });
         }
-        Ok(to_bytes(&Reply { v: VERSION, ..Reply::default() }))
+        Ok(to_bytes(&Reply {
+            v: VERSION,
+            ..Reply::default()
+        }))
     }
 
-    fn handle_get_torrent(&self, from: Ends, asker: SocketAddr, name: &Name) -> Result<Vec<u8>, Refusal> {
+    fn handle_get_torrent(
+        &self,
+        from: Ends,
+        asker: SocketAddr,
+        name: &Name,
+    ) -> Result<Vec<u8>, Refusal> {
         let unknown = || Refusal::Unknown(name.clone());
-        let wrong = |fault: io::Error| Refusal::Disk(format!("can't read the .torrent of {name}: {fault}"));
+        let wrong =
+            |fault: io::Error| Refusal::Disk(format!("can't read the .torrent of {name}: {fault}"));
         let path = self.torrents.path(name);
         let len = match fs::metadata(&path) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Err(unknown()),
@@ -272,16 +412,31 @@ impl Inner {
         };
         let _slot = (len > SMALL as u64).then(|| self.large.take());
         let mut torrent = read_torrent(&path).map_err(wrong)?;
-        let sources = self.lock().sources(name, torrent.md5(), from, &mut rand::rng());
+        let sources = self
+            .lock()
+            .sources(name, torrent.md5(), from, &mut rand::rng());
         (torrent.publisher, torrent.peers) = sources.ok_or_else(unknown)?;
-        self.report.say(&Event::HandedOut { to: asker, name: name.clone() });
-        Ok(to_bytes(&Reply { v: VERSION, torrent: Some(torrent), ..Reply::default() }))
+        self.report.say(&Event::HandedOut {
+            to: asker,
+            name: name.clone(),
+        });
+        Ok(to_bytes(&Reply {
+            v: VERSION,
+            torrent: Some(torrent),
+            ..Reply::default()
+        }))
     }
 }
 
 fn summary_of(torrent: &Torrent) -> Summary {
     let (name, publisher) = (torrent.name().clone(), torrent.publisher.clone());
-    Summary { name, size: torrent.size(), md5: torrent.md5(), n_pieces: torrent.n_pieces(), publisher }
+    Summary {
+        name,
+        size: torrent.size(),
+        md5: torrent.md5(),
+        n_pieces: torrent.n_pieces(),
+        publisher,
+    }
 }
 
 /// Room for messages of over [`SMALL`] bytes, so that many connections can't fill the memory. A leaf lock.
@@ -298,7 +453,10 @@ impl Large {
     fn take(&self) -> Slot<'_> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         while *taken >= LARGE_AT_ONCE {
-            taken = self.given_back.wait(taken).unwrap_or_else(PoisonError::into_inner);
+            taken = self
+                .given_back
+                .wait(taken)
+                .unwrap_or_else(PoisonError::into_inner);
         }
         *taken += 1;
         Slot(self)
@@ -372,12 +530,26 @@ impl TorrentDir {
         let (mut loaded, mut bad) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.0)? {
             let path = entry?.path();
-            let file = path.file_name().map(|file| file.to_string_lossy().into_owned()).unwrap_or_default();
-            let Some(name) = file.strip_suffix(".torrent").filter(|name| !name.starts_with('.')) else { continue };
+            let file = path
+                .file_name()
+                .map(|file| file.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            let Some(name) = file
+                .strip_suffix(".torrent")
+                .filter(|name| !name.starts_with('.'))
+            else {
+                continue;
+            };
             match read_torrent(&path) {
                 Ok(torrent) if torrent.name().as_str() == name => loaded.push(summary_of(&torrent)),
-                Ok(torrent) => bad.push(Event::BadTorrent { why: format!("it is of {}", torrent.name()), file }),
-                Err(fault) => bad.push(Event::BadTorrent { why: fault.to_string(), file }),
+                Ok(torrent) => bad.push(Event::BadTorrent {
+                    why: format!("it is of {}", torrent.name()),
+                    file,
+                }),
+                Err(fault) => bad.push(Event::BadTorrent {
+                    why: fault.to_string(),
+                    file,
+                }),
             }
         }
         Ok((loaded, bad))
@@ -387,7 +559,9 @@ impl TorrentDir {
 fn read_torrent(path: &Path) -> io::Result<Torrent> {
     let found = fs::metadata(path)?;
     if !found.is_file() || found.len() > TORRENT_CAP as u64 {
-        return Err(invalid(format!("expected a file of at most {TORRENT_CAP} bytes")));
+        return Err(invalid(format!(
+            "expected a file of at most {TORRENT_CAP} bytes"
+        )));
     }
     parse(&fs::read(path)?)
 }
@@ -396,26 +570,76 @@ fn read_torrent(path: &Path) -> io::Result<Torrent> {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Event {
-    Listening { port: u16, local: bool, client_at: Option<IpAddr>, n_torrents: usize, torrents: PathBuf },
-    BadTorrent { file: String, why: String },
-    NewPeer { peer: SocketAddr, original: bool },
-    Ping { peer: SocketAddr },
-    FileList { peer: SocketAddr, n_files: usize, n_in_part: usize },
-    Swept { dropped: Vec<SocketAddr>, n_peers: usize },
-    Published { peer: SocketAddr, name: Name, size: u64, md5: Digest, again: bool, replaced: Option<Digest> },
-    NotSynced { why: String },
-    HandedOut { to: SocketAddr, name: Name },
-    Refused { from: SocketAddr, why: String, matters: bool },
-    NotUnderstood { from: SocketAddr, why: String },
-    ConnectionFailed { from: SocketAddr, why: String },
-    AcceptFailed { why: String },
-    Full { n: usize },
+    Listening {
+        port: u16,
+        local: bool,
+        client_at: Option<IpAddr>,
+        n_torrents: usize,
+        torrents: PathBuf,
+    },
+    BadTorrent {
+        file: String,
+        why: String,
+    },
+    NewPeer {
+        peer: SocketAddr,
+        original: bool,
+    },
+    Ping {
+        peer: SocketAddr,
+    },
+    FileList {
+        peer: SocketAddr,
+        n_files: usize,
+        n_in_part: usize,
+    },
+    Swept {
+        dropped: Vec<SocketAddr>,
+        n_peers: usize,
+    },
+    Published {
+        peer: SocketAddr,
+        name: Name,
+        size: u64,
+        md5: Digest,
+        again: bool,
+        replaced: Option<Digest>,
+    },
+    NotSynced {
+        why: String,
+    },
+    HandedOut {
+        to: SocketAddr,
+        name: Name,
+    },
+    Refused {
+        from: SocketAddr,
+        why: String,
+        #[serde(skip)]
+        weight: Weight,
+    },
+    NotUnderstood {
+        from: SocketAddr,
+        why: String,
+    },
+    ConnectionFailed {
+        from: SocketAddr,
+        why: String,
+    },
+    AcceptFailed {
+        why: String,
+    },
+    Full {
+        n: usize,
+    },
 }
 
 impl report::Event for Event {
     fn weight(&self) -> Weight {
         match self {
-            Self::Listening { .. } | Self::BadTorrent { .. } | Self::NotSynced { .. } => Weight::Important,
+            Self::Listening { .. } | Self::BadTorrent { .. } | Self::NotSynced { .. } => {
+                Weight::Important
+            }
             Self::AcceptFailed { .. } | Self::Full { .. } => Weight::Important,
             Self::Published { again, .. } => {
                 if *again {
@@ -424,14 +648,11 @@ impl report::Event for Event {
                     Weight::Important
                 }
             }
-            Self::Refused { matters, .. } => {
-                if *matters {
-                    Weight::Important
-                } else {
-                    Weight::Logged
-                }
-            }
-            Self::NewPeer { .. } | Self::Ping { .. } | Self::FileList { .. } | Self::Swept { .. } => Weight::Normal,
+            Self::Refused { weight, .. } => *weight,
+            Self::NewPeer { .. }
+            | Self::Ping { .. }
+            | Self::FileList { .. }
+            | Self::Swept { .. } => Weight::Normal,
             Self::HandedOut { .. } | Self::NotUnderstood { .. } => Weight::Normal,
             Self::ConnectionFailed { .. } => Weight::Logged,
         }
@@ -441,31 +662,71 @@ impl report::Event for Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listening { port, local, client_at, n_torrents, torrents } => {
-                let whom = if *local { "this machine only (--remote serves others)" } else { "every machine that reaches it" };
-                let at = client_at.map_or("<this machine's address>".to_owned(), |ip| ip.to_string());
-                writeln!(f, "listening on port {port} for {whom}; to join: client {at} {port} DIR")?;
+            Self::Listening {
+                port,
+                local,
+                client_at,
+                n_torrents,
+                torrents,
+            } => {
+                let whom = if *local {
+                    "this machine only (--remote serves others)"
+                } else {
+                    "every machine that reaches it"
+                };
+                let at =
+                    client_at.map_or("<this machine's address>".to_owned(), |ip| ip.to_string());
+                writeln!(
+                    f,
+                    "listening on port {port} for {whom}; to join: client {at} {port} DIR"
+                )?;
                 let torrents = legible(&torrents.to_string_lossy());
-                write!(f, "{n_torrents} .torrents in {torrents}, safe at every moment: end with Ctrl-C")
+                write!(
+                    f,
+                    "{n_torrents} .torrents in {torrents}, safe at every moment: end with Ctrl-C"
+                )
             }
-            Self::BadTorrent { file, why } => write!(f, "left out {}: {}", legible(file), legible(why)),
-            Self::NewPeer { peer, original } => write!(f, "new peer {peer}{}", if *original { ", an original" } else { "" }),
+            Self::BadTorrent { file, why } => {
+                write!(f, "left out {}: {}", legible(file), legible(why))
+            }
+            Self::NewPeer { peer, original } => write!(
+                f,
+                "new peer {peer}{}",
+                if *original { ", an original" } else { "" }
+            ),
             Self::Ping { peer } => write!(f, "ping from {peer}"),
-            Self::FileList { peer, n_files, n_in_part } => write!(f, "list from {peer}: {n_files} names, {n_in_part} in part"),
+            Self::FileList {
+                peer,
+                n_files,
+                n_in_part,
+            } => write!(f, "list from {peer}: {n_files} names, {n_in_part} in part"),
             Self::Swept { dropped, n_peers } => {
                 write!(f, "sweep: {n_peers} peers here")?;
                 let mut before = "; gone: ";
-                dropped.iter().try_for_each(|peer| write!(f, "{}{peer}", std::mem::replace(&mut before, ", ")))
+                dropped.iter().try_for_each(|peer| {
+                    write!(f, "{}{peer}", std::mem::replace(&mut before, ", "))
+                })
             }
-            Self::Published { peer, name, size, md5, again, replaced } => {
+            Self::Published {
+                peer,
+                name,
+                size,
+                md5,
+                again,
+                replaced,
+            } => {
                 let what = if *again { "has, too," } else { "published" };
                 write!(f, "{peer} {what} {name}, {}, MD5 {md5}", bytes(*size))?;
-                replaced.map_or(Ok(()), |old| write!(f, ", in place of MD5 {old}, which nobody else has"))
+                replaced.map_or(Ok(()), |old| {
+                    write!(f, ", in place of MD5 {old}, which nobody else has")
+                })
             }
             Self::NotSynced { why } => write!(f, "a .torrent may not outlive a power cut: {why}"),
             Self::HandedOut { to, name } => write!(f, ".torrent of {name} to {to}"),
             Self::Refused { from, why, .. } => write!(f, "refused {from}: {}", legible(why)),
-            Self::NotUnderstood { from, why } => write!(f, "not understood, from {from}: {}", legible(why)),
+            Self::NotUnderstood { from, why } => {
+                write!(f, "not understood, from {from}: {}", legible(why))
+            }
             Self::ConnectionFailed { from, why } => write!(f, "connection with {from}: {why}"),
             Self::AcceptFailed { why } => write!(f, "can't accept connections ({why}); trying on"),
             Self::Full { n } => write!(f, "{n} connections are open, the most; others wait"),

@@ -14,7 +14,9 @@ use crate::events::Event;
 use crate::limit::Limit;
 use crate::net::{Connection, HEADER, is_local};
 use crate::picker::PeerNo;
-use crate::protocol::{Answer, Ask, FirstMessage, Get, Hello, PEER_CAP, VERSION, invalid, to_bytes};
+use crate::protocol::{
+    Answer, Ask, FirstMessage, Get, Hello, PEER_CAP, VERSION, invalid, to_bytes,
+};
 use crate::state::{Found, Served, TrackerKind};
 use crate::store::Stamp;
 use crate::torrent::legible;
@@ -31,14 +33,19 @@ pub(crate) fn listen_requests(client: &Client, mut connection: Connection) {
     let peer = connection.peer;
     let served = serve(client, &mut connection);
     if let Err(fault) = served {
-        client.say(&Event::UploadEnded { peer, why: fault.to_string() });
+        client.say(&Event::UploadEnded {
+            peer,
+            why: fault.to_string(),
+        });
     }
 }
 
 fn serve(client: &Client, connection: &mut Connection) -> io::Result<()> {
     let local = client.lock().tracker == TrackerKind::Ours { local: true };
     if local && !is_local(connection.peer.ip(), connection.own.ip()) {
-        let why = "its tracker was started without --remote: this peer serves its own machine alone".to_owned();
+        let why =
+            "its tracker was started without --remote: this peer serves its own machine alone"
+                .to_owned();
         return connection.send(&Answer::Refused { why });
     }
     match connection.read(HEADER, PEER_CAP)? {
@@ -73,7 +80,11 @@ fn serve_ours(client: &Client, connection: &mut Connection, hello: &Hello) -> io
     answer_hello(client, connection, have)?;
     // it may not be on our list yet, and have what is missing here
     client.connect_to_peers();
-    let mut asker = Asker { peer, news_from, buffer: Vec::new() };
+    let mut asker = Asker {
+        peer,
+        news_from,
+        buffer: Vec::new(),
+    };
     loop {
         match connection.read(IDLE, PEER_CAP)? {
             None => return Ok(()),
@@ -83,14 +94,30 @@ fn serve_ours(client: &Client, connection: &mut Connection, hello: &Hello) -> io
     }
 }
 
-fn answer_hello(client: &Client, connection: &Connection, have: Vec<crate::protocol::Have>) -> io::Result<()> {
+fn answer_hello(
+    client: &Client,
+    connection: &Connection,
+    have: Vec<crate::protocol::Have>,
+) -> io::Result<()> {
     let shared = client.shared();
-    connection.send(&Answer::Hello(Hello { v: VERSION, id: shared.id.clone(), port: shared.port, have }))
+    connection.send(&Answer::Hello(Hello {
+        v: VERSION,
+        id: shared.id.clone(),
+        port: shared.port,
+        have,
+    }))
 }
 
 /// Answers one request: with a piece, or, where none of those asked for is here, with news once there are any.
-fn handle_piece_request(client: &Client, connection: &Connection, asker: &mut Asker, get: &Get) -> io::Result<()> {
-    let wait = Duration::try_from_secs_f64(get.wait).unwrap_or_default().min(LONGEST_WAIT);
+fn handle_piece_request(
+    client: &Client,
+    connection: &Connection,
+    asker: &mut Asker,
+    get: &Get,
+) -> io::Result<()> {
+    let wait = Duration::try_from_secs_f64(get.wait)
+        .unwrap_or_default()
+        .min(LONGEST_WAIT);
     let until = Instant::now() + wait;
     let mut state = client.lock();
     let (served, news) = loop {
@@ -106,16 +133,29 @@ fn handle_piece_request(client: &Client, connection: &Connection, asker: &mut As
     drop(state);
     let n = get.n;
     match served {
-        Served::Gone => connection.send(&Answer::Gone { n, name: get.name.clone() }),
+        Served::Gone => connection.send(&Answer::Gone {
+            n,
+            name: get.name.clone(),
+        }),
         Served::NotHere => connection.send(&Answer::News { n, news }),
         Served::Piece(torrent, file, stamp, idx) => {
             if changed(&file, stamp) {
                 client.withdraw(&get.name);
-                return connection.send(&Answer::Gone { n, name: get.name.clone() });
+                return connection.send(&Answer::Gone {
+                    n,
+                    name: get.name.clone(),
+                });
             }
             let (start, len) = (torrent.piece_start(idx), torrent.piece_len(idx) as u32);
             let header = to_bytes(&Answer::Piece { n, idx, len, news });
-            send_range(client, connection, &mut asker.buffer, &header, &file, start..start + u64::from(len))?;
+            send_range(
+                client,
+                connection,
+                &mut asker.buffer,
+                &header,
+                &file,
+                start..start + u64::from(len),
+            )?;
             client.gave(asker.peer, &get.name, idx, len);
             Ok(())
         }
@@ -128,7 +168,14 @@ fn changed(file: &File, stamp: Option<Stamp>) -> bool {
 }
 
 /// Sends a header and some bytes of a file, at strides that a rate limit allows.
-fn send_range(client: &Client, to: &Connection, buffer: &mut Vec<u8>, header: &[u8], file: &File, range: Range<u64>) -> io::Result<()> {
+fn send_range(
+    client: &Client,
+    to: &Connection,
+    buffer: &mut Vec<u8>,
+    header: &[u8],
+    file: &File,
+    range: Range<u64>,
+) -> io::Result<()> {
     let limit = client.shared().up.as_ref();
     let sender = to.sender();
     let mut header = header;
@@ -153,13 +200,18 @@ fn serve_original(client: &Client, connection: &Connection, filename: &str) -> i
     let mut state = client.lock();
     let found = loop {
         match state.find(filename) {
-            Found::Coming if Instant::now() < until && !state.ending => state = client.wait(state, until),
+            Found::Coming if Instant::now() < until && !state.ending => {
+                state = client.wait(state, until)
+            }
             found => break found,
         }
     };
     drop(state);
     let Found::Here(name, file, stamp, range) = found else {
-        return Err(invalid(format!("it asked for {:?}, which isn't here", legible(filename))));
+        return Err(invalid(format!(
+            "it asked for {:?}, which isn't here",
+            legible(filename)
+        )));
     };
     if changed(&file, stamp) {
         client.withdraw(&name);
@@ -167,6 +219,10 @@ fn serve_original(client: &Client, connection: &Connection, filename: &str) -> i
     }
     let len = range.end - range.start;
     send_range(client, connection, &mut Vec::new(), &[], &file, range)?;
-    client.say(&Event::GaveOriginal { peer: connection.peer, name: legible(filename), len });
+    client.say(&Event::GaveOriginal {
+        peer: connection.peer,
+        name: legible(filename),
+        len,
+    });
     Ok(())
 }

@@ -30,10 +30,29 @@ Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 not what was publ
 fn options() -> Options {
     let mut options = Options::new();
     options
-        .optopt("", "listen", "the port to serve others on (any free one)", "PORT")
-        .optmulti("", "only", "fetch this file alone; may be given again", "NAME")
-        .optflag("", "exit-when-complete", "end once everything wanted is here and verified")
-        .optopt("", "seed-for", "with --exit-when-complete: serve on for so long first", "S")
+        .optopt(
+            "",
+            "listen",
+            "the port to serve others on (any free one)",
+            "PORT",
+        )
+        .optmulti(
+            "",
+            "only",
+            "fetch this file alone; may be given again",
+            "NAME",
+        )
+        .optflag(
+            "",
+            "exit-when-complete",
+            "end once everything wanted is here and verified",
+        )
+        .optopt(
+            "",
+            "seed-for",
+            "with --exit-when-complete: serve on for so long first",
+            "S",
+        )
         .optflag("", "classic", "one piece a round, as in the course text")
         .optflag("", "explain", "print each decision with its reason")
         .optopt("", "min-peers", "wait until so many others are listed", "N")
@@ -51,10 +70,11 @@ fn options() -> Options {
 
 fn main() -> ExitCode {
     let options = options();
-    let matches = match cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string())) {
-        Ok(matches) => matches,
-        Err(fault) => return cli::fail(Exit::Usage, fault),
-    };
+    let matches =
+        match cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string())) {
+            Ok(matches) => matches,
+            Err(fault) => return cli::fail(Exit::Usage, fault),
+        };
     if matches.opt_present("help") {
         return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
     }
@@ -70,15 +90,28 @@ fn main() -> ExitCode {
 /// The configuration, and the port to listen on.
 fn config(matches: &Matches) -> Result<(Config, u16), String> {
     let [tracker, port, dir] = matches.free.as_slice() else {
-        return Err(format!("expected <tracker-ip> <port> <dir>, came {} of these", matches.free.len()));
+        return Err(format!(
+            "expected <tracker-ip> <port> <dir>, came {} of these",
+            matches.free.len()
+        ));
     };
     let tracker_port = port.parse().ok().filter(|port| *port > 0);
-    let tracker_port = tracker_port.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, came {port:?}"))?;
-    let name = |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
+    let tracker_port = tracker_port
+        .ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, came {port:?}"))?;
+    let name =
+        |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
     let wants = Wants {
-        only: matches.opt_strs("only").into_iter().map(name).collect::<Result<_, _>>()?,
+        only: matches
+            .opt_strs("only")
+            .into_iter()
+            .map(name)
+            .collect::<Result<_, _>>()?,
         exit_when_complete: matches.opt_present("exit-when-complete"),
-        seed_for: if matches.opt_present("seed-for") { cli::seconds(matches, "seed-for", Duration::ZERO)? } else { Duration::ZERO },
+        seed_for: if matches.opt_present("seed-for") {
+            cli::seconds(matches, "seed-for", Duration::ZERO)?
+        } else {
+            Duration::ZERO
+        },
         list_every: cli::seconds(matches, "list-every", Duration::from_secs(20))?,
     };
     if matches.opt_present("seed-for") && !wants.exit_when_complete {
@@ -101,7 +134,9 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
 
 /// `500`, `500K`, `1.5M`, `2G`: bytes a second.
 fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
-    let Some(text) = matches.opt_str(flag) else { return Ok(None) };
+    let Some(text) = matches.opt_str(flag) else {
+        return Ok(None);
+    };
     let digits = text.trim_end_matches(['K', 'M', 'G', 'k', 'm', 'g']);
     let unit = match text[digits.len()..].to_ascii_uppercase().as_str() {
         "" => Some(1.0),
@@ -113,16 +148,26 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     let number: Option<f64> = digits.parse().ok();
     match number.zip(unit).map(|(number, unit)| number * unit) {
         Some(rate) if (1.0..1e15).contains(&rate) => Ok(Some(rate as u64)),
-        _ => Err(format!("--{flag} takes bytes a second, such as 500K or 1.5M, came {text:?}")),
+        _ => Err(format!(
+            "--{flag} takes bytes a second, such as 500K or 1.5M, came {text:?}"
+        )),
     }
 }
 
 fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
-    let told = report::Config { quiet: matches.opt_present("quiet"), explain: matches.opt_present("explain") };
+    let told = report::Config {
+        quiet: matches.opt_present("quiet"),
+        explain: matches.opt_present("explain"),
+    };
     let log = matches.opt_str("log");
     let report = match Report::new(told, log.as_deref().map(Path::new)) {
         Ok(report) => report,
-        Err(fault) => return cli::fail(Exit::Disk, format!("the log {}: {fault}", log.unwrap_or_default())),
+        Err(fault) => {
+            return cli::fail(
+                Exit::Disk,
+                format!("the log {}: {fault}", log.unwrap_or_default()),
+            );
+        }
     };
     let store = match Store::open(&config.dir) {
         Ok(store) => store,
@@ -130,14 +175,28 @@ fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
     };
     let at = format!("{}:{}", config.tracker, config.tracker_port);
     if let Err(fault) = net::resolve(&config.tracker, config.tracker_port) {
-        return cli::fail(Exit::Unreachable, format!("the tracker {at}: no such name or address ({fault})"));
+        return cli::fail(
+            Exit::Unreachable,
+            format!("the tracker {at}: no such name or address ({fault})"),
+        );
     }
     let listener = match net::listen(listen) {
         Ok(listener) => listener,
-        Err(fault) => return cli::fail(Exit::Other, format!("port {listen} can't be listened on: {fault}; choose another with --listen")),
+        Err(fault) => {
+            return cli::fail(
+                Exit::Other,
+                format!(
+                    "port {listen} can't be listened on: {fault}; choose another with --listen"
+                ),
+            );
+        }
     };
     let port = listener.local_addr().map_or(listen, |addr| addr.port());
-    report.say(&Event::Listening { port, dir: config.dir.display().to_string(), tracker: at });
+    report.say(&Event::Listening {
+        port,
+        dir: config.dir.display().to_string(),
+        tracker: at,
+    });
     match Client::start(config, store, listener, report) {
         // whatever is under way is on the disk, and is gone on from by the next run
         Ok(running) => running.client.wait_until_done().into(),

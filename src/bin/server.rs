@@ -15,7 +15,8 @@ use getopts::{Matches, Options};
 /// The original's interval between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
-const BRIEF: &str = "Keeps the list of peers and the .torrents of what they share; holds no part of any file.
+const BRIEF: &str =
+    "Keeps the list of peers and the .torrents of what they share; holds no part of any file.
 
 Usage: server [--remote] [--port N] [--torrents DIR] [--sweep-every S] [--quiet]";
 
@@ -29,10 +30,29 @@ Exit codes: 0 done, 1 other (the port is taken, say), 2 usage, 5 disk. It runs u
 
 fn options() -> Options {
     let mut options = Options::new();
-    options.optflag("", "remote", "serve other machines, too, and tell peers apart by address and port");
-    options.optopt("", "port", "listen on this port; 0 is any free one (29283)", "N");
-    options.optopt("", "torrents", "keep the .torrents here (.bittorrentish-tracker)", "DIR");
-    options.optopt("", "sweep-every", "drop who was silent for one to two times so many seconds (15)", "S");
+    options.optflag(
+        "",
+        "remote",
+        "serve other machines, too, and tell peers apart by address and port",
+    );
+    options.optopt(
+        "",
+        "port",
+        "listen on this port; 0 is any free one (29283)",
+        "N",
+    );
+    options.optopt(
+        "",
+        "torrents",
+        "keep the .torrents here (.bittorrentish-tracker)",
+        "DIR",
+    );
+    options.optopt(
+        "",
+        "sweep-every",
+        "drop who was silent for one to two times so many seconds (15)",
+        "S",
+    );
     options.optflag("", "quiet", "print only what matters");
     options.optflag("h", "help", "print this");
     options.optflag("V", "version", "print the version");
@@ -49,25 +69,43 @@ fn config(matches: &Matches) -> Result<Args, String> {
     if let Some(extra) = matches.free.first() {
         return Err(format!("expected flags only, came {extra:?}"));
     }
-    let reach = if matches.opt_present("remote") { Reach::Remote } else { Reach::Local };
-    let torrents = matches.opt_str("torrents").unwrap_or_else(|| ".bittorrentish-tracker".to_owned());
+    let reach = if matches.opt_present("remote") {
+        Reach::Remote
+    } else {
+        Reach::Local
+    };
+    let torrents = matches
+        .opt_str("torrents")
+        .unwrap_or_else(|| ".bittorrentish-tracker".to_owned());
     if torrents.is_empty() {
         return Err("--torrents takes a folder, came nothing".to_owned());
     }
     let sweep_every = cli::seconds(matches, "sweep-every", SWEEP_EVERY)?;
     Ok(Args {
         port: cli::number(matches, "port", TRACKER_PORT)?,
-        report: report::Config { quiet: matches.opt_present("quiet"), explain: false },
-        tracker: Config { reach, torrents: torrents.into(), sweep_every },
+        report: report::Config {
+            quiet: matches.opt_present("quiet"),
+            explain: false,
+        },
+        tracker: Config {
+            reach,
+            torrents: torrents.into(),
+            sweep_every,
+        },
     })
 }
 
 fn main() -> ExitCode {
     let options = options();
-    let parsed = cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string()));
+    let parsed =
+        cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string()));
     let matches = match parsed {
-        Ok(matches) if matches.opt_present("help") => return cli::say(format!("{}\n{REST}", options.usage(BRIEF))),
-        Ok(matches) if matches.opt_present("version") => return cli::say(concat!("server ", env!("CARGO_PKG_VERSION"))),
+        Ok(matches) if matches.opt_present("help") => {
+            return cli::say(format!("{}\n{REST}", options.usage(BRIEF)));
+        }
+        Ok(matches) if matches.opt_present("version") => {
+            return cli::say(concat!("server ", env!("CARGO_PKG_VERSION")));
+        }
         Ok(matches) => matches,
         Err(why) => return fail(Exit::Usage, why),
     };
@@ -82,10 +120,17 @@ fn run(args: Args) -> ExitCode {
     let listener = match net::listen(port) {
         Ok(listener) => listener,
         Err(fault) if fault.kind() == ErrorKind::AddrInUse => {
-            let why = format!("port {port} is taken: another tracker may be running; choose another with --port");
+            let why = format!(
+                "port {port} is taken: another tracker may be running; choose another with --port"
+            );
             return fail(Exit::Other, why);
         }
-        Err(fault) => return fail(Exit::Other, format!("can't listen on port {port}: {fault}; choose another with --port")),
+        Err(fault) => {
+            return fail(
+                Exit::Other,
+                format!("can't listen on port {port}: {fault}; choose another with --port"),
+            );
+        }
     };
     let started = Report::new(args.report, None).map_err(StartError::System);
     match started.and_then(|report| Tracker::start(args.tracker, listener, report)) {

@@ -1,1 +1,602 @@
-//! To come.
+//! What a user sees of `client`: its flags, its lines, its log and its exit codes.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bittorrentish::md5::digest;
+use serde_json::Value;
+
+use super::support::{DEADLINE, Program, Temp, ask_for, plant, random_bytes, until, until_content};
+
+/// Runs `client` to its end, in a folder of its own. One that goes on instead is killed, and that is a failure.
+#[track_caller]
+fn run<S: AsRef<OsStr>>(args: &[S]) -> Output {
+    let (away, args) = (
+        Temp::new(),
+        args.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args(&args).current_dir(away.path());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the client");
+    let deadline = Instant::now() + DEADLINE / 2;
+    while child.try_wait().expect("a child").is_none() {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("{args:?} went on: {:?}", child.wait_with_output());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("a child that ended")
+}
+
+/// The end was an error's: this code, and one line on stderr with these words.
+#[track_caller]
+fn fails_with(ended: &Output, code: i32, words: &[&str]) {
+    let text = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(
+        (ended.status.code(), text.lines().count()),
+        (Some(code), 1),
+        "{ended:?}"
+    );
+    assert!(
+        text.starts_with("error: ") && !text.contains("panicked"),
+        "{text}"
+    );
+    words
+        .iter()
+        .for_each(|word| assert!(text.contains(word), "{word:?} in {text}"));
+}
+
+fn utf8(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
+    let cases: &[(&[&str], &str)] = &[
+        (&[], "<tracker-ip> <port> <dir>"),
+        (&["127.0.0.1"], "<tracker-ip> <port> <dir>"),
+        (&["127.0.0.1", "29283"], "<tracker-ip> <port> <dir>"),
+        (
+            &["127.0.0.1", "29283", "d", "e"],
+            "<tracker-ip> <port> <dir>",
+        ),
+        (&["127.0.0.1", "0", "d"], "\"0\""),
+        (&["127.0.0.1", "65536", "d"], "\"65536\""),
+        (&["127.0.0.1", "tracker", "d"], "\"tracker\""),
+        (&["127.0.0.1", "", "d"], "\"\""),
+        (&["127.0.0.1", "29283", ""], "<dir>"),
+        (&["", "29283", "d"], "<tracker-ip>"),
+        (&["127.0.0.1", "29283", "d", "--bogus"], "bogus"),
+        (&["127.0.0.1", "29283", "d", "--quiet=yes"], "quiet"),
+        (&["127.0.0.1", "29283", "d", "--listen"], "listen"),
+        (
+            &["127.0.0.1", "29283", "d", "--listen", "65536"],
+            "--listen",
+        ),
+        (&["127.0.0.1", "29283", "d", "--listen", "-1"], "listen"),
+        (
+            &["127.0.0.1", "29283", "d", "--listen=1", "--listen=2"],
+            "listen",
+        ),
+        (&["127.0.0.1", "29283", "d", "--only", ""], "--only"),
+        (&["127.0.0.1", "29283", "d", "--only", "../x"], "--only"),
+        (
+            &["127.0.0.1", "29283", "d", "--only", "/etc/passwd"],
+            "--only",
+        ),
+        (&["127.0.0.1", "29283", "d", "--only", ".hidden"], "--only"),
+        (
+            &["127.0.0.1", "29283", "d", "--only", "image.iso.part0001"],
+            "--only",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--seed-for", "5"],
+            "--exit-when-complete",
+        ),
+        (
+            &[
+                "127.0.0.1",
+                "29283",
+                "d",
+                "--exit-when-complete",
+                "--seed-for",
+                "soon",
+            ],
+            "--seed-for",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--min-peers", "few"],
+            "--min-peers",
+        ),
+        (&["127.0.0.1", "29283", "d", "--max-up", "0"], "--max-up"),
+        (&["127.0.0.1", "29283", "d", "--max-up", "5X"], "--max-up"),
+        (&["127.0.0.1", "29283", "d", "--max-up", "5KM"], "--max-up"),
+        (
+            &["127.0.0.1", "29283", "d", "--max-down", "M"],
+            "--max-down",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--max-down", "NaN"],
+            "--max-down",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--ping-every", "0"],
+            "--ping-every",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--list-every", "inf"],
+            "--list-every",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--round-every", "1e300"],
+            "--round-every",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--round-every", "-3"],
+            "round-every",
+        ),
+    ];
+    thread::scope(|scope| {
+        for (args, word) in cases {
+            scope.spawn(move || {
+                let ended = run(args);
+                fails_with(&ended, 2, &[word, "try --help"]);
+                assert!(ended.stdout.is_empty(), "{args:?}: {ended:?}");
+            });
+        }
+    });
+    let odd = OsString::from("d").as_os_str().to_owned();
+    fails_with(
+        &run(&[
+            "127.0.0.1".as_ref(),
+            "1".as_ref(),
+            odd.as_os_str(),
+            OsStr::from_bytes(b"\xff"),
+        ]),
+        2,
+        &["UTF-8"],
+    );
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for flag in ["--help", "-h"] {
+        let help = run(&[flag]);
+        let text = String::from_utf8_lossy(&help.stdout);
+        assert!(help.status.success() && help.stderr.is_empty(), "{help:?}");
+        let flags = [
+            "listen",
+            "only",
+            "exit-when-complete",
+            "seed-for",
+            "classic",
+            "explain",
+            "min-peers",
+            "max-up",
+            "max-down",
+        ];
+        let more = [
+            "ping-every",
+            "list-every",
+            "round-every",
+            "log",
+            "quiet",
+            "version",
+        ];
+        flags
+            .iter()
+            .chain(&more)
+            .for_each(|flag| assert!(text.contains(&format!("--{flag}")), "--{flag} in {text}"));
+        for words in [
+            "<tracker-ip> <port> <dir>",
+            "29283",
+            "Exit codes: 0",
+            "5 disk",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+    }
+    for flag in ["--version", "-V"] {
+        let version = run(&[flag]);
+        let text = String::from_utf8_lossy(&version.stdout);
+        assert!(
+            version.status.success()
+                && text.contains(env!("CARGO_PKG_VERSION"))
+                && text.lines().count() == 1,
+            "{version:?}"
+        );
+    }
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_3() {
+    let ended = run(&["no-such-host.invalid", "29283", "d"]);
+    fails_with(&ended, 3, &["no-such-host.invalid:29283"]);
+}
+
+#[test]
+fn a_taken_port_is_1() {
+    let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
+    let port = taken.local_addr().expect("bound").port().to_string();
+    let ended = run(&["127.0.0.1", "29283", "d", "--listen", &port]);
+    fails_with(&ended, 1, &[&format!("port {port}"), "--listen"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_5() {
+    let dir = Temp::new();
+    plant(dir.path(), "file", b"");
+    let below = dir.path().join("file").join("below");
+    fails_with(
+        &run(&["127.0.0.1", "29283", utf8(&below)]),
+        5,
+        &[utf8(&below)],
+    );
+    // a plain file where the folder should be
+    fails_with(
+        &run(&["127.0.0.1", "29283", utf8(&dir.path().join("file"))]),
+        5,
+        &["file"],
+    );
+    // and where the hidden folder should be
+    plant(&dir.dir("peer"), ".bittorrentish", b"");
+    fails_with(
+        &run(&["127.0.0.1", "29283", utf8(&dir.dir("peer"))]),
+        5,
+        &[".bittorrentish"],
+    );
+    let log = below.join("log");
+    fails_with(
+        &run(&[
+            "127.0.0.1",
+            "29283",
+            utf8(&dir.dir("other")),
+            "--log",
+            utf8(&log),
+        ]),
+        5,
+        &[utf8(&log)],
+    );
+}
+
+#[test]
+fn a_hidden_folder_that_is_a_link_is_5_and_what_it_points_to_is_left_alone() {
+    let dir = Temp::new();
+    let (peer, outside) = (dir.dir("peer"), dir.dir("outside"));
+    std::os::unix::fs::symlink(&outside, peer.join(".bittorrentish")).expect("a link");
+    fails_with(
+        &run(&["127.0.0.1", "29283", utf8(&peer)]),
+        5,
+        &[".bittorrentish"],
+    );
+    assert_eq!(fs::read_dir(&outside).expect("a folder").count(), 0);
+}
+
+#[test]
+fn the_second_client_on_a_folder_is_5_and_the_first_goes_on() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let folder = dir.dir("peer");
+    plant(&folder, "f", b"one");
+    let mut first = Program::peer(&tracker, &folder, &[]);
+    first.port();
+    let ended = run(&["127.0.0.1", &tracker.port().to_string(), utf8(&folder)]);
+    fails_with(&ended, 5, &["another client works on", utf8(&folder)]);
+    first.until_event("sharing", |event| event["name"] == "f");
+    assert!(first.is_running());
+    // the lock goes with its process, however that ends
+    first.kill();
+    let again = Program::peer(&tracker, &folder, &[]);
+    until("the file from the second", || {
+        (ask_for(again.addr(), "f") == b"one").then_some(())
+    });
+}
+
+#[test]
+fn a_closed_stdout_ends_the_printing_alone() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let folder = dir.dir("peer");
+    plant(&folder, "f", b"content");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command.args([
+        "127.0.0.1",
+        &tracker.port().to_string(),
+        utf8(&folder),
+        "--ping-every",
+        "0.1",
+        "--explain",
+    ]);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the client");
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut first)
+        .expect("a line");
+    // nobody reads its lines any more, of which there are many; it still shares, and serves
+    let other = Program::peer(&tracker, &dir.dir("other"), &["--only", "f"]);
+    let served = thread::scope(|scope| {
+        scope
+            .spawn(|| until_content(&dir.path().join("other/f"), b"content"))
+            .join()
+            .is_ok()
+    });
+    let went_on = child.try_wait().expect("a child").is_none();
+    let _ = child.kill();
+    let ended = child.wait_with_output().expect("a child");
+    assert!(
+        served && went_on && ended.stderr.is_empty(),
+        "{ended:?}; {other:?}"
+    );
+}
+
+#[test]
+fn quiet_prints_results_and_trouble_only() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "f", b"content");
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let quiet = Program::peer(&tracker, &dir.dir("quiet"), &["--quiet"]);
+    quiet.until_line("complete: f");
+    // the same events, in a program that isn't quiet
+    seed.until_line("ping →");
+    seed.until_line("list →");
+    seed.until_line("sharing f");
+    let noise = ["ping →", "list →", "connected to", "fetching", "hashed"];
+    let lines = quiet.lines();
+    assert!(
+        !lines
+            .iter()
+            .any(|line| noise.iter().any(|word| line.contains(word))),
+        "{quiet:?}"
+    );
+    quiet.until_event("list", |event| event["n_files"] == 1);
+}
+
+#[test]
+fn the_log_is_one_json_object_a_line_and_is_appended_to() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "f", &random_bytes(200_000, 1));
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    for run in 1..=2 {
+        let mut peer = Program::peer(
+            &tracker,
+            &dir.dir("peer"),
+            &["--only", "f", "--exit-when-complete"],
+        );
+        assert!(peer.until_ended().success(), "{peer:?}");
+        let log = fs::read_to_string(dir.path().join("peer.log")).expect("the log");
+        assert!(log.ends_with('\n'), "{log}");
+        let events: Vec<Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect();
+        for event in &events {
+            assert!(
+                event["t"].as_f64().is_some_and(|t| t >= 0.0) && event["event"].is_string(),
+                "{event}"
+            );
+        }
+        let count = |kind: &str| events.iter().filter(|event| event["event"] == kind).count();
+        assert_eq!(
+            (
+                count("listening"),
+                count("ending"),
+                count("complete"),
+                count("piece")
+            ),
+            (run, run, 1, 4),
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn the_tracker_may_be_named() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "f", b"content");
+    let port = tracker.port();
+    let mut names = vec!["localhost"];
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
+        names.extend(["::1", "[::1]"]);
+    }
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let mut peers: Vec<Program> = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        peers.push(Program::peer_at(
+            name,
+            port,
+            &dir.dir(&at.to_string()),
+            &["--only", "f", "--exit-when-complete"],
+        ));
+    }
+    for (at, mut peer) in peers.into_iter().enumerate() {
+        assert!(peer.until_ended().success(), "{peer:?}");
+        until_content(&dir.path().join(at.to_string()).join("f"), b"content");
+    }
+}
+
+// ---- --exit-when-complete, to the letter
+
+#[test]
+fn exit_with_only_waits_for_a_name_that_is_not_listed_yet() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "other", b"another file");
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let mut peer = Program::peer(
+        &tracker,
+        &dir.dir("peer"),
+        &["--only", "f", "--exit-when-complete"],
+    );
+    // all that is listed isn't what is wanted
+    peer.until_event("list", |event| event["n_files"] == 1);
+    let lists = peer.events("list").len();
+    until("some more lists", || {
+        (peer.events("list").len() > lists + 4).then_some(())
+    });
+    assert!(peer.is_running());
+    plant(&dir.dir("seed"), "f", b"content");
+    seed.until_event("sharing", |event| event["name"] == "f");
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    until_content(&dir.path().join("peer/f"), b"content");
+    assert!(
+        !dir.path().join("peer/other").exists(),
+        "only what was asked for"
+    );
+    assert_eq!(peer.events("ending")[0]["code"], 0);
+}
+
+#[test]
+fn exit_with_only_is_0_for_what_stands_here_already_and_is_verified() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    for folder in ["seed", "peer"] {
+        plant(&dir.dir(folder), "f", b"content");
+    }
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let mut peer = Program::peer(
+        &tracker,
+        &dir.dir("peer"),
+        &["--only", "f", "--exit-when-complete"],
+    );
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    assert!(peer.events("piece").is_empty(), "nothing had to be fetched");
+}
+
+#[test]
+fn exit_without_only_takes_all_that_is_listed_and_an_interval_of_calm() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let flags = ["--exit-when-complete", "--list-every", "4"];
+    let mut peer = Program::peer(&tracker, &dir.dir("peer"), &flags);
+    // nothing listed isn't everything: it waits for the first file
+    until("some empty lists", || {
+        (peer.events("list").len() > 3).then_some(())
+    });
+    assert!(
+        peer.is_running()
+            && peer
+                .events("list")
+                .iter()
+                .all(|event| event["n_files"] == 0)
+    );
+    for name in ["a", "b"] {
+        plant(
+            &dir.dir("seed"),
+            name,
+            &random_bytes(100_000, name.len() as u64),
+        );
+    }
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    for name in ["a", "b"] {
+        until_content(
+            &dir.path().join("peer").join(name),
+            &random_bytes(100_000, name.len() as u64),
+        );
+    }
+    let t = |kind: &str| {
+        peer.events(kind)
+            .last()
+            .and_then(|event| event["t"].as_f64())
+            .expect("an event")
+    };
+    // half of it allows for a machine so busy that a thread tells of the start late; without the calm it'd be nothing
+    assert!(t("ending") - t("begin") > 2.0, "{peer:?}");
+}
+
+#[test]
+fn exit_is_4_where_the_swarm_has_another_content() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let (swarms, here) = (b"the swarm's".as_slice(), b"what is here".as_slice());
+    for folder in ["one", "two"] {
+        plant(&dir.dir(folder), "f", swarms);
+    }
+    // a record stands while somebody beside its publisher has it
+    let holders = ["one", "two"].map(|folder| Program::peer(&tracker, &dir.dir(folder), &[]));
+    holders
+        .iter()
+        .for_each(|holder| drop(holder.until_event("list_sent", |event| event["n_files"] == 1)));
+    plant(&dir.dir("peer"), "f", here);
+    let mut peer = Program::peer(
+        &tracker,
+        &dir.dir("peer"),
+        &["--only", "f", "--exit-when-complete"],
+    );
+    assert_eq!(peer.until_ended().code(), Some(4), "{peer:?}");
+    let md5s = [swarms, here].map(|content| digest(content).to_string());
+    let told = |line: &String| md5s.iter().all(|md5| line.contains(md5)) && line.contains("f ");
+    assert!(peer.lines().iter().any(told), "{peer:?}");
+    assert_eq!(
+        fs::read(dir.path().join("peer/f")).expect("it stands there"),
+        here
+    );
+    let end = &peer.events("ending")[0];
+    assert!(
+        end["code"] == 4 && md5s.iter().all(|md5| end["why"].to_string().contains(md5)),
+        "{end}"
+    );
+}
+
+#[test]
+fn seed_for_serves_on() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "f", b"content");
+    let mut seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let flags = ["--only", "f", "--exit-when-complete", "--seed-for", "8"];
+    let mut peer = Program::peer(&tracker, &dir.dir("peer"), &flags);
+    let at = peer.addr();
+    peer.until_event("complete", |event| event["name"] == "f");
+    seed.kill();
+    assert_eq!(
+        ask_for(at, "f"),
+        b"content",
+        "served by the one that is complete"
+    );
+    let other = Program::peer(&tracker, &dir.dir("other"), &["--only", "f"]);
+    other.until_event("complete", |event| event["name"] == "f");
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    let t = |kind: &str| peer.events(kind)[0]["t"].as_f64().expect("a time");
+    assert!(t("ending") - t("complete") > 7.5, "{peer:?}");
+}
+
+#[test]
+fn exit_is_5_where_the_disk_refuses() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    plant(&dir.dir("seed"), "f", b"content");
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    // a folder where the unfinished file should be: even root can't write into it
+    fs::create_dir_all(dir.dir("peer").join(".bittorrentish/f.part")).expect("a folder");
+    let mut peer = Program::peer(
+        &tracker,
+        &dir.dir("peer"),
+        &["--only", "f", "--exit-when-complete"],
+    );
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
+    assert!(
+        peer.lines().iter().any(|line| line.contains("f.part")),
+        "{peer:?}"
+    );
+}

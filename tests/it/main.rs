@@ -2,8 +2,8 @@
 
 mod cli;
 mod course;
-mod hosts;
 mod hostile;
+mod hosts;
 mod original;
 mod support;
 mod swarm;

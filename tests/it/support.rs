@@ -1,8 +1,8 @@
 //! What the tests have in common: folders, the real programs, and waiting for a condition with a deadline.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +10,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bittorrentish::md5::{Digest, digest};
+use bittorrentish::md5::{Digest, Hasher, digest};
+use bittorrentish::protocol::to_bytes;
+use bittorrentish::torrent::{BLOCKS_A_PIECE, Name, Torrent};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long any condition may take. Long, as the machine may be busy; what fails takes it all.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -26,7 +28,10 @@ pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = found() {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {DEADLINE:?} in vain: {what}"
+        );
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -37,7 +42,11 @@ pub struct Temp(PathBuf);
 impl Temp {
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("bittorrentish-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "bittorrentish-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).expect("a temporary folder");
         Self(path)
@@ -76,7 +85,10 @@ pub fn md5_of(path: &Path) -> Option<Digest> {
 /// Waits until a file stands there with this content.
 #[track_caller]
 pub fn until_content(path: &Path, content: &[u8]) {
-    until(&format!("{} with the right content", path.display()), || path.exists().then_some(()));
+    until(
+        &format!("{} with the right content", path.display()),
+        || path.exists().then_some(()),
+    );
     assert_eq!(md5_of(path), Some(digest(content)), "{}", path.display());
 }
 
@@ -98,20 +110,39 @@ impl Program {
         };
         let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
         let mut command = Command::new(path);
-        command.args(&args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(&args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let out: [Box<dyn Read + Send>; 2] = [Box::new(child.stdout.take().expect("piped")), Box::new(child.stderr.take().expect("piped"))];
+        let out: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().expect("piped")),
+            Box::new(child.stderr.take().expect("piped")),
+        ];
         let readers = out.map(|out| {
             let lines = Arc::clone(&lines);
             thread::spawn(move || {
                 for line in BufReader::new(out).split(b'\n').map_while(Result::ok) {
-                    lines.lock().expect("no panic").push(String::from_utf8_lossy(&line).into_owned());
+                    lines
+                        .lock()
+                        .expect("no panic")
+                        .push(String::from_utf8_lossy(&line).into_owned());
                 }
             })
         });
-        let log = args.iter().position(|arg| *arg == "--log").map(|at| PathBuf::from(args[at + 1]));
-        Self { child, command: format!("{program} {}", args.join(" ")), lines, readers: readers.into(), log }
+        let log = args
+            .iter()
+            .position(|arg| *arg == "--log")
+            .map(|at| PathBuf::from(args[at + 1]));
+        Self {
+            child,
+            command: format!("{program} {}", args.join(" ")),
+            lines,
+            readers: readers.into(),
+            log,
+        }
     }
 
     /// A tracker for this machine alone, at any free port, with its `.torrent`s in `dir`.
@@ -123,17 +154,40 @@ impl Program {
 
     /// A peer of that tracker which works on `dir`, with short intervals, and logs to `dir.log` beside its folder.
     pub fn peer(tracker: &Self, dir: &Path, more: &[&str]) -> Self {
-        Self::peer_at(&format!("{}", tracker.addr().ip()), tracker.port(), dir, more)
+        Self::peer_at(
+            &format!("{}", tracker.addr().ip()),
+            tracker.port(),
+            dir,
+            more,
+        )
     }
 
     /// A peer of the tracker at that address.
     pub fn peer_at(ip: &str, port: u16, dir: &Path, more: &[&str]) -> Self {
         let log = dir.with_extension("log");
-        let quick = ["--ping-every", "0.3", "--list-every", "0.5", "--round-every", "0.5"];
+        let quick = [
+            "--ping-every",
+            "0.3",
+            "--list-every",
+            "0.5",
+            "--round-every",
+            "0.5",
+        ];
         let port = port.to_string();
-        let mut args = vec![ip, &port, dir.to_str().expect("UTF-8"), "--log", log.to_str().expect("UTF-8")];
+        let mut args = vec![
+            ip,
+            &port,
+            dir.to_str().expect("UTF-8"),
+            "--log",
+            log.to_str().expect("UTF-8"),
+        ];
         // getopts takes a flag once: what a test sets itself isn't set here
-        args.extend(quick.chunks(2).filter(|flag| !more.contains(&flag[0])).flatten());
+        args.extend(
+            quick
+                .chunks(2)
+                .filter(|flag| !more.contains(&flag[0]))
+                .flatten(),
+        );
         args.extend(more);
         Self::start("client", &args)
     }
@@ -141,7 +195,9 @@ impl Program {
     /// Waits for a line with `text` in it.
     #[track_caller]
     pub fn until_line(&self, text: &str) -> String {
-        until(&format!("a line with {text:?} from {self:?}"), || self.lines().into_iter().find(|line| line.contains(text)))
+        until(&format!("a line with {text:?} from {self:?}"), || {
+            self.lines().into_iter().find(|line| line.contains(text))
+        })
     }
 
     /// What it has printed so far.
@@ -153,8 +209,16 @@ impl Program {
     #[track_caller]
     pub fn port(&self) -> u16 {
         let line = self.until_line("listening on port ");
-        let digits: String = line.split("listening on port ").nth(1).expect("found").chars().take_while(char::is_ascii_digit).collect();
-        digits.parse().unwrap_or_else(|_| panic!("a port in {line:?}"))
+        let digits: String = line
+            .split("listening on port ")
+            .nth(1)
+            .expect("found")
+            .chars()
+            .take_while(char::is_ascii_digit)
+            .collect();
+        digits
+            .parse()
+            .unwrap_or_else(|_| panic!("a port in {line:?}"))
     }
 
     /// Where it can be reached.
@@ -164,15 +228,24 @@ impl Program {
 
     /// The events in its log so far, of one kind.
     pub fn events(&self, kind: &str) -> Vec<Value> {
-        let log = self.log.as_ref().map(|log| fs::read_to_string(log).unwrap_or_default()).unwrap_or_default();
+        let log = self
+            .log
+            .as_ref()
+            .map(|log| fs::read_to_string(log).unwrap_or_default())
+            .unwrap_or_default();
         // the last line may be cut: it is being written
-        log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter(|event| event["event"] == kind).collect()
+        log.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|event| event["event"] == kind)
+            .collect()
     }
 
     /// Waits for an event of this kind that fits.
     #[track_caller]
     pub fn until_event(&self, kind: &str, fits: impl Fn(&Value) -> bool) -> Value {
-        until(&format!("an event {kind:?} from {self:?}"), || self.events(kind).into_iter().find(&fits))
+        until(&format!("an event {kind:?} from {self:?}"), || {
+            self.events(kind).into_iter().find(&fits)
+        })
     }
 
     /// Kills it, as `kill -9` does.
@@ -184,8 +257,12 @@ impl Program {
     /// Waits until it ends by itself.
     #[track_caller]
     pub fn until_ended(&mut self) -> ExitStatus {
-        let status = until(&format!("the end of {self:?}"), || self.child.try_wait().expect("a child"));
-        self.readers.drain(..).for_each(|reader| drop(reader.join()));
+        let status = until(&format!("the end of {self:?}"), || {
+            self.child.try_wait().expect("a child")
+        });
+        self.readers
+            .drain(..)
+            .for_each(|reader| drop(reader.join()));
         status
     }
 
@@ -202,7 +279,12 @@ impl Program {
 
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}`, which printed\n{}", self.command, self.lines().join("\n"))
+        write!(
+            f,
+            "`{}`, which printed\n{}",
+            self.command,
+            self.lines().join("\n")
+        )
     }
 }
 
@@ -213,4 +295,36 @@ impl Drop for Program {
         }
         self.kill();
     }
+}
+
+/// Writes a file into a folder.
+pub fn plant(dir: &Path, name: &str, content: &[u8]) {
+    fs::write(dir.join(name), content).unwrap_or_else(|fault| panic!("{name:?}: {fault}"));
+}
+
+/// Sends bytes to a listener, and reads up to the close.
+pub fn ask(to: SocketAddr, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(to).expect("somebody listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let mut answer = Vec::new();
+    // who refuses a message may close before all of it is written
+    let _ = stream
+        .write_all(bytes)
+        .and_then(|()| stream.read_to_end(&mut answer));
+    answer
+}
+
+/// What an original gets that asks a peer for this name.
+pub fn ask_for(to: SocketAddr, filename: &str) -> Vec<u8> {
+    ask(to, &to_bytes(&json!({ "filename": filename })))
+}
+
+/// The `.torrent` of this content.
+pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
+    let piece_len = Torrent::piece_len_for(content.len() as u64);
+    let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
+    hasher.update(content);
+    let (checkpoints, md5) = hasher.finish();
+    let name = Name::parse(name).expect("a name");
+    Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
 }

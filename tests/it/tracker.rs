@@ -37,11 +37,14 @@ impl Server {
 
     fn json(&self, text: &str) -> Value {
         let answer = self.ask(text.as_bytes());
-        serde_json::from_slice(&answer).unwrap_or_else(|fault| panic!("{text}: {fault}: {}", String::from_utf8_lossy(&answer)))
+        serde_json::from_slice(&answer)
+            .unwrap_or_else(|fault| panic!("{text}: {fault}: {}", String::from_utf8_lossy(&answer)))
     }
 
     fn ping(&self, port: u16) -> SwarmList {
-        match parse(&self.ask(&to_bytes(&ToTracker::Ping { port, v: Some(1) }))).expect("an answer of ours") {
+        match parse(&self.ask(&to_bytes(&ToTracker::Ping { port, v: Some(1) })))
+            .expect("an answer of ours")
+        {
             PingAnswer::Ours(list) => list,
             other => panic!("{other:?}"),
         }
@@ -52,11 +55,16 @@ impl Server {
     }
 
     fn publish(&self, port: u16, torrent: &Torrent) -> Reply {
-        self.reply(&ToTracker::Publish { port, torrent: torrent.clone() })
+        self.reply(&ToTracker::Publish {
+            port,
+            torrent: torrent.clone(),
+        })
     }
 
     fn get_torrent(&self, name: &str) -> Reply {
-        self.reply(&ToTracker::GetTorrent { name: Name::parse(name).expect("a name") })
+        self.reply(&ToTracker::GetTorrent {
+            name: Name::parse(name).expect("a name"),
+        })
     }
 }
 
@@ -72,7 +80,9 @@ fn ask(port: u16, bytes: &[u8]) -> Vec<u8> {
     let mut stream = connect(port);
     stream.write_all(bytes).expect("it reads");
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).expect("an answer, then a close");
+    stream
+        .read_to_end(&mut answer)
+        .expect("an answer, then a close");
     answer
 }
 
@@ -83,14 +93,28 @@ fn torrent(name: &str, content: u8) -> Torrent {
     let mut hasher = Hasher::new(piece_len as usize / 16);
     hasher.update(&data);
     let (checkpoints, md5) = hasher.finish();
-    Torrent::new(Name::parse(name).expect("a name"), data.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
+    Torrent::new(
+        Name::parse(name).expect("a name"),
+        data.len() as u64,
+        piece_len,
+        md5,
+        checkpoints,
+    )
+    .expect("a .torrent")
 }
 
 /// Runs the program to its end, with what it printed.
 fn run<S: AsRef<OsStr>>(args: &[S]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    let mut child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server");
-    until(&format!("the end of {command:?}"), || child.try_wait().expect("a child"));
+    let mut child = command
+        .args(args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server");
+    until(&format!("the end of {command:?}"), || {
+        child.try_wait().expect("a child")
+    });
     child.wait_with_output().expect("a child that ended")
 }
 
@@ -99,15 +123,27 @@ fn the_originals_two_messages_are_answered_as_the_original_does() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
     assert_eq!(server.ask(br#"{"port": 50001, "msg": "ping"}"#), b"[]");
-    assert_eq!(server.ask(br#"{"port": 50002, "files": ["1.txt", "2.txt"], "msg": "file_list"}"#), b"", "no reply, a close");
+    assert_eq!(
+        server.ask(br#"{"port": 50002, "files": ["1.txt", "2.txt"], "msg": "file_list"}"#),
+        b"",
+        "no reply, a close"
+    );
     let entry = json!([{"ip": "127.0.0.1", "port": 50002, "file_list": ["1.txt", "2.txt"]}]);
     let mut answer = server.json(r#"{"port": 50001, "msg": "ping"}"#);
     let names = answer[0]["file_list"].as_array_mut().expect("a list");
     names.sort_by_key(|name| name.to_string());
     assert_eq!(answer, entry);
     let other = server.json(r#"{"port": 50002, "msg": "ping"}"#);
-    assert_eq!(other, json!([{"ip": "127.0.0.1", "port": 50001, "file_list": []}]), "the ping added its sender");
-    for line in ["new peer 127.0.0.1:50001, an original", "ping from 127.0.0.1:50001", "list from 127.0.0.1:50002: 2 names"] {
+    assert_eq!(
+        other,
+        json!([{"ip": "127.0.0.1", "port": 50001, "file_list": []}]),
+        "the ping added its sender"
+    );
+    for line in [
+        "new peer 127.0.0.1:50001, an original",
+        "ping from 127.0.0.1:50001",
+        "list from 127.0.0.1:50002: 2 names",
+    ] {
         server.program.until_line(line);
     }
 }
@@ -124,36 +160,87 @@ fn messages_may_come_one_byte_at_a_time_and_with_a_newline() {
     }
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
-    assert_eq!(answer, r#"[{"ip":"127.0.0.1","port":50002,"file_list":["}]\""]}]"#);
+    assert_eq!(
+        answer,
+        r#"[{"ip":"127.0.0.1","port":50002,"file_list":["}]\""]}]"#
+    );
 }
 
 #[test]
 fn what_is_no_message_gets_an_error_and_the_tracker_lives_on() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
-    let deep = [&b"{\"deep\": "[..], &[b'['; 5000], &[b']'; 5000], br#", "msg": "ping", "port": 1}"#].concat();
+    let deep = [
+        &b"{\"deep\": "[..],
+        &[b'['; 5000],
+        &[b']'; 5000],
+        br#", "msg": "ping", "port": 1}"#,
+    ]
+    .concat();
     for (name, bytes, why) in [
-        ("text", &b"GET / HTTP/1.1\r\n\r\n"[..], "expected a JSON object"),
+        (
+            "text",
+            &b"GET / HTTP/1.1\r\n\r\n"[..],
+            "expected a JSON object",
+        ),
         ("binary", b"\x16\x03\x01\x00\xff", "expected a JSON object"),
         ("a number", b"17", "expected a JSON object"),
         ("another object", b"{}", "missing field `msg`"),
-        ("another message", br#"{"msg": "nonsense", "port": 1}"#, "unknown variant"),
+        (
+            "another message",
+            br#"{"msg": "nonsense", "port": 1}"#,
+            "unknown variant",
+        ),
         ("no port", br#"{"msg": "ping"}"#, "missing field `port`"),
-        ("a port beyond ports", br#"{"msg": "ping", "port": 70000}"#, "70000"),
-        ("a port of text", br#"{"msg": "ping", "port": "1"}"#, "string"),
-        ("port 0, of ours", br#"{"msg": "ping", "port": 0, "v": 1}"#, "came 0"),
+        (
+            "a port beyond ports",
+            br#"{"msg": "ping", "port": 70000}"#,
+            "70000",
+        ),
+        (
+            "a port of text",
+            br#"{"msg": "ping", "port": "1"}"#,
+            "string",
+        ),
+        (
+            "port 0, of ours",
+            br#"{"msg": "ping", "port": 0, "v": 1}"#,
+            "came 0",
+        ),
         ("brackets that don't fit", b"{]", "expected"),
         ("deep nesting", &deep, "recursion"),
         ("no UTF-8", b"{\"msg\": \"\xff\"}", "expected"),
-        ("a bad name", br#"{"msg": "get_torrent", "name": "../x"}"#, "/"),
-        ("no such file", br#"{"msg": "get_torrent", "name": "x"}"#, "nobody has published x"),
-        ("a .torrent that isn't", br#"{"msg": "publish", "port": 1, "torrent": {"name": "x"}}"#, "missing field"),
+        (
+            "a bad name",
+            br#"{"msg": "get_torrent", "name": "../x"}"#,
+            "/",
+        ),
+        (
+            "no such file",
+            br#"{"msg": "get_torrent", "name": "x"}"#,
+            "nobody has published x",
+        ),
+        (
+            "a .torrent that isn't",
+            br#"{"msg": "publish", "port": 1, "torrent": {"name": "x"}}"#,
+            "missing field",
+        ),
     ] {
-        let answer: Value = serde_json::from_slice(&server.ask(bytes)).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-        let error = answer["error"].as_str().unwrap_or_else(|| panic!("{name}: {answer}"));
-        assert!(answer["v"] == 1 && (error.contains(why) || name == "a bad name"), "{name}: {answer}");
+        let answer: Value = serde_json::from_slice(&server.ask(bytes))
+            .unwrap_or_else(|fault| panic!("{name}: {fault}"));
+        let error = answer["error"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{name}: {answer}"));
+        assert!(
+            answer["v"] == 1 && (error.contains(why) || name == "a bad name"),
+            "{name}: {answer}"
+        );
     }
-    assert_eq!(server.ask(br#"{"port": 0, "msg": "ping"}"#), b"[]", "an original that is refused gets an empty list");
+    assert_eq!(
+        server.ask(br#"{"port": 0, "msg": "ping"}"#),
+        b"[]",
+        "an original that is refused gets an empty list"
+    );
     server.program.until_line("not understood, from 127.0.0.1:");
     assert_eq!(server.ping(50001).peers, [], "and nobody was added");
 }
@@ -165,14 +252,19 @@ fn huge_messages_and_broken_ones_are_cut_off() {
     let chunk = vec![b'['; 1 << 20];
     let flood = |server: &Server| {
         let mut stream = server.connect();
-        (0..40).any(|_| stream.write_all(&chunk).is_err()) || matches!(stream.read(&mut [0]), Ok(0) | Err(_))
+        (0..40).any(|_| stream.write_all(&chunk).is_err())
+            || matches!(stream.read(&mut [0]), Ok(0) | Err(_))
     };
     thread::scope(|scope| {
         let floods: Vec<_> = (0..6).map(|_| scope.spawn(|| flood(&server))).collect();
-        floods.into_iter().for_each(|flood| assert!(flood.join().expect("no panic"), "40 MiB were taken"));
+        floods
+            .into_iter()
+            .for_each(|flood| assert!(flood.join().expect("no panic"), "40 MiB were taken"));
     });
     let mut broken = server.connect();
-    broken.write_all(br#"{"port": 50009, "msg": "pi"#).expect("it reads");
+    broken
+        .write_all(br#"{"port": 50009, "msg": "pi"#)
+        .expect("it reads");
     drop(broken);
     drop(server.connect());
     assert_eq!(server.ask(br#"{"port": 50001, "msg": "ping"}"#), b"[]");
@@ -186,7 +278,8 @@ fn silent_connections_block_nobody() {
     let mut slow = server.connect();
     slow.write_all(br#"{"port": 50002, "#).expect("it reads");
     assert_eq!(server.ask(br#"{"port": 50001, "msg": "ping"}"#), b"[]");
-    slow.write_all(br#""msg": "ping"}"#).expect("it still reads");
+    slow.write_all(br#""msg": "ping"}"#)
+        .expect("it still reads");
     let mut answer = String::new();
     slow.read_to_string(&mut answer).expect("an answer");
     assert!(answer.contains("50001"), "{answer}");
@@ -198,7 +291,13 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
     let image = torrent("image.iso", 1);
-    assert_eq!(server.publish(50001, &image), Reply { v: 1, ..Reply::default() });
+    assert_eq!(
+        server.publish(50001, &image),
+        Reply {
+            v: 1,
+            ..Reply::default()
+        }
+    );
     let list = r#"{"msg": "file_list", "port": 50002, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "50"}}"#;
     assert_eq!(server.json(list), json!({"v": 1}));
     assert_eq!(
@@ -210,7 +309,10 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
             {"name": "image.iso", "size": 200_000, "md5": image.md5().to_string(), "n_pieces": 4, "publisher": "127.0.0.1:50001"},
         ]})
     );
-    let handed_out = server.get_torrent("image.iso").torrent.expect("the .torrent");
+    let handed_out = server
+        .get_torrent("image.iso")
+        .torrent
+        .expect("the .torrent");
     assert!(handed_out.same_content(&image) && handed_out.publisher == "127.0.0.1:50001");
     let ports: Vec<u16> = handed_out.peers.iter().map(|source| source.port).collect();
     assert_eq!(ports, [50001, 50002], "the peers that have it");
@@ -223,9 +325,18 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    assert!(names.contains(&"image.iso.part0004") && names.contains(&"1.txt") && !names.contains(&"image.iso"), "{originals}");
-    server.program.until_line("127.0.0.1:50001 published image.iso, 195.3 KiB, MD5");
-    server.program.until_line(".torrent of image.iso to 127.0.0.1:");
+    assert!(
+        names.contains(&"image.iso.part0004")
+            && names.contains(&"1.txt")
+            && !names.contains(&"image.iso"),
+        "{originals}"
+    );
+    server
+        .program
+        .until_line("127.0.0.1:50001 published image.iso, 195.3 KiB, MD5");
+    server
+        .program
+        .until_line(".torrent of image.iso to 127.0.0.1:");
 }
 
 #[test]
@@ -236,23 +347,44 @@ fn torrents_survive_a_kill_and_are_all_that_is_stored() {
     assert_eq!(server.publish(50001, &image).error, None);
     drop(server);
     let torrents = dir.path().join("torrents");
-    let stored =
-        || fs::read_dir(&torrents).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect::<Vec<_>>();
+    let stored = || {
+        fs::read_dir(&torrents)
+            .expect("the folder")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(stored(), ["naïve image.iso.torrent"]);
     fs::write(torrents.join("bad.torrent"), "{}").expect("a temporary folder");
-    fs::copy(torrents.join("naïve image.iso.torrent"), torrents.join("other.torrent")).expect("a temporary folder");
+    fs::copy(
+        torrents.join("naïve image.iso.torrent"),
+        torrents.join("other.torrent"),
+    )
+    .expect("a temporary folder");
     fs::create_dir(torrents.join("folder.torrent")).expect("a temporary folder");
     fs::write(torrents.join(".new-1"), "half").expect("a temporary folder");
 
     let server = Server::start(&dir, &[]);
-    for line in ["left out bad.torrent: ", "left out other.torrent: it is of naïve image.iso", "left out folder.torrent: "] {
+    for line in [
+        "left out bad.torrent: ",
+        "left out other.torrent: it is of naïve image.iso",
+        "left out folder.torrent: ",
+    ] {
         server.program.until_line(line);
     }
     server.program.until_line("1 .torrents in ");
     assert_eq!(server.ping(50002).torrents, [], "no live holder");
-    let handed_out = server.get_torrent("naïve image.iso").torrent.expect("the .torrent");
-    assert!(handed_out.same_content(&image) && handed_out.publisher == "127.0.0.1:50001" && handed_out.peers.is_empty());
-    server.ask(&to_bytes(&json!({"msg": "file_list", "port": 50003, "v": 1, "files": ["naïve image.iso"]})));
+    let handed_out = server
+        .get_torrent("naïve image.iso")
+        .torrent
+        .expect("the .torrent");
+    assert!(
+        handed_out.same_content(&image)
+            && handed_out.publisher == "127.0.0.1:50001"
+            && handed_out.peers.is_empty()
+    );
+    server.ask(&to_bytes(
+        &json!({"msg": "file_list", "port": 50003, "v": 1, "files": ["naïve image.iso"]}),
+    ));
     assert_eq!(server.ping(50002).torrents.len(), 1, "a live holder");
 }
 
@@ -262,17 +394,34 @@ fn another_content_is_refused_with_both_md5s_until_its_holders_have_left() {
     let server = Server::start(&dir, &["--sweep-every", "0.3"]);
     let (one, two) = (torrent("f", 1), torrent("f", 2));
     assert_eq!(server.publish(50001, &one).error, None);
-    server.ask(br#"{"msg": "file_list", "port": 50002, "v": 1, "files": [], "pieces": {"f": "80"}}"#);
+    server
+        .ask(br#"{"msg": "file_list", "port": 50002, "v": 1, "files": [], "pieces": {"f": "80"}}"#);
     let refused = server.publish(50003, &two);
     let error = refused.error.expect("an error");
-    assert!(error.contains(&one.md5().to_string()) && error.contains(&two.md5().to_string()), "{error}");
+    assert!(
+        error.contains(&one.md5().to_string()) && error.contains(&two.md5().to_string()),
+        "{error}"
+    );
     assert_eq!(refused.md5, Some(one.md5()));
     let line = server.program.until_line("refused 127.0.0.1:");
-    assert!(line.contains(&one.md5().to_string()) && line.contains(&two.md5().to_string()), "{line}");
+    assert!(
+        line.contains(&one.md5().to_string()) && line.contains(&two.md5().to_string()),
+        "{line}"
+    );
     server.program.until_line("gone: ");
-    until("accepted once the holder is gone", || server.publish(50003, &two).error.is_none().then_some(()));
-    assert!(server.get_torrent("f").torrent.expect("the .torrent").same_content(&two));
-    server.program.until_line(&format!("in place of MD5 {}", one.md5()));
+    until("accepted once the holder is gone", || {
+        server.publish(50003, &two).error.is_none().then_some(())
+    });
+    assert!(
+        server
+            .get_torrent("f")
+            .torrent
+            .expect("the .torrent")
+            .same_content(&two)
+    );
+    server
+        .program
+        .until_line(&format!("in place of MD5 {}", one.md5()));
 }
 
 #[test]
@@ -283,12 +432,20 @@ fn two_publishers_at_once_leave_roster_and_disk_agreeing() {
         for publisher in 0..6u8 {
             let server = &server;
             scope.spawn(move || {
-                (0..10).for_each(|n| drop(server.publish(50001 + u16::from(publisher), &torrent("f", publisher * 10 + n))))
+                (0..10).for_each(|n| {
+                    drop(server.publish(
+                        50001 + u16::from(publisher),
+                        &torrent("f", publisher * 10 + n),
+                    ))
+                })
             });
         }
     });
     let listed = server.ping(1).torrents;
-    let handed_out = server.get_torrent("f").torrent.expect("one that agrees with the roster");
+    let handed_out = server
+        .get_torrent("f")
+        .torrent
+        .expect("one that agrees with the roster");
     assert_eq!([handed_out.md5()], [listed[0].md5]);
 }
 
@@ -298,7 +455,14 @@ fn large_torrents_go_both_ways_many_at_a_time() {
     let server = Server::start(&dir, &["--quiet"]);
     let large = |name: &str| {
         let name = Name::parse(name).expect("a name");
-        Torrent::new(name, 50_000 << 12, 64 << 10, digest(b"any"), vec![INITIAL; 50_000]).expect("a .torrent")
+        Torrent::new(
+            name,
+            50_000 << 12,
+            64 << 10,
+            digest(b"any"),
+            vec![INITIAL; 50_000],
+        )
+        .expect("a .torrent")
     };
     assert!(to_bytes(&large("0")).len() > 3 << 19, "of over 1 MiB");
     thread::scope(|scope| {
@@ -307,7 +471,13 @@ fn large_torrents_go_both_ways_many_at_a_time() {
             scope.spawn(move || {
                 let name = n.to_string();
                 assert_eq!(server.publish(50001 + n, &large(&name)).error, None);
-                assert!(server.get_torrent(&name).torrent.expect("the .torrent").same_content(&large(&name)));
+                assert!(
+                    server
+                        .get_torrent(&name)
+                        .torrent
+                        .expect("the .torrent")
+                        .same_content(&large(&name))
+                );
             });
         }
     });
@@ -320,12 +490,22 @@ fn a_disk_that_fails_ends_the_publishing_and_not_the_tracker() {
     let server = Server::start(&dir, &[]);
     let torrents = dir.path().join("torrents");
     fs::remove_dir(&torrents).expect("an empty folder");
-    let error = server.publish(50001, &torrent("f", 1)).error.expect("an error");
-    assert!(error.contains("the tracker's disk: can't keep the .torrent of f"), "{error}");
+    let error = server
+        .publish(50001, &torrent("f", 1))
+        .error
+        .expect("an error");
+    assert!(
+        error.contains("the tracker's disk: can't keep the .torrent of f"),
+        "{error}"
+    );
     server.program.until_line("refused 127.0.0.1:");
     assert_eq!(server.ping(50002).torrents, []);
     fs::create_dir(&torrents).expect("a temporary folder");
-    assert_eq!(server.publish(50001, &torrent("f", 1)).error, None, "and later it works");
+    assert_eq!(
+        server.publish(50001, &torrent("f", 1)).error,
+        None,
+        "and later it works"
+    );
 }
 
 #[test]
@@ -335,25 +515,41 @@ fn peers_that_fall_silent_are_swept() {
     server.ask(br#"{"port": 50002, "files": [], "msg": "file_list"}"#);
     let mut was_listed = false;
     until("the sweep of who is silent", || {
-        let listed = server.ping(50001).peers.iter().any(|peer| peer.port == 50002);
+        let listed = server
+            .ping(50001)
+            .peers
+            .iter()
+            .any(|peer| peer.port == 50002);
         was_listed |= listed;
         (!listed).then_some(())
     });
     assert!(was_listed);
-    server.program.until_line("sweep: 1 peers here; gone: 127.0.0.1:50002");
+    server
+        .program
+        .until_line("sweep: 1 peers here; gone: 127.0.0.1:50002");
 }
 
 #[test]
 fn a_closed_stdout_ends_the_printing_alone() {
     let dir = Temp::new();
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    command.args(["--port", "0", "--torrents"]).arg(dir.path().join("torrents")).stdout(Stdio::piped());
+    command
+        .args(["--port", "0", "--torrents"])
+        .arg(dir.path().join("torrents"))
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("the server");
     let mut first = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut first).expect("a line");
-    let port: Option<u16> =
-        first.split("port ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|port| port.parse().ok());
-    let answers: Vec<Vec<u8>> = (0..3).map(|_| ask(port.expect("a port"), br#"{"port": 50001, "msg": "ping"}"#)).collect();
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut first)
+        .expect("a line");
+    let port: Option<u16> = first
+        .split("port ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|port| port.parse().ok());
+    let answers: Vec<Vec<u8>> = (0..3)
+        .map(|_| ask(port.expect("a port"), br#"{"port": 50001, "msg": "ping"}"#))
+        .collect();
     let _ = child.kill().and_then(|()| child.wait());
     assert_eq!(answers, [b"[]"; 3]);
 }
@@ -364,13 +560,23 @@ fn help_and_version_go_to_stdout() {
         let help = run(&[flag]);
         let text = String::from_utf8_lossy(&help.stdout);
         assert!(help.status.success() && help.stderr.is_empty(), "{help:?}");
-        for word in ["--remote", "--port", "--torrents", "--sweep-every", "--quiet", "29283", "Examples:", "Exit codes:"] {
+        for word in [
+            "--remote",
+            "--port",
+            "--torrents",
+            "--sweep-every",
+            "--quiet",
+            "29283",
+            "Examples:",
+            "Exit codes:",
+        ] {
             assert!(text.contains(word), "{word} in {text}");
         }
     }
     let version = run(&["--version"]);
     assert!(
-        version.status.success() && String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")),
+        version.status.success()
+            && String::from_utf8_lossy(&version.stdout).contains(env!("CARGO_PKG_VERSION")),
         "{version:?}"
     );
 }
@@ -393,8 +599,19 @@ fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
     for (args, why) in cases {
         let ended = run(args);
         let text = String::from_utf8_lossy(&ended.stderr);
-        assert_eq!((ended.status.code(), ended.stdout.len(), text.lines().count()), (Some(2), 0, 1), "{args:?}: {ended:?}");
-        assert!(text.contains(why) && text.contains("try --help"), "{args:?}: {text}");
+        assert_eq!(
+            (
+                ended.status.code(),
+                ended.stdout.len(),
+                text.lines().count()
+            ),
+            (Some(2), 0, 1),
+            "{args:?}: {ended:?}"
+        );
+        assert!(
+            text.contains(why) && text.contains("try --help"),
+            "{args:?}: {text}"
+        );
     }
 }
 
@@ -404,16 +621,40 @@ fn a_taken_port_is_1_and_an_unusable_folder_5() {
     let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a free port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let torrents = dir.path().join("torrents");
-    let ended = run(&["--port".as_ref(), port.as_ref(), "--torrents".as_ref(), torrents.as_os_str()]);
+    let ended = run(&[
+        "--port".as_ref(),
+        port.as_ref(),
+        "--torrents".as_ref(),
+        torrents.as_os_str(),
+    ]);
     let text = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!((ended.status.code(), text.lines().count()), (Some(1), 1), "{ended:?}");
-    assert!(text.contains(&format!("port {port} is taken")) && text.contains("--port"), "{text}");
+    assert_eq!(
+        (ended.status.code(), text.lines().count()),
+        (Some(1), 1),
+        "{ended:?}"
+    );
+    assert!(
+        text.contains(&format!("port {port} is taken")) && text.contains("--port"),
+        "{text}"
+    );
 
     fs::write(&torrents, "a file").expect("a temporary folder");
-    let ended = run(&["--port".as_ref(), "0".as_ref(), "--torrents".as_ref(), torrents.as_os_str()]);
+    let ended = run(&[
+        "--port".as_ref(),
+        "0".as_ref(),
+        "--torrents".as_ref(),
+        torrents.as_os_str(),
+    ]);
     let text = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!((ended.status.code(), text.lines().count()), (Some(5), 1), "{ended:?}");
-    assert!(text.contains(&*torrents.to_string_lossy()) && text.contains("--torrents"), "{text}");
+    assert_eq!(
+        (ended.status.code(), text.lines().count()),
+        (Some(5), 1),
+        "{ended:?}"
+    );
+    assert!(
+        text.contains(&*torrents.to_string_lossy()) && text.contains("--torrents"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -421,6 +662,9 @@ fn a_remote_tracker_says_how_to_join() {
     let dir = Temp::new();
     let server = Server::start(&dir, &["--remote"]);
     let line = server.program.until_line("listening on port");
-    assert!(line.contains("to join: client ") && line.ends_with(&format!(" {} DIR", server.port)), "{line}");
-    assert_eq!(server.ping(50001).local, false);
+    assert!(
+        line.contains("to join: client ") && line.ends_with(&format!(" {} DIR", server.port)),
+        "{line}"
+    );
+    assert!(!server.ping(50001).local);
 }
