@@ -16,28 +16,31 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
+use crate::buffers::Buffers;
 use crate::cli::Exit;
 use crate::events::Event;
 use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, Trouble, connect, is_local, resolve};
-use crate::picker::{Order, PeerNo};
+use crate::picker::Order;
 use crate::protocol::{
     LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, PingAnswer, Reply, Summary,
-    TORRENT_CAP, ToTracker, VERSION, to_bytes,
+    ToTracker, VERSION,
 };
 use crate::repeated_timer::{RepeatedTimer, Trigger};
 use crate::report::Report;
-use crate::state::{DISK_RETRY, Ending, Reach, Standing, State, TrackerKind, Wants};
-use crate::store::{Saved, Seen, Stamp, Store, StoreError};
-use crate::torrent::{Name, Torrent, legible};
+use crate::state::{Ending, Reach, State, TrackerKind, Wants};
+use crate::store::{Stamp, Store};
+use crate::torrent::Name;
 use crate::{download, originals, upload};
+
+mod files;
+mod publishing;
+mod telling;
 
 /// The most connections that are served at once.
 const UPLOADS: usize = 256;
 /// Between two looks at the folder: what kept its size and time for so long was left alone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// The most received pieces' buffers that are kept to be used again, bytes.
-const KEPT: usize = crate::picker::IN_FLIGHT as usize;
 
 /// What a peer is started with.
 #[derive(Clone, Debug)]
@@ -82,8 +85,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Told whenever something came or ended.
     changed: Condvar,
-    /// Leaf lock: buffers of received pieces, to be used again.
-    buffers: Mutex<Vec<Vec<u8>>>,
+    /// Buffers of received pieces, to be used again.
+    pub(crate) buffers: Buffers,
     to_hash: Channel<Option<(Name, Stamp)>>,
     to_begin: Channel<Option<Summary>>,
     list_now: OnceLock<Trigger>,
@@ -121,7 +124,7 @@ impl Client {
             down: config.max_down.map(Limit::new),
             state: Mutex::new(state),
             changed: Condvar::new(),
-            buffers: Mutex::default(),
+            buffers: Buffers::default(),
             to_hash,
             to_begin,
             list_now: OnceLock::new(),
@@ -256,186 +259,6 @@ impl Client {
         });
     }
 
-    // ---- the folder ----
-
-    /// Every 2 s: what is new, what changed, what went away.
-    fn look_at_folder(&self) {
-        let shared = &self.0;
-        let seen = match shared.store.look() {
-            Ok(seen) => seen,
-            Err(fault) => return self.disk_fault(&fault),
-        };
-        let (to_hash, withdrawn) = {
-            let mut state = self.lock();
-            state.looked(&seen)
-        };
-        for seen in seen {
-            let Seen::Odd(name, why) = seen else { continue };
-            let new = self.lock().odd.insert(name.clone());
-            if new {
-                self.say(&Event::NotShared {
-                    name: legible(&name),
-                    why: why.to_string(),
-                });
-            }
-        }
-        for name in &withdrawn {
-            self.say(&Event::Withdrawn {
-                name: name.to_string(),
-            });
-        }
-        if !withdrawn.is_empty() {
-            self.list_now();
-        }
-        for (name, stamp) in to_hash {
-            let _ = shared.to_hash.send(Some((name, stamp)));
-        }
-        self.share_known();
-        self.tell_all();
-    }
-
-    /// What an earlier run hashed or fetched, and nobody touched since, needs no second look; what came from originals
-    /// is verified once the tracker has its MD5.
-    fn share_known(&self) {
-        let unsettled = self.lock().unsettled();
-        for (name, stamp, verified) in unsettled {
-            if let Some(saved) = self
-                .0
-                .store
-                .saved(&name)
-                .filter(|saved| saved.stamp == Some(stamp))
-            {
-                self.share(saved.torrent, stamp, saved.verified || verified);
-            }
-        }
-    }
-
-    fn hash_files(&self, hashes: &Receiver<Option<(Name, Stamp)>>) {
-        while let Ok(Some((name, stamp))) = hashes.recv() {
-            match self.hash_file(&name, stamp) {
-                Ok(Some(torrent)) => self.share(torrent, stamp, true),
-                // it changed while it was hashed: the next look sees it again
-                Ok(None) => drop(self.lock().standing.remove(&name)),
-                // not tried again before it changes
-                Err(fault) => self.say(&Event::Disk {
-                    why: fault.to_string(),
-                    full: false,
-                }),
-            }
-        }
-    }
-
-    /// What a file of the folder is: by the swarm's checkpoints where these fit, else by hashing it. `None` where it changed.
-    fn hash_file(&self, name: &Name, stamp: Stamp) -> Result<Option<Torrent>, StoreError> {
-        let store = &self.0.store;
-        let (file, opened) = store.open_shared(name)?;
-        if opened != stamp {
-            return Ok(None);
-        }
-        let start = Instant::now();
-        let mut told = start;
-        let progress = |done: u64| {
-            if told.elapsed() >= Duration::from_secs(2) {
-                told = Instant::now();
-                self.say(&Event::Hashing {
-                    name: name.to_string(),
-                    done,
-                    size: stamp.size,
-                });
-            }
-            !self.lock().ending
-        };
-        let torrent = match self.adopt(name, &file, stamp.size) {
-            Some(torrent) => Some(torrent),
-            None => store.hash(name, &file, stamp.size, progress)?,
-        };
-        let (_, after) = store.open_shared(name)?;
-        let torrent = torrent.filter(|_| after == stamp);
-        if let Some(torrent) = &torrent {
-            let (seconds, md5) = (start.elapsed().as_secs_f64(), torrent.md5().to_string());
-            self.say(&Event::Hashed {
-                name: name.to_string(),
-                size: stamp.size,
-                md5,
-                seconds,
-            });
-            let saved = Saved {
-                stamp: Some(stamp),
-                verified: true,
-                torrent: torrent.clone(),
-            };
-            if let Err(fault) = store.save(&saved) {
-                self.disk_fault(&fault);
-            }
-        }
-        Ok(torrent)
-    }
-
-    /// The swarm's `.torrent`, where this file is what it says: checked in lanes, several times as fast as hashing.
-    fn adopt(&self, name: &Name, file: &std::fs::File, size: u64) -> Option<Torrent> {
-        let summary = self
-            .lock()
-            .swarm
-            .get(name)
-            .filter(|summary| summary.size == size)
-            .cloned()?;
-        let torrent = self.get_torrent(&summary).ok()?;
-        let whole = self
-            .0
-            .store
-            .check(&torrent, file, |good| good)
-            .is_ok_and(|have| have.is_full());
-        whole.then_some(torrent)
-    }
-
-    /// Shares a whole file of the folder from now on.
-    fn share(&self, torrent: Torrent, stamp: Stamp, verified: bool) {
-        let name = torrent.name().clone();
-        if !verified {
-            self.lock()
-                .standing
-                .insert(name, Standing::Unverified(stamp, torrent.md5()));
-            return;
-        }
-        let Ok((file, opened)) = self.0.store.open_shared(&name) else {
-            return;
-        };
-        let event = Event::Sharing {
-            name: name.to_string(),
-            size: stamp.size,
-            md5: torrent.md5().to_string(),
-        };
-        let shared = opened == stamp
-            && self
-                .lock()
-                .share(Arc::new(torrent), Arc::new(file), stamp, Instant::now());
-        if shared {
-            self.say(&event);
-            self.tell_all();
-            self.publish();
-            self.list_now();
-        }
-    }
-
-    pub(crate) fn disk_fault(&self, fault: &StoreError) {
-        let (first, exits) = {
-            let mut state = self.lock();
-            let first = state.paused_until.is_none();
-            state.paused_until = Some(Instant::now() + DISK_RETRY);
-            state.disk_fault = Some(fault.to_string());
-            (first, self.0.config.wants.exit_when_complete)
-        };
-        if first || exits {
-            self.say(&Event::Disk {
-                why: fault.to_string(),
-                full: fault.is_full(),
-            });
-        }
-        self.tell_all();
-    }
-
-    // ---- the tracker ----
-
     fn to_tracker(&self) -> std::io::Result<Connection> {
         connect(&resolve(
             &self.0.config.tracker,
@@ -555,10 +378,11 @@ impl Client {
                 } else {
                     ORIGINAL_CAP_OFF_LOOPBACK
                 };
-                let sent =
-                    tracker
-                        .sender()
-                        .send_bytes(&original_file_list(self.0.port, files, cap));
+                let sent = tracker.sender().send_bytes(&publishing::original_file_list(
+                    self.0.port,
+                    files,
+                    cap,
+                ));
                 // it closes without an answer; leaving before would end it
                 return sent.and_then(|()| tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop));
             }
@@ -580,140 +404,6 @@ impl Client {
         if let Some(list) = self.0.list_now.get() {
             list.fire();
         }
-    }
-
-    /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
-    fn publish(&self) {
-        let unpublished = self.lock().unpublished();
-        for torrent in unpublished {
-            let reply = self.to_tracker().and_then(|mut tracker| {
-                tracker.send(&ToTracker::Publish {
-                    port: self.0.port,
-                    torrent: (*torrent).clone(),
-                })?;
-                tracker.expect::<Reply>(HEADER, ORIGINAL_CAP)
-            });
-            match reply {
-                Err(fault) => return self.unreachable(fault.to_string()),
-                Ok(Reply { error: None, .. }) => {
-                    self.lock().published(&torrent, Instant::now());
-                    self.say(&Event::Published {
-                        name: torrent.name().to_string(),
-                        md5: torrent.md5().to_string(),
-                    });
-                    self.list_now();
-                }
-                Ok(Reply {
-                    error: Some(why),
-                    md5,
-                    ..
-                }) => {
-                    let news = {
-                        let mut state = self.lock();
-                        let held = state.files.get_mut(torrent.name());
-                        held.is_some_and(|held| std::mem::replace(&mut held.refused, md5) != md5)
-                    };
-                    if news {
-                        let (name, swarm) =
-                            (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
-                        self.say(&Event::Refused {
-                            name,
-                            md5: torrent.md5().to_string(),
-                            swarm,
-                            why,
-                        });
-                    }
-                }
-            }
-        }
-        self.tell_all();
-    }
-
-    fn get_torrent(&self, summary: &Summary) -> std::io::Result<Torrent> {
-        if let Some(saved) = self.0.store.saved(&summary.name)
-            && (saved.torrent.md5(), saved.torrent.size()) == (summary.md5, summary.size)
-        {
-            return Ok(saved.torrent);
-        }
-        let mut tracker = self.to_tracker()?;
-        tracker.send(&ToTracker::GetTorrent {
-            name: summary.name.clone(),
-        })?;
-        let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
-        let torrent = reply
-            .torrent
-            .ok_or_else(|| std::io::Error::other(reply.error.unwrap_or_default()))?;
-        if (torrent.name(), torrent.md5(), torrent.size())
-            != (&summary.name, summary.md5, summary.size)
-        {
-            return Err(crate::protocol::invalid(
-                "the .torrent isn't of the file that was listed",
-            ));
-        }
-        Ok(torrent)
-    }
-
-    // ---- downloads ----
-
-    fn begin_downloads(&self, begins: &Receiver<Option<Summary>>) {
-        while let Ok(Some(summary)) = begins.recv() {
-            let name = summary.name.clone();
-            let begun = self.begin_download(&summary);
-            self.lock().beginning.remove(&name);
-            match begun {
-                Ok(true) => self.complete(&name),
-                Ok(false) => {
-                    self.connect_to_peers();
-                    self.manage_downloads();
-                }
-                Err(fault) => self.disk_fault(&fault),
-            }
-        }
-    }
-
-    /// Gets the `.torrent`, and checks what is here of the file already. Returns whether that is all of it.
-    fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
-        let (shared, name) = (&self.0, &summary.name);
-        if shared.store.exists(name) {
-            return Ok(false); // it came into the folder just now: the next look sees it
-        }
-        let torrent = match self.get_torrent(summary) {
-            Ok(torrent) => torrent,
-            Err(fault) => {
-                self.say(&Event::NoTorrent {
-                    name: name.to_string(),
-                    why: fault.to_string(),
-                });
-                return Ok(false);
-            }
-        };
-        let (file, was_there) = shared.store.open_part(&torrent)?;
-        // another run goes on from here, with or without the tracker
-        shared.store.save(&Saved {
-            stamp: None,
-            verified: true,
-            torrent: torrent.clone(),
-        })?;
-        let have = if was_there {
-            shared
-                .store
-                .check(&torrent, &file, |_| !self.lock().ending)?
-        } else {
-            crate::bitfield::Bitfield::new(torrent.n_pieces())
-        };
-        let event = Event::Begin {
-            name: name.to_string(),
-            size: torrent.size(),
-            n_pieces: torrent.n_pieces(),
-            here: have.count(),
-            md5: torrent.md5().to_string(),
-        };
-        let whole = have.is_full();
-        self.lock()
-            .begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
-        self.say(&event);
-        self.tell_all();
-        Ok(whole)
     }
 
     /// Every 30 s, the original's round. By default it has only to do what no event brought about.
@@ -814,159 +504,6 @@ impl Client {
                 }
             }
         }
-    }
-
-    fn explain(&self, order: &Order) {
-        let weight = if self.0.config.classic {
-            crate::report::Weight::Normal
-        } else {
-            crate::report::Weight::Detail
-        };
-        if order.get.pieces.is_empty() || !self.0.report.wants(weight) {
-            return;
-        }
-        let event = {
-            let state = self.lock();
-            let at = |peer: &PeerNo| {
-                state
-                    .peers
-                    .get(peer)
-                    .map(|peer| peer.addr.to_string())
-                    .unwrap_or_default()
-            };
-            let latency = state
-                .peers
-                .get(&order.peer)
-                .and_then(|peer| peer.latency)
-                .map(|latency| latency.as_secs_f64() * 1e3);
-            Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
-        };
-        self.say(&event);
-    }
-
-    /// A shared file isn't any more what was hashed.
-    pub(crate) fn withdraw(&self, name: &Name) {
-        if self.lock().withdraw(name) {
-            self.say(&Event::Withdrawn {
-                name: name.to_string(),
-            });
-            self.list_now();
-        }
-    }
-
-    /// A piece was sent.
-    pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
-        let addr = {
-            let mut state = self.lock();
-            if let Some(held) = state.files.get_mut(name) {
-                held.exchanged.entry(peer).or_default().gave += u64::from(len);
-            }
-            state.peers.get(&peer).map(|peer| peer.addr)
-        };
-        if let Some(peer) = addr.filter(|_| self.0.report.wants(crate::report::Weight::Detail)) {
-            self.say(&Event::Gave {
-                name: name.to_string(),
-                idx,
-                len,
-                peer,
-            });
-        }
-    }
-
-    /// A buffer for a piece, of `len` bytes; handed back with [`Client::keep_buffer`].
-    pub(crate) fn buffer(&self, len: usize) -> Vec<u8> {
-        let mut buffer = self
-            .0
-            .buffers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default();
-        buffer.resize(len, 0);
-        buffer
-    }
-
-    pub(crate) fn keep_buffer(&self, buffer: Vec<u8>) {
-        let mut buffers = self
-            .0
-            .buffers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if (buffers.len() + 1) * buffer.capacity() <= KEPT {
-            buffers.push(buffer);
-        }
-    }
-
-    /// All pieces are here: gives the file its name, tells everybody, and closes what isn't needed any more.
-    pub(crate) fn complete(&self, name: &Name) {
-        let held = {
-            let state = self.lock();
-            state
-                .files
-                .get(name)
-                .filter(|held| held.stamp.is_none())
-                .map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
-        };
-        let Some((torrent, file)) = held else { return };
-        match self.0.store.complete(&torrent, &file, true) {
-            Ok(stamp) => {
-                let (event, idle) = {
-                    let mut state = self.lock();
-                    let event = Event::complete(&state, name, Instant::now());
-                    state.standing.insert(name.clone(), Standing::Shared(stamp));
-                    if let Some(held) = state.files.get_mut(name) {
-                        held.stamp = Some(stamp);
-                    }
-                    (event, self.idle_connections(&state))
-                };
-                if let Some(event) = event {
-                    self.say(&event);
-                }
-                idle.iter().for_each(crate::net::Sender::close);
-                self.list_now();
-            }
-            Err(StoreError::Exists(path)) => {
-                // what stands there is hashed at the next looks; equal or not, it is left as it is
-                let why = StoreError::Exists(path).to_string();
-                self.say(&Event::Disk { why, full: false });
-                self.lock().files.remove(name);
-            }
-            Err(fault) => {
-                // after a failed sync nobody knows what is on the disk: it is checked anew
-                self.lock().files.remove(name);
-                self.disk_fault(&fault);
-            }
-        }
-        self.tell_all();
-    }
-
-    /// A complete peer asks for nothing more.
-    fn idle_connections(&self, state: &State) -> Vec<crate::net::Sender> {
-        let open = state
-            .peers
-            .values()
-            .filter(|_| state.picker.is_idle())
-            .filter_map(|peer| match &peer.reach {
-                Reach::Open(sender) => Some(sender.clone()),
-                _ => None,
-            });
-        open.collect()
-    }
-}
-
-/// The original's list: as many names as fit into one read of its.
-fn original_file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
-    loop {
-        let list = to_bytes(&ToTracker::FileList {
-            port,
-            files: files.clone(),
-            v: None,
-            pieces: Default::default(),
-        });
-        if list.len() <= cap || files.is_empty() {
-            return list;
-        }
-        files.truncate(files.len() * cap / (list.len() + 1));
     }
 }
 

@@ -172,14 +172,14 @@ pub(crate) fn receive(
             torrent.piece_len(idx)
         )));
     }
-    let mut buffer = client.buffer(len as usize);
+    let mut buffer = client.shared().buffers.take(len as usize);
     let came = read_body(client, connection, &mut buffer);
     if came.is_ok() {
         client.lock().picker.answered(peer, n, Some(idx));
         client.manage_downloads();
         take(client, peer, &name, idx, &buffer);
     }
-    client.keep_buffer(buffer);
+    client.shared().buffers.keep(buffer);
     came
 }
 
@@ -219,9 +219,12 @@ fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -
 }
 
 fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<()> {
-    let mut buffer = client.buffer(len.min(crate::torrent::MAX_PIECE_LEN as usize));
+    let mut buffer = client
+        .shared()
+        .buffers
+        .take(len.min(crate::torrent::MAX_PIECE_LEN as usize));
     let skipped = read_body(client, connection, &mut buffer);
-    client.keep_buffer(buffer);
+    client.shared().buffers.keep(buffer);
     skipped
 }
 

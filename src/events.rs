@@ -332,7 +332,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listening { port, dir, tracker } => {
-                writeln!(f, "listening on port {port}, folder {dir}, tracker {tracker}")?;
+                writeln!(
+                    f,
+                    "listening on port {port}, folder {dir}, tracker {tracker}"
+                )?;
                 write!(
                     f,
                     "end it with Ctrl-C whenever you like: started again, it goes on from where it was"

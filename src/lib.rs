@@ -1,5 +1,6 @@
 //! bittorrentish.
 pub mod bitfield;
+pub mod buffers;
 pub mod cli;
 pub mod client;
 pub mod download;

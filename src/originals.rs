@@ -82,7 +82,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     let Some(torrent) = torrent else {
         return Ok(());
     };
-    let mut piece = client.buffer(0);
+    let mut piece = client.shared().buffers.take(0);
     let mut latency = None;
     let came = ask(addr, &torrent.original_name(idx), &mut latency).and_then(|mut connection| {
         // one byte more than the longest piece is kept, so that too long is seen as wrong
@@ -104,7 +104,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     if came.is_ok() {
         take(client, order.peer, name, idx, &piece);
     }
-    client.keep_buffer(piece);
+    client.shared().buffers.keep(piece);
     came.map_err(io::Error::other)
 }
 

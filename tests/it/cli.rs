@@ -1,6 +1,6 @@
 //! What a user sees of `client`: its flags, its lines, its log and its exit codes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
@@ -76,8 +76,6 @@ fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
         (&["127.0.0.1", "65536", "d"], "\"65536\""),
         (&["127.0.0.1", "tracker", "d"], "\"tracker\""),
         (&["127.0.0.1", "", "d"], "\"\""),
-        (&["127.0.0.1", "29283", ""], "<dir>"),
-        (&["", "29283", "d"], "<tracker-ip>"),
         (&["127.0.0.1", "29283", "d", "--bogus"], "bogus"),
         (&["127.0.0.1", "29283", "d", "--quiet=yes"], "quiet"),
         (&["127.0.0.1", "29283", "d", "--listen"], "listen"),
@@ -157,17 +155,18 @@ fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
             });
         }
     });
-    let odd = OsString::from("d").as_os_str().to_owned();
-    fails_with(
-        &run(&[
-            "127.0.0.1".as_ref(),
-            "1".as_ref(),
-            odd.as_os_str(),
-            OsStr::from_bytes(b"\xff"),
-        ]),
-        2,
-        &["UTF-8"],
-    );
+    let odd: [&OsStr; 3] = [
+        "127.0.0.1".as_ref(),
+        "29283".as_ref(),
+        OsStr::from_bytes(b"\xff"),
+    ];
+    fails_with(&run(&odd), 2, &["UTF-8"]);
+}
+
+#[test]
+fn an_empty_dir_is_a_mistake() {
+    // `client 10.0.0.1 29283 "$DIR"` with the variable unset must not share the working folder, nor go on without one
+    fails_with(&run(&["127.0.0.1", "29283", ""]), 2, &["<dir>"]);
 }
 
 #[test]
@@ -224,6 +223,7 @@ fn help_and_version_go_to_stdout() {
 fn a_name_that_nobody_knows_is_3() {
     let ended = run(&["no-such-host.invalid", "29283", "d"]);
     fails_with(&ended, 3, &["no-such-host.invalid:29283"]);
+    fails_with(&run(&["", "29283", "d"]), 3, &[":29283"]);
 }
 
 #[test]

@@ -5,11 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -113,11 +113,18 @@ fn entry_of(list: &Value, port: u16) -> Option<Value> {
     peers.iter().find(|peer| peer["port"] == port).cloned()
 }
 
+fn bits_of(n_pieces: u32, pieces: impl Iterator<Item = u32>) -> Bitfield {
+    let mut bits = Bitfield::new(n_pieces);
+    for idx in pieces {
+        bits.set(idx);
+    }
+    bits
+}
+
 /// Tells the tracker that the peer on `port` has these pieces.
 #[track_caller]
 fn list_pieces(tracker: &Program, port: u16, content: &Content, pieces: &BTreeSet<u32>) {
-    let mut bits = Bitfield::new(content.torrent.n_pieces());
-    pieces.iter().for_each(|idx| drop(bits.set(*idx)));
+    let bits = bits_of(content.torrent.n_pieces(), pieces.iter().copied());
     let (files, parts) = match bits.is_full() {
         true => (json!([content.name()]), json!({})),
         false => (json!([]), json!({content.name(): bits.to_hex()})),
@@ -139,22 +146,24 @@ fn silent_port() -> (TcpListener, u16) {
     (listener, port)
 }
 
-/// Takes connections on a free port, each on a thread of its own, until it is dropped.
+/// Takes connections on a free port, each on a thread of its own, until it is dropped: then all of them end.
 struct Door {
     port: u16,
-    closing: Arc<AtomicBool>,
+    /// The connections so far; none once it closes.
+    streams: Arc<Mutex<Option<Vec<TcpStream>>>>,
     accepting: Option<thread::JoinHandle<()>>,
 }
 
 impl Door {
     fn open(serve: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> Self {
         let (listener, port) = silent_port();
-        let (closing, serve) = (Arc::new(AtomicBool::new(false)), Arc::new(serve));
-        let close = Arc::clone(&closing);
+        let streams = Arc::new(Mutex::new(Some(Vec::new())));
+        let (kept, serve) = (Arc::clone(&streams), Arc::new(serve));
         let accepting = thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if close.load(Ordering::SeqCst) {
-                    return;
+                match kept.lock().expect("no panic").as_mut() {
+                    Some(streams) => streams.extend(stream.try_clone().ok()),
+                    None => return,
                 }
                 let serve = Arc::clone(&serve);
                 // who leaves in the middle is no fault: the programs are killed at the end of their test
@@ -163,7 +172,7 @@ impl Door {
         });
         Self {
             port,
-            closing,
+            streams,
             accepting: Some(accepting),
         }
     }
@@ -171,9 +180,12 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        self.closing.store(true, Ordering::SeqCst);
+        let streams = self.streams.lock().expect("no panic").take();
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         let _ = self.accepting.take().map(thread::JoinHandle::join);
+        for stream in streams.unwrap_or_default() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }
 
@@ -317,7 +329,7 @@ fn hold(
             ask = next;
         }
     });
-    for ask in asks {
+    for ask in &asks {
         thread::sleep(manner.away);
         let get = match ask {
             Ask::Hello(_) => {
@@ -338,19 +350,18 @@ fn hold(
         };
         let here = get.pieces.iter().copied().find(|idx| has.contains(idx));
         let n = get.n;
-        let Some(idx) =
-            here.filter(|_| seen.left.fetch_sub(1, Ordering::SeqCst) > 0 || manner.budget < 0)
-        else {
-            if here.is_some() {
-                // its budget is spent: whoever asks waits, until it or this test ends
-                thread::sleep(DEADLINE);
-            }
+        let Some(idx) = here else {
             thread::sleep(Duration::from_millis(20));
             waiting.fetch_sub(1, Ordering::SeqCst);
             let news = Vec::new();
             stream.write_all(&to_bytes(&Answer::News { n, news }))?;
             continue;
         };
+        if seen.left.fetch_sub(1, Ordering::SeqCst) <= 0 {
+            // whoever asks now waits until one of the two ends
+            asks.iter().for_each(drop);
+            return Ok(());
+        }
         let mut body = content.piece(idx).to_vec();
         body[PIECE / 2] ^= u8::from(manner.corrupt);
         let (len, news) = (PIECE as u32, Vec::new());
@@ -767,8 +778,7 @@ fn f2_the_list_comes_every_interval_and_the_tracker_updates_its_own() {
         entry.map(|entry| entry[what].clone())
     };
     until("three pieces", || (came(&peer).len() == 3).then_some(()));
-    let mut bits = Bitfield::new(8);
-    came(&peer).iter().for_each(|(idx, _)| drop(bits.set(*idx)));
+    let bits = bits_of(8, came(&peer).into_iter().map(|(idx, _)| idx));
     let pieces = json!({"image.iso": bits.to_hex()});
     until("the tracker's list with three pieces", || {
         listed("pieces").filter(|listed| *listed == pieces)

@@ -1,0 +1,97 @@
+//! The `.torrent`s' way to the tracker and back.
+
+use std::io;
+use std::time::Instant;
+
+use super::Client;
+use crate::events::Event;
+use crate::net::HEADER;
+use crate::protocol::{ORIGINAL_CAP, Reply, Summary, TORRENT_CAP, ToTracker, invalid, to_bytes};
+use crate::torrent::Torrent;
+
+impl Client {
+    /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
+    pub(super) fn publish(&self) {
+        let unpublished = self.lock().unpublished();
+        for torrent in unpublished {
+            let reply = self.to_tracker().and_then(|mut tracker| {
+                tracker.send(&ToTracker::Publish {
+                    port: self.0.port,
+                    torrent: (*torrent).clone(),
+                })?;
+                tracker.expect::<Reply>(HEADER, ORIGINAL_CAP)
+            });
+            match reply {
+                Err(fault) => return self.unreachable(fault.to_string()),
+                Ok(Reply { error: None, .. }) => {
+                    self.lock().published(&torrent, Instant::now());
+                    self.say(&Event::Published {
+                        name: torrent.name().to_string(),
+                        md5: torrent.md5().to_string(),
+                    });
+                    self.list_now();
+                }
+                Ok(Reply {
+                    error: Some(why),
+                    md5,
+                    ..
+                }) => {
+                    let news = {
+                        let mut state = self.lock();
+                        let held = state.files.get_mut(torrent.name());
+                        held.is_some_and(|held| std::mem::replace(&mut held.refused, md5) != md5)
+                    };
+                    if news {
+                        let (name, swarm) =
+                            (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
+                        self.say(&Event::Refused {
+                            name,
+                            md5: torrent.md5().to_string(),
+                            swarm,
+                            why,
+                        });
+                    }
+                }
+            }
+        }
+        self.tell_all();
+    }
+
+    pub(super) fn get_torrent(&self, summary: &Summary) -> io::Result<Torrent> {
+        if let Some(saved) = self.0.store.saved(&summary.name)
+            && (saved.torrent.md5(), saved.torrent.size()) == (summary.md5, summary.size)
+        {
+            return Ok(saved.torrent);
+        }
+        let mut tracker = self.to_tracker()?;
+        tracker.send(&ToTracker::GetTorrent {
+            name: summary.name.clone(),
+        })?;
+        let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
+        let torrent = reply
+            .torrent
+            .ok_or_else(|| io::Error::other(reply.error.unwrap_or_default()))?;
+        if (torrent.name(), torrent.md5(), torrent.size())
+            != (&summary.name, summary.md5, summary.size)
+        {
+            return Err(invalid("the .torrent isn't of the file that was listed"));
+        }
+        Ok(torrent)
+    }
+}
+
+/// The original's list: as many names as fit into one read of its.
+pub(super) fn original_file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
+    loop {
+        let list = to_bytes(&ToTracker::FileList {
+            port,
+            files: files.clone(),
+            v: None,
+            pieces: Default::default(),
+        });
+        if list.len() <= cap || files.is_empty() {
+            return list;
+        }
+        files.truncate(files.len() * cap / (list.len() + 1));
+    }
+}

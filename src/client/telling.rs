@@ -1,0 +1,57 @@
+//! What a peer tells of its decisions.
+
+use super::Client;
+use crate::events::Event;
+use crate::picker::{Order, PeerNo};
+use crate::report::Weight;
+use crate::torrent::Name;
+
+impl Client {
+    /// Why a request is made.
+    pub(super) fn explain(&self, order: &Order) {
+        let weight = if self.0.config.classic {
+            Weight::Normal
+        } else {
+            Weight::Detail
+        };
+        if order.get.pieces.is_empty() || !self.0.report.wants(weight) {
+            return;
+        }
+        let event = {
+            let state = self.lock();
+            let at = |peer: &PeerNo| {
+                state
+                    .peers
+                    .get(peer)
+                    .map(|peer| peer.addr.to_string())
+                    .unwrap_or_default()
+            };
+            let latency = state
+                .peers
+                .get(&order.peer)
+                .and_then(|peer| peer.latency)
+                .map(|latency| latency.as_secs_f64() * 1e3);
+            Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
+        };
+        self.say(&event);
+    }
+
+    /// A piece was sent.
+    pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
+        let addr = {
+            let mut state = self.lock();
+            if let Some(held) = state.files.get_mut(name) {
+                held.exchanged.entry(peer).or_default().gave += u64::from(len);
+            }
+            state.peers.get(&peer).map(|peer| peer.addr)
+        };
+        if let Some(peer) = addr.filter(|_| self.0.report.wants(Weight::Detail)) {
+            self.say(&Event::Gave {
+                name: name.to_string(),
+                idx,
+                len,
+                peer,
+            });
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Who else is there: what the tracker and the peers themselves said of it, and how each can be asked.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use super::State;
+use crate::net::Sender;
+use crate::picker::{PeerNo, Way};
+use crate::protocol::{Have, PeerEntry, Pieces};
+use crate::torrent::Name;
+
+/// A peer that was told of by a hello stays known so long without being on the tracker's list.
+const HELLO_KEPT: Duration = Duration::from_secs(60);
+/// After so many proven bad pieces a peer is left alone.
+const STRIKES: u32 = 3;
+/// After a failed connection, a peer is tried again so much later; after bad pieces, too.
+const RETRY: Duration = Duration::from_secs(5);
+/// The most files that are remembered of one peer, and that one hello lists.
+pub(super) const OFFERS: usize = 4000;
+/// Above so many neighbours, no more are connected to: pieces reach everybody over a few dozen.
+pub const NEIGHBOURS: usize = 40;
+
+/// How a peer is asked for pieces.
+#[derive(Clone)]
+pub enum Reach {
+    /// Not at the moment.
+    No,
+    /// A connection is being made.
+    Trying,
+    /// Over a connection for each piece.
+    Single,
+    /// Over this connection.
+    Open(Sender),
+}
+
+/// Another peer.
+pub struct Peer {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether it speaks our messages.
+    pub ours: bool,
+    /// Its random id, once it said hello.
+    pub id: Option<String>,
+    /// How it is asked.
+    pub reach: Reach,
+    /// The smallest round trip seen.
+    pub latency: Option<Duration>,
+    /// What it has of files that aren't fetched at the moment.
+    pub(super) offers: BTreeMap<Name, Pieces>,
+    on_list: bool,
+    said_hello: Option<Instant>,
+    retry_at: Option<Instant>,
+    pub(super) strikes: u32,
+}
+
+impl State {
+    /// The number of the peer at this address; a new one where it isn't known.
+    pub fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerNo {
+        if let Some((no, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.addr == addr) {
+            peer.ours |= ours;
+            return *no;
+        }
+        self.next_peer += 1;
+        let peer = Peer {
+            addr,
+            ours,
+            id: None,
+            reach: Reach::No,
+            latency: None,
+            offers: BTreeMap::new(),
+            on_list: false,
+            said_hello: None,
+            retry_at: None,
+            strikes: 0,
+        };
+        self.peers.insert(self.next_peer, peer);
+        self.next_peer
+    }
+
+    pub(super) fn update_peer_list(&mut self, entries: &[PeerEntry], now: Instant) {
+        self.peers
+            .values_mut()
+            .for_each(|peer| peer.on_list = false);
+        for entry in entries {
+            let Ok(ip) = entry.ip.parse::<IpAddr>() else {
+                continue;
+            };
+            let peer = self.know(
+                SocketAddr::new(ip.to_canonical(), entry.port),
+                entry.v.is_some(),
+            );
+            self.peers.get_mut(&peer).expect("just known").on_list = true;
+            for (name, digits) in &entry.pieces {
+                if let Ok(name) = Name::parse(name) {
+                    self.offers(peer, &name, Pieces::Digits(digits.clone()));
+                }
+            }
+            self.lists(peer, &entry.file_list);
+        }
+        let gone = |peer: &Peer| {
+            let silent = peer
+                .said_hello
+                .is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
+            !peer.on_list && silent && matches!(peer.reach, Reach::No | Reach::Single)
+        };
+        let gone: Vec<PeerNo> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| gone(peer))
+            .map(|(no, _)| *no)
+            .collect();
+        for no in gone {
+            self.picker.forget(no);
+            self.peers.remove(&no);
+        }
+    }
+
+    /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.
+    pub(super) fn lists(&mut self, peer: PeerNo, names: &[String]) {
+        let mut parts: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
+        for listed in names {
+            if let Some((name, idx)) = Name::parse_piece(listed) {
+                parts.entry(name).or_default().push(idx);
+            } else if let Ok(name) = Name::parse(listed) {
+                let all = || Pieces::Digits("all".to_owned());
+                // what an original calls by a large file's name may be anything; by a small one's name, it is checked
+                let ours = self.peers[&peer].ours;
+                let one_piece = self
+                    .swarm
+                    .get(&name)
+                    .is_none_or(|summary| summary.n_pieces <= 1);
+                if ours || one_piece {
+                    self.offers(peer, &name, all());
+                }
+            }
+        }
+        for (name, idxs) in parts {
+            self.offers(peer, &name, Pieces::These(idxs));
+        }
+    }
+
+    pub(super) fn offers(&mut self, peer: PeerNo, name: &Name, pieces: Pieces) {
+        match self
+            .files
+            .get(name)
+            .map(|held| held.have.len())
+            .filter(|_| self.picker.wants(name))
+        {
+            Some(n) => {
+                if let Some(bits) = pieces.bits(n) {
+                    self.picker.peer_has(peer, name, bits.iter());
+                }
+            }
+            None => {
+                let offers = &mut self
+                    .peers
+                    .get_mut(&peer)
+                    .expect("a known peer offers")
+                    .offers;
+                if offers.len() < OFFERS || offers.contains_key(name) {
+                    offers.insert(name.clone(), pieces);
+                }
+            }
+        }
+    }
+
+    /// A peer said who it is and what it has, on a connection of either side.
+    pub fn hello(&mut self, peer: PeerNo, id: &str, have: &[Have], now: Instant) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            // another program at the same address: what the last one had is gone
+            if known.id.as_ref().is_some_and(|last| last != id) {
+                known.offers.clear();
+                known.strikes = 0;
+                self.picker.forget(peer);
+            }
+            let known = self.peers.get_mut(&peer).expect("known above");
+            known.id = Some(id.to_owned());
+            known.said_hello = Some(now);
+            self.learn(peer, have);
+        }
+    }
+
+    /// A peer told what it has.
+    pub fn learn(&mut self, peer: PeerNo, news: &[Have]) {
+        for have in news
+            .iter()
+            .filter(|_| self.peers.contains_key(&peer))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let md5 = self.files.get(&have.name).map(|held| held.torrent.md5());
+            if md5
+                .or(self.swarm.get(&have.name).map(|summary| summary.md5))
+                .is_none_or(|md5| md5 == have.md5)
+            {
+                self.offers(peer, &have.name, have.pieces);
+            }
+        }
+    }
+
+    /// The peers of ours to connect to now; each counts as being tried.
+    pub fn to_connect(&mut self, now: Instant) -> Vec<(PeerNo, SocketAddr)> {
+        if self.picker.is_idle() || self.ending {
+            return Vec::new();
+        }
+        let busy = self
+            .peers
+            .values()
+            .filter(|peer| peer.ours && !matches!(peer.reach, Reach::No))
+            .count();
+        let ready = |peer: &&mut Peer| {
+            peer.ours
+                && matches!(peer.reach, Reach::No)
+                && peer.strikes < STRIKES
+                && peer.retry_at.is_none_or(|at| at <= now)
+        };
+        let mut to_connect = Vec::new();
+        for (no, peer) in self.peers.iter_mut() {
+            if to_connect.len() + busy < NEIGHBOURS && ready(&&mut *peer) {
+                peer.reach = Reach::Trying;
+                to_connect.push((*no, peer.addr));
+            }
+        }
+        to_connect
+    }
+
+    /// A connection came about, with this latency. False where the peer is connected to already, under another address.
+    pub fn connected(&mut self, peer: PeerNo, sender: Sender, latency: Duration, id: &str) -> bool {
+        let twin = |(no, other): (&PeerNo, &Peer)| {
+            *no != peer && other.id.as_deref() == Some(id) && matches!(other.reach, Reach::Open(_))
+        };
+        if self.peers.iter().any(twin) {
+            return false;
+        }
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return false;
+        };
+        known.reach = Reach::Open(sender);
+        known.latency = Some(latency);
+        self.picker.open(
+            peer,
+            Way {
+                latency,
+                ours: true,
+            },
+        );
+        true
+    }
+
+    /// The connection is over; what was asked of it is open again.
+    pub fn disconnected(&mut self, peer: PeerNo, failed: bool, now: Instant) {
+        self.picker.release(peer);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.reach = Reach::No;
+            known.retry_at = failed.then_some(now + RETRY);
+        }
+    }
+
+    /// Originals, and in classic rounds everybody, are asked over a connection for each piece.
+    pub fn open_for_single_pieces(&mut self, classic: bool, now: Instant) {
+        for (no, peer) in &mut self.peers {
+            let ready =
+                peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now) && peer.on_list;
+            if (classic || !peer.ours) && ready && matches!(peer.reach, Reach::No) {
+                peer.reach = Reach::Single;
+                self.picker.open(
+                    *no,
+                    Way {
+                        latency: peer.latency.unwrap_or_default(),
+                        ours: false,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Whether a peer sent too many bad pieces.
+    pub fn is_left_alone(&self, peer: PeerNo) -> bool {
+        self.peers
+            .get(&peer)
+            .is_some_and(|peer| peer.strikes >= STRIKES)
+    }
+
+    /// How many other peers the tracker listed.
+    pub fn n_listed(&self) -> usize {
+        self.peers.values().filter(|peer| peer.on_list).count()
+    }
+
+    /// Names that only originals list, and that are wanted and not here; with who has each.
+    pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerNo, SocketAddr)>)> {
+        let mut names: BTreeMap<&Name, Vec<(PeerNo, SocketAddr)>> = BTreeMap::new();
+        for (no, peer) in self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !peer.ours && peer.on_list)
+        {
+            let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
+            for (name, _) in peer.offers.iter().filter(|(_, pieces)| whole(pieces)) {
+                names.entry(name).or_default().push((*no, peer.addr));
+            }
+        }
+        names.retain(|name, _| !self.swarm.contains_key(name) && self.lacks(name));
+        names
+            .into_iter()
+            .map(|(name, holders)| (name.clone(), holders))
+            .collect()
+    }
+}
