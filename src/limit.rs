@@ -37,11 +37,41 @@ impl Limit {
 
     /// Lets `bytes` pass: waits until they are due.
     pub fn pass(&self, bytes: usize) {
-        let now = Instant::now();
+        thread::sleep(self.wait(bytes, Instant::now()));
+    }
+
+    /// How long these bytes have to wait.
+    fn wait(&self, bytes: usize, now: Instant) -> Duration {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        *due = (*due).max(now - BURST) + Duration::from_secs_f64(bytes as f64 / self.rate);
-        let wait = due.saturating_duration_since(now);
-        drop(due);
-        thread::sleep(wait);
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        *due = (*due).max(earliest) + Duration::from_secs_f64(bytes as f64 / self.rate);
+        due.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_seconds_pass_the_rate_within_five_percent_however_many_share_it() {
+        for (rate, sharers) in [(3_000, 1), (100 << 10, 1), (1 << 20, 7), (200 << 20, 30)] {
+            let limit = Limit::new(rate);
+            let stride = Limit::stride(Some(&limit));
+            let start = Instant::now() + Duration::from_secs(5);
+            let end = start + Duration::from_secs(10);
+            let mut ready = vec![start; sharers];
+            let mut passed = 0;
+            while let Some(next) = ready.iter_mut().min().filter(|next| **next < end) {
+                *next += limit.wait(stride, *next);
+                passed += if *next < end { stride as u64 } else { 0 };
+            }
+            let expected = rate * 10;
+            let off = passed.abs_diff(expected);
+            assert!(
+                off * 20 <= expected,
+                "{rate} bytes/s: {passed} passed in 10 s"
+            );
+        }
     }
 }

@@ -35,7 +35,7 @@ impl Fault {
 
 impl State {
     /// What keeps a wanted file from counting as done.
-    pub(super) fn fault(&self, name: &Name) -> Result<(), Fault> {
+    fn fault(&self, name: &Name) -> Result<(), Fault> {
         if let Some(why) = self.given_up.get(name) {
             return Err(Fault::Wrong(format!("{name}: {why}")));
         }

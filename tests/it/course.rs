@@ -492,13 +492,12 @@ fn help(path: &str) -> String {
 /// The seconds that are the default of a flag, as the help has them in brackets.
 #[track_caller]
 fn default_of(help: &str, flag: &str) -> f64 {
-    let line = help.lines().find(|line| line.contains(flag));
+    let its = |line: &&str| line.trim_start().starts_with(flag);
+    let line = help.lines().find(its);
     let line = line.unwrap_or_else(|| panic!("{flag} in {help}"));
-    let inner = line.rsplit_once('(').and_then(|(_, rest)| {
-        let (inner, _) = rest.split_once(')')?;
-        inner.parse().ok()
-    });
-    inner.unwrap_or_else(|| panic!("a default in {line:?}"))
+    let (_, inner) = line.rsplit_once('(').expect("a default");
+    let seconds = inner.trim_end_matches(')').parse();
+    seconds.unwrap_or_else(|_| panic!("a default in {line:?}"))
 }
 
 fn client_default(flag: &str) -> f64 {
@@ -611,7 +610,8 @@ fn c3_min_peers_2_waits_for_a_second_other_peer() {
     let holder = Holder::publisher(&tracker, &content, Manner::default());
     let peer = Program::peer(&tracker, &dir.dir("a"), &["--min-peers", "2"]);
     peer.until_event("begin", |_| true);
-    peer.until_event("connected", |_| true);
+    peer.until_event("few_peers", |few| few["n_peers"] == 1);
+    peer.until_line("--min-peers");
     // with each ping it is looked what can be asked for
     let lists = peer.events("list").len();
     until("three more lists", || {
@@ -638,7 +638,7 @@ fn c3_a_shorter_list_is_used_and_said() {
     let said = peer.events("few_peers");
     assert_eq!(said.len(), 1, "said once, not at each ping: {peer:?}");
     assert_eq!(said[0]["n_peers"], 1);
-    peer.until_line("at least 2 other peers");
+    peer.until_line("1 other peer listed, fewer than the 2");
 }
 
 /// Listed peers that never answer, such that `order` is the order of rarity: the first piece has no further copy, the next
@@ -1300,16 +1300,26 @@ fn p3_fewer_blocks_are_taken_from_farther_peers() {
         away: Duration::from_millis(millis),
         ..Manner::default()
     };
-    let near = Holder::publisher(&tracker, &content, away(0));
-    let far = Holder::listed(&tracker, &content, away(30));
-    let farther = Holder::listed(&tracker, &content, away(120));
-    // nothing is asked for before all three latencies are known
-    let flags = ["--min-peers", "4"];
-    let peer = Program::peer(&tracker, &dir.dir("a"), &flags);
-    until("three connections", || {
-        (peer.events("connected").len() == 3).then_some(())
+    // another file, which nobody gets, has the peer connect to all of them: it knows the latencies before it has to choose
+    let bait = Content::new("bait.iso", 1, 28);
+    let none = Manner {
+        budget: 0,
+        ..Manner::default()
+    };
+    let _bait = Holder::publisher(&tracker, &bait, none);
+    let [near, far, farther] = [0, 30, 120].map(|millis| {
+        let holder = Holder::start(&content, away(millis));
+        ping(&tracker, holder.port());
+        holder
     });
-    ping(&tracker, silent_port().1);
+    let peer = Program::peer(&tracker, &dir.dir("a"), &[]);
+    until("four connections", || {
+        (peer.events("connected").len() == 4).then_some(())
+    });
+    publish(&tracker, near.port(), &content.torrent);
+    for holder in [&far, &farther] {
+        list_pieces(&tracker, holder.port(), &content, &holder.has);
+    }
     let complete = peer.until_event("complete", |_| true);
     until_content(&dir.path().join("a/image.iso"), &content.bytes);
 

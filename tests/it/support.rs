@@ -104,12 +104,24 @@ pub struct Program {
 impl Program {
     /// Starts `server` or `client`.
     pub fn start<S: AsRef<str>>(program: &str, args: &[S]) -> Self {
+        Self::start_on(None, program, args)
+    }
+
+    /// The same, in a network namespace.
+    pub fn start_on<S: AsRef<str>>(namespace: Option<&str>, program: &str, args: &[S]) -> Self {
         let path = match program {
             "server" => env!("CARGO_BIN_EXE_server"),
             _ => env!("CARGO_BIN_EXE_client"),
         };
         let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
-        let mut command = Command::new(path);
+        let mut command = match namespace {
+            None => Command::new(path),
+            Some(namespace) => {
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", namespace, path]);
+                ip
+            }
+        };
         command
             .args(&args)
             .stdin(Stdio::null())

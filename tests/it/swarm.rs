@@ -558,6 +558,9 @@ fn links_in_the_folder_are_not_shared() {
     symlink(&outside, seed_dir.join("folder")).expect("a link");
     let seed = swarm.seed("seed", "z", b"comes last", &[]);
     seed.until_event("sharing", |event| event["name"] == "plain");
+    until("both listed", || {
+        (swarm.list().torrents.len() == 2).then_some(())
+    });
     for name in ["out", "in", "folder", "folder/secret"] {
         assert_eq!(ask_for(seed.addr(), name), b"", "{name}");
     }
