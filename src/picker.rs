@@ -616,21 +616,18 @@ fn select_peer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::md5::{Hasher, digest};
+    use crate::md5::digest;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    const PIECE: usize = crate::torrent::MIN_PIECE_LEN as usize;
+    use crate::torrent::{BLOCKS_A_PIECE, MAX_PIECE_LEN};
 
-    fn torrent(name: &str, n_pieces: u32) -> Torrent {
-        let data = vec![7; n_pieces as usize * PIECE];
-        let mut hasher = Hasher::new(PIECE / crate::torrent::BLOCKS_A_PIECE);
-        hasher.update(&data);
-        let (checkpoints, md5) = hasher.finish();
-        assert_eq!(md5, digest(&data));
-        let name = Name::parse(name).expect("a name");
-        let len = data.len() as u64;
-        Torrent::new(name, len, PIECE as u32, md5, checkpoints).expect("a torrent")
+    /// A file of pieces of the longest kind, whose content nobody looks at.
+    fn torrent(n_pieces: u32) -> Torrent {
+        let size = u64::from(n_pieces) * u64::from(MAX_PIECE_LEN);
+        let checkpoints = vec![crate::md5::INITIAL; n_pieces as usize * BLOCKS_A_PIECE];
+        let name = Name::parse("f").expect("a name");
+        Torrent::new(name, size, MAX_PIECE_LEN, digest(b"f"), checkpoints).expect("a torrent")
     }
 
     const NEAR: Way = Way {
@@ -647,7 +644,7 @@ mod tests {
 
     /// A picker that wants `n_pieces`, with peers from 1 that have these and are reached so.
     fn picker(n_pieces: u32, peers: &[(&[u32], Way)]) -> (Picker, Name) {
-        let torrent = torrent("f", n_pieces);
+        let torrent = torrent(n_pieces);
         let mut picker = Picker::default();
         picker.want(&torrent, Bitfield::new(n_pieces));
         for (no, (has, way)) in (1..).zip(peers) {
@@ -833,16 +830,15 @@ mod tests {
 
     #[test]
     fn bytes_in_flight_are_bounded() {
-        let n = 2 * (IN_FLIGHT / PIECE as u64) as u32;
-        let all: Vec<u32> = (0..n).collect();
-        let peers: Vec<(&[u32], Way)> = all.chunks(3).map(|has| (has, NEAR)).collect();
-        let (mut picker, _) = picker(n, &peers);
+        let all: Vec<u32> = (0..64).collect();
+        let peers: Vec<(&[u32], Way)> = all.chunks(8).map(|has| (has, NEAR)).collect();
+        let (mut picker, _) = picker(64, &peers);
         let orders = picker.manage_downloads(Instant::now(), &mut StdRng::seed_from_u64(1));
         let bodies = orders
             .iter()
             .filter(|order| !order.get.pieces.is_empty())
             .count();
-        assert_eq!(bodies, IN_FLIGHT as usize / PIECE);
+        assert_eq!(bodies, (IN_FLIGHT / u64::from(MAX_PIECE_LEN)) as usize);
     }
 
     #[test]

@@ -487,3 +487,221 @@ pub fn write_atomically(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), 
         StoreError::Io(path.to_owned(), fault)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A store in a folder of its own, which is removed with it.
+    struct Own(Option<Store>, PathBuf);
+
+    impl Own {
+        fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            let dir = std::env::temp_dir()
+                .join(format!("bittorrentish-store-{}-{next}", std::process::id()));
+            Self(Some(Store::open(&dir).expect("a new folder")), dir)
+        }
+
+        fn store(&self) -> &Store {
+            self.0.as_ref().expect("open")
+        }
+    }
+
+    impl Drop for Own {
+        fn drop(&mut self) {
+            self.0 = None;
+            let _ = fs::remove_dir_all(&self.1);
+        }
+    }
+
+    fn name(name: &str) -> Name {
+        Name::parse(name).expect("a name")
+    }
+
+    /// The `.torrent` of some bytes, by way of the folder.
+    fn torrent(own: &Own, content: &[u8]) -> Torrent {
+        let path = own.1.join("made");
+        fs::write(&path, content).expect("room");
+        let (file, stamp) = own
+            .store()
+            .open_shared(&name("made"))
+            .expect("a plain file");
+        let torrent = own.store().hash(&name("made"), &file, stamp.size, |_| true);
+        fs::remove_file(path).expect("it was there");
+        torrent.expect("readable").expect("not ended")
+    }
+
+    #[test]
+    fn a_folder_is_one_clients() {
+        let own = Own::new();
+        assert!(matches!(Store::open(&own.1), Err(StoreError::InUse(_))));
+    }
+
+    #[test]
+    fn a_look_sees_plain_files_only() {
+        let own = Own::new();
+        fs::write(own.1.join("plain"), "12345").expect("room");
+        fs::write(own.1.join(".hidden"), "").expect("room");
+        fs::write(own.1.join("image.iso.part0001"), "").expect("room");
+        fs::create_dir(own.1.join("folder")).expect("room");
+        symlink("/etc/passwd", own.1.join("link")).expect("room");
+        let seen = own.store().look().expect("readable");
+        let odd = Seen::Odd("image.iso.part0001".to_owned(), NameError::Piece);
+        assert!(seen.len() == 2 && seen.contains(&odd), "{seen:?}");
+        assert!(seen.iter().any(|seen| matches!(seen, Seen::File(name, stamp) if name.as_str() == "plain" && stamp.size == 5)));
+        for other in ["link", "folder"] {
+            assert!(
+                matches!(
+                    own.store().open_shared(&name(other)),
+                    Err(StoreError::InTheWay(_))
+                ),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_whole_part_gets_its_name_and_never_somebody_elses() {
+        let own = Own::new();
+        let content = vec![3; 200_000];
+        let torrent = torrent(&own, &content);
+        for taken in [false, true] {
+            let (part, was_there) = own.store().open_part(&torrent).expect("room");
+            assert!(!was_there);
+            own.store()
+                .write(&torrent, &part, &content, 0)
+                .expect("room");
+            let done = own.store().complete(&torrent, &part, true);
+            assert_eq!(done.is_err(), taken);
+            assert_eq!(
+                fs::read(own.1.join("made")).expect("it stands there"),
+                content
+            );
+            if !taken {
+                let saved = own.store().saved(torrent.name()).expect("remembered");
+                assert_eq!(saved.stamp, done.ok());
+                assert!(!own.store().hidden(torrent.name(), "part").exists());
+            }
+        }
+        assert!(
+            own.store().hidden(torrent.name(), "part").exists(),
+            "what came isn't lost"
+        );
+    }
+
+    #[test]
+    fn a_part_is_checked_whatever_it_is() {
+        let own = Own::new();
+        let content: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
+        let torrent = torrent(&own, &content);
+        let part = own.store().hidden(torrent.name(), "part");
+        let mut flipped = content.clone();
+        flipped[70_000] ^= 1;
+        let half = [&content[..131_072], &[0; 168_928]].concat();
+        for (what, bytes, here) in [
+            ("whole", content.clone(), vec![0, 1, 2, 3, 4]),
+            ("a bit flipped", flipped, vec![0, 2, 3, 4]),
+            ("cut short", content[..131_080].to_vec(), vec![0, 1]),
+            ("zeroed behind", half, vec![0, 1]),
+            (
+                "too long",
+                [&content[..], &[1; 50]].concat(),
+                vec![0, 1, 2, 3, 4],
+            ),
+            ("empty", Vec::new(), vec![]),
+            ("garbage", vec![0xaa; 300_000], vec![]),
+        ] {
+            fs::write(&part, bytes).expect("room");
+            let (file, was_there) = own.store().open_part(&torrent).expect("a plain file");
+            assert!(was_there);
+            let have = own
+                .store()
+                .check(&torrent, &file, |_| true)
+                .expect("readable");
+            assert_eq!(have.iter().collect::<Vec<_>>(), here, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_parts_way_is_not_followed() {
+        let own = Own::new();
+        let torrent = torrent(&own, &[1; 1000]);
+        let part = own.store().hidden(torrent.name(), "part");
+        fs::write(own.1.join("victim"), "mine").expect("room");
+        symlink(own.1.join("victim"), &part).expect("room");
+        assert!(matches!(
+            own.store().open_part(&torrent),
+            Err(StoreError::InTheWay(_))
+        ));
+        fs::remove_file(&part).expect("the link");
+        fs::create_dir(&part).expect("room");
+        assert!(matches!(
+            own.store().open_part(&torrent),
+            Err(StoreError::InTheWay(_))
+        ));
+        fs::remove_dir(&part).expect("the folder");
+        // a run that was cut off between the two names of a whole file
+        fs::hard_link(own.1.join("victim"), &part).expect("room");
+        let (_, was_there) = own.store().open_part(&torrent).expect("a new one");
+        assert!(!was_there);
+        assert_eq!(
+            fs::read(own.1.join("victim")).expect("it stands there"),
+            b"mine"
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_wrongly_is_as_if_it_were_not() {
+        let own = Own::new();
+        let torrent = torrent(&own, b"some bytes");
+        let saved = Saved {
+            stamp: None,
+            verified: true,
+            torrent,
+        };
+        own.store().save(&saved).expect("room");
+        let path = own.store().hidden(saved.torrent.name(), "torrent");
+        let good = fs::read(&path).expect("it was saved");
+        assert!(own.store().saved(saved.torrent.name()).is_some());
+        let other = String::from_utf8(good.clone())
+            .expect("JSON")
+            .replace("\"made\"", "\"other\"");
+        for (what, bytes) in [
+            ("empty", Vec::new()),
+            ("cut", good[..good.len() / 2].to_vec()),
+            ("garbage", vec![0xff; 100]),
+            ("another file's", other.into_bytes()),
+        ] {
+            fs::write(&path, bytes).expect("room");
+            assert!(own.store().saved(saved.torrent.name()).is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_shrinks_while_it_is_hashed_has_no_torrent() {
+        let own = Own::new();
+        let path = own.1.join("shrinks");
+        fs::write(&path, vec![0; 3 << 20]).expect("room");
+        let (file, stamp) = own
+            .store()
+            .open_shared(&name("shrinks"))
+            .expect("a plain file");
+        let cut = |_| {
+            File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_len(10))
+                .is_ok()
+        };
+        assert!(
+            own.store()
+                .hash(&name("shrinks"), &file, stamp.size, cut)
+                .expect("readable")
+                .is_none()
+        );
+    }
+}

@@ -492,12 +492,14 @@ fn help(path: &str) -> String {
 /// The seconds that are the default of a flag, as the help has them in brackets.
 #[track_caller]
 fn default_of(help: &str, flag: &str) -> f64 {
-    let its = |line: &&str| line.trim_start().starts_with(flag);
-    let line = help.lines().find(its);
-    let line = line.unwrap_or_else(|| panic!("{flag} in {help}"));
-    let (_, inner) = line.rsplit_once('(').expect("a default");
-    let seconds = inner.trim_end_matches(')').parse();
-    seconds.unwrap_or_else(|_| panic!("a default in {line:?}"))
+    let at = help
+        .find(&format!("\n    {flag} "))
+        .unwrap_or_else(|| panic!("{flag} in {help}"));
+    // a long line is broken
+    let lines = help[at + 1..].lines();
+    let mut words = lines.take(2).flat_map(str::split_whitespace);
+    let number = words.find_map(|word| word.strip_prefix('(')?.strip_suffix(')')?.parse().ok());
+    number.unwrap_or_else(|| panic!("a default of {flag} in {help}"))
 }
 
 fn client_default(flag: &str) -> f64 {
@@ -1312,7 +1314,8 @@ fn p3_fewer_blocks_are_taken_from_farther_peers() {
         ping(&tracker, holder.port());
         holder
     });
-    let peer = Program::peer(&tracker, &dir.dir("a"), &[]);
+    // long enough for the farthest to have its say
+    let peer = Program::peer(&tracker, &dir.dir("a"), &["--max-down", "16M"]);
     until("four connections", || {
         (peer.events("connected").len() == 4).then_some(())
     });
