@@ -534,23 +534,17 @@ impl fmt::Display for Event {
                 let came =
                     *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
                 let rate = bytes((came / seconds.max(1e-3)) as u64);
-                write!(
-                    f,
-                    "complete: {name}, {} in {seconds:.1} s ({rate}/s), MD5 {md5} verified; serving on",
-                    bytes(*size)
-                )?;
+                let size = bytes(*size);
+                writeln!(f, "complete: {name}, {size} in {seconds:.1} s ({rate}/s)")?;
+                write!(f, "MD5 {md5} verified; serving on")?;
                 for share in shares {
-                    let latency = share
-                        .latency_ms
-                        .map(|ms| format!("{ms:.1} ms"))
-                        .unwrap_or("–".to_owned());
+                    let Share { peer, pieces, .. } = share;
+                    let latency = share.latency_ms.map(|ms| format!("{ms:.1} ms"));
+                    let (latency, peer) = (latency.unwrap_or_default(), peer.to_string());
+                    let (got, gave) = (bytes(share.got), bytes(share.gave));
                     write!(
                         f,
-                        "\n  {:24} {latency:>9}  {:>6} from it, {:>10}; {:>10} to it",
-                        share.peer.to_string(),
-                        plural(share.pieces as usize, "piece"),
-                        bytes(share.got),
-                        bytes(share.gave)
+                        "\n{peer:15} {latency:>8} {pieces:>5} pieces {got:>9} in {gave:>9} out"
                     )?;
                 }
                 Ok(())

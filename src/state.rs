@@ -139,6 +139,7 @@ impl State {
         if self.swarm.keys().any(|name| !before.contains_key(name)) {
             self.last_new = now;
         }
+        self.drop_replaced();
         self.update_peer_list(&list.peers, now);
         let wanted: Vec<_> = self
             .swarm
@@ -149,6 +150,20 @@ impl State {
         self.beginning
             .extend(wanted.iter().map(|summary| summary.name.clone()));
         wanted
+    }
+
+    /// A part of a content that the swarm has replaced by another is of no use; what is whole here stays.
+    fn drop_replaced(&mut self) {
+        let replaced = |held: &&Held| {
+            let summary = self.swarm.get(held.torrent.name());
+            held.stamp.is_none() && summary.is_some_and(|summary| summary.md5 != held.torrent.md5())
+        };
+        let replaced = self.files.values().filter(replaced);
+        let replaced: Vec<Name> = replaced.map(|held| held.torrent.name().clone()).collect();
+        for name in replaced {
+            self.picker.unwant(&name);
+            self.files.remove(&name);
+        }
     }
 
     /// Takes what an original listed.

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bitfield::Bitfield;
 use crate::md5::Hasher;
+use crate::protocol::TORRENT_CAP;
 use crate::torrent::{BLOCKS_A_PIECE, Name, NameError, Torrent};
 
 /// Where unfinished files are, within the folder.
@@ -282,9 +283,11 @@ impl Store {
 
     /// What was remembered of a file; anything that isn't that is as if it weren't there.
     pub fn saved(&self, name: &Name) -> Option<Saved> {
-        let (file, _) =
-            open_plain(&self.hidden(name, "torrent"), File::options().read(true)).ok()?;
-        let saved: Saved = serde_json::from_reader(io::BufReader::new(file)).ok()?;
+        let path = self.hidden(name, "torrent");
+        let (file, _) = open_plain(&path, File::options().read(true)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(TORRENT_CAP as u64).read_to_end(&mut bytes).ok()?;
+        let saved: Saved = serde_json::from_slice(&bytes).ok()?;
         (saved.torrent.name() == name).then_some(saved)
     }
 
@@ -329,6 +332,11 @@ impl Store {
             file.set_len(torrent.size()).map_err(at(&path))?;
         }
         Ok((file, was_there))
+    }
+
+    /// Removes what is unfinished of a file that is whole now.
+    pub fn discard_part(&self, name: &Name) {
+        let _ = fs::remove_file(self.hidden(name, "part"));
     }
 
     /// Writes into a part.

@@ -18,14 +18,12 @@ impl Client {
     /// Every 2 s: what is new, what changed, what went away.
     pub(super) fn look_at_folder(&self) {
         let shared = &self.0;
+        let before = self.lock().standing.clone();
         let seen = match shared.store.look() {
             Ok(seen) => seen,
             Err(fault) => return self.disk_fault(&fault),
         };
-        let (to_hash, withdrawn) = {
-            let mut state = self.lock();
-            state.looked(&seen)
-        };
+        let (to_hash, withdrawn) = self.lock().looked(&before, &seen);
         for seen in seen {
             let Seen::Odd(name, why) = seen else { continue };
             let new = self.lock().odd.insert(name.clone());
@@ -166,6 +164,8 @@ impl Client {
             size: stamp.size,
             md5: torrent.md5().to_string(),
         };
+        // a part of it that an earlier run began is needed no more
+        self.0.store.discard_part(&name);
         let shared = opened == stamp
             && self
                 .lock()

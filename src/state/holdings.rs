@@ -113,31 +113,32 @@ pub enum Verdict {
 }
 
 impl State {
-    /// Takes a look at the folder. Returns the files that were left alone long enough to be hashed, and those that were
-    /// withdrawn because they changed or went away. `shareable` tells what was shared before, by an earlier run.
-    pub fn looked(&mut self, seen: &[Seen]) -> (Vec<(Name, Stamp)>, Vec<Name>) {
-        let seen: BTreeMap<&Name, Stamp> = seen
-            .iter()
-            .filter_map(|seen| {
-                if let Seen::File(name, stamp) = seen {
-                    Some((name, *stamp))
-                } else {
-                    None
-                }
-            })
-            .collect();
-        let changed = |(name, standing): (&Name, &Standing)| {
-            (seen.get(name) != Some(&standing.stamp())).then(|| name.clone())
+    /// Takes a look at the folder, which began when `before` was known to stand there. Returns the files that were left
+    /// alone long enough to be hashed, and those that were withdrawn because they changed or went away.
+    pub fn looked(
+        &mut self,
+        before: &BTreeMap<Name, Standing>,
+        seen: &[Seen],
+    ) -> (Vec<(Name, Stamp)>, Vec<Name>) {
+        let file = |seen: &Seen| match seen {
+            Seen::File(name, stamp) => Some((name.clone(), *stamp)),
+            Seen::Odd(..) => None,
         };
-        let changed: Vec<Name> = self.standing.iter().filter_map(changed).collect();
-        let withdrawn: Vec<Name> = changed
+        let seen: BTreeMap<Name, Stamp> = seen.iter().filter_map(file).collect();
+        let changed = |(name, standing): &(&Name, &Standing)| {
+            seen.get(*name) != Some(&standing.stamp())
+                && self.standing.get(*name) == Some(*standing)
+        };
+        let changed: Vec<&Name> = before
             .iter()
-            .filter(|name| self.withdraw(name))
-            .cloned()
+            .filter(changed)
+            .map(|(name, _)| name)
             .collect();
+        let withdrawn = changed.into_iter().filter(|name| self.withdraw(name));
+        let withdrawn = withdrawn.cloned().collect();
         let mut to_hash = Vec::new();
         for (name, stamp) in seen {
-            match self.standing.get(name) {
+            match self.standing.get(&name) {
                 None => drop(self.standing.insert(name.clone(), Standing::Looked(stamp))),
                 Some(Standing::Looked(_)) => {
                     self.standing.insert(name.clone(), Standing::Hashing(stamp));
