@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::client::Client;
 use crate::events::Event;
 use crate::limit::Limit;
-use crate::net::{BODY, Connection, HEADER, connect, unexpected};
+use crate::net::{BODY, Connection, HEADER, connect, is_timeout, unexpected};
 use crate::picker::PeerNo;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
 use crate::state::Verdict;
@@ -29,33 +29,33 @@ struct Claims<'a> {
 
 impl Drop for Claims<'_> {
     fn drop(&mut self) {
-        self.client
-            .lock()
-            .disconnected(self.peer, self.failed, Instant::now());
+        let now = Instant::now();
+        self.client.lock().disconnected(self.peer, self.failed, now);
+        self.client.connect_to_peers();
         self.client.manage_downloads();
     }
 }
 
 /// Connects to a peer, and takes from it until nothing is missing here or it fails.
 pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
+    let failed = true;
     let mut claims = Claims {
         client,
         peer,
-        failed: true,
+        failed,
     };
     let ended = introduce(client, peer, addr).and_then(|connection| match connection {
         Some(mut connection) => read_answers(client, peer, &mut connection),
         None => Ok(()),
     });
-    let idle = client.lock().picker.is_idle();
-    match ended {
-        // closed by one of the two, as nothing is missing any more
-        _ if idle => claims.failed = false,
-        Ok(()) => {}
-        Err(fault) => client.say(&Event::Lost {
-            peer: addr,
-            why: fault.to_string(),
-        }),
+    if let Err(why) = ended {
+        let asked = client.lock().picker.is_asked(peer);
+        // a complete peer asks for nothing more, and the connection ends by itself
+        claims.failed = asked || !is_timeout(&why);
+        if claims.failed {
+            let why = why.to_string();
+            client.say(&Event::Lost { peer: addr, why });
+        }
     }
 }
 

@@ -257,6 +257,12 @@ impl Picker {
         Some((&asked.name, &asked.pieces))
     }
 
+    /// Whether this peer owes an answer.
+    pub fn is_asked(&self, peer: PeerNo) -> bool {
+        let link = self.links.get(&peer);
+        link.is_some_and(|link| !link.asked.is_empty())
+    }
+
     /// Request `n` was answered with piece `got`, or with none. The piece stays claimed until it [`Picker::landed`] or is
     /// [`Picker::dropped`]. Returns the file, where the answer fits the request.
     pub fn answered(&mut self, peer: PeerNo, n: u64, got: Option<u32>) -> Option<Name> {

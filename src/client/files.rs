@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 use super::Client;
 use crate::bitfield::Bitfield;
 use crate::events::Event;
-use crate::net::Sender;
 use crate::protocol::Summary;
-use crate::state::{DISK_RETRY, Reach, Standing, State};
+use crate::state::{DISK_RETRY, Standing};
 use crate::store::{Saved, Seen, Stamp, StoreError};
 use crate::torrent::{Name, Torrent, legible};
 
@@ -262,19 +261,19 @@ impl Client {
         let Some((torrent, file)) = held else { return };
         match self.0.store.complete(&torrent, &file, true) {
             Ok(stamp) => {
-                let (event, idle) = {
+                let event = {
                     let mut state = self.lock();
                     let event = Event::complete(&state, name, Instant::now());
-                    state.standing.insert(name.clone(), Standing::Shared(stamp));
+                    let standing = Standing::Shared(stamp);
+                    state.standing.insert(name.clone(), standing);
                     if let Some(held) = state.files.get_mut(name) {
                         held.stamp = Some(stamp);
                     }
-                    (event, self.idle_connections(&state))
+                    event
                 };
                 if let Some(event) = event {
                     self.say(&event);
                 }
-                idle.iter().for_each(Sender::close);
                 self.list_now();
             }
             Err(StoreError::Exists(path)) => {
@@ -290,19 +289,6 @@ impl Client {
             }
         }
         self.tell_all();
-    }
-
-    /// A complete peer asks for nothing more.
-    pub(super) fn idle_connections(&self, state: &State) -> Vec<Sender> {
-        let open = state
-            .peers
-            .values()
-            .filter(|_| state.picker.is_idle())
-            .filter_map(|peer| match &peer.reach {
-                Reach::Open(sender) => Some(sender.clone()),
-                _ => None,
-            });
-        open.collect()
     }
 
     pub(crate) fn disk_fault(&self, fault: &StoreError) {
