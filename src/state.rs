@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 pub use self::ending::Ending;
 use self::holdings::News;
 pub use self::holdings::{Exchanged, Found, Held, Served, Standing, Verdict};
-pub use self::peers::{NEIGHBOURS, Peer, Reach};
+pub use self::peers::{Peer, Reach};
 use crate::picker::{PeerNo, Picker};
 use crate::protocol::{PeerEntry, Summary, SwarmList};
 use crate::torrent::{Name, Torrent};

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use rand::seq::SliceRandom;
+
 use super::State;
 use crate::net::Sender;
 use crate::picker::{PeerNo, Way};
@@ -18,8 +20,10 @@ const STRIKES: u32 = 3;
 const RETRY: Duration = Duration::from_secs(5);
 /// The most files that are remembered of one peer, and that one hello lists.
 pub(super) const OFFERS: usize = 4000;
-/// Above so many neighbours, no more are connected to: pieces reach everybody over a few dozen.
-pub const NEIGHBOURS: usize = 40;
+/// Up to so many peers, everybody takes from everybody.
+const FULL_MESH: usize = 40;
+/// Where there are more, each takes from so many, at random: a few dozen reach everybody, with fewer threads.
+const NEIGHBOURS: usize = 24;
 
 /// How a peer is asked for pieces.
 #[derive(Clone)]
@@ -204,23 +208,23 @@ impl State {
         if self.picker.is_idle() || self.ending {
             return Vec::new();
         }
-        let busy = self
-            .peers
-            .values()
-            .filter(|peer| peer.ours && !matches!(peer.reach, Reach::No))
-            .count();
-        let ready = |peer: &&mut Peer| {
-            peer.ours
-                && matches!(peer.reach, Reach::No)
-                && peer.strikes < STRIKES
-                && peer.retry_at.is_none_or(|at| at <= now)
+        let ours = self.peers.iter().filter(|(_, peer)| peer.ours);
+        let (idle, busy): (Vec<_>, Vec<_>) =
+            ours.partition(|(_, peer)| matches!(peer.reach, Reach::No));
+        let most = if idle.len() + busy.len() <= FULL_MESH {
+            FULL_MESH
+        } else {
+            NEIGHBOURS
         };
-        let mut to_connect = Vec::new();
-        for (no, peer) in self.peers.iter_mut() {
-            if to_connect.len() + busy < NEIGHBOURS && ready(&&mut *peer) {
-                peer.reach = Reach::Trying;
-                to_connect.push((*no, peer.addr));
-            }
+        let room = most.saturating_sub(busy.len());
+        let ready = idle
+            .into_iter()
+            .filter(|(_, peer)| peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now));
+        let mut to_connect: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
+        to_connect.shuffle(&mut self.rng);
+        to_connect.truncate(room);
+        for (no, _) in &to_connect {
+            self.peers.get_mut(no).expect("just listed").reach = Reach::Trying;
         }
         to_connect
     }
