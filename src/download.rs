@@ -4,8 +4,10 @@
 //! come in, each piece is checked against its checkpoints while it is in the cache, and written in place. The original reads
 //! until the close and believes what came.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -161,7 +163,7 @@ pub(crate) fn receive(
             .map(|(name, _)| name.clone())
     };
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
-    let Some((torrent, _)) = held(client, &name) else {
+    let Some((torrent, _)) = held(client, &name, idx) else {
         // it was given up, or came into the folder, meanwhile
         client.lock().picker.answered(peer, n, None);
         return skip(client, connection, len as usize);
@@ -183,17 +185,12 @@ pub(crate) fn receive(
     came
 }
 
-fn held(
-    client: &Client,
-    name: &Name,
-) -> Option<(std::sync::Arc<Torrent>, std::sync::Arc<std::fs::File>)> {
+/// The file that a piece belongs to, while it is held; another content under its name may have fewer pieces.
+fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
     let state = client.lock();
-    state.files.get(name).map(|held| {
-        (
-            std::sync::Arc::clone(&held.torrent),
-            std::sync::Arc::clone(&held.file),
-        )
-    })
+    let held = state.files.get(name);
+    let held = held.filter(|held| idx < held.torrent.n_pieces());
+    held.map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
 }
 
 fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -> io::Result<()> {
@@ -230,7 +227,7 @@ fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<
 
 /// Checks a piece, writes it, and counts it in; or finds out what is wrong with it.
 pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: &[u8]) {
-    let Some((torrent, file)) = held(client, name) else {
+    let Some((torrent, file)) = held(client, name, idx) else {
         return;
     };
     if let Err(bad) = torrent.check(idx, piece) {

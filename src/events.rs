@@ -121,7 +121,7 @@ pub enum Event {
         pieces: Vec<u32>,
         peer: String,
         latency_ms: Option<f64>,
-        copies: Option<u16>,
+        copies: Option<u32>,
         tied: usize,
         holders: Vec<Chance>,
         reason: &'static str,
@@ -261,7 +261,7 @@ impl Event {
             classic,
         }];
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n_pieces.max(1));
-        if tenth(have) > tenth(have - 1) && have < n_pieces && n_pieces >= 20 {
+        if tenth(have) > tenth(have.saturating_sub(1)) && have < n_pieces && n_pieces >= 20 {
             let seconds = held.since.elapsed().as_secs_f64().max(1e-3);
             let came = u64::from(have - held.had.min(have)) * torrent.full_piece_len() as u64;
             let bytes_a_second = (came as f64 / seconds) as u64;

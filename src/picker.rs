@@ -49,7 +49,7 @@ struct Wanted {
     /// Missing, and nobody was asked.
     open: Bitfield,
     /// How many peers have each piece.
-    copies: Vec<u16>,
+    copies: Vec<u32>,
     claims: BTreeMap<u32, Vec<Claim>>,
 }
 
@@ -102,7 +102,7 @@ pub enum Why {
     /// No piece that is missing here has fewer copies.
     Rarest {
         /// How many peers have it.
-        copies: u16,
+        copies: u32,
         /// How many pieces of this holder are as rare.
         tied: usize,
         /// The holders that could be asked, with the chance that each had.
@@ -116,7 +116,7 @@ pub enum Why {
 
 /// The rarest of what one peer could be asked for.
 struct Rank {
-    copies: u16,
+    copies: u32,
     name: Name,
     /// Some of the pieces that are as rare, at random.
     sample: Vec<u32>,
@@ -212,7 +212,7 @@ impl Picker {
             .get_mut(&peer)
             .and_then(|link| link.has.get_mut(name));
         if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
-            file.copies[idx as usize] -= u16::from(has.clear(idx));
+            file.copies[idx as usize] -= u32::from(has.clear(idx));
         }
     }
 
@@ -539,7 +539,7 @@ impl Wanted {
     /// The rarest of the open pieces that are in `has`.
     fn rank(&self, name: &Name, has: &Bitfield, rng: &mut impl Rng) -> Option<Rank> {
         let mut rank = Rank {
-            copies: u16::MAX,
+            copies: u32::MAX,
             name: name.clone(),
             sample: Vec::new(),
             tied: 0,
@@ -584,7 +584,7 @@ impl Wanted {
 }
 
 /// The rarest piece that anybody could be asked for, ties at random; with its number of copies.
-fn select_file(ranks: &BTreeMap<PeerNo, Rank>, rng: &mut impl Rng) -> Option<(u32, Name, u16)> {
+fn select_file(ranks: &BTreeMap<PeerNo, Rank>, rng: &mut impl Rng) -> Option<(u32, Name, u32)> {
     let copies = ranks.values().map(|rank| rank.copies).min()?;
     let rarest: Vec<&Rank> = ranks
         .values()
