@@ -30,7 +30,7 @@ use crate::repeated_timer::{RepeatedTimer, Trigger};
 use crate::report::Report;
 use crate::state::{Ending, Reach, State, TrackerKind, Wants};
 use crate::store::{Stamp, Store};
-use crate::torrent::Name;
+use crate::torrent::{Name, legible};
 use crate::{download, originals, upload};
 
 mod files;
@@ -392,7 +392,10 @@ impl Client {
                 v: Some(VERSION),
                 pieces,
             })?;
-            tracker.expect::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
+            let reply: Reply = tracker.expect(HEADER, ORIGINAL_CAP)?;
+            reply
+                .error
+                .map_or(Ok(()), |why| Err(std::io::Error::other(legible(&why))))
         });
         match sent {
             Ok(()) => self.say(&Event::ListSent { n_files, n_parts }),
@@ -415,6 +418,10 @@ impl Client {
             self.manage_downloads();
         }
         originals::fetch_whole_files(self);
+        let waits_for = self.lock().waits_for();
+        for why in waits_for {
+            self.say(&Event::Waiting { why });
+        }
     }
 
     /// Connects to the peers of ours that have, or will have, something that is missing here.

@@ -17,7 +17,7 @@ use crate::net::{BODY, Connection, HEADER, connect, is_timeout, unexpected};
 use crate::picker::PeerNo;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
 use crate::state::Verdict;
-use crate::torrent::{BadPiece, Name, Torrent};
+use crate::torrent::{BadPiece, Name, Torrent, legible};
 
 /// How often the round trip is measured: the smallest counts.
 const ROUND_TRIPS: usize = 3;
@@ -103,7 +103,9 @@ pub(crate) fn say_hello(
         connection.send(&Ask::Hello(hello.clone()))?;
         let their = match connection.expect(HEADER, PEER_CAP)? {
             Answer::Hello(their) => their,
-            Answer::Refused { why } => return Err(io::Error::other(format!("refused: {why}"))),
+            Answer::Refused { why } => {
+                return Err(io::Error::other(format!("refused: {}", legible(&why))));
+            }
             _ => return Err(unexpected("expected a hello")),
         };
         latency = latency.min(asked.elapsed());
@@ -132,7 +134,7 @@ fn read_answers(client: &Client, peer: PeerNo, connection: &mut Connection) -> i
                 state.picker.peer_lost(peer, &name);
             }
             Some(Answer::Refused { why }) => {
-                return Err(io::Error::other(format!("refused: {why}")));
+                return Err(io::Error::other(format!("refused: {}", legible(&why))));
             }
             Some(Answer::Hello(_)) => return Err(unexpected("a hello that nobody asked for")),
         }

@@ -64,6 +64,9 @@ pub enum Event {
         n_files: usize,
         n_parts: usize,
     },
+    Waiting {
+        why: String,
+    },
     NotShared {
         name: String,
         why: String,
@@ -320,6 +323,15 @@ impl report::Event for Event {
     }
 }
 
+/// Milliseconds, with more digits where there are fewer of them.
+fn millis(ms: f64) -> String {
+    if ms < 1.0 {
+        format!("{ms:.2} ms")
+    } else {
+        format!("{ms:.1} ms")
+    }
+}
+
 fn plural(n: usize, what: &str) -> String {
     if n == 1 {
         format!("1 {what}")
@@ -342,11 +354,13 @@ impl fmt::Display for Event {
                 )
             }
             Self::TrackerUnreachable { at, why } => {
+                writeln!(f, "no list from the tracker {at}: {why}")?;
                 write!(
                     f,
-                    "tracker {at} can't be reached: {why}\nit is tried again at each ping; the swarm goes on meanwhile"
+                    "it is tried again at each ping; the swarm goes on meanwhile"
                 )
             }
+            Self::Waiting { why } => write!(f, "waiting: {why}"),
             Self::OriginalTracker => write!(
                 f,
                 "the tracker is an original: whole files only, and none of them verified"
@@ -451,7 +465,7 @@ impl fmt::Display for Event {
                 }
             }
             Self::Connected { peer, latency_ms } => {
-                write!(f, "connected to {peer}, latency {latency_ms:.1} ms")
+                write!(f, "connected to {peer}, latency {}", millis(*latency_ms))
             }
             Self::Lost { peer, why } => write!(f, "lost {peer}: {why}"),
             Self::Pick {
@@ -476,7 +490,7 @@ impl fmt::Display for Event {
                     write!(f, ", {tied} as rare")?;
                 }
                 if let Some(latency) = latency_ms {
-                    write!(f, "; latency {latency:.1} ms")?;
+                    write!(f, "; latency {}", millis(*latency))?;
                 }
                 match holders.iter().find(|holder| holder.peer == *peer) {
                     Some(holder) if holders.len() > 1 => {
@@ -539,12 +553,13 @@ impl fmt::Display for Event {
                 write!(f, "MD5 {md5} verified; serving on")?;
                 for share in shares {
                     let Share { peer, pieces, .. } = share;
-                    let latency = share.latency_ms.map(|ms| format!("{ms:.1} ms"));
+                    let latency = share.latency_ms.map(millis);
                     let (latency, peer) = (latency.unwrap_or_default(), peer.to_string());
                     let (got, gave) = (bytes(share.got), bytes(share.gave));
+                    let pieces = plural(*pieces as usize, "piece");
                     write!(
                         f,
-                        "\n{peer:15} {latency:>8} {pieces:>5} pieces {got:>9} in {gave:>9} out"
+                        "\n{peer:15} {latency:>8} {pieces:>11} {got:>9} in {gave:>9} out"
                     )?;
                 }
                 Ok(())

@@ -89,7 +89,11 @@ pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
             Err(why) => fault = why,
         }
     }
-    Err(timed_out_alike(fault))
+    if is_timeout(&fault) {
+        let why = "no answer: a wrong address, or a firewall in between?";
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    }
+    Err(fault)
 }
 
 /// Whether nothing came, or could be sent, in time: std reports it in two ways.

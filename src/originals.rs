@@ -20,7 +20,7 @@ use crate::picker::{Order, PeerNo};
 use crate::protocol::{Answer, Ask, FirstMessage, PEER_CAP};
 use crate::state::Standing;
 use crate::store::{Copy, Saved, StoreError};
-use crate::torrent::{MAX_PIECE_LEN, Name};
+use crate::torrent::{MAX_PIECE_LEN, Name, legible};
 
 /// The original's `request_piece`: one connection, one piece.
 pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, ours: bool) {
@@ -63,7 +63,7 @@ fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> 
             Ok(())
         }
         Answer::News { .. } => Ok(()),
-        Answer::Refused { why } => Err(io::Error::other(format!("refused: {why}"))),
+        Answer::Refused { why } => Err(io::Error::other(format!("refused: {}", legible(&why)))),
         Answer::Hello(_) => Err(unexpected("a hello that nobody asked for")),
     }
 }

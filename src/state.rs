@@ -262,4 +262,31 @@ impl State {
         (missing && self.told_few.replace(n_listed) != Some(n_listed))
             .then_some(Some(min_peers).filter(|least| n_listed < *least))
     }
+
+    /// What keeps files from coming, where nobody can be asked for them.
+    pub fn waits_for(&self) -> Vec<String> {
+        let known = |name: &&Name| {
+            self.swarm.contains_key(name)
+                || self.files.contains_key(name)
+                || self.standing.contains_key(name)
+        };
+        let unlisted = self.wants.only.iter().filter(|name| !known(name));
+        let unlisted = unlisted.map(|name| format!("nobody lists {name} (--only)"));
+        let nowhere = self
+            .files
+            .keys()
+            .map(|name| (name, self.picker.nowhere(name)));
+        let nowhere = nowhere
+            .filter(|(_, idxs)| !idxs.is_empty())
+            .map(|(name, idxs)| {
+                let first: Vec<String> = idxs.iter().take(5).map(u32::to_string).collect();
+                let more = if idxs.len() > 5 { ", …" } else { "" };
+                let first = first.join(", ");
+                format!(
+                    "nobody has {} of the missing pieces of {name} ({first}{more})",
+                    idxs.len()
+                )
+            });
+        unlisted.chain(nowhere).collect()
+    }
 }

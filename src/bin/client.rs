@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
     }
     if matches.opt_present("version") {
-        return cli::say(concat!("bittorrentish ", env!("CARGO_PKG_VERSION")));
+        return cli::say(concat!("client ", env!("CARGO_PKG_VERSION")));
     }
     match config(&matches) {
         Ok((config, listen)) => run(&matches, config, listen),
@@ -95,6 +95,9 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
             matches.free.len()
         ));
     };
+    if tracker.is_empty() || dir.is_empty() {
+        return Err("<tracker-ip> and <dir> can't be empty".to_owned());
+    }
     let tracker_port = port.parse().ok().filter(|port| *port > 0);
     let tracker_port = tracker_port
         .ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, came {port:?}"))?;

@@ -299,11 +299,10 @@ impl Client {
             state.disk_fault = Some(fault.to_string());
             (first, self.0.config.wants.exit_when_complete)
         };
-        if first || exits {
-            self.say(&Event::Disk {
-                why: fault.to_string(),
-                full: fault.is_full(),
-            });
+        // a run that ends with it says so as it ends
+        if first && !exits {
+            let (why, full) = (fault.to_string(), fault.is_full());
+            self.say(&Event::Disk { why, full });
         }
         self.tell_all();
     }

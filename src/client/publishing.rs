@@ -7,7 +7,7 @@ use super::Client;
 use crate::events::Event;
 use crate::net::HEADER;
 use crate::protocol::{ORIGINAL_CAP, Reply, Summary, TORRENT_CAP, ToTracker, invalid, to_bytes};
-use crate::torrent::Torrent;
+use crate::torrent::{Torrent, legible};
 
 impl Client {
     /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
@@ -48,7 +48,7 @@ impl Client {
                             name,
                             md5: torrent.md5().to_string(),
                             swarm,
-                            why,
+                            why: legible(&why),
                         });
                     }
                 }
@@ -70,7 +70,7 @@ impl Client {
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
         let torrent = reply
             .torrent
-            .ok_or_else(|| io::Error::other(reply.error.unwrap_or_default()))?;
+            .ok_or_else(|| io::Error::other(legible(&reply.error.unwrap_or_default())))?;
         if (torrent.name(), torrent.md5(), torrent.size())
             != (&summary.name, summary.md5, summary.size)
         {

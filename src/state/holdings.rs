@@ -177,7 +177,7 @@ impl State {
         whole
     }
 
-    /// A whole file of the folder is shared from now on, unless it changed meanwhile.
+    /// A whole file of the folder is shared from now on, unless it changed meanwhile, or is shared already.
     pub fn share(
         &mut self,
         torrent: Arc<Torrent>,
@@ -186,14 +186,12 @@ impl State {
         now: Instant,
     ) -> bool {
         let name = torrent.name().clone();
-        if self
-            .standing
-            .get(&name)
-            .is_some_and(|standing| standing.stamp() != stamp)
-        {
+        let shared = Standing::Shared(stamp);
+        let standing = self.standing.get(&name);
+        if standing.is_some_and(|standing| standing.stamp() != stamp || *standing == shared) {
             return false;
         }
-        self.standing.insert(name.clone(), Standing::Shared(stamp));
+        self.standing.insert(name.clone(), shared);
         self.picker.unwant(&name);
         self.log.push(News {
             name: name.clone(),
