@@ -1,46 +1,41 @@
 //! The peer: what it does by the clock, and what it does when something happens.
 //!
-//! As in the original, three [`RepeatedTimer`]s: `ping_tracker` every 10 s, `send_tracker_file_list` every 20 s, and a round of
+//! As in the original, three [`RepeatedTimer`](crate::repeated_timer::RepeatedTimer)s: `ping_tracker` every 10 s, `send_tracker_file_list` every 20 s, and a round of
 //! `manage_downloads` every 30 s. The original does all its downloading in that round, one file a round. Ours decides anew
 //! whenever something changed, so the round is for when nobody had anything; `--classic` keeps the original's round.
 //!
 //! Owns the one lock of the process. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
 //! print under the guard.
 
-use std::net::{IpAddr, TcpListener};
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender as Channel, channel};
+use std::sync::mpsc::Sender as Channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
-
-use rand::{RngExt, SeedableRng};
 
 use crate::buffers::Buffers;
 use crate::cli::Exit;
 use crate::events::Event;
 use crate::limit::Limit;
-use crate::net::{Connection, HEADER, Listener, Trouble, connect, is_local, resolve};
+use crate::net::{Connection, HEADER, connect, is_local, resolve};
 use crate::picker::Order;
 use crate::protocol::{
-    LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, PingAnswer, Reply, Summary,
-    ToTracker, VERSION,
+    LIST_CAP, ORIGINAL_CAP, PeerEntry, PingAnswer, Reply, Summary, ToTracker, VERSION,
 };
-use crate::repeated_timer::{RepeatedTimer, Trigger};
+use crate::repeated_timer::Trigger;
 use crate::report::Report;
 use crate::state::{Ending, Reach, State, TrackerKind, Wants};
 use crate::store::{Stamp, Store};
 use crate::torrent::{Name, legible};
-use crate::{download, originals, upload};
+use crate::{download, originals};
 
 mod files;
 mod publishing;
+mod running;
 mod telling;
 
-/// The most connections that are served at once.
-const UPLOADS: usize = 256;
-/// Between two looks at the folder: what kept its size and time for so long was left alone.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub use running::Running;
 
 /// What a peer is started with.
 #[derive(Clone, Debug)]
@@ -93,108 +88,7 @@ pub(crate) struct Shared {
     ping_now: OnceLock<Trigger>,
 }
 
-/// The threads of a peer; dropping it ends them.
-pub struct Running {
-    /// The peer.
-    pub client: Client,
-    timers: Vec<RepeatedTimer>,
-    workers: Vec<JoinHandle<()>>,
-    listener: Option<Listener>,
-}
-
 impl Client {
-    /// Starts a peer that is served at `listener`.
-    ///
-    /// # Errors
-    /// Where the system gives no threads.
-    pub fn start(
-        config: Config,
-        store: Store,
-        listener: TcpListener,
-        report: Report,
-    ) -> std::io::Result<Running> {
-        let port = listener.local_addr()?.port();
-        let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
-        let state = State::new(config.wants.clone(), rng, Instant::now());
-        let ((to_hash, hashes), (to_begin, begins)) = (channel(), channel());
-        let client = Self(Arc::new(Shared {
-            id: format!("{:016x}", rand::rng().random::<u64>()),
-            port,
-            up: config.max_up.map(Limit::new),
-            down: config.max_down.map(Limit::new),
-            state: Mutex::new(state),
-            changed: Condvar::new(),
-            buffers: Buffers::default(),
-            to_hash,
-            to_begin,
-            list_now: OnceLock::new(),
-            ping_now: OnceLock::new(),
-            config,
-            store,
-            report,
-        }));
-        client.run(listener, hashes, begins)
-    }
-
-    fn run(
-        self,
-        listener: TcpListener,
-        hashes: Receiver<Option<(Name, Stamp)>>,
-        begins: Receiver<Option<Summary>>,
-    ) -> std::io::Result<Running> {
-        let mut running = Running {
-            client: self.clone(),
-            timers: Vec::new(),
-            workers: Vec::new(),
-            listener: None,
-        };
-        let (serve, tell) = (self.clone(), self.clone());
-        let told = move |trouble| tell.trouble(trouble);
-        running.listener = Some(Listener::start(
-            "upload",
-            listener,
-            UPLOADS,
-            move |connection| upload::listen_requests(&serve, connection),
-            told,
-        )?);
-        let (hash, begin) = (self.clone(), self.clone());
-        running.workers.push(
-            Builder::new()
-                .name("hash".to_owned())
-                .spawn(move || hash.hash_files(&hashes))?,
-        );
-        running.workers.push(
-            Builder::new()
-                .name("begin".to_owned())
-                .spawn(move || begin.begin_downloads(&begins))?,
-        );
-        let config = &self.0.config;
-        let (look, ping, list, round) = (self.clone(), self.clone(), self.clone(), self.clone());
-        running
-            .timers
-            .push(RepeatedTimer::start("look", LOOK_EVERY, move || {
-                look.look_at_folder()
-            })?);
-        running.timers.push(RepeatedTimer::start(
-            "list",
-            config.wants.list_every,
-            move || list.send_tracker_file_list(),
-        )?);
-        let _ = self.0.list_now.set(running.timers[1].trigger());
-        running.timers.push(RepeatedTimer::start(
-            "ping",
-            config.ping_every,
-            move || ping.ping_tracker(),
-        )?);
-        let _ = self.0.ping_now.set(running.timers[2].trigger());
-        running.timers.push(RepeatedTimer::start(
-            "round",
-            config.round_every,
-            move || round.round(),
-        )?);
-        Ok(running)
-    }
-
     pub(crate) fn shared(&self) -> &Shared {
         &self.0
     }
@@ -250,15 +144,6 @@ impl Client {
         }
     }
 
-    fn trouble(&self, trouble: Trouble) {
-        self.say(&match trouble {
-            Trouble::Accept(fault) => Event::AcceptFailed {
-                why: fault.to_string(),
-            },
-            Trouble::Full(most) => Event::Full { most },
-        });
-    }
-
     fn to_tracker(&self) -> std::io::Result<Connection> {
         connect(&resolve(
             &self.0.config.tracker,
@@ -310,8 +195,8 @@ impl Client {
                 }
             }
             Ok((PingAnswer::Original(peers), own)) => self.original_answered(&peers, own),
-            Ok((PingAnswer::Refused(reply), _)) => {
-                self.unreachable(reply.error.unwrap_or_default())
+            Ok((PingAnswer::Refused(refusal), _)) => {
+                self.unreachable(format!("it answers: {}", legible(&refusal.error)));
             }
             Err(fault) => self.unreachable(fault.to_string()),
         }
@@ -373,18 +258,7 @@ impl Client {
         let (n_files, n_parts) = (files.len(), pieces.len());
         let sent = self.to_tracker().and_then(|mut tracker| {
             if kind == TrackerKind::Original {
-                let cap = if is_local(tracker.peer.ip(), tracker.own.ip()) {
-                    ORIGINAL_CAP
-                } else {
-                    ORIGINAL_CAP_OFF_LOOPBACK
-                };
-                let sent = tracker.sender().send_bytes(&publishing::original_file_list(
-                    self.0.port,
-                    files,
-                    cap,
-                ));
-                // it closes without an answer; leaving before would end it
-                return sent.and_then(|()| tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop));
+                return originals::send_list(&mut tracker, self.0.port, files);
             }
             tracker.send(&ToTracker::FileList {
                 port: self.0.port,
@@ -510,39 +384,6 @@ impl Client {
                     self.lock().disconnected(peer, true, Instant::now());
                 }
             }
-        }
-    }
-}
-
-impl Drop for Running {
-    /// Ends all threads of the peer. Connections to others end by themselves, within their timeouts at the latest.
-    fn drop(&mut self) {
-        let open: Vec<_> = {
-            let mut state = self.client.lock();
-            state.ending = true;
-            let open = |reach: &Reach| {
-                if let Reach::Open(sender) = reach {
-                    Some(sender.clone())
-                } else {
-                    None
-                }
-            };
-            state
-                .peers
-                .values()
-                .filter_map(|peer| open(&peer.reach))
-                .collect()
-        };
-        open.iter().for_each(crate::net::Sender::close);
-        self.client.tell_all();
-        self.timers.clear();
-        self.listener = None;
-        let _ = (
-            self.client.0.to_hash.send(None),
-            self.client.0.to_begin.send(None),
-        );
-        for worker in self.workers.drain(..) {
-            let _ = worker.join();
         }
     }
 }

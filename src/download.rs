@@ -1,6 +1,6 @@
 //! One connection to one peer of ours, on which pieces are asked for: its thread reads the answers.
 //!
-//! The requests are sent by whichever thread finds that one can be made ([`Client::manage_downloads`]); here the answers
+//! The requests are sent by whichever thread finds that one can be made (`manage_downloads`); here the answers
 //! come in, each piece is checked against its checkpoints while it is in the cache, and written in place. The original reads
 //! until the close and believes what came.
 

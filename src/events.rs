@@ -399,7 +399,7 @@ impl fmt::Display for Event {
                 plural(*n_files, "whole file"),
                 n_parts
             ),
-            Self::NotShared { name, why } => write!(f, "{name} isn't shared: {why}"),
+            Self::NotShared { name, why } => write!(f, "{name} isn't shared or fetched: {why}"),
             Self::Hashing { name, done, size } => {
                 write!(
                     f,

@@ -15,9 +15,12 @@ use crate::download::{receive, say_hello, take};
 use crate::events::Event;
 use crate::limit::Limit;
 use crate::md5::{Digest, Hasher};
-use crate::net::{BODY, Connection, connect, unexpected};
+use crate::net::{BODY, Connection, HEADER, connect, is_local, unexpected};
 use crate::picker::{Order, PeerNo};
-use crate::protocol::{Answer, Ask, FirstMessage, PEER_CAP};
+use crate::protocol::{
+    Answer, Ask, FirstMessage, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PEER_CAP, Reply, ToTracker,
+    to_bytes,
+};
 use crate::state::Standing;
 use crate::store::{Copy, Saved, StoreError};
 use crate::torrent::{MAX_PIECE_LEN, Name, legible};
@@ -244,4 +247,33 @@ fn fetch_copy(
         copy.append(bytes)
     })?;
     Ok((copy, hasher.finish().1, size))
+}
+
+/// Tells an original tracker what is here, in one read of its.
+pub(crate) fn send_list(tracker: &mut Connection, port: u16, files: Vec<String>) -> io::Result<()> {
+    let local = is_local(tracker.peer.ip(), tracker.own.ip());
+    let cap = if local {
+        ORIGINAL_CAP
+    } else {
+        ORIGINAL_CAP_OFF_LOOPBACK
+    };
+    tracker.sender().send_bytes(&file_list(port, files, cap))?;
+    // it closes without an answer; leaving before would end it
+    tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
+}
+
+/// The original's list: as many names as fit into one read of its.
+fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
+    loop {
+        let list = to_bytes(&ToTracker::FileList {
+            port,
+            files: files.clone(),
+            v: None,
+            pieces: Default::default(),
+        });
+        if list.len() <= cap || files.is_empty() {
+            return list;
+        }
+        files.truncate(files.len() * cap / (list.len() + 1));
+    }
 }

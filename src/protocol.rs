@@ -35,7 +35,7 @@
 //! A message ends at its closing brace; white space between messages is skipped.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -152,7 +152,14 @@ pub enum PingAnswer {
     /// From an original.
     Original(Vec<PeerEntry>),
     /// From a tracker of ours that doesn't serve us.
-    Refused(Reply),
+    Refused(Refusal),
+}
+
+/// A tracker of ours doesn't do what was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, for people.
+    pub error: String,
 }
 
 /// Our tracker's answer to whatever isn't a ping.
@@ -323,22 +330,21 @@ pub fn write_message(stream: &mut impl Write, message: &impl Serialize) -> io::R
     stream.write_all(&to_bytes(message))
 }
 
-/// How long a message may get: a number of bytes, or whoever decides as it grows.
+/// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.
 pub trait Cap {
-    /// Asked before the message has `len` bytes in memory.
-    ///
-    /// # Errors
-    /// `InvalidData` where that is too many.
-    fn allow(&mut self, len: usize) -> io::Result<()>;
+    /// The most bytes, asked before the message has `len` in memory.
+    fn at_most(&mut self, len: usize) -> usize;
 }
 
 impl Cap for usize {
-    fn allow(&mut self, len: usize) -> io::Result<()> {
-        if len > *self {
-            Err(invalid(format!("a message of over {self} bytes")))
-        } else {
-            Ok(())
-        }
+    fn at_most(&mut self, _: usize) -> usize {
+        *self
+    }
+}
+
+impl<F: FnMut(usize) -> usize> Cap for F {
+    fn at_most(&mut self, len: usize) -> usize {
+        self(len)
     }
 }
 
@@ -405,7 +411,11 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
         };
         let end = scan.end_of(&came[skipped..])?;
         let taken = end.unwrap_or(came.len() - skipped);
-        cap.allow(value.len() + taken)?;
+        let len = value.len() + taken;
+        let most = cap.at_most(len);
+        if len > most {
+            return Err(invalid(format!("a message of over {most} bytes")));
+        }
         value.extend_from_slice(&came[skipped..skipped + taken]);
         stream.consume(skipped + taken);
         if end.is_some() {
@@ -451,18 +461,10 @@ pub fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Reads and throws away at most `most` bytes, up to the close.
-///
-/// # Errors
-/// The stream's.
-pub fn discard(stream: &mut impl Read, most: u64) -> io::Result<u64> {
-    io::copy(&mut stream.take(most), &mut io::sink())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::BufReader;
+    use std::io::{BufReader, Read};
 
     /// Gives its bytes one by one.
     struct OneByOne<'a>(&'a [u8]);

@@ -143,6 +143,12 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// A number of things: `1 file`, `2 files`.
+pub fn plural(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

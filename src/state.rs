@@ -13,6 +13,7 @@ pub use self::ending::Ending;
 use self::holdings::News;
 pub use self::holdings::{Exchanged, Found, Held, Served, Standing, Verdict};
 pub use self::peers::{Peer, Reach};
+use crate::md5::Digest;
 use crate::picker::{PeerNo, Picker};
 use crate::protocol::{PeerEntry, Summary, SwarmList};
 use crate::torrent::{Name, Torrent};
@@ -140,6 +141,10 @@ impl State {
             self.last_new = now;
         }
         self.drop_replaced();
+        for held in self.files.values_mut() {
+            let summary = self.swarm.get(held.torrent.name());
+            held.listed |= summary.is_some_and(|summary| summary.md5 == held.torrent.md5());
+        }
         self.update_peer_list(&list.peers, now);
         let wanted: Vec<_> = self
             .swarm
@@ -210,13 +215,9 @@ impl State {
 
     /// What goes to an original: names of whole files.
     pub fn whole_names(&self) -> Vec<String> {
-        let shared = |standing: &Standing| {
-            matches!(standing, Standing::Shared(_) | Standing::Unverified(..))
-        };
-        self.standing
-            .iter()
-            .filter(|(_, standing)| shared(standing))
-            .map(|(name, _)| name.as_str().to_owned())
+        let whole = self.files.values().filter(|held| held.stamp.is_some());
+        whole
+            .map(|held| held.torrent.name().as_str().to_owned())
             .collect()
     }
 
@@ -224,7 +225,9 @@ impl State {
     pub fn unpublished(&self) -> Vec<Arc<Torrent>> {
         let lacks = |held: &&Held| match self.swarm.get(held.torrent.name()) {
             None => true,
-            Some(summary) => summary.md5 != held.torrent.md5() && held.refused != Some(summary.md5),
+            Some(summary) => {
+                summary.md5 != held.torrent.md5() && held.refused.is_none() && !held.listed
+            }
         };
         let ours = matches!(self.tracker, TrackerKind::Ours { .. });
         self.files
@@ -234,6 +237,25 @@ impl State {
             .filter(lacks)
             .map(|held| Arc::clone(&held.torrent))
             .collect()
+    }
+
+    /// The files that stand here while the swarm has another content under their names, which is news: its MD5 with them.
+    /// Each is published once; then the later one stands.
+    pub fn contradicted(&mut self) -> Vec<(Name, Digest, Digest)> {
+        let mut contradicted = Vec::new();
+        for (name, held) in &mut self.files {
+            let other = self
+                .swarm
+                .get(name)
+                .filter(|summary| summary.md5 != held.torrent.md5());
+            let Some(other) = other.filter(|_| held.listed && held.stamp.is_some()) else {
+                continue;
+            };
+            if held.refused.replace(other.md5) != Some(other.md5) {
+                contradicted.push((name.clone(), held.torrent.md5(), other.md5));
+            }
+        }
+        contradicted
     }
 
     /// The tracker took a `.torrent`.
@@ -246,6 +268,9 @@ impl State {
             n_pieces,
             publisher: torrent.publisher.clone(),
         };
+        if let Some(held) = self.files.get_mut(&name) {
+            held.listed = true;
+        }
         if self.swarm.insert(name, summary).is_none() {
             self.last_new = now;
         }

@@ -215,6 +215,11 @@ impl Store {
         fs::symlink_metadata(self.path(name)).is_ok()
     }
 
+    /// Whether something that is no plain file has this name in the folder.
+    pub fn is_blocked(&self, name: &Name) -> bool {
+        fs::symlink_metadata(self.path(name)).is_ok_and(|meta| !meta.is_file())
+    }
+
     /// Opens a whole file of the folder to be read.
     ///
     /// # Errors

@@ -207,7 +207,17 @@ impl Client {
     pub(super) fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
         let (shared, name) = (&self.0, &summary.name);
         if shared.store.exists(name) {
-            return Ok(false); // it came into the folder just now: the next look sees it
+            // a file came into the folder just now, and the next look sees it; anything else stays in the way
+            let blocked = shared.store.is_blocked(name);
+            let new = blocked && self.lock().odd.insert(name.to_string());
+            if new {
+                let why = "a folder, link or the like has its name here; move it away".to_owned();
+                self.say(&Event::NotShared {
+                    name: name.to_string(),
+                    why,
+                });
+            }
+            return Ok(false);
         }
         let torrent = match self.get_torrent(summary) {
             Ok(torrent) => torrent,

@@ -6,13 +6,26 @@ use std::time::Instant;
 use super::Client;
 use crate::events::Event;
 use crate::net::HEADER;
-use crate::protocol::{ORIGINAL_CAP, Reply, Summary, TORRENT_CAP, ToTracker, invalid, to_bytes};
+use crate::protocol::{ORIGINAL_CAP, Reply, Summary, TORRENT_CAP, ToTracker, invalid};
 use crate::torrent::{Torrent, legible};
 
 impl Client {
     /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
     pub(super) fn publish(&self) {
-        let unpublished = self.lock().unpublished();
+        let (unpublished, contradicted) = {
+            let mut state = self.lock();
+            (state.unpublished(), state.contradicted())
+        };
+        for (name, here, swarm) in contradicted {
+            let (name, md5, swarm) = (name.to_string(), here.to_string(), Some(swarm.to_string()));
+            let why = String::new();
+            self.say(&Event::Refused {
+                name,
+                md5,
+                swarm,
+                why,
+            });
+        }
         for torrent in unpublished {
             let reply = self.to_tracker().and_then(|mut tracker| {
                 tracker.send(&ToTracker::Publish {
@@ -68,30 +81,18 @@ impl Client {
             name: summary.name.clone(),
         })?;
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
-        let torrent = reply
-            .torrent
-            .ok_or_else(|| io::Error::other(legible(&reply.error.unwrap_or_default())))?;
+        let torrent = reply.torrent.ok_or_else(|| {
+            io::Error::other(
+                reply
+                    .error
+                    .map_or("the answer has none".to_owned(), |why| legible(&why)),
+            )
+        })?;
         if (torrent.name(), torrent.md5(), torrent.size())
             != (&summary.name, summary.md5, summary.size)
         {
             return Err(invalid("the .torrent isn't of the file that was listed"));
         }
         Ok(torrent)
-    }
-}
-
-/// The original's list: as many names as fit into one read of its.
-pub(super) fn original_file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
-    loop {
-        let list = to_bytes(&ToTracker::FileList {
-            port,
-            files: files.clone(),
-            v: None,
-            pieces: Default::default(),
-        });
-        if list.len() <= cap || files.is_empty() {
-            return list;
-        }
-        files.truncate(files.len() * cap / (list.len() + 1));
     }
 }

@@ -31,6 +31,8 @@ pub struct Held {
     pub since: Instant,
     /// Pieces that were here already when the download began.
     pub had: u32,
+    /// Whether the tracker was seen to have its `.torrent`.
+    pub listed: bool,
     /// The MD5 of another content that the tracker has under this name, as it refused ours.
     pub refused: Option<Digest>,
     /// What came from, and went to, each peer in this run.
@@ -413,6 +415,7 @@ impl Held {
             sent,
             since: now,
             had,
+            listed: false,
             refused: None,
             exchanged: BTreeMap::new(),
             bad: BTreeMap::new(),

@@ -94,7 +94,13 @@ impl State {
                 SocketAddr::new(ip.to_canonical(), entry.port),
                 entry.v.is_some(),
             );
-            self.peers.get_mut(&peer).expect("just known").on_list = true;
+            let known = self.peers.get_mut(&peer).expect("just known");
+            known.on_list = true;
+            // an original must never be asked for what isn't on its list any more
+            if !known.ours {
+                known.offers.clear();
+                self.picker.peer_lost_all(peer);
+            }
             for (name, digits) in &entry.pieces {
                 if let Ok(name) = Name::parse(name) {
                     self.offers(peer, &name, Pieces::Digits(digits.clone()));
@@ -121,22 +127,20 @@ impl State {
     }
 
     /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.
-    pub(super) fn lists(&mut self, peer: PeerNo, names: &[String]) {
+    fn lists(&mut self, peer: PeerNo, names: &[String]) {
         let mut parts: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
         for listed in names {
             if let Some((name, idx)) = Name::parse_piece(listed) {
-                parts.entry(name).or_default().push(idx);
-            } else if let Ok(name) = Name::parse(listed) {
-                let all = || Pieces::Digits("all".to_owned());
-                // what an original calls by a large file's name may be anything; by a small one's name, it is checked
-                let ours = self.peers[&peer].ours;
-                let one_piece = self
+                // a file in one piece is asked for by its own name only
+                if self
                     .swarm
                     .get(&name)
-                    .is_none_or(|summary| summary.n_pieces <= 1);
-                if ours || one_piece {
-                    self.offers(peer, &name, all());
+                    .is_some_and(|summary| summary.n_pieces > 1)
+                {
+                    parts.entry(name).or_default().push(idx);
                 }
+            } else if let Ok(name) = Name::parse(listed) {
+                self.offers(peer, &name, Pieces::Digits("all".to_owned()));
             }
         }
         for (name, idxs) in parts {
@@ -144,24 +148,22 @@ impl State {
         }
     }
 
+    /// Notes that a peer has these pieces of a file.
     pub(super) fn offers(&mut self, peer: PeerNo, name: &Name, pieces: Pieces) {
-        match self
-            .files
-            .get(name)
-            .map(|held| held.have.len())
-            .filter(|_| self.picker.wants(name))
-        {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        let wanted = self.files.get(name).filter(|_| self.picker.wants(name));
+        match wanted.map(|held| held.have.len()) {
+            // what an original calls by a large file's name, it serves whole, and nobody can check it
+            Some(n) if !known.ours && n > 1 && matches!(pieces, Pieces::Digits(_)) => {}
             Some(n) => {
                 if let Some(bits) = pieces.bits(n) {
                     self.picker.peer_has(peer, name, bits.iter());
                 }
             }
             None => {
-                let offers = &mut self
-                    .peers
-                    .get_mut(&peer)
-                    .expect("a known peer offers")
-                    .offers;
+                let offers = &mut known.offers;
                 if offers.len() < OFFERS || offers.contains_key(name) {
                     offers.insert(name.clone(), pieces);
                 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bittorrentish::md5::{INITIAL, digest};
 use bittorrentish::protocol::{PingAnswer, SwarmList, parse};
@@ -231,8 +231,8 @@ fn a_peer_that_is_killed_goes_on_where_it_was() {
     let swarm = Swarm::new();
     let content = random_bytes(96 * PIECE - 100, 1);
     let mut seed = swarm.seed("seed", "image.iso", &content, &[]);
-    let flags = ["--max-down", "3M"];
-    let moments = [0, 1, 30, 70];
+    let flags = ["--max-down", "2M"];
+    let moments = [0, 1, 20, 40];
     let mut before = 0;
     for (kills, at_least) in moments.into_iter().enumerate() {
         let mut peer = swarm.peer("peer", &flags);
@@ -842,8 +842,8 @@ fn max_down_holds_the_rate() {
 fn max_up_holds_the_sum_of_all_that_is_sent() {
     let swarm = Swarm::new();
     let content = random_bytes(24 * PIECE, 1);
-    // named alone, nobody but the seed has it before the first is done; then the others still had at most all of it
     let seed = swarm.seed("seed", "image.iso", &content, &["--max-up", "1M"]);
+    let start = Instant::now();
     let mut streams: Vec<TcpStream> = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(seed.addr()).expect("the seed listens");
@@ -853,7 +853,6 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
             .expect("it reads");
         streams.push(stream);
     }
-    let start = std::time::Instant::now();
     thread::scope(|scope| {
         for stream in &mut streams {
             let content = &content;
@@ -864,9 +863,9 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
             });
         }
     });
-    // twice 1.5 MiB; what was sent before the clock started counts as burst, too
+    // twice 1.5 MiB, of which a tenth of a second may come at once
     let took = start.elapsed().as_secs_f64();
-    assert!(took > 2.6, "{took} s for 3 MiB at 1 MiB/s");
+    assert!(took > 2.8, "{took} s for 3 MiB at 1 MiB/s");
     drop(seed);
 }
 

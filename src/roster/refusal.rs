@@ -1,0 +1,57 @@
+//! What the tracker doesn't do, and why. Pure.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::{NAMES_PER_LIST, PEERS_PER_ADDRESS};
+use crate::md5::Digest;
+use crate::torrent::Name;
+
+/// Why the tracker doesn't do what it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// From another machine, to a local tracker.
+    Stranger,
+    /// Nobody listens on port 0.
+    PortZero,
+    /// [`PEERS_PER_ADDRESS`] are known at this address.
+    Peers(IpAddr),
+    /// So many names in a list, over [`NAMES_PER_LIST`].
+    Names(usize),
+    /// The swarm has another content under the name.
+    OtherContent {
+        /// The file.
+        name: Name,
+        /// The MD5 of what the swarm has.
+        stands: Digest,
+        /// The MD5 of what was to be published.
+        came: Digest,
+    },
+    /// There is no such record.
+    Unknown(Name),
+    /// The tracker's disk doesn't do what it should.
+    Disk(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stranger => write!(
+                f,
+                "this tracker serves its own machine only: it was started without --remote"
+            ),
+            Self::PortZero => write!(f, "expected the port that the peer listens on, came 0"),
+            Self::Peers(ip) => write!(
+                f,
+                "{PEERS_PER_ADDRESS} peers have come from {ip}, and no more are taken"
+            ),
+            Self::Names(n) => write!(f, "a list has at most {NAMES_PER_LIST} names, this one {n}"),
+            Self::OtherContent { name, stands, came } => write!(
+                f,
+                "the swarm has another {name}, with MD5 {stands}; yours has MD5 {came}: publish it under another name"
+            ),
+            Self::Unknown(name) => write!(f, "nobody has published {name} here"),
+            Self::Disk(why) => write!(f, "the tracker's disk: {why}"),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What the tracker tells of: each event as a line for people and as JSON for programs.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::md5::Digest;
+use crate::report::{self, Weight, bytes, plural};
+use crate::torrent::{Name, legible};
+
+/// What the tracker tells of.
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Event {
+    Listening {
+        port: u16,
+        local: bool,
+        client_at: Option<IpAddr>,
+        n_torrents: usize,
+        torrents: PathBuf,
+    },
+    BadTorrent {
+        file: String,
+        why: String,
+    },
+    NewPeer {
+        peer: SocketAddr,
+        original: bool,
+    },
+    Ping {
+        peer: SocketAddr,
+    },
+    FileList {
+        peer: SocketAddr,
+        n_files: usize,
+        n_in_part: usize,
+    },
+    Swept {
+        dropped: Vec<SocketAddr>,
+        n_peers: usize,
+    },
+    Published {
+        peer: SocketAddr,
+        name: Name,
+        size: u64,
+        md5: Digest,
+        again: bool,
+        replaced: Option<Digest>,
+    },
+    NotSynced {
+        why: String,
+    },
+    HandedOut {
+        to: SocketAddr,
+        name: Name,
+    },
+    Refused {
+        from: SocketAddr,
+        why: String,
+        #[serde(skip)]
+        weight: Weight,
+    },
+    NotUnderstood {
+        from: SocketAddr,
+        why: String,
+    },
+    ConnectionFailed {
+        from: SocketAddr,
+        why: String,
+    },
+    AcceptFailed {
+        why: String,
+    },
+    Full {
+        n: usize,
+    },
+}
+
+impl report::Event for Event {
+    fn weight(&self) -> Weight {
+        match self {
+            Self::Refused { weight, .. } => *weight,
+            Self::Published { again: true, .. } => Weight::Normal,
+            Self::Listening { .. }
+            | Self::BadTorrent { .. }
+            | Self::Published { .. }
+            | Self::NotSynced { .. }
+            | Self::AcceptFailed { .. }
+            | Self::Full { .. } => Weight::Important,
+            Self::ConnectionFailed { .. } => Weight::Logged,
+            _ => Weight::Normal,
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening {
+                port,
+                local,
+                client_at,
+                n_torrents,
+                torrents,
+            } => {
+                let whom = if *local {
+                    "this machine only (--remote serves others)"
+                } else {
+                    "every machine that reaches it"
+                };
+                let at =
+                    client_at.map_or("<this machine's address>".to_owned(), |ip| ip.to_string());
+                writeln!(
+                    f,
+                    "listening on port {port} for {whom}; to join: client {at} {port} DIR"
+                )?;
+                let torrents = legible(&torrents.to_string_lossy());
+                write!(
+                    f,
+                    "{} in {torrents}, safe at every moment: end with Ctrl-C",
+                    plural(*n_torrents, ".torrent")
+                )
+            }
+            Self::BadTorrent { file, why } => {
+                write!(f, "left out {}: {}", legible(file), legible(why))
+            }
+            Self::NewPeer { peer, original } => write!(
+                f,
+                "new peer {peer}{}",
+                if *original { ", an original" } else { "" }
+            ),
+            Self::Ping { peer } => write!(f, "ping from {peer}"),
+            Self::FileList {
+                peer,
+                n_files,
+                n_in_part,
+            } => write!(
+                f,
+                "list from {peer}: {}, {n_in_part} in part",
+                plural(*n_files, "whole file")
+            ),
+            Self::Swept { dropped, n_peers } => {
+                write!(f, "sweep: {} here", plural(*n_peers, "peer"))?;
+                let mut before = "; gone: ";
+                dropped.iter().try_for_each(|peer| {
+                    write!(f, "{}{peer}", std::mem::replace(&mut before, ", "))
+                })
+            }
+            Self::Published {
+                peer,
+                name,
+                size,
+                md5,
+                again,
+                replaced,
+            } => {
+                let what = if *again { "has, too," } else { "published" };
+                write!(f, "{peer} {what} {name}, {}, MD5 {md5}", bytes(*size))?;
+                replaced.map_or(Ok(()), |old| {
+                    write!(f, ", in place of MD5 {old}, which nobody else has")
+                })
+            }
+            Self::NotSynced { why } => write!(f, "a .torrent may not outlive a power cut: {why}"),
+            Self::HandedOut { to, name } => write!(f, ".torrent of {name} to {to}"),
+            Self::Refused { from, why, .. } => write!(f, "refused {from}: {}", legible(why)),
+            Self::NotUnderstood { from, why } => {
+                write!(f, "not understood, from {from}: {}", legible(why))
+            }
+            Self::ConnectionFailed { from, why } => write!(f, "connection with {from}: {why}"),
+            Self::AcceptFailed { why } => write!(f, "can't accept connections ({why}); trying on"),
+            Self::Full { n } => write!(f, "{n} connections are open, the most; others wait"),
+        }
+    }
+}
+
+/// Why a tracker doesn't start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The folder for the `.torrent`s can't be used.
+    Disk(PathBuf, io::Error),
+    /// The system gives no socket or thread.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(path, fault) => write!(
+                f,
+                "can't keep .torrents in {}: {fault}; choose another folder with --torrents",
+                path.display()
+            ),
+            Self::System(fault) => write!(f, "can't start: {fault}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
