@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::picker::{Order, PeerNo, Why};
-use crate::report::{self, Weight, bytes};
+use crate::report::{self, Weight, bytes, plural};
 use crate::state::{Exchanged, State};
 use crate::torrent::Name;
 
@@ -329,14 +329,6 @@ fn millis(ms: f64) -> String {
         format!("{ms:.2} ms")
     } else {
         format!("{ms:.1} ms")
-    }
-}
-
-fn plural(n: usize, what: &str) -> String {
-    if n == 1 {
-        format!("1 {what}")
-    } else {
-        format!("{n} {what}s")
     }
 }
 

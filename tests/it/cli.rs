@@ -223,7 +223,7 @@ fn help_and_version_go_to_stdout() {
 fn a_name_that_nobody_knows_is_3() {
     let ended = run(&["no-such-host.invalid", "29283", "d"]);
     fails_with(&ended, 3, &["no-such-host.invalid:29283"]);
-    fails_with(&run(&["", "29283", "d"]), 3, &[":29283"]);
+    fails_with(&run(&["", "29283", "d"]), 2, &["<tracker-ip>"]);
 }
 
 #[test]

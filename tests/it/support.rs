@@ -282,11 +282,6 @@ impl Program {
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
     }
-
-    /// Its process number.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
 }
 
 impl std::fmt::Debug for Program {

@@ -764,7 +764,7 @@ fn without_a_tracker_at_the_start_it_is_waited_for() {
     let seed = Program::peer_at("127.0.0.1", port, &dir.dir("seed"), &[]);
     let peer = Program::peer_at("127.0.0.1", port, &dir.dir("peer"), &[]);
     for program in [&seed, &peer] {
-        let line = program.until_line("can't be reached");
+        let line = program.until_line("no list from the tracker");
         assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
     }
     let _tracker = tracker_at(port, &dir.dir("torrents"));

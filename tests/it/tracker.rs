@@ -142,7 +142,7 @@ fn the_originals_two_messages_are_answered_as_the_original_does() {
     for line in [
         "new peer 127.0.0.1:50001, an original",
         "ping from 127.0.0.1:50001",
-        "list from 127.0.0.1:50002: 2 names",
+        "list from 127.0.0.1:50002: 2 whole files",
     ] {
         server.program.until_line(line);
     }
@@ -371,7 +371,7 @@ fn torrents_survive_a_kill_and_are_all_that_is_stored() {
     ] {
         server.program.until_line(line);
     }
-    server.program.until_line("1 .torrents in ");
+    server.program.until_line("1 .torrent in ");
     assert_eq!(server.ping(50002).torrents, [], "no live holder");
     let handed_out = server
         .get_torrent("naïve image.iso")
@@ -526,7 +526,7 @@ fn peers_that_fall_silent_are_swept() {
     assert!(was_listed);
     server
         .program
-        .until_line("sweep: 1 peers here; gone: 127.0.0.1:50002");
+        .until_line("sweep: 1 peer here; gone: 127.0.0.1:50002");
 }
 
 #[test]
