@@ -165,10 +165,7 @@ impl State {
         };
         let replaced = self.files.values().filter(replaced);
         let replaced: Vec<Name> = replaced.map(|held| held.torrent.name().clone()).collect();
-        for name in replaced {
-            self.picker.unwant(&name);
-            self.files.remove(&name);
-        }
+        replaced.iter().for_each(|name| self.drop_file(name));
     }
 
     /// Takes what an original listed.

@@ -290,15 +290,17 @@ impl Client {
                 // what stands there is hashed at the next looks; equal or not, it is left as it is
                 let why = StoreError::Exists(path).to_string();
                 self.say(&Event::Disk { why, full: false });
-                self.lock().files.remove(name);
+                self.lock().drop_file(name);
             }
-            Err(fault) => {
-                // after a failed sync nobody knows what is on the disk: it is checked anew
-                self.lock().files.remove(name);
-                self.disk_fault(&fault);
-            }
+            Err(fault) => self.unsure(name, &fault),
         }
         self.tell_all();
+    }
+
+    /// After a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew.
+    fn unsure(&self, name: &Name, fault: &StoreError) {
+        self.lock().drop_file(name);
+        self.disk_fault(fault);
     }
 
     pub(crate) fn disk_fault(&self, fault: &StoreError) {

@@ -232,10 +232,15 @@ impl State {
             .for_each(|(no, pieces)| self.offers(no, &name, pieces));
     }
 
-    /// A file can't be had. What is here of it is served no more.
-    pub fn give_up(&mut self, name: &Name, why: String) {
+    /// Forgets what is here of a file; it may be begun anew.
+    pub fn drop_file(&mut self, name: &Name) {
         self.picker.unwant(name);
         self.files.remove(name);
+    }
+
+    /// A file can't be had. What is here of it is served no more.
+    pub fn give_up(&mut self, name: &Name, why: String) {
+        self.drop_file(name);
         self.beginning.remove(name);
         self.given_up.insert(name.clone(), why);
     }
