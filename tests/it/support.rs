@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::{Digest, Hasher, digest};
-use bittorrentish::protocol::to_bytes;
+use bittorrentish::protocol::{PingAnswer, SwarmList, parse, to_bytes};
 use bittorrentish::torrent::{BLOCKS_A_PIECE, Name, Torrent};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -334,4 +334,13 @@ pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
     let (checkpoints, md5) = hasher.finish();
     let name = Name::parse(name).expect("a name");
     Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
+}
+
+/// What a tracker tells a peer of ours.
+pub fn swarm_list(tracker: &Program) -> SwarmList {
+    let ping = br#"{"msg": "ping", "port": 1, "v": 1}"#;
+    match parse(&ask(tracker.addr(), ping)).expect("an answer") {
+        PingAnswer::Ours(list) => list,
+        other => panic!("{other:?}"),
+    }
 }

@@ -11,12 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::{INITIAL, digest};
-use bittorrentish::protocol::{PingAnswer, SwarmList, parse};
+use bittorrentish::protocol::SwarmList;
 use bittorrentish::torrent::{BLOCKS_A_PIECE, MAX_NAME, Name, Torrent};
 use serde_json::{Value, json};
 
 use super::support::{
-    DEADLINE, Program, Temp, ask, ask_for, plant, random_bytes, until, until_content,
+    DEADLINE, Program, Temp, ask_for, plant, random_bytes, swarm_list, until, until_content,
 };
 
 const PIECE: usize = 64 << 10;
@@ -55,15 +55,7 @@ impl Swarm {
 
     /// What the tracker tells a peer of ours.
     fn list(&self) -> SwarmList {
-        match parse(&ask(
-            self.tracker.addr(),
-            br#"{"msg": "ping", "port": 1, "v": 1}"#,
-        ))
-        .expect("an answer")
-        {
-            PingAnswer::Ours(list) => list,
-            other => panic!("{other:?}"),
-        }
+        swarm_list(&self.tracker)
     }
 }
 

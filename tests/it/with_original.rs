@@ -10,12 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use bittorrentish::md5::digest;
-use bittorrentish::protocol::{PingAnswer, SwarmList, parse};
+use bittorrentish::protocol::SwarmList;
 use serde_json::{Value, json};
 
 use super::original::{Intervals, Mode, ONE_READ, OriginalClient, OriginalTracker};
 use super::support::{
-    DEADLINE, Program, Temp, ask, ask_for, plant, random_bytes, until, until_content,
+    DEADLINE, Program, Temp, ask_for, plant, random_bytes, swarm_list, until, until_content,
 };
 
 const PIECE: usize = 64 << 10;
@@ -79,15 +79,7 @@ impl Swarm {
 
     /// What the tracker tells a peer of ours.
     fn list(&self) -> SwarmList {
-        match parse(&ask(
-            self.tracker.addr(),
-            br#"{"msg": "ping", "port": 1, "v": 1}"#,
-        ))
-        .expect("an answer")
-        {
-            PingAnswer::Ours(list) => list,
-            other => panic!("{other:?}"),
-        }
+        swarm_list(&self.tracker)
     }
 
     /// Waits until the tracker lists just these names for the peer on this port.
