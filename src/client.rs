@@ -85,7 +85,6 @@ pub(crate) struct Shared {
     to_hash: Channel<Option<(Name, Stamp)>>,
     to_begin: Channel<Option<Summary>>,
     list_now: OnceLock<Trigger>,
-    ping_now: OnceLock<Trigger>,
 }
 
 impl Client {

@@ -62,7 +62,6 @@ impl Client {
             to_hash,
             to_begin,
             list_now: OnceLock::new(),
-            ping_now: OnceLock::new(),
             config,
             store,
             report,
@@ -103,29 +102,22 @@ impl Client {
                 .spawn(move || begin.begin_downloads(&begins))?,
         );
         let config = &self.0.config;
-        let (look, ping, list, round) = (self.clone(), self.clone(), self.clone(), self.clone());
-        running
-            .timers
-            .push(RepeatedTimer::start("look", LOOK_EVERY, move || {
-                look.look_at_folder()
-            })?);
-        running.timers.push(RepeatedTimer::start(
+        let timer = |name, every, call: fn(&Self)| {
+            let client = self.clone();
+            RepeatedTimer::start(name, every, move || call(&client))
+        };
+        let list = timer(
             "list",
             config.wants.list_every,
-            move || list.send_tracker_file_list(),
-        )?);
-        let _ = self.0.list_now.set(running.timers[1].trigger());
-        running.timers.push(RepeatedTimer::start(
-            "ping",
-            config.ping_every,
-            move || ping.ping_tracker(),
-        )?);
-        let _ = self.0.ping_now.set(running.timers[2].trigger());
-        running.timers.push(RepeatedTimer::start(
-            "round",
-            config.round_every,
-            move || round.round(),
-        )?);
+            Self::send_tracker_file_list,
+        )?;
+        let _ = self.0.list_now.set(list.trigger());
+        running.timers = vec![
+            list,
+            timer("look", LOOK_EVERY, Self::look_at_folder)?,
+            timer("ping", config.ping_every, Self::ping_tracker)?,
+            timer("round", config.round_every, Self::round)?,
+        ];
         Ok(running)
     }
 
