@@ -72,7 +72,7 @@ fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Opti
             return Ok(None);
         }
         state.hello(peer, &their.id, &their.have, Instant::now());
-        state.connected(peer, connection.sender(), latency, &their.id)
+        state.connected(peer, connection.sender(), latency)
     };
     if known {
         client.say(&Event::Connected {
@@ -126,11 +126,13 @@ fn read_answers(client: &Client, peer: PeerNo, connection: &mut Connection) -> i
             Some(Answer::News { n, news }) => {
                 let mut state = client.lock();
                 state.learn(peer, &news);
-                state.picker.answered(peer, n, None);
+                let fits = state.picker.answered(peer, n, None);
+                fits.ok_or_else(|| unexpected("news that weren't asked for"))?;
             }
             Some(Answer::Gone { n, name }) => {
                 let mut state = client.lock();
-                state.picker.answered(peer, n, None);
+                let fits = state.picker.answered(peer, n, None);
+                fits.ok_or_else(|| unexpected("an answer that nobody asked for"))?;
                 state.picker.peer_lost(peer, &name);
             }
             Some(Answer::Refused { why }) => {
@@ -253,6 +255,10 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
     }
     let (whole, events) = {
         let mut state = client.lock();
+        let held = state.files.get(name);
+        if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
+            return; // given up, or begun anew, while it was written
+        }
         let whole = state.landed(peer, name, idx, Instant::now());
         (
             whole,

@@ -168,7 +168,13 @@ impl Inner {
         let done = match client.read(HEADER, cap) {
             // somebody looked whether the port is open
             Ok(None) => Ok(()),
-            Ok(Some(message)) => client.sender().send_bytes(&self.answer(&client, message)),
+            Ok(Some(message)) => {
+                // what is answered may need a turn of its own: nobody waits for one while holding one
+                if !matches!(message, ToTracker::Publish { .. }) {
+                    drop(turn.take());
+                }
+                client.sender().send_bytes(&self.answer(&client, message))
+            }
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
                 let why = fault.to_string();
                 let sent = client.sender().send_bytes(&error(why.clone(), None));

@@ -224,6 +224,8 @@ impl State {
             .filter(|(_, peer)| peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now));
         let mut to_connect: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
         to_connect.shuffle(&mut self.rng);
+        // whom the tracker lists comes before who only says so
+        to_connect.sort_by_key(|(no, _)| !self.peers[no].on_list);
         to_connect.truncate(room);
         for (no, _) in &to_connect {
             self.peers.get_mut(no).expect("just listed").reach = Reach::Trying;
@@ -231,14 +233,8 @@ impl State {
         to_connect
     }
 
-    /// A connection came about, with this latency. False where the peer is connected to already, under another address.
-    pub fn connected(&mut self, peer: PeerNo, sender: Sender, latency: Duration, id: &str) -> bool {
-        let twin = |(no, other): (&PeerNo, &Peer)| {
-            *no != peer && other.id.as_deref() == Some(id) && matches!(other.reach, Reach::Open(_))
-        };
-        if self.peers.iter().any(twin) {
-            return false;
-        }
+    /// A connection came about, with this latency. False where the peer has gone off the list meanwhile.
+    pub fn connected(&mut self, peer: PeerNo, sender: Sender, latency: Duration) -> bool {
         let Some(known) = self.peers.get_mut(&peer) else {
             return false;
         };
