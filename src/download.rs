@@ -253,6 +253,7 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
         client.lock().picker.dropped(peer, name, idx);
         return client.disk_fault(&fault);
     }
+    let (each, classic) = (client.explains(), client.shared().config.classic);
     let (whole, events) = {
         let mut state = client.lock();
         let held = state.files.get(name);
@@ -260,10 +261,7 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
             return; // given up, or begun anew, while it was written
         }
         let whole = state.landed(peer, name, idx, Instant::now());
-        (
-            whole,
-            Event::landed(&state, peer, name, idx, client.shared().config.classic),
-        )
+        (whole, Event::landed(&state, peer, name, idx, each, classic))
     };
     client.tell_all();
     if whole.is_some() {

@@ -242,12 +242,13 @@ impl Event {
         }
     }
 
-    /// What is to be told of a piece that has just come.
+    /// What is to be told of a piece that has just come; of each one only where that is wanted (`each`).
     pub(crate) fn landed(
         state: &State,
         peer: PeerNo,
         name: &Name,
         idx: u32,
+        each: bool,
         classic: bool,
     ) -> Vec<Self> {
         let Some(held) = state.files.get(name) else {
@@ -255,14 +256,17 @@ impl Event {
         };
         let (torrent, have, n_pieces) = (&held.torrent, held.have.count(), held.torrent.n_pieces());
         let peer = state.peers.get(&peer).map(|peer| peer.addr);
-        let mut events = vec![Self::Piece {
-            name: name.to_string(),
-            idx,
-            peer,
-            have,
-            n_pieces,
-            classic,
-        }];
+        let mut events = Vec::new();
+        if each {
+            events.push(Self::Piece {
+                name: name.to_string(),
+                idx,
+                peer,
+                have,
+                n_pieces,
+                classic,
+            });
+        }
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n_pieces.max(1));
         if tenth(have) > tenth(have.saturating_sub(1)) && have < n_pieces && n_pieces >= 20 {
             let seconds = held.since.elapsed().as_secs_f64().max(1e-3);

@@ -35,7 +35,7 @@
 //! A message ends at its closing brace; white space between messages is skipped.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -320,14 +320,6 @@ pub enum Answer {
 /// A message as it goes over the wire.
 pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("messages have string keys and no failing parts")
-}
-
-/// Writes one message, in one write where the stream takes it.
-///
-/// # Errors
-/// The stream's.
-pub fn write_message(stream: &mut impl Write, message: &impl Serialize) -> io::Result<()> {
-    stream.write_all(&to_bytes(message))
 }
 
 /// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.

@@ -7,14 +7,20 @@ use crate::report::Weight;
 use crate::torrent::Name;
 
 impl Client {
-    /// Why a request is made.
-    pub(super) fn explain(&self, order: &Order) {
-        let weight = if self.0.config.classic {
+    /// Whether anybody wants to know of each decision and each piece.
+    pub(crate) fn explains(&self) -> bool {
+        let classic = self.0.config.classic;
+        let weight = if classic {
             Weight::Normal
         } else {
             Weight::Detail
         };
-        if order.get.pieces.is_empty() || !self.0.report.wants(weight) {
+        self.0.report.wants(weight)
+    }
+
+    /// Why a request is made.
+    pub(super) fn explain(&self, order: &Order) {
+        if order.get.pieces.is_empty() || !self.explains() {
             return;
         }
         let event = {

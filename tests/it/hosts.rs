@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::support::{Program, Temp, md5_of, random_bytes, until};
+use super::support::{Program, QUICK, Temp, md5_of, random_bytes, until};
 
 /// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
 struct Lab {
@@ -87,15 +87,6 @@ impl Drop for Lab {
         let _ = ip(&format!("link del {}", self.id));
     }
 }
-
-const QUICK: [&str; 6] = [
-    "--ping-every",
-    "0.3",
-    "--list-every",
-    "0.5",
-    "--round-every",
-    "0.5",
-];
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed.
 fn hand_out(n: u8, mib: usize) {

@@ -20,6 +20,16 @@ use serde_json::{Value, json};
 /// How long any condition may take. Long, as the machine may be busy; what fails takes it all.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Short intervals: what happens by the clock happens soon.
+pub const QUICK: [&str; 6] = [
+    "--ping-every",
+    "0.3",
+    "--list-every",
+    "0.5",
+    "--round-every",
+    "0.5",
+];
+
 /// Looks again and again until `found` gives something; `what` is told where it never does.
 #[track_caller]
 pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
@@ -177,14 +187,6 @@ impl Program {
     /// A peer of the tracker at that address.
     pub fn peer_at(ip: &str, port: u16, dir: &Path, more: &[&str]) -> Self {
         let log = dir.with_extension("log");
-        let quick = [
-            "--ping-every",
-            "0.3",
-            "--list-every",
-            "0.5",
-            "--round-every",
-            "0.5",
-        ];
         let port = port.to_string();
         let mut args = vec![
             ip,
@@ -195,7 +197,7 @@ impl Program {
         ];
         // getopts takes a flag once: what a test sets itself isn't set here
         args.extend(
-            quick
+            QUICK
                 .chunks(2)
                 .filter(|flag| !more.contains(&flag[0]))
                 .flatten(),

@@ -7,12 +7,12 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::thread;
 
-use bittorrentish::md5::{Hasher, INITIAL, digest};
+use bittorrentish::md5::{INITIAL, digest};
 use bittorrentish::protocol::{PingAnswer, Reply, SwarmList, ToTracker, parse, to_bytes};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
-use super::support::{DEADLINE, Program, Temp, until};
+use super::support::{DEADLINE, Program, Temp, torrent_of, until};
 
 /// The program on a free port, and what it is asked.
 struct Server {
@@ -88,19 +88,7 @@ fn ask(port: u16, bytes: &[u8]) -> Vec<u8> {
 
 /// A `.torrent` of 200,000 bytes: four pieces.
 fn torrent(name: &str, content: u8) -> Torrent {
-    let data = vec![content; 200_000];
-    let piece_len = Torrent::piece_len_for(data.len() as u64);
-    let mut hasher = Hasher::new(piece_len as usize / 16);
-    hasher.update(&data);
-    let (checkpoints, md5) = hasher.finish();
-    Torrent::new(
-        Name::parse(name).expect("a name"),
-        data.len() as u64,
-        piece_len,
-        md5,
-        checkpoints,
-    )
-    .expect("a .torrent")
+    torrent_of(name, &[content; 200_000])
 }
 
 /// Runs the program to its end, with what it printed.
