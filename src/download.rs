@@ -126,12 +126,12 @@ fn read_answers(client: &Client, peer: PeerNo, connection: &mut Connection) -> i
             Some(Answer::News { n, news }) => {
                 let mut state = client.lock();
                 state.learn(peer, &news);
-                let fits = state.picker.answered(peer, n, None);
+                let fits = state.picker.answered(peer, n, None, Instant::now());
                 fits.ok_or_else(|| unexpected("news that weren't asked for"))?;
             }
             Some(Answer::Gone { n, name }) => {
                 let mut state = client.lock();
-                let fits = state.picker.answered(peer, n, None);
+                let fits = state.picker.answered(peer, n, None, Instant::now());
                 fits.ok_or_else(|| unexpected("an answer that nobody asked for"))?;
                 state.picker.peer_lost(peer, &name);
             }
@@ -169,7 +169,7 @@ pub(crate) fn receive(
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
     let Some((torrent, _)) = held(client, &name, idx) else {
         // it was given up, or came into the folder, meanwhile
-        client.lock().picker.answered(peer, n, None);
+        client.lock().picker.answered(peer, n, None, Instant::now());
         return skip(client, connection, len as usize);
     };
     if torrent.piece_len(idx) != len as usize {
@@ -181,7 +181,10 @@ pub(crate) fn receive(
     let mut buffer = client.shared().buffers.take(len as usize);
     let came = read_body(client, connection, &mut buffer);
     if came.is_ok() {
-        client.lock().picker.answered(peer, n, Some(idx));
+        client
+            .lock()
+            .picker
+            .answered(peer, n, Some(idx), Instant::now());
         client.manage_downloads();
         take(client, peer, &name, idx, &buffer);
     }
@@ -260,7 +263,7 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
         if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
             return; // given up, or begun anew, while it was written
         }
-        let whole = state.landed(peer, name, idx, Instant::now());
+        let whole = state.landed(peer, name, idx);
         (whole, Event::landed(&state, peer, name, idx, each, classic))
     };
     client.tell_all();

@@ -97,9 +97,12 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     });
     {
         let mut state = client.lock();
-        state
-            .picker
-            .answered(order.peer, order.get.n, came.is_ok().then_some(idx));
+        state.picker.answered(
+            order.peer,
+            order.get.n,
+            came.is_ok().then_some(idx),
+            Instant::now(),
+        );
         if let Some(peer) = state.peers.get_mut(&order.peer) {
             peer.latency = latency.or(peer.latency);
         }

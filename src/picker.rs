@@ -60,6 +60,8 @@ struct Wanted {
 struct Claim {
     peer: PeerNo,
     since: Instant,
+    /// It is here, and being checked and written: it can't be late any more.
+    came: bool,
 }
 
 /// A peer: what it has, and what it was asked.
@@ -69,6 +71,8 @@ struct Link {
     /// How pieces are asked of it, while they can be.
     open: Option<Way>,
     asked: Vec<Asked>,
+    /// When the last of its answers came.
+    answered: Option<Instant>,
 }
 
 /// How pieces are asked of a peer.
@@ -83,6 +87,7 @@ pub struct Way {
 /// A request that has no answer yet.
 struct Asked {
     n: u64,
+    since: Instant,
     name: Name,
     pieces: Vec<u32>,
 }
@@ -131,7 +136,7 @@ struct Rank {
 pub struct Picker {
     files: BTreeMap<Name, Wanted>,
     links: BTreeMap<PeerNo, Link>,
-    /// A moving mean of the time from a request to its piece.
+    /// A moving mean of a piece's time, from its request, or from the answer that the holder gave before it.
     usual: Option<Duration>,
     n: u64,
 }
@@ -220,11 +225,13 @@ impl Picker {
             .flat_map(|link| &link.asked)
             .map(|asked| self.bytes(asked))
             .sum();
+        let at_end = self.is_at_end();
         let mut ranks = BTreeMap::new();
         for (peer, link) in &self.links {
             let Some(way) = link.open else { continue };
             let far = nearest.is_some_and(|nearest| way.latency > nearest * FAR);
-            if link.asked.len() >= if far || !way.ours { 1 } else { DEPTH } {
+            let one = far || at_end || !way.ours;
+            if link.asked.len() >= if one { 1 } else { DEPTH } {
                 continue;
             }
             for (name, has) in &link.has {
@@ -260,15 +267,22 @@ impl Picker {
             .map_or(NEAREST, |way| way.latency)
     }
 
+    /// Whether fewer pieces are open than connections: then none of them waits in a queue behind another, as it would make
+    /// the last piece of all wait for the slowest queue.
+    fn is_at_end(&self) -> bool {
+        let open: u32 = self.files.values().map(|file| file.open.count()).sum();
+        (open as usize) < self.n_connections()
+    }
+
+    fn n_connections(&self) -> usize {
+        let links = self.links.values();
+        links.filter(|link| link.open.is_some()).count()
+    }
+
     /// A fair share of what nobody was asked for yet: who claims more takes the choice from the others.
     fn n_candidates(&self, name: &Name) -> usize {
         let open = self.files[name].open.count() as usize;
-        let connections = self
-            .links
-            .values()
-            .filter(|link| link.open.is_some())
-            .count();
-        (open / connections.max(1)).clamp(1, CANDIDATES)
+        (open / self.n_connections().max(1)).clamp(1, CANDIDATES)
     }
 
     /// A piece that has been asked for of one other peer, and should have come: asked for a second time, never a third.
@@ -282,11 +296,15 @@ impl Picker {
         for (name, has) in &link.has {
             for (idx, claims) in &self.files[name].claims {
                 let [claim] = claims[..] else { continue };
+                // its turn came with the answer before it
+                let before = self.links[&claim.peer].answered;
+                let since = before.map_or(claim.since, |at| at.max(claim.since));
                 let overdue = claim.peer != peer
-                    && now.saturating_duration_since(claim.since) > late
+                    && !claim.came
+                    && now.saturating_duration_since(since) > late
                     && has.get(*idx);
-                if overdue && oldest.is_none_or(|(since, ..)| claim.since < since) {
-                    oldest = Some((claim.since, name, *idx));
+                if overdue && oldest.is_none_or(|(oldest, ..)| since < oldest) {
+                    oldest = Some((since, name, *idx));
                 }
             }
         }
@@ -331,14 +349,16 @@ impl Picker {
             .expect("only wanted files are asked for");
         for idx in &pieces {
             file.open.clear(*idx);
-            file.claims
-                .entry(*idx)
-                .or_default()
-                .push(Claim { peer, since: now });
+            file.claims.entry(*idx).or_default().push(Claim {
+                peer,
+                since: now,
+                came: false,
+            });
         }
         self.n += 1;
         let asked = Asked {
             n: self.n,
+            since: now,
             name: name.clone(),
             pieces: pieces.clone(),
         };
@@ -570,9 +590,9 @@ mod tests {
             .find(|order| order.peer == 2)
             .expect("two of the four");
         picker
-            .answered(2, order.get.n, Some(order.get.pieces[0]))
+            .answered(2, order.get.n, Some(order.get.pieces[0]), now)
             .expect("it was asked for");
-        picker.landed(2, &name, order.get.pieces[0], now);
+        picker.landed(&name, order.get.pieces[0]);
         let again = pieces(&picker.manage_downloads(now, &mut rng));
         let first = orders.iter().filter(|order| order.peer == 1);
         assert!(
@@ -602,11 +622,11 @@ mod tests {
         let first = picker.next_order(now, &mut rng).expect("all eight");
         assert_eq!(first.get.pieces.len(), 8);
         assert!(
-            picker.answered(1, first.get.n, Some(99)).is_none(),
+            picker.answered(1, first.get.n, Some(99), now).is_none(),
             "it wasn't named"
         );
         picker
-            .answered(1, first.get.n, Some(3))
+            .answered(1, first.get.n, Some(3), now)
             .expect("it was named");
         let mut second = picker
             .next_order(now, &mut rng)
@@ -627,7 +647,7 @@ mod tests {
         for poll in first.iter().filter(|order| order.get.pieces.is_empty()) {
             picker.peer_has(poll.peer, &name, [0]);
             picker
-                .answered(poll.peer, poll.get.n, None)
+                .answered(poll.peer, poll.get.n, None, start)
                 .expect("it was asked");
         }
         assert!(picker.late(2, start + USUAL).is_none(), "not late yet");
@@ -682,7 +702,7 @@ mod tests {
             "one poll at a time"
         );
         picker.unwant(&name);
-        picker.answered(1, orders[0].get.n, None);
+        picker.answered(1, orders[0].get.n, None, now);
         assert!(picker.is_idle() && picker.manage_downloads(now, &mut rng).is_empty());
     }
 
@@ -691,7 +711,7 @@ mod tests {
         let (mut picker, name) = picker(1, &[(&[0], NEAR)]);
         let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let order = picker.next_order(now, &mut rng).expect("the one piece");
-        picker.answered(1, order.get.n, Some(0));
+        picker.answered(1, order.get.n, Some(0), now);
         picker.dropped(1, &name, 0);
         picker.peer_lacks(1, &name, 0);
         assert!(picker.next_order(now, &mut rng).is_none());
@@ -735,24 +755,24 @@ mod tests {
                     let order = open.swap_remove(rng.random_range(0..open.len()));
                     let got = order.get.pieces.first().copied();
                     match rng.random_range(0..6) {
-                        0 => drop(picker.answered(order.peer, order.get.n, None)),
+                        0 => drop(picker.answered(order.peer, order.get.n, None, now)),
                         1 => {
                             picker.release(order.peer);
                             open.retain(|other| other.peer != order.peer);
                             picker.open(order.peer, NEAR);
                         }
                         2 => {
-                            if picker.answered(order.peer, order.get.n, got).is_some()
+                            if picker.answered(order.peer, order.get.n, got, now).is_some()
                                 && let Some(idx) = got
                             {
                                 picker.dropped(order.peer, &name, idx);
                             }
                         }
                         _ => {
-                            if picker.answered(order.peer, order.get.n, got).is_some()
+                            if picker.answered(order.peer, order.get.n, got, now).is_some()
                                 && let Some(idx) = got
                             {
-                                picker.landed(order.peer, &name, idx, now);
+                                picker.landed(&name, idx);
                             }
                         }
                     }

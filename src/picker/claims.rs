@@ -142,13 +142,32 @@ impl Picker {
 
     /// Request `n` was answered with piece `got`, or with none. The piece stays claimed until it [`Picker::landed`] or is
     /// [`Picker::dropped`]. Returns the file, where the answer fits the request.
-    pub fn answered(&mut self, peer: PeerNo, n: u64, got: Option<u32>) -> Option<Name> {
+    pub fn answered(
+        &mut self,
+        peer: PeerNo,
+        n: u64,
+        got: Option<u32>,
+        now: Instant,
+    ) -> Option<Name> {
         let link = self.links.get_mut(&peer)?;
         let at = link.asked.iter().position(|asked| asked.n == n)?;
         if got.is_some_and(|idx| !link.asked[at].pieces.contains(&idx)) {
             return None;
         }
         let asked = link.asked.remove(at);
+        let turn = link
+            .answered
+            .replace(now)
+            .map_or(asked.since, |at| at.max(asked.since));
+        if let Some(idx) = got {
+            let took = now.saturating_duration_since(turn);
+            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+            let claims = self.files.get_mut(&asked.name);
+            let claims = claims.and_then(|file| file.claims.get_mut(&idx));
+            let own = claims.into_iter().flatten();
+            own.filter(|claim| claim.peer == peer)
+                .for_each(|claim| claim.came = true);
+        }
         if let Some(file) = self.files.get_mut(&asked.name) {
             asked
                 .pieces
@@ -160,16 +179,11 @@ impl Picker {
     }
 
     /// The piece is here, checked and written.
-    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) {
-        let Some(file) = self.files.get_mut(name) else {
-            return;
-        };
-        let claims = file.claims.remove(&idx).unwrap_or_default();
-        file.have.set(idx);
-        file.open.clear(idx);
-        if let Some(claim) = claims.iter().find(|claim| claim.peer == peer) {
-            let took = now.saturating_duration_since(claim.since);
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+    pub fn landed(&mut self, name: &Name, idx: u32) {
+        if let Some(file) = self.files.get_mut(name) {
+            file.claims.remove(&idx);
+            file.have.set(idx);
+            file.open.clear(idx);
         }
     }
 

@@ -342,7 +342,7 @@ impl State {
     }
 
     /// A piece is here, checked and written. Returns whether it is the last; `None` where it was here before.
-    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) -> Option<bool> {
+    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32) -> Option<bool> {
         let held = self.files.get_mut(name)?;
         let new = held.have.set(idx);
         let guilty: Vec<PeerNo> = held
@@ -358,7 +358,7 @@ impl State {
             exchanged.pieces += 1;
             exchanged.got += held.torrent.piece_len(idx) as u64;
         }
-        self.picker.landed(peer, name, idx, now);
+        self.picker.landed(name, idx);
         // the list is right about this piece, so who sent another content of it was wrong
         for peer in guilty {
             if let Some(known) = self.peers.get_mut(&peer) {

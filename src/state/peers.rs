@@ -205,9 +205,10 @@ impl State {
         }
     }
 
-    /// The peers of ours to connect to now; each counts as being tried.
+    /// The peers of ours to connect to now, while something is missing or its `.torrent` on its way; each counts as being
+    /// tried.
     pub fn to_connect(&mut self, now: Instant) -> Vec<(PeerNo, SocketAddr)> {
-        if self.picker.is_idle() || self.ending {
+        if (self.picker.is_idle() && self.beginning.is_empty()) || self.ending {
             return Vec::new();
         }
         let ours = self.peers.iter().filter(|(_, peer)| peer.ours);
