@@ -27,8 +27,10 @@ pub type PeerNo = u32;
 
 /// The most pieces that one request names.
 const CANDIDATES: usize = 8;
-/// Requests outstanding on a connection: one on its way, one waiting. More would only pile up copies in queues.
+/// Requests outstanding on a connection where there are few: one on its way, and one that fills the pause behind it.
 const DEPTH: usize = 2;
+/// From so many connections on, the others fill the pauses, and a second request would only wait in a queue: each has one.
+const MANY: usize = 6;
 /// A peer whose latency is so many times the nearest's has one request outstanding, not two.
 const FAR: u32 = 8;
 /// Latencies below this are taken as this: on one machine, or one switch, the difference means nothing.
@@ -42,6 +44,8 @@ const POLL: Duration = Duration::from_secs(1);
 const USUAL: Duration = Duration::from_secs(5);
 /// The shortest time after which a piece counts as late: below it, the thread was just not scheduled.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// Just after a moment.
+const TICK: Duration = Duration::from_millis(1);
 
 /// A file that is wanted and not whole.
 struct Wanted {
@@ -225,12 +229,12 @@ impl Picker {
             .flat_map(|link| &link.asked)
             .map(|asked| self.bytes(asked))
             .sum();
-        let at_end = self.is_at_end();
+        let many = self.n_connections() >= MANY;
         let mut ranks = BTreeMap::new();
         for (peer, link) in &self.links {
             let Some(way) = link.open else { continue };
             let far = nearest.is_some_and(|nearest| way.latency > nearest * FAR);
-            let one = far || at_end || !way.ours;
+            let one = many || far || !way.ours;
             if link.asked.len() >= if one { 1 } else { DEPTH } {
                 continue;
             }
@@ -267,13 +271,6 @@ impl Picker {
             .map_or(NEAREST, |way| way.latency)
     }
 
-    /// Whether fewer pieces are open than connections: then none of them waits in a queue behind another, as it would make
-    /// the last piece of all wait for the slowest queue.
-    fn is_at_end(&self) -> bool {
-        let open: u32 = self.files.values().map(|file| file.open.count()).sum();
-        (open as usize) < self.n_connections()
-    }
-
     fn n_connections(&self) -> usize {
         let links = self.links.values();
         links.filter(|link| link.open.is_some()).count()
@@ -291,26 +288,28 @@ impl Picker {
             .links
             .get(&peer)
             .filter(|link| link.open.is_some() && link.asked.is_empty())?;
-        let late = self.late_after();
-        let mut oldest: Option<(Instant, &Name, u32)> = None;
-        for (name, has) in &link.has {
-            for (idx, claims) in &self.files[name].claims {
-                let [claim] = claims[..] else { continue };
-                // its turn came with the answer before it
-                let before = self.links[&claim.peer].answered;
-                let since = before.map_or(claim.since, |at| at.max(claim.since));
-                let overdue = claim.peer != peer
-                    && !claim.came
-                    && now.saturating_duration_since(since) > late
-                    && has.get(*idx);
-                if overdue && oldest.is_none_or(|(oldest, ..)| since < oldest) {
-                    oldest = Some((since, name, *idx));
-                }
-            }
-        }
-        let (_, name, idx) = oldest?;
+        let has = |(_, name, idx): &(Instant, &Name, u32)| {
+            let has = link.has.get(*name);
+            has.is_some_and(|has| has.get(*idx))
+        };
+        let due = self.due(peer).filter(has);
+        let (_, name, idx) = due.min().filter(|(at, ..)| *at < now)?;
         let name = name.clone();
         Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
+    }
+
+    /// When each piece that was asked for of one peer, other than `peer`, will be late.
+    fn due(&self, peer: PeerNo) -> impl Iterator<Item = (Instant, &Name, u32)> {
+        let late = self.late_after();
+        self.files.iter().flat_map(move |(name, file)| {
+            file.claims.iter().filter_map(move |(idx, claims)| {
+                let [claim] = claims[..] else { return None };
+                // its turn came with the answer before it
+                let before = self.links[&claim.peer].answered.unwrap_or(claim.since);
+                let due = before.max(claim.since) + late;
+                (claim.peer != peer && !claim.came).then_some((due, name, *idx))
+            })
+        })
     }
 
     /// After this time a piece is late.
@@ -324,14 +323,12 @@ impl Picker {
             return None;
         }
         let name = self.files.keys().next()?.clone();
-        Some(self.ask(
-            peer,
-            name,
-            Vec::new(),
-            now,
-            self.late_after().min(POLL),
-            Why::News,
-        ))
+        // back in time to take over what will be late, be it asked for by then only
+        let due = self.due(peer).map(|(at, ..)| at);
+        let next = due.filter(|at| *at >= now).min();
+        let wait = next.map_or(POLL, |at| at - now + TICK);
+        let wait = wait.min(self.late_after()).min(POLL);
+        Some(self.ask(peer, name, Vec::new(), now, wait, Why::News))
     }
 
     fn ask(
@@ -562,6 +559,16 @@ mod tests {
             let of = |peer| orders.iter().filter(|order| order.peer == peer).count();
             assert_eq!((of(1), of(2)), (2, depth), "{latency} ms");
         }
+        for (n_peers, depth) in [(MANY - 1, 2), (MANY, 1)] {
+            let peers: Vec<(&[u32], Way)> = (0..n_peers).map(|_| (&all[..], NEAR)).collect();
+            let (mut picker, _) = picker(64, &peers);
+            picker
+                .files
+                .values_mut()
+                .for_each(|file| file.piece_len = 1);
+            let orders = picker.manage_downloads(Instant::now(), &mut StdRng::seed_from_u64(1));
+            assert_eq!(orders.len(), n_peers * depth, "{n_peers} peers");
+        }
         let original = Way {
             ours: false,
             ..NEAR
@@ -650,7 +657,7 @@ mod tests {
                 .answered(poll.peer, poll.get.n, None, start)
                 .expect("it was asked");
         }
-        assert!(picker.late(2, start + USUAL).is_none(), "not late yet");
+        assert!(picker.late(2, start + USUAL * 2).is_none(), "not late yet");
         let late = start + USUAL * 2 + Duration::from_millis(1);
         let second = picker.manage_downloads(late, &mut rng);
         assert_eq!(pieces(&second), [0]);
