@@ -204,6 +204,7 @@ impl Client {
         self.manage_downloads();
         originals::fetch_whole_files(self);
         self.tell_all();
+        self.tell_given();
     }
 
     fn original_answered(&self, peers: &[PeerEntry], own: IpAddr) {
@@ -360,7 +361,8 @@ impl Client {
     /// Sends a request on its way: over the open connection, or over one of its own.
     fn request(&self, order: Order) {
         let (reach, addr, ours) = {
-            let state = self.lock();
+            let mut state = self.lock();
+            state.asked(order.peer, &order.get);
             let Some(peer) = state.peers.get(&order.peer) else {
                 return;
             };

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::picker::{Order, PeerNo, Why};
 use crate::report::{self, Weight, bytes, plural};
-use crate::state::{Exchanged, State};
+use crate::state::{Exchanged, Held, State};
 use crate::torrent::Name;
 
 /// A holder that could have been asked, with the chance that it had.
@@ -27,10 +27,14 @@ pub struct Share {
     pub peer: SocketAddr,
     /// The smallest round trip seen, milliseconds.
     pub latency_ms: Option<f64>,
+    /// Requests that it was sent, in this run.
+    pub asked: u64,
     /// Pieces that came from it, in this run.
     pub pieces: u64,
     /// Bytes that came from it, in this run.
     pub got: u64,
+    /// Its part in all that came, from 0 to 1.
+    pub share: f64,
     /// Bytes that went to it, in this run.
     pub gave: u64,
 }
@@ -162,6 +166,13 @@ pub enum Event {
         seconds: f64,
         here: u32,
         n_pieces: u32,
+        gave: u64,
+        shares: Vec<Share>,
+    },
+    Given {
+        name: String,
+        size: u64,
+        gave: u64,
         shares: Vec<Share>,
     },
     Unverified {
@@ -284,19 +295,6 @@ impl Event {
     /// The report on a file that is whole now.
     pub(crate) fn complete(state: &State, name: &Name, now: Instant) -> Option<Self> {
         let held = state.files.get(name)?;
-        let share = |(no, exchanged): (&PeerNo, &Exchanged)| {
-            let peer = state.peers.get(no)?;
-            let latency_ms = peer.latency.map(|latency| latency.as_secs_f64() * 1e3);
-            let Exchanged { pieces, got, gave } = *exchanged;
-            Some(Share {
-                peer: peer.addr,
-                latency_ms,
-                pieces,
-                got,
-                gave,
-            })
-        };
-        let shares = held.exchanged.iter().filter_map(share).collect();
         Some(Self::Complete {
             name: name.to_string(),
             size: held.torrent.size(),
@@ -304,9 +302,39 @@ impl Event {
             seconds: now.saturating_duration_since(held.since).as_secs_f64(),
             here: held.had,
             n_pieces: held.torrent.n_pieces(),
-            shares,
+            gave: held.gave(),
+            shares: shares(state, held),
         })
     }
+
+    /// The report on what went to others.
+    pub(crate) fn given(state: &State, name: &Name) -> Option<Self> {
+        let held = state.files.get(name)?;
+        Some(Self::Given {
+            name: name.to_string(),
+            size: held.torrent.size(),
+            gave: held.gave(),
+            shares: shares(state, held),
+        })
+    }
+}
+
+/// What came from each peer, and went to it.
+fn shares(state: &State, held: &Held) -> Vec<Share> {
+    let all: u64 = held.exchanged.values().map(|with| with.got).sum();
+    let share = |(no, with): (&PeerNo, &Exchanged)| {
+        let peer = state.peers.get(no)?;
+        Some(Share {
+            peer: peer.addr,
+            latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
+            asked: with.asked,
+            pieces: with.pieces,
+            got: with.got,
+            share: with.got as f64 / all.max(1) as f64,
+            gave: with.gave,
+        })
+    };
+    held.exchanged.iter().filter_map(share).collect()
 }
 
 impl report::Event for Event {
@@ -540,6 +568,7 @@ impl fmt::Display for Event {
                 here,
                 n_pieces,
                 shares,
+                ..
             } => {
                 let came =
                     *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
@@ -547,18 +576,39 @@ impl fmt::Display for Event {
                 let size = bytes(*size);
                 writeln!(f, "complete: {name}, {size} in {seconds:.1} s ({rate}/s)")?;
                 write!(f, "MD5 {md5} verified; serving on")?;
-                for share in shares {
-                    let Share { peer, pieces, .. } = share;
-                    let latency = share.latency_ms.map(millis);
-                    let (latency, peer) = (latency.unwrap_or_default(), peer.to_string());
-                    let (got, gave) = (bytes(share.got), bytes(share.gave));
-                    let pieces = plural(*pieces as usize, "piece");
+                if !shares.is_empty() {
                     write!(
                         f,
-                        "\n{peer:15} {latency:>8} {pieces:>11} {got:>9} in {gave:>9} out"
+                        "\n{:21} {:>8} {:>5} {:>5} {:>10} {:>5} {:>10}",
+                        "peer", "latency", "asked", "came", "in", "share", "out"
+                    )?;
+                }
+                for share in shares {
+                    let latency = share.latency_ms.map(millis).unwrap_or_default();
+                    let (peer, percent) = (share.peer.to_string(), share.share * 100.0);
+                    let (asked, pieces) = (share.asked, share.pieces);
+                    let (got, gave) = (bytes(share.got), bytes(share.gave));
+                    write!(
+                        f,
+                        "\n{peer:21} {latency:>8} {asked:>5} {pieces:>5} {got:>10} {percent:>3.0} % {gave:>10}"
                     )?;
                 }
                 Ok(())
+            }
+            Self::Given {
+                name,
+                size,
+                gave,
+                shares,
+            } => {
+                let peers = shares.iter().filter(|share| share.gave > 0).count();
+                write!(
+                    f,
+                    "gave {} of {name} to {}: {:.2} times its size",
+                    bytes(*gave),
+                    plural(peers, "peer"),
+                    *gave as f64 / (*size).max(1) as f64
+                )
             }
             Self::Unverified { name, size, md5 } => {
                 write!(

@@ -60,4 +60,17 @@ impl Client {
             });
         }
     }
+
+    /// What went to others since it was told last.
+    pub(super) fn tell_given(&self) {
+        let events: Vec<Event> = {
+            let mut state = self.lock();
+            let given = state.given();
+            given
+                .iter()
+                .filter_map(|name| Event::given(&state, name))
+                .collect()
+        };
+        events.iter().for_each(|event| self.say(event));
+    }
 }

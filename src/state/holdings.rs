@@ -37,6 +37,8 @@ pub struct Held {
     pub refused: Option<Digest>,
     /// What came from, and went to, each peer in this run.
     pub exchanged: BTreeMap<PeerNo, Exchanged>,
+    /// How many bytes had been given when that was told last.
+    told: u64,
     /// Pieces that failed their check: from whom, and what came.
     bad: BTreeMap<u32, Vec<(PeerNo, BadPiece)>>,
 }
@@ -44,6 +46,8 @@ pub struct Held {
 /// What came from a peer, and went to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchanged {
+    /// Requests for its pieces.
+    pub asked: u64,
     /// Pieces that came, and were new.
     pub pieces: u64,
     /// Their bytes.
@@ -292,6 +296,26 @@ impl State {
         (have.collect(), self.log.len())
     }
 
+    /// Notes a request that goes to a peer.
+    pub fn asked(&mut self, peer: PeerNo, get: &Get) {
+        if let Some(held) = self.files.get_mut(&get.name)
+            && !get.pieces.is_empty()
+        {
+            held.exchanged.entry(peer).or_default().asked += 1;
+        }
+    }
+
+    /// The whole files of which more was given since this was asked for last.
+    pub fn given(&mut self) -> Vec<Name> {
+        let whole = self.files.iter_mut();
+        let more = whole.filter(|(_, held)| held.stamp.is_some() && held.gave() > held.told);
+        more.map(|(name, held)| {
+            held.told = held.gave();
+            name.clone()
+        })
+        .collect()
+    }
+
     /// What to send for a request.
     pub fn choose(&mut self, get: &Get) -> Served {
         let Some(held) = self
@@ -404,6 +428,11 @@ impl State {
 }
 
 impl Held {
+    /// Bytes that went to others in this run.
+    pub fn gave(&self) -> u64 {
+        self.exchanged.values().map(|with| with.gave).sum()
+    }
+
     fn new(
         torrent: Arc<Torrent>,
         file: Arc<File>,
@@ -423,6 +452,7 @@ impl Held {
             listed: false,
             refused: None,
             exchanged: BTreeMap::new(),
+            told: 0,
             bad: BTreeMap::new(),
         }
     }

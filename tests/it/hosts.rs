@@ -2,95 +2,28 @@
 //! these tests say so and are left out, but not where `BITTORRENTISH_HOSTS=must` is set, as `.ci/run` does.
 
 use std::fs;
-use std::net::Ipv4Addr;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::lab::Lab;
 use super::support::{Program, QUICK, Temp, md5_of, random_bytes, until};
 
-/// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
-struct Lab {
-    id: String,
-    net: u8,
-    n: u8,
-}
-
-fn ip(args: &str) -> Result<(), String> {
-    let out = Command::new("ip")
-        .args(args.split(' '))
-        .output()
-        .map_err(|fault| fault.to_string())?;
-    let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
-    if out.status.success() {
-        Ok(())
-    } else {
-        Err(format!("ip {args}: {said}"))
-    }
-}
-
-impl Lab {
-    /// `n` hosts, or none where this machine doesn't let us.
-    fn new(n: u8) -> Option<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let at = NEXT.fetch_add(1, Ordering::Relaxed) as u8;
-        let lab = Self {
-            id: format!("bt{:x}n{at}", std::process::id()),
-            net: 10 + at,
-            n,
-        };
-        match lab.make() {
-            Ok(()) => Some(lab),
-            Err(why) if std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must") => {
-                panic!("BITTORRENTISH_HOSTS=must, and no hosts could be made: {why}")
-            }
-            Err(why) => {
-                eprintln!("left out, as this needs root and iproute2: {why}");
-                None
-            }
+/// `n` hosts, or none where this machine doesn't let us.
+fn lab(n: u8) -> Option<Lab> {
+    let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
+    match Lab::new(n) {
+        Ok(lab) => Some(lab),
+        Err(why) if must => {
+            panic!("BITTORRENTISH_HOSTS=must, and no hosts could be made: {why}")
         }
-    }
-
-    fn make(&self) -> Result<(), String> {
-        let Self { id, .. } = self;
-        ip(&format!("link add {id} type bridge"))?;
-        ip(&format!("link set {id} up"))?;
-        for i in 0..self.n {
-            let (ns, addr) = (self.ns(i), self.addr(i));
-            ip(&format!("netns add {ns}"))?;
-            ip(&format!(
-                "link add {id}v{i} type veth peer name eth0 netns {ns}"
-            ))?;
-            ip(&format!("link set {id}v{i} master {id} up"))?;
-            ip(&format!("-n {ns} link set lo up"))?;
-            ip(&format!("-n {ns} addr add {addr}/24 dev eth0"))?;
-            ip(&format!("-n {ns} link set eth0 up"))?;
+        Err(why) => {
+            eprintln!("left out, as this needs root and iproute2: {why}");
+            None
         }
-        Ok(())
-    }
-
-    fn ns(&self, i: u8) -> String {
-        format!("{}h{i}", self.id)
-    }
-
-    fn addr(&self, i: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 77, self.net, i + 1)
-    }
-
-    fn start(&self, i: u8, program: &str, args: &[&str]) -> Program {
-        Program::start_on(Some(&self.ns(i)), program, args)
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        (0..self.n).for_each(|i| drop(ip(&format!("netns del {}", self.ns(i)))));
-        let _ = ip(&format!("link del {}", self.id));
     }
 }
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed.
 fn hand_out(n: u8, mib: usize) {
-    let Some(lab) = Lab::new(n + 1) else { return };
+    let Some(lab) = lab(n + 1) else { return };
     let temp = Temp::new();
     let image = random_bytes(mib << 20, 1);
     let seed_dir = temp.dir("seed");
@@ -155,7 +88,7 @@ fn many_machines_take_one_image() {
 
 #[test]
 fn a_local_tracker_tells_another_machine_what_was_forgotten() {
-    let Some(lab) = Lab::new(2) else { return };
+    let Some(lab) = lab(2) else { return };
     let temp = Temp::new();
     let torrents = temp.dir("torrents");
     let tracker = lab.start(

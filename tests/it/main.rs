@@ -4,6 +4,7 @@ mod cli;
 mod course;
 mod hostile;
 mod hosts;
+mod lab;
 mod original;
 mod support;
 mod swarm;

@@ -51,13 +51,18 @@ pub struct Temp(PathBuf);
 
 impl Temp {
     pub fn new() -> Self {
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// A folder of its own in this one.
+    pub fn within(dir: &Path) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "bittorrentish-{}-{}",
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let path = std::env::temp_dir().join(name);
+        let path = dir.join(name);
         fs::create_dir_all(&path).expect("a temporary folder");
         Self(path)
     }
@@ -278,6 +283,12 @@ impl Program {
             .drain(..)
             .for_each(|reader| drop(reader.join()));
         status
+    }
+
+    /// Its number in the system.
+    #[allow(dead_code)] // the benchmarks do
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Whether it still runs.

@@ -1,0 +1,68 @@
+//! `cargo bench [-- PART …]`: what handing a file around costs, and how near it comes to what the network allows.
+//!
+//! Parts: `md5`, `picker`, `copy`, `swarm`, `growth`, and, as root with iproute2, `shaped`. aria2c is measured beside in the
+//! same minutes where it is installed. `ROUNDS=n` sets how often each is measured; medians are printed.
+
+#[allow(dead_code)] // the tests use the rest
+#[path = "../it/lab.rs"]
+mod lab;
+#[allow(dead_code)]
+#[path = "../it/support.rs"]
+mod support;
+
+mod aria2;
+mod copy;
+mod hashing;
+mod picking;
+mod process;
+mod swarm;
+mod tables;
+
+/// A part's name, what it measures, and how.
+type Part = (&'static str, &'static str, fn());
+
+const PARTS: [Part; 6] = [
+    (
+        "md5",
+        "checking pieces, and a file's first hashing",
+        hashing::run,
+    ),
+    (
+        "picker",
+        "the time of a decision, by the number of peers",
+        picking::run,
+    ),
+    ("copy", "one peer, beside one plain TCP copy", copy::run),
+    ("swarm", "512 MiB to 4 peers on this machine", tables::swarm),
+    ("growth", "the cost as peers and files grow", tables::growth),
+    (
+        "shaped",
+        "links of a given speed, beside the bound",
+        tables::shaped,
+    ),
+];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    for (name, what, run) in PARTS {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            println!("\n{name}: {what}");
+            run();
+        }
+    }
+}
+
+/// How often each thing is measured.
+fn rounds() -> usize {
+    let rounds = std::env::var("ROUNDS");
+    rounds.ok().and_then(|n| n.parse().ok()).unwrap_or(5)
+}
+
+/// The middle one.
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}

@@ -1,0 +1,188 @@
+//! One seed hands one file to some peers that start together.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::lab::Lab;
+use super::process::{cpu, peak};
+use super::support::{Program, Temp, random_bytes};
+
+/// A swarm takes no longer than this.
+const DEADLINE: Duration = Duration::from_secs(600);
+/// The file's name.
+pub const NAME: &str = "image.bin";
+
+/// What is handed to how many, over which links.
+pub struct Work {
+    pub mib: usize,
+    pub peers: u8,
+    /// None is this machine's loopback.
+    pub links: Option<Links>,
+}
+
+/// How fast the links are, Mbit/s.
+#[derive(Clone)]
+pub struct Links {
+    /// In turn.
+    pub up: Vec<f64>,
+    pub down: f64,
+    pub seed_up: f64,
+    /// The last peer comes so many seconds later.
+    pub late_by: Option<f64>,
+}
+
+/// What it took.
+#[derive(Default)]
+pub struct Outcome {
+    /// Seconds until each had it; the late one's are the last, from its own start.
+    pub seconds: Vec<f64>,
+    /// Seconds of CPU, of all peers and the seed.
+    pub cpu: f64,
+    /// The most memory of any peer, MiB.
+    pub peak: f64,
+    /// What the seed sent, over the file's size.
+    pub sent: f64,
+}
+
+impl Outcome {
+    /// Seconds until all had it.
+    pub fn last(&self) -> f64 {
+        self.seconds.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Where files cost no disk, if there is such a place.
+pub fn memory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// Fills a file with random bytes.
+pub fn fill(path: &Path, mib: usize) {
+    let mut file = File::create(path).expect("room");
+    for i in 0..mib {
+        file.write_all(&random_bytes(1 << 20, i as u64))
+            .expect("room");
+    }
+}
+
+/// The hosts that the work needs: the seed is the first. One that is late is shaped like the others.
+pub fn lab(work: &Work) -> Result<Option<Lab>, String> {
+    let Some(links) = &work.links else {
+        return Ok(None);
+    };
+    let lab = Lab::new(work.peers + 2)?;
+    lab.shape(0, links.seed_up, links.down.max(links.seed_up))?;
+    for i in 0..work.peers {
+        let up = links.up[usize::from(i) % links.up.len()];
+        lab.shape(i + 1, up, links.down)?;
+    }
+    Ok(Some(lab))
+}
+
+/// Waits until each has it, and starts the late one when it is its turn.
+pub fn watch<P>(
+    work: &Work,
+    mut start: impl FnMut(u8) -> P,
+    has: impl Fn(u8) -> bool,
+) -> (Vec<P>, Vec<f64>) {
+    let late_by = work.links.as_ref().and_then(|links| links.late_by);
+    let together = work.peers - u8::from(late_by.is_some());
+    let begin = Instant::now();
+    let mut began = vec![begin; usize::from(together)];
+    let mut peers: Vec<P> = (0..together).map(&mut start).collect();
+    let mut seconds: Vec<Option<f64>> = vec![None; usize::from(work.peers)];
+    while seconds.iter().any(Option::is_none) {
+        assert!(begin.elapsed() < DEADLINE, "it never ended: {seconds:?}");
+        if late_by
+            .is_some_and(|by| peers.len() < seconds.len() && begin.elapsed().as_secs_f64() > by)
+        {
+            began.push(Instant::now());
+            peers.push(start(together));
+        }
+        for (i, began) in (0..).zip(&began) {
+            let done = &mut seconds[usize::from(i)];
+            if done.is_none() && has(i) {
+                *done = Some(began.elapsed().as_secs_f64());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (peers, seconds.into_iter().flatten().collect())
+}
+
+/// This project's programs. The seed has hashed its file before anything is counted.
+pub fn ours(work: &Work) -> Outcome {
+    let temp = Temp::within(&memory());
+    let lab = lab(work).expect("root and iproute2");
+    let (tracker_host, tracker_ip) = match &lab {
+        Some(lab) => (
+            Some(lab.ns(work.peers + 1)),
+            IpAddr::from(lab.addr(work.peers + 1)),
+        ),
+        None => (None, IpAddr::from([127, 0, 0, 1])),
+    };
+    let torrents = temp.dir("torrents");
+    let torrents = torrents.to_str().expect("UTF-8");
+    let tracker = Program::start_on(
+        tracker_host.as_deref(),
+        "server",
+        &["--remote", "--port", "0", "--torrents", torrents],
+    );
+    let (at, port) = (tracker_ip.to_string(), tracker.port().to_string());
+    let client = |host: u8, dir: &Path, more: &[&str]| {
+        let dir = dir.to_str().expect("UTF-8");
+        let log = format!("{dir}.log");
+        let args = [&[at.as_str(), &port, dir, "--log", &log], more].concat();
+        let host = lab.as_ref().map(|lab| lab.ns(host));
+        Program::start_on(host.as_deref(), "client", &args)
+    };
+
+    let source = temp.dir("seed");
+    fill(&source.join(NAME), work.mib);
+    let seed = client(0, &source, &["--ping-every", "1"]);
+    seed.until_line("the tracker has the .torrent");
+    let before = cpu(seed.id());
+
+    let dir = |i: u8| temp.path().join(format!("p{i}"));
+    let start = |i: u8| client(i + 1, &dir(i), &[]);
+    let (peers, seconds) = watch(work, start, |i| dir(i).join(NAME).exists());
+
+    let all: f64 = peers.iter().map(|peer| cpu(peer.id())).sum();
+    let peaks = peers.iter().map(|peer| peak(peer.id()));
+    let sent = seed.until_event("given", |given| {
+        given["gave"].as_u64() >= Some((work.mib as u64) << 20)
+    });
+    Outcome {
+        seconds,
+        cpu: all + cpu(seed.id()) - before,
+        peak: peaks.fold(0.0, f64::max),
+        sent: sent["gave"].as_u64().unwrap_or(0) as f64 / ((work.mib << 20) as f64),
+    }
+}
+
+/// Kurose and Ross's lower bound for the peers that start together, seconds, on the goodput that one TCP flow gets.
+pub fn bound(work: &Work) -> f64 {
+    /// Bytes of a file in 1,514 bytes of Ethernet.
+    const GOODPUT: f64 = 0.956;
+    let links = work.links.as_ref().expect("only links have a bound");
+    let n = work.peers - u8::from(links.late_by.is_some());
+    let file = (work.mib << 20) as f64 * 8e-6 / GOODPUT;
+    let ups: f64 = (0..usize::from(n))
+        .map(|i| links.up[i % links.up.len()])
+        .sum();
+    let all = f64::from(n) * file / (links.seed_up + ups);
+    (file / links.seed_up).max(file / links.down).max(all)
+}
+
+/// The same bytes everywhere, or it counts for nothing.
+pub fn size_of(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |meta| meta.len())
+}

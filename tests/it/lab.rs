@@ -1,0 +1,112 @@
+//! Several machines: network namespaces on one bridge, each with its own address, and links of any speed. Needs root and
+//! iproute2.
+
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::support::Program;
+
+/// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
+pub struct Lab {
+    id: String,
+    net: u8,
+    n: u8,
+}
+
+fn ip(args: &str) -> Result<(), String> {
+    run("ip", args)
+}
+
+fn run(program: &str, args: &str) -> Result<(), String> {
+    let out = Command::new(program)
+        .args(args.split(' '))
+        .output()
+        .map_err(|fault| fault.to_string())?;
+    let said = String::from_utf8_lossy(&out.stderr).trim().to_owned();
+    if out.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program} {args}: {said}"))
+    }
+}
+
+impl Lab {
+    /// `n` hosts.
+    ///
+    /// # Errors
+    /// Where this machine doesn't let us.
+    pub fn new(n: u8) -> Result<Self, String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let at = NEXT.fetch_add(1, Ordering::Relaxed) as u8;
+        let lab = Self {
+            id: format!("bt{:x}n{at}", std::process::id()),
+            net: 10 + at,
+            n,
+        };
+        lab.make().map(|()| lab)
+    }
+
+    fn make(&self) -> Result<(), String> {
+        let Self { id, .. } = self;
+        ip(&format!("link add {id} type bridge"))?;
+        ip(&format!("addr add {}/24 dev {id}", self.gateway()))?;
+        ip(&format!("link set {id} up"))?;
+        for i in 0..self.n {
+            let (ns, addr) = (self.ns(i), self.addr(i));
+            ip(&format!("netns add {ns}"))?;
+            ip(&format!(
+                "link add {id}v{i} type veth peer name eth0 netns {ns}"
+            ))?;
+            ip(&format!("link set {id}v{i} master {id} up"))?;
+            ip(&format!("-n {ns} link set lo up"))?;
+            ip(&format!("-n {ns} addr add {addr}/24 dev eth0"))?;
+            ip(&format!("-n {ns} link set eth0 up"))?;
+        }
+        Ok(())
+    }
+
+    /// The most that a host sends and receives, Mbit/s: queues of 60 ms at both ends of its link, as switches have them.
+    #[allow(dead_code)] // the benchmarks do
+    pub fn shape(&self, i: u8, up: f64, down: f64) -> Result<(), String> {
+        let (id, ns) = (&self.id, self.ns(i));
+        let tbf = |to: String, dev: String, mbit: f64| {
+            let burst = (mbit * 1e6 / 8.0 / 200.0).max(16384.0) as u64;
+            run(
+                "tc",
+                &format!(
+                    "{to}qdisc replace dev {dev} root tbf rate {mbit}mbit burst {burst} latency 60ms"
+                ),
+            )
+        };
+        tbf(format!("-n {ns} "), "eth0".to_owned(), up)?;
+        tbf(String::new(), format!("{id}v{i}"), down)
+    }
+
+    /// The name of a host's namespace.
+    pub fn ns(&self, i: u8) -> String {
+        format!("{}h{i}", self.id)
+    }
+
+    /// Where a host is.
+    pub fn addr(&self, i: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, self.net, i + 1)
+    }
+
+    /// This machine, as the hosts see it.
+    pub fn gateway(&self) -> Ipv4Addr {
+        Ipv4Addr::new(10, 77, self.net, 254)
+    }
+
+    /// Starts a program on a host.
+    pub fn start(&self, i: u8, program: &str, args: &[&str]) -> Program {
+        Program::start_on(Some(&self.ns(i)), program, args)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        (0..self.n).for_each(|i| drop(ip(&format!("netns del {}", self.ns(i)))));
+        let _ = ip(&format!("link del {}", self.id));
+    }
+}
