@@ -632,6 +632,10 @@ impl fmt::Display for Event {
                 write!(f, "gave {name} to the original {peer}, {}", bytes(*len))
             }
             Self::UploadEnded { peer, why } => write!(f, "connection from {peer} ended: {why}"),
+            Self::Disk { why, full: true } => write!(
+                f,
+                "{why}; what is here is served, and it goes on by itself once there is room"
+            ),
             Self::Disk { why, .. } => write!(f, "{why}"),
             Self::AcceptFailed { why } => write!(
                 f,

@@ -129,7 +129,8 @@ fn ask(
     Ok(connection)
 }
 
-/// Reads up to the close. What `keep` doesn't take any more is read all the same.
+/// Reads up to the close. What `keep` doesn't take any more is read all the same, as an original would end where it can't
+/// send; but no more than came before, as one may never stop.
 fn read_to_end(
     client: &Client,
     connection: &mut Connection,
@@ -139,15 +140,19 @@ fn read_to_end(
     let mut buffer = vec![0; Limit::stride(limit)];
     let mut pace = connection.begin_body()?;
     let mut kept = Ok(());
+    let (mut good, mut over) = (0, 0);
     loop {
         let asked = Instant::now();
         let came = connection.read_some(&mut buffer)?;
-        if came == 0 {
+        if came == 0 || over > good {
             return kept.map_err(|fault: StoreError| io::Error::other(fault.to_string()));
         }
         pace.note(came, asked.elapsed())?;
         if kept.is_ok() {
             kept = keep(&buffer[..came]);
+            good += came;
+        } else {
+            over += came;
         }
         if let Some(limit) = limit {
             limit.pass(came);
@@ -242,13 +247,12 @@ fn fetch_copy(
         .new_copy(name, which)
         .map_err(|fault| io::Error::other(fault.to_string()))?;
     let mut hasher = Hasher::new(crate::torrent::MIN_PIECE_LEN as usize);
-    let mut size = 0;
     let mut connection = ask(from, name.as_str(), &mut None)?;
     read_to_end(client, &mut connection, |bytes| {
         hasher.update(bytes);
-        size += bytes.len() as u64;
-        copy.append(bytes)
+        client.shared().store.append(&mut copy, bytes)
     })?;
+    let size = copy.size;
     Ok((copy, hasher.finish().1, size))
 }
 

@@ -282,7 +282,7 @@ impl Picker {
         (open / self.n_connections().max(1)).clamp(1, CANDIDATES)
     }
 
-    /// A piece that has been asked for of one other peer, and should have come: asked for a second time, never a third.
+    /// A piece that has been asked for of others, and should have come: asked for once more.
     fn late(&mut self, peer: PeerNo, now: Instant) -> Option<Order> {
         let link = self
             .links
@@ -298,16 +298,23 @@ impl Picker {
         Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
     }
 
-    /// When each piece that was asked for of one peer, other than `peer`, will be late.
+    /// When each piece that was asked for of others than `peer` will be late: each time it is asked for, it is waited for
+    /// twice as long, so that a silent holder holds up nothing, and a network that is only slow isn't flooded.
     fn due(&self, peer: PeerNo) -> impl Iterator<Item = (Instant, &Name, u32)> {
         let late = self.late_after();
         self.files.iter().flat_map(move |(name, file)| {
             file.claims.iter().filter_map(move |(idx, claims)| {
-                let [claim] = claims[..] else { return None };
-                // its turn came with the answer before it
-                let before = self.links[&claim.peer].answered.unwrap_or(claim.since);
-                let due = before.max(claim.since) + late;
-                (claim.peer != peer && !claim.came).then_some((due, name, *idx))
+                if claims.iter().any(|claim| claim.came || claim.peer == peer) {
+                    return None;
+                }
+                let turn = |claim: &Claim| {
+                    // its turn came with the answer before it
+                    let before = self.links[&claim.peer].answered;
+                    before.map_or(claim.since, |at| at.max(claim.since))
+                };
+                let last = claims.iter().map(turn).max()?;
+                let times = 1 << (claims.len() - 1).min(8);
+                Some((last + late * times, name, *idx))
             })
         })
     }
@@ -645,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_piece_is_asked_for_a_second_time_never_a_third() {
+    fn a_late_piece_is_asked_for_again_and_waited_for_twice_as_long() {
         let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let first = picker.manage_downloads(start, &mut rng);
@@ -666,7 +673,18 @@ mod tests {
             1,
             "{second:?}"
         );
-        assert!(pieces(&picker.manage_downloads(late, &mut rng)).is_empty());
+        for poll in second.iter().filter(|order| order.get.pieces.is_empty()) {
+            let answered = picker.answered(poll.peer, poll.get.n, None, late);
+            answered.expect("it was asked");
+        }
+        // the third peer is asked once the second is late, too; then there is nobody left
+        let (not_yet, then) = (
+            late + USUAL * 4,
+            late + USUAL * 4 + Duration::from_millis(1),
+        );
+        assert!(pieces(&picker.manage_downloads(not_yet, &mut rng)).is_empty());
+        assert_eq!(pieces(&picker.manage_downloads(then, &mut rng)), [0]);
+        assert!(pieces(&picker.manage_downloads(then + USUAL * 99, &mut rng)).is_empty());
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct State {
     pub paused_until: Option<Instant>,
     /// A disk error that a run with `--exit-when-complete` ends with.
     pub disk_fault: Option<String>,
+    /// Whether the user knows that the disk fails.
+    pub disk_told: bool,
     /// Whether a thread fetches files from originals.
     pub fetching_whole: bool,
     /// Everything is to end.
@@ -115,6 +117,7 @@ impl State {
             unreachable: false,
             paused_until: None,
             disk_fault: None,
+            disk_told: false,
             fetching_whole: false,
             ending: false,
             log: Vec::new(),

@@ -10,8 +10,8 @@
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,10 @@ use crate::bitfield::Bitfield;
 use crate::md5::Hasher;
 use crate::protocol::TORRENT_CAP;
 use crate::torrent::{BLOCKS_A_PIECE, Name, NameError, Torrent};
+
+pub use self::disk::{Disk, Plain};
+
+mod disk;
 
 /// Where unfinished files are, within the folder.
 pub const HIDDEN: &str = ".bittorrentish";
@@ -130,6 +134,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
 
 /// A folder that this process alone works on.
 pub struct Store {
+    disk: Box<dyn Disk>,
     dir: PathBuf,
     hidden: PathBuf,
     /// Locked as long as it is open; the system unlocks it however the process ends.
@@ -142,6 +147,14 @@ impl Store {
     /// # Errors
     /// Where it can't be made or written, or another client works on it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_on(Box::new(Plain), dir)
+    }
+
+    /// The same, on any disk.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
         fs::create_dir_all(dir).map_err(at(dir))?;
         match fs::create_dir(&hidden) {
@@ -161,6 +174,7 @@ impl Store {
             .map_err(at(&path))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
+                disk,
                 dir: dir.to_owned(),
                 hidden,
                 _lock: lock,
@@ -225,7 +239,7 @@ impl Store {
     /// # Errors
     /// Where it isn't a plain file of the folder (any more).
     pub fn open_shared(&self, name: &Name) -> Result<(File, Stamp), StoreError> {
-        open_plain(&self.path(name), File::options().read(true))
+        self.open_plain(&self.path(name), File::options().read(true))
     }
 
     /// Hashes a file from front to back; `progress` is called with the bytes so far, and ends the hashing by `false`.
@@ -246,7 +260,7 @@ impl Store {
         let mut done = 0;
         while done < size {
             let n = buf.len().min((size - done) as usize);
-            match file.read_exact_at(&mut buf[..n], done) {
+            match self.disk.read_exact_at(file, &mut buf[..n], done) {
                 Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => return Ok(None),
                 read => read.map_err(at(&self.path(name)))?,
             }
@@ -274,7 +288,10 @@ impl Store {
         let mut buf = vec![0; torrent.full_piece_len().min(torrent.size() as usize)];
         for idx in 0..torrent.n_pieces() {
             let piece = &mut buf[..torrent.piece_len(idx)];
-            match file.read_exact_at(piece, torrent.piece_start(idx)) {
+            match self
+                .disk
+                .read_exact_at(file, piece, torrent.piece_start(idx))
+            {
                 Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => break,
                 read => read.map_err(at(&self.hidden(torrent.name(), "part")))?,
             }
@@ -286,10 +303,62 @@ impl Store {
         Ok(have)
     }
 
+    /// Opens a file that is plain, and no link: what was opened is what stands there.
+    fn open_plain(
+        &self,
+        path: &Path,
+        options: &fs::OpenOptions,
+    ) -> Result<(File, Stamp), StoreError> {
+        let before = fs::symlink_metadata(path).map_err(at(path))?;
+        if !before.is_file() {
+            return Err(StoreError::InTheWay(path.to_owned()));
+        }
+        let file = self.disk.open(path, options).map_err(at(path))?;
+        let opened = file.metadata().map_err(at(path))?;
+        if (before.dev(), before.ino()) != (opened.dev(), opened.ino()) {
+            return Err(StoreError::InTheWay(path.to_owned()));
+        }
+        Ok((file, Stamp::of(&opened)))
+    }
+
+    /// Reads bytes of a file that is shared, or of a part.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read(&self, file: &File, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.read_exact_at(file, buf, offset)
+    }
+
+    /// Moves `part` to `path` where nothing stands, for good. A hard link fails where something does, as a rename would
+    /// not; file systems without hard links are asked first, which leaves a moment in between.
+    fn publish_name(&self, part: &Path, path: &Path) -> Result<(), StoreError> {
+        match self.disk.hard_link(part, path) {
+            Ok(()) => self.disk.remove(part).map_err(at(part))?,
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+                return Err(StoreError::Exists(path.to_owned()));
+            }
+            Err(fault)
+                if matches!(
+                    fault.kind(),
+                    ErrorKind::Unsupported | ErrorKind::PermissionDenied
+                ) =>
+            {
+                match fs::symlink_metadata(path) {
+                    Ok(_) => return Err(StoreError::Exists(path.to_owned())),
+                    Err(_) => self.disk.rename(part, path).map_err(at(path))?,
+                }
+            }
+            Err(fault) => return Err(StoreError::Io(path.to_owned(), fault)),
+        }
+        let dir = self.disk.open(&self.dir, File::options().read(true));
+        dir.and_then(|dir| self.disk.sync(&dir))
+            .map_err(at(&self.dir))
+    }
+
     /// What was remembered of a file; anything that isn't that is as if it weren't there.
     pub fn saved(&self, name: &Name) -> Option<Saved> {
         let path = self.hidden(name, "torrent");
-        let (file, _) = open_plain(&path, File::options().read(true)).ok()?;
+        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
         let mut bytes = Vec::new();
         file.take(TORRENT_CAP as u64).read_to_end(&mut bytes).ok()?;
         let saved: Saved = serde_json::from_slice(&bytes).ok()?;
@@ -304,6 +373,7 @@ impl Store {
         let name = saved.torrent.name();
         let bytes = serde_json::to_vec(saved).expect("plain data");
         write_atomically(
+            &*self.disk,
             &self.hidden(name, "torrent"),
             &self.hidden(name, "new"),
             &bytes,
@@ -318,30 +388,29 @@ impl Store {
         let path = self.hidden(torrent.name(), "part");
         // cut off between the two names of a whole file: it is the user's by now, and not to be written to
         if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
-            fs::remove_file(&path).map_err(at(&path))?;
+            self.disk.remove(&path).map_err(at(&path))?;
         }
-        let new = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path);
+        let mut options = File::options();
+        options.read(true).write(true);
+        let new = self.disk.open(&path, options.clone().create_new(true));
         let (file, was_there) = match new {
             Ok(file) => (file, false),
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => (
-                open_plain(&path, File::options().read(true).write(true))?.0,
-                true,
-            ),
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+                (self.open_plain(&path, &options)?.0, true)
+            }
             Err(fault) => return Err(StoreError::Io(path, fault)),
         };
         if file.metadata().map_err(at(&path))?.len() != torrent.size() {
-            file.set_len(torrent.size()).map_err(at(&path))?;
+            self.disk
+                .set_len(&file, torrent.size())
+                .map_err(at(&path))?;
         }
         Ok((file, was_there))
     }
 
     /// Removes what is unfinished of a file that is whole now.
     pub fn discard_part(&self, name: &Name) {
-        let _ = fs::remove_file(self.hidden(name, "part"));
+        let _ = self.disk.remove(&self.hidden(name, "part"));
     }
 
     /// Writes into a part.
@@ -355,7 +424,8 @@ impl Store {
         bytes: &[u8],
         offset: u64,
     ) -> Result<(), StoreError> {
-        file.write_all_at(bytes, offset)
+        self.disk
+            .write_all_at(file, bytes, offset)
             .map_err(at(&self.hidden(torrent.name(), "part")))
     }
 
@@ -374,9 +444,8 @@ impl Store {
             self.hidden(torrent.name(), "part"),
             self.path(torrent.name()),
         );
-        file.sync_all().map_err(at(&part))?;
-        publish_name(&part, &path)?;
-        sync_dir(&self.dir)?;
+        self.disk.sync(file).map_err(at(&part))?;
+        self.publish_name(&part, &path)?;
         let stamp = Stamp::of_file(file).map_err(at(&path))?;
         // only a hint that saves a hashing: the file is whole without it
         let _ = self.save(&Saved {
@@ -393,19 +462,33 @@ impl Store {
     /// Where it can't be made.
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
         let path = self.hidden(name, which);
-        let gone = fs::remove_file(&path);
+        let gone = self.disk.remove(&path);
         if let Err(fault) = gone
             && fault.kind() != ErrorKind::NotFound
         {
             return Err(StoreError::Io(path, fault));
         }
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(at(&path))?;
-        Ok(Copy { file, path })
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        let file = self.disk.open(&path, &options).map_err(at(&path))?;
+        Ok(Copy {
+            file,
+            path,
+            size: 0,
+        })
+    }
+
+    /// Appends to a copy. Where that fails, it is emptied: nobody needs half of it, and others may need the room.
+    ///
+    /// # Errors
+    /// Where the disk doesn't take it.
+    pub fn append(&self, copy: &mut Copy, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.disk.write_all_at(&copy.file, bytes, copy.size);
+        copy.size += bytes.len() as u64;
+        written.map_err(|fault| {
+            let _ = self.disk.set_len(&copy.file, 0);
+            StoreError::Io(copy.path.clone(), fault)
+        })
     }
 
     /// Gives a copy its final name.
@@ -413,10 +496,9 @@ impl Store {
     /// # Errors
     /// As [`Store::complete`].
     pub fn complete_copy(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
-        copy.file.sync_all().map_err(at(&copy.path))?;
+        self.disk.sync(&copy.file).map_err(at(&copy.path))?;
         let path = self.path(name);
-        publish_name(&copy.path, &path)?;
-        sync_dir(&self.dir)?;
+        self.publish_name(&copy.path, &path)?;
         Stamp::of_file(&copy.file).map_err(at(&path))
     }
 }
@@ -425,17 +507,9 @@ impl Store {
 pub struct Copy {
     /// Open to be read and written.
     pub file: File,
+    /// Bytes so far.
+    pub size: u64,
     path: PathBuf,
-}
-
-impl Copy {
-    /// Appends.
-    ///
-    /// # Errors
-    /// Where the disk doesn't take it.
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(at(&self.path))
-    }
 }
 
 impl Drop for Copy {
@@ -444,59 +518,25 @@ impl Drop for Copy {
     }
 }
 
-/// Opens a file that is plain, and no link: what was opened is what stands there.
-fn open_plain(path: &Path, options: &fs::OpenOptions) -> Result<(File, Stamp), StoreError> {
-    let before = fs::symlink_metadata(path).map_err(at(path))?;
-    if !before.is_file() {
-        return Err(StoreError::InTheWay(path.to_owned()));
-    }
-    let file = options.open(path).map_err(at(path))?;
-    let opened = file.metadata().map_err(at(path))?;
-    if (before.dev(), before.ino()) != (opened.dev(), opened.ino()) {
-        return Err(StoreError::InTheWay(path.to_owned()));
-    }
-    Ok((file, Stamp::of(&opened)))
-}
-
-/// Moves `part` to `path` where nothing stands. A hard link fails where something does, as a rename would not; file
-/// systems without hard links are asked first, which leaves a moment in between.
-fn publish_name(part: &Path, path: &Path) -> Result<(), StoreError> {
-    match fs::hard_link(part, path) {
-        Ok(()) => fs::remove_file(part).map_err(at(part)),
-        Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-            Err(StoreError::Exists(path.to_owned()))
-        }
-        Err(fault)
-            if matches!(
-                fault.kind(),
-                ErrorKind::Unsupported | ErrorKind::PermissionDenied
-            ) =>
-        {
-            match fs::symlink_metadata(path) {
-                Ok(_) => Err(StoreError::Exists(path.to_owned())),
-                Err(_) => fs::rename(part, path).map_err(at(path)),
-            }
-        }
-        Err(fault) => Err(StoreError::Io(path.to_owned(), fault)),
-    }
-}
-
-fn sync_dir(dir: &Path) -> Result<(), StoreError> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(at(dir))
-}
-
 /// Writes a file so that it is there whole, or as it was before.
 ///
 /// # Errors
 /// Where the disk doesn't take it; the new file is removed.
-pub fn write_atomically(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let written = File::create(beside)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-    let renamed = written.and_then(|()| fs::rename(beside, path));
+pub fn write_atomically(
+    disk: &dyn Disk,
+    path: &Path,
+    beside: &Path,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    let written = disk.open(beside, &options).and_then(|file| {
+        disk.write_all_at(&file, bytes, 0)?;
+        disk.sync(&file)
+    });
+    let renamed = written.and_then(|()| disk.rename(beside, path));
     renamed.map_err(|fault| {
-        let _ = fs::remove_file(beside);
+        let _ = disk.remove(beside);
         StoreError::Io(path.to_owned(), fault)
     })
 }

@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -25,6 +24,8 @@ use crate::torrent::legible;
 const IDLE: Duration = Duration::from_secs(75);
 /// The longest that an answer is held back.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// News are gathered for so long before they are sent to who has nothing to ask for: in a fast swarm several go as one.
+const GATHER: Duration = Duration::from_millis(5);
 /// An original that asks for what is still on its way here waits so long: refused, it would keep an empty piece for good.
 const ORIGINAL_WAIT: Duration = Duration::from_secs(600);
 
@@ -119,6 +120,9 @@ fn handle_piece_request(
         .unwrap_or_default()
         .min(LONGEST_WAIT);
     let until = Instant::now() + wait;
+    if get.pieces.is_empty() {
+        std::thread::sleep(GATHER.min(wait));
+    }
     let mut state = client.lock();
     let (served, news) = loop {
         let served = state.choose(get);
@@ -183,7 +187,10 @@ fn send_range(
     buffer.resize(Limit::stride(limit), 0);
     while at < end {
         let stride = (end - at).min(buffer.len() as u64) as usize;
-        file.read_exact_at(&mut buffer[..stride], at)?;
+        client
+            .shared()
+            .store
+            .read(file, &mut buffer[..stride], at)?;
         if let Some(limit) = limit {
             limit.pass(stride);
         }

@@ -9,6 +9,7 @@ use super::Client;
 use crate::bitfield::Bitfield;
 use crate::events::Event;
 use crate::protocol::Summary;
+use crate::report::bytes;
 use crate::state::{DISK_RETRY, Standing};
 use crate::store::{Saved, Seen, Stamp, StoreError};
 use crate::torrent::{Name, Torrent, legible};
@@ -198,9 +199,27 @@ impl Client {
                     self.connect_to_peers();
                     self.manage_downloads();
                 }
-                Err(fault) => self.disk_fault(&fault),
+                Err(fault) if fault.is_full() => self.disk_fault(&fault),
+                Err(fault) => self.cannot_begin(&name, &fault),
             }
         }
+    }
+
+    /// What stands in one file's way doesn't hold up the others. It is tried again at each ping, and said once.
+    fn cannot_begin(&self, name: &Name, fault: &StoreError) {
+        let exits = self.0.config.wants.exit_when_complete;
+        let new = {
+            let mut state = self.lock();
+            if exits {
+                state.disk_fault = Some(fault.to_string());
+            }
+            state.odd.insert(name.to_string())
+        };
+        if new && !exits {
+            let (why, full) = (fault.to_string(), false);
+            self.say(&Event::Disk { why, full });
+        }
+        self.tell_all();
     }
 
     /// Gets the `.torrent`, and checks what is here of the file already. Returns whether that is all of it.
@@ -303,17 +322,23 @@ impl Client {
         self.disk_fault(fault);
     }
 
+    /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.
     pub(crate) fn disk_fault(&self, fault: &StoreError) {
-        let (first, exits) = {
+        let (full, exits) = (fault.is_full(), self.0.config.wants.exit_when_complete);
+        let (why, first) = {
             let mut state = self.lock();
-            let first = state.paused_until.is_none();
+            let why = if full {
+                let (needs, dir) = (bytes(state.missing()), self.0.store.dir().display());
+                format!("disk full: {needs} more are needed in {dir}")
+            } else {
+                fault.to_string()
+            };
             state.paused_until = Some(Instant::now() + DISK_RETRY);
-            state.disk_fault = Some(fault.to_string());
-            (first, self.0.config.wants.exit_when_complete)
+            state.disk_fault = Some(why.clone());
+            (why, !std::mem::replace(&mut state.disk_told, true))
         };
         // a run that ends with it says so as it ends
         if first && !exits {
-            let (why, full) = (fault.to_string(), fault.is_full());
             self.say(&Event::Disk { why, full });
         }
         self.tell_all();

@@ -163,3 +163,80 @@ impl Drop for Running {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::thread;
+
+    use super::*;
+    use crate::net::listen;
+    use crate::roster::Reach as TrackerReach;
+    use crate::state::Wants;
+    use crate::tracker::{self, Tracker};
+
+    fn start(tracker: &Tracker, dir: &Path) -> Running {
+        let quick = Duration::from_millis(200);
+        let config = Config {
+            tracker: "127.0.0.1".to_owned(),
+            tracker_port: tracker.addr().port(),
+            dir: dir.to_owned(),
+            wants: Wants {
+                list_every: quick,
+                ..Wants::default()
+            },
+            classic: false,
+            min_peers: 0,
+            max_up: None,
+            max_down: None,
+            ping_every: quick,
+            round_every: quick,
+        };
+        let store = Store::open(dir).expect("a folder");
+        let listener = listen(0).expect("a port");
+        Client::start(config, store, listener, Report::silent()).expect("threads")
+    }
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < deadline, "waited in vain: {what}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_panic_under_the_lock_stops_nobody_and_after_the_end_no_thread_is_left() {
+        let temp =
+            std::env::temp_dir().join(format!("bittorrentish-running-{}", std::process::id()));
+        let [a, b] = ["a", "b"].map(|dir| temp.join(dir));
+        fs::create_dir_all(&a).expect("room");
+        fs::write(a.join("image.iso"), vec![7; 300_000]).expect("room");
+        let config = tracker::Config {
+            reach: TrackerReach::Local,
+            torrents: temp.join("torrents"),
+            sweep_every: Duration::from_secs(30),
+        };
+        let tracker = Tracker::start(config, listen(0).expect("a port"), Report::silent());
+        let tracker = tracker.expect("it starts");
+        let running = [start(&tracker, &a), start(&tracker, &b)];
+        let clients = running.each_ref().map(|running| running.client.clone());
+        for client in &clients {
+            let client = client.clone();
+            let panicked = thread::spawn(move || {
+                let _state = client.lock();
+                panic!("for the test");
+            });
+            panicked.join().expect_err("it panics");
+        }
+        until("the file", || b.join("image.iso").exists());
+        drop(running);
+        // every thread of a peer holds it
+        for Client(shared) in &clients {
+            until("the end of all threads", || Arc::strong_count(shared) == 1);
+        }
+        drop(tracker);
+        fs::remove_dir_all(&temp).expect("it is ours");
+    }
+}

@@ -296,6 +296,15 @@ impl State {
         (have.collect(), self.log.len())
     }
 
+    /// Bytes that are wanted and not here, of all files that were begun.
+    pub fn missing(&self) -> u64 {
+        let missing = self.files.values().map(|held| {
+            let n = held.torrent.n_pieces() - held.have.count();
+            (u64::from(n) * held.torrent.full_piece_len() as u64).min(held.torrent.size())
+        });
+        missing.sum()
+    }
+
     /// Notes a request that goes to a peer.
     pub fn asked(&mut self, peer: PeerNo, get: &Get) {
         if let Some(held) = self.files.get_mut(&get.name)
@@ -383,6 +392,7 @@ impl State {
             exchanged.got += held.torrent.piece_len(idx) as u64;
         }
         self.picker.landed(name, idx);
+        self.disk_told = false;
         // the list is right about this piece, so who sent another content of it was wrong
         for peer in guilty {
             if let Some(known) = self.peers.get_mut(&peer) {

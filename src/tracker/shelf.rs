@@ -7,7 +7,7 @@ use std::process;
 
 use super::events::Event;
 use crate::protocol::{Summary, TORRENT_CAP, invalid, parse, to_bytes};
-use crate::store::{StoreError, write_atomically};
+use crate::store::{Plain, StoreError, write_atomically};
 use crate::torrent::{Name, Torrent};
 
 pub(super) struct Shelf(PathBuf);
@@ -34,6 +34,7 @@ impl Shelf {
     /// Puts a `.torrent` in its place: after a power cut there is the old one or the new one, whole. One call at a time.
     pub(super) fn put(&self, torrent: &Torrent) -> Result<(), StoreError> {
         write_atomically(
+            &Plain,
             &self.path(torrent.name()),
             &self.beside(),
             &to_bytes(torrent),

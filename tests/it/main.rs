@@ -2,6 +2,7 @@
 
 mod cli;
 mod course;
+mod disk;
 mod hostile;
 mod hosts;
 mod lab;

@@ -1,0 +1,264 @@
+//! Disks that fail. In process, on a disk of which the k-th operation fails, for every k of a whole download; and as a user
+//! meets it, on a small file system that is full.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bittorrentish::cli::Exit;
+use bittorrentish::client::{Client, Config};
+use bittorrentish::net::listen;
+use bittorrentish::report::Report;
+use bittorrentish::state::Wants;
+use bittorrentish::store::{Disk, Plain, Store};
+use bittorrentish::torrent::Name;
+
+use super::support::{Program, Temp, md5_of, plant, random_bytes, until, until_content};
+
+/// How the operation fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Full,
+    Io,
+    /// Reading and writing only, and no fault: it is to be tried again.
+    Interrupted,
+    /// The same: half of it is read or written.
+    Short,
+}
+
+/// A disk whose k-th operation fails.
+struct Failing {
+    fault: Fault,
+    k: usize,
+    count: Arc<AtomicUsize>,
+}
+
+impl Failing {
+    fn is_due(&self) -> bool {
+        self.count.fetch_add(1, Ordering::SeqCst) == self.k
+    }
+
+    fn step(&self) -> io::Result<()> {
+        match (self.fault, self.is_due()) {
+            (Fault::Full, true) => Err(ErrorKind::StorageFull.into()),
+            (Fault::Io, true) => Err(io::Error::from_raw_os_error(5)), // EIO
+            _ => Ok(()),
+        }
+    }
+
+    /// How many of `len` bytes are read or written.
+    fn some(&self, len: usize) -> io::Result<usize> {
+        match (self.fault, self.is_due()) {
+            (Fault::Full, true) => Err(ErrorKind::StorageFull.into()),
+            (Fault::Io, true) => Err(io::Error::from_raw_os_error(5)),
+            (Fault::Interrupted, true) => Err(ErrorKind::Interrupted.into()),
+            (Fault::Short, true) => Ok(len.div_ceil(2)),
+            _ => Ok(len),
+        }
+    }
+}
+
+impl Disk for Failing {
+    fn open(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
+        self.step().and_then(|()| Plain.open(path, options))
+    }
+
+    fn read_at(&self, file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        let len = self.some(buf.len())?;
+        Plain.read_at(file, &mut buf[..len], at)
+    }
+
+    fn write_at(&self, file: &File, buf: &[u8], at: u64) -> io::Result<usize> {
+        let len = self.some(buf.len())?;
+        Plain.write_at(file, &buf[..len], at)
+    }
+
+    fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
+        self.step().and_then(|()| Plain.set_len(file, len))
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.step().and_then(|()| Plain.sync(file))
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step().and_then(|()| Plain.hard_link(from, to))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step().and_then(|()| Plain.rename(from, to))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.step().and_then(|()| Plain.remove(path))
+    }
+}
+
+/// One run that ends with the file or with a fault.
+fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
+    let every = Duration::from_millis(300);
+    let config = Config {
+        tracker: "127.0.0.1".to_owned(),
+        tracker_port: tracker.port(),
+        dir: dir.to_owned(),
+        wants: Wants {
+            only: vec![Name::parse("image.iso").expect("a name")],
+            exit_when_complete: true,
+            seed_for: Duration::ZERO,
+            list_every: every,
+        },
+        classic: false,
+        min_peers: 0,
+        max_up: None,
+        max_down: None,
+        ping_every: every,
+        round_every: every,
+    };
+    let store = Store::open_on(disk, dir).expect("a folder");
+    let listener = listen(0).expect("a port");
+    let running = Client::start(config, store, listener, Report::silent()).expect("threads");
+    running.client.wait_until_done()
+}
+
+#[test]
+fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
+    let temp = Temp::new();
+    let content = random_bytes(4 * (64 << 10) + 100, 50);
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    plant(&source, "image.iso", &content);
+    let seed = Program::peer(&tracker, &source, &[]);
+    seed.until_line("the tracker has the .torrent of image.iso");
+    let right = Some(bittorrentish::md5::digest(&content));
+
+    let (tracker, temp) = (&tracker, &temp);
+    let every = |fault: Fault| {
+        let (mut k, mut failed) = (0, 0);
+        loop {
+            let dir = temp.dir(&format!("{fault:?}{k}"));
+            let count = Arc::new(AtomicUsize::new(0));
+            let seen = Arc::clone(&count);
+            let exit = run(tracker, &dir, Box::new(Failing { fault, k, count }));
+            let came = md5_of(&dir.join("image.iso"));
+            assert!(
+                came.is_none() || came == right,
+                "{fault:?} at {k}: wrong content"
+            );
+            let harmless = matches!(fault, Fault::Interrupted | Fault::Short);
+            assert!(
+                exit == Exit::Done && came == right || exit == Exit::Disk && !harmless,
+                "{fault:?} at {k}: {exit:?}"
+            );
+            failed += usize::from(exit == Exit::Disk);
+            let again = run(tracker, &dir, Box::new(Plain));
+            assert_eq!(again, Exit::Done, "after {fault:?} at {k}");
+            assert_eq!(
+                md5_of(&dir.join("image.iso")),
+                right,
+                "after {fault:?} at {k}"
+            );
+            if seen.load(Ordering::SeqCst) <= k {
+                return (fault, k, failed);
+            }
+            k += 1;
+        }
+    };
+    let faults = [Fault::Full, Fault::Io, Fault::Interrupted, Fault::Short];
+    let done = thread::scope(|scope| {
+        let runs = faults.map(|fault| scope.spawn(move || every(fault)));
+        runs.map(|run| run.join().expect("told above"))
+    });
+    for (fault, k, failed) in done {
+        // making the part, its size, its pieces, the sync, the name: not all of it can be harmless
+        let harmless = matches!(fault, Fault::Interrupted | Fault::Short);
+        assert!(
+            k > 10 && (harmless || failed > 8),
+            "{fault:?}: {failed} of {k} failed"
+        );
+    }
+}
+
+/// A file system in memory, of so many MiB; gone with this value.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    /// None where this machine doesn't let us; but see `hosts.rs`.
+    fn new(dir: std::path::PathBuf, mib: u32) -> Option<Self> {
+        let mounted = mount(&dir, &format!("size={mib}m"));
+        let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
+        assert!(
+            mounted || !must,
+            "BITTORRENTISH_HOSTS=must, and nothing could be mounted"
+        );
+        if !mounted {
+            eprintln!("left out, as this needs root");
+        }
+        mounted.then_some(Self(dir))
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+fn mount(dir: &Path, options: &str) -> bool {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir);
+    mount.output().is_ok_and(|out| out.status.success())
+}
+
+#[test]
+fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
+    let temp = Temp::new();
+    let Some(small) = Small::new(temp.dir("small"), 6) else {
+        return;
+    };
+    let content = random_bytes(12 << 20, 51);
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    plant(&source, "image.iso", &content);
+    let mut seed = Program::peer(&tracker, &source, &[]);
+    seed.until_line("the tracker has the .torrent of image.iso");
+
+    let folder = small.0.join("a");
+    // the log is beside the folder, and needs room of its own
+    let log = temp.path().join("a.log");
+    let peer = Program::peer(&tracker, &folder, &["--log", log.to_str().expect("UTF-8")]);
+    let line = peer.until_line("disk full: ");
+    assert!(line.contains(" MiB more are needed in "), "{line}");
+    assert!(line.contains(folder.to_str().expect("UTF-8")), "{line}");
+
+    // with --exit-when-complete it is an end, with its own code
+    let other = Small::new(temp.dir("other"), 6).expect("as before");
+    let log = temp.path().join("b.log");
+    let more = [
+        "--log",
+        log.to_str().expect("UTF-8"),
+        "--exit-when-complete",
+    ];
+    let mut ends = Program::peer(&tracker, &other.0.join("b"), &more);
+    assert_eq!(ends.until_ended().code(), Some(5), "{ends:?}");
+
+    // what is here is served: nobody else has it any more
+    seed.kill();
+    let here = peer.events("piece").len();
+    assert!(here > 0, "{peer:?}");
+    let third = Program::peer(&tracker, &temp.dir("c"), &[]);
+    until("the pieces that are here", || {
+        (third.events("piece").len() >= here).then_some(())
+    });
+    let said = peer.events("disk").len();
+    assert_eq!(said, 1, "once, not at each try: {peer:?}");
+
+    assert!(mount(&small.0, "remount,size=32m"), "more room");
+    let _seed = Program::peer(&tracker, &source, &[]);
+    until_content(&folder.join("image.iso"), &content);
+    fs::remove_dir_all(&folder).expect("it is ours");
+}
