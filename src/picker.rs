@@ -678,11 +678,8 @@ mod tests {
             answered.expect("it was asked");
         }
         // the third peer is asked once the second is late, too; then there is nobody left
-        let (not_yet, then) = (
-            late + USUAL * 4,
-            late + USUAL * 4 + Duration::from_millis(1),
-        );
-        assert!(pieces(&picker.manage_downloads(not_yet, &mut rng)).is_empty());
+        assert!(picker.late(3, late + USUAL * 4).is_none(), "not late yet");
+        let then = late + USUAL * 4 + Duration::from_millis(1);
         assert_eq!(pieces(&picker.manage_downloads(then, &mut rng)), [0]);
         assert!(pieces(&picker.manage_downloads(then + USUAL * 99, &mut rng)).is_empty());
     }
