@@ -122,7 +122,11 @@ fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
     let store = Store::open_on(disk, dir).expect("a folder");
     let listener = listen(0).expect("a port");
     let running = Client::start(config, store, listener, Report::silent()).expect("threads");
-    running.client.wait_until_done()
+    let exit = running.client.wait_until_done();
+    drop(running);
+    // connections end a moment later, and the folder is free then
+    until("the folder", || Store::open(dir).ok().map(drop));
+    exit
 }
 
 #[test]
@@ -228,7 +232,7 @@ fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
     seed.until_line("the tracker has the .torrent of image.iso");
 
     let folder = small.0.join("a");
-    // the log is beside the folder, and needs room of its own
+    // the log would need room there, too
     let log = temp.path().join("a.log");
     let peer = Program::peer(&tracker, &folder, &["--log", log.to_str().expect("UTF-8")]);
     let line = peer.until_line("disk full: ");

@@ -193,16 +193,12 @@ impl Program {
     pub fn peer_at(ip: &str, port: u16, dir: &Path, more: &[&str]) -> Self {
         let log = dir.with_extension("log");
         let port = port.to_string();
-        let mut args = vec![
-            ip,
-            &port,
-            dir.to_str().expect("UTF-8"),
-            "--log",
-            log.to_str().expect("UTF-8"),
-        ];
+        let mut args = vec![ip, &port, dir.to_str().expect("UTF-8")];
+        let log = ["--log", log.to_str().expect("UTF-8")];
         // getopts takes a flag once: what a test sets itself isn't set here
         args.extend(
-            QUICK
+            [&QUICK[..], &log]
+                .concat()
                 .chunks(2)
                 .filter(|flag| !more.contains(&flag[0]))
                 .flatten(),
