@@ -234,9 +234,9 @@ impl State {
         to_connect
     }
 
-    /// A connection came about, with this latency. False where the peer has gone off the list meanwhile.
+    /// A connection came about, with this latency. False where the peer has gone off the list meanwhile, or all is to end.
     pub fn connected(&mut self, peer: PeerNo, sender: Sender, latency: Duration) -> bool {
-        let Some(known) = self.peers.get_mut(&peer) else {
+        let Some(known) = self.peers.get_mut(&peer).filter(|_| !self.ending) else {
             return false;
         };
         known.reach = Reach::Open(sender);
