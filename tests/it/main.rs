@@ -2,6 +2,8 @@
 
 mod cli;
 mod course;
+#[cfg(target_os = "linux")] // what a process uses is told by /proc
+mod floods;
 mod hostile;
 mod hosts;
 mod lab;
