@@ -8,6 +8,7 @@ use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
 };
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
@@ -29,6 +30,8 @@ pub const BODY_STEP: u64 = 64 << 10;
 pub const STRIDE: usize = 256 << 10;
 /// The pause after a failed accept: without it a full descriptor table would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Trouble is told again so much later: a flood is no news each time that one of it leaves.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Threads that wait for the next connection; more of them end.
 const IDLE_THREADS: usize = 8;
 /// Bytes of stack for a connection's thread.
@@ -171,6 +174,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// This end.
     pub own: SocketAddr,
+    /// Whether a message came. Who hasn't sent one makes room for others.
+    spoke: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -190,6 +195,7 @@ impl Connection {
             stream: BufReader::new(Sender(Arc::new(stream))),
             peer,
             own,
+            spoke: Arc::default(),
         })
     }
 
@@ -227,14 +233,16 @@ impl Connection {
             }
         }
         let until = Instant::now() + HEADER;
-        read_message(
+        let message = read_message(
             &mut Deadline {
                 connection: self,
                 until,
             },
             cap,
         )
-        .map_err(timed_out_alike)
+        .map_err(timed_out_alike)?;
+        self.spoke.store(true, Ordering::Relaxed);
+        Ok(message)
     }
 
     /// Reads one message that must come.
@@ -345,9 +353,9 @@ impl BufRead for Deadline<'_> {
     }
 }
 
-/// What a [`Listener`] tells its owner about, once each time it begins.
+/// What a [`Listener`] tells its owner about, at most once a minute.
 pub enum Trouble {
-    /// Accepting failed; it goes on after a pause.
+    /// There was no descriptor for a connection, or no thread; it goes on with those it has.
     Accept(io::Error),
     /// So many connections are open, and no more are taken until one ends.
     Full(usize),
@@ -380,10 +388,18 @@ struct Threads {
     all: usize,
     idle: usize,
     ending: bool,
-    /// Whether the last trouble has been told.
-    troubled: bool,
-    open: Vec<(u64, Sender)>,
+    /// When trouble was told last.
+    told: Option<Instant>,
+    /// The oldest first.
+    open: Vec<OpenOne>,
     next: u64,
+}
+
+/// A connection that is open.
+struct OpenOne {
+    id: u64,
+    sender: Sender,
+    spoke: Arc<AtomicBool>,
 }
 
 impl Listener {
@@ -421,7 +437,7 @@ impl Drop for Listener {
     fn drop(&mut self) {
         let mut threads = self.shared.lock();
         threads.ending = true;
-        threads.open.iter().for_each(|(_, sender)| sender.close());
+        threads.open.iter().for_each(|one| one.sender.close());
         while threads.all > 0 {
             drop(threads);
             // a thread in accept wakes by a connection only
@@ -489,17 +505,20 @@ impl Accepting {
                     let full = threads.all == self.most && threads.idle == 0;
                     let more = threads.idle == 0 && threads.all < self.most;
                     threads.all += usize::from(more);
-                    let told = full && !std::mem::replace(&mut threads.troubled, full);
                     let id = threads.next;
                     threads.next += 1;
-                    threads.open.push((id, connection.sender()));
+                    threads.open.push(OpenOne {
+                        id,
+                        sender: connection.sender(),
+                        spoke: Arc::clone(&connection.spoke),
+                    });
                     drop(threads);
                     let _open = Open(&self, id);
-                    if told {
-                        (self.told)(Trouble::Full(self.most));
+                    if full {
+                        self.make_room(Trouble::Full(self.most));
                     }
                     if more && let Err(fault) = spawn(&self) {
-                        (self.told)(Trouble::Accept(fault));
+                        self.make_room(Trouble::Accept(fault));
                     }
                     (self.handle)(connection);
                 }
@@ -510,14 +529,38 @@ impl Accepting {
                         io::ErrorKind::ConnectionAborted | io::ErrorKind::NotConnected
                     ) => {}
                 Err(fault) => {
-                    let told = !std::mem::replace(&mut threads.troubled, true);
                     drop(threads);
-                    if told {
-                        (self.told)(Trouble::Accept(fault));
-                    }
+                    self.make_room(Trouble::Accept(fault));
                     std::thread::sleep(ACCEPT_PAUSE);
                 }
             }
+        }
+    }
+
+    /// Closes the connection that has waited longest for its first message, so that its thread takes the next one: who
+    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way.
+    fn make_room(&self, trouble: Trouble) {
+        let now = Instant::now();
+        let mut threads = self.lock();
+        let tells = threads.told.is_none_or(|at| now - at >= TOLD_EVERY);
+        if tells {
+            threads.told = Some(now);
+        }
+        let older = threads
+            .open
+            .split_last()
+            .map_or(&[][..], |(_, older)| older);
+        // it is closed once
+        let silent = older
+            .iter()
+            .find(|one| !one.spoke.swap(true, Ordering::Relaxed));
+        let silent = silent.map(|one| one.sender.clone());
+        drop(threads);
+        if tells {
+            (self.told)(trouble);
+        }
+        if let Some(sender) = silent {
+            sender.close();
         }
     }
 }
@@ -543,11 +586,7 @@ struct Open<'a>(&'a Accepting, u64);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        let mut threads = self.0.lock();
-        threads.open.retain(|(id, _)| *id != self.1);
-        if threads.open.len() * 2 < self.0.most {
-            threads.troubled = false;
-        }
+        self.0.lock().open.retain(|one| one.id != self.1);
     }
 }
 

@@ -38,7 +38,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
@@ -54,6 +54,8 @@ pub const TORRENT_CAP: usize = 32 << 20;
 pub const LIST_CAP: usize = 8 << 20;
 /// The longest message between peers, bytes: a hello that lists thousands of files.
 pub const PEER_CAP: usize = 1 << 20;
+/// The longest id in a hello, bytes: four times what ours have.
+pub const ID_CAP: usize = 64;
 /// The longest message to an original on this machine, bytes: it reads once, so many at most.
 pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
@@ -206,13 +208,26 @@ pub enum Ask {
 pub struct Hello {
     /// [`VERSION`].
     pub v: u32,
-    /// Random for each run of the program; who meets its own has called itself.
+    /// Random for each run of the program; who meets its own has called itself. Remembered, so of at most [`ID_CAP`] bytes.
+    #[serde(deserialize_with = "short_id")]
     pub id: String,
     /// Its listening port.
     pub port: u16,
     /// What it has. Empty in the hellos that only measure the round trip.
     #[serde(default)]
     pub have: Vec<Have>,
+}
+
+fn short_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let id = String::deserialize(from)?;
+    if id.len() > ID_CAP {
+        let why = format!(
+            "expected an id of at most {ID_CAP} bytes, came {}",
+            id.len()
+        );
+        return Err(serde::de::Error::custom(why));
+    }
+    Ok(id)
 }
 
 /// Some pieces of one content.

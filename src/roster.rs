@@ -32,6 +32,12 @@ pub const PEERS_LISTED: usize = 200;
 pub const PEERS_PER_ADDRESS: usize = 4096;
 /// Names in one peer's list: ten times the pieces that a file of up to 16 GiB has.
 pub const NAMES_PER_LIST: usize = 10_000;
+/// Names in the lists of all peers of one address, so that a single machine can't fill the memory. Loopback has no limit.
+pub const NAMES_PER_ADDRESS: usize = 4 * NAMES_PER_LIST;
+/// Files that one address may have published, so that a single machine can't fill the disk with names. Loopback has no limit.
+pub const FILES_PER_ADDRESS: usize = NAMES_PER_LIST;
+/// The longest name that a list may have, bytes: no file has a longer one. Longer ones are left out.
+const LONGEST_LISTED: usize = 255;
 /// Bytes of names in one answer of ours: half of what a client reads. A peer whose names don't fit is listed without.
 const NAMES_ROOM: usize = LIST_CAP / 2;
 /// Strangers that are remembered, so as to tell of each once.
@@ -133,18 +139,29 @@ impl Roster {
             (peer.addr, peer.seen) = (addr, true);
             return Ok(Joined { addr, new: false });
         }
-        let beside = self.peers.range(Key(key.0, 0)..=Key(key.0, u16::MAX));
-        if !addr.ip().is_loopback() && beside.count() >= PEERS_PER_ADDRESS {
+        if !addr.ip().is_loopback() && self.beside(key).count() >= PEERS_PER_ADDRESS {
             return Err(Refusal::Peers(addr.ip()));
         }
         self.peers.insert(key, Peer::new(addr, v));
         Ok(Joined { addr, new: true })
     }
 
+    /// The peers at the same address, itself among them.
+    fn beside(&self, key: Key) -> impl Iterator<Item = (&Key, &Peer)> {
+        self.peers.range(Key(key.0, 0)..=Key(key.0, u16::MAX))
+    }
+
+    /// The names that the other peers at this address list.
+    fn names_beside(&self, addr: SocketAddr) -> usize {
+        let own = self.key(addr);
+        let others = self.beside(own).filter(|(key, _)| **key != own);
+        others.map(|(_, peer)| peer.names().count()).sum()
+    }
+
     /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out.
     ///
     /// # Errors
-    /// As [`Roster::append_client`]; where the list is too long.
+    /// As [`Roster::append_client`]; where the list is too long, by itself or with those of the other peers at its address.
     pub fn set_list(
         &mut self,
         from: Ends,
@@ -157,6 +174,10 @@ impl Roster {
         if n_names > NAMES_PER_LIST {
             return Err(Refusal::Names(n_names));
         }
+        let addr = addr_of(from, port, v);
+        if !addr.ip().is_loopback() && n_names + self.names_beside(addr) > NAMES_PER_ADDRESS {
+            return Err(Refusal::NamesOf(addr.ip()));
+        }
         let joined = self.append_client(from, port, v)?;
         let mut peer = Peer::new(joined.addr, v);
         for (name, digits) in digits {
@@ -164,7 +185,10 @@ impl Roster {
                 peer.add_digits(record, digits);
             }
         }
-        for name in names {
+        for name in names
+            .into_iter()
+            .filter(|name| name.len() <= LONGEST_LISTED)
+        {
             let piece = Name::parse_piece(&name);
             let file = piece
                 .as_ref()
@@ -501,6 +525,48 @@ mod tests {
             (PEERS_LISTED, PEERS_LISTED, false)
         );
         assert!(original_list(&roster, here(), 1, 1).0 <= ORIGINAL_CAP);
+    }
+
+    #[test]
+    fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
+        let names = |port: u16| -> Vec<String> {
+            (0..NAMES_PER_LIST).map(|n| format!("{port}-{n}")).collect()
+        };
+        for (from, refuses) in [(lan(2), true), (here(), false)] {
+            let mut roster = Roster::new(Reach::Remote);
+            let mut listing =
+                |from, port: u16| roster.set_list(from, port, OURS, names(port), &BTreeMap::new());
+            for port in 1..=4 {
+                assert!(listing(from, port).is_ok(), "{NAMES_PER_ADDRESS} are fine");
+            }
+            let fifth = listing(from, 5).map(drop);
+            let refused = Err(Refusal::NamesOf(from.peer));
+            assert_eq!(fifth, if refuses { refused } else { Ok(()) });
+            assert!(listing(from, 4).is_ok(), "a list in the place of its last");
+            assert!(listing(lan(3), 5).is_ok(), "another address");
+
+            let mut roster = Roster::new(Reach::Remote);
+            let of = |from: Ends, n: usize| Summary {
+                publisher: SocketAddr::new(from.peer, 1).to_string(),
+                ..summary(&n.to_string(), 1, "a")
+            };
+            (0..FILES_PER_ADDRESS).for_each(|n| roster.load(of(from, n)));
+            let mut publishing = |from, n| publish(&mut roster, from, 1, &of(from, n)).map(drop);
+            let refused = Err(Refusal::Files(from.peer));
+            let one_more = publishing(from, FILES_PER_ADDRESS);
+            assert_eq!(one_more, if refuses { refused } else { Ok(()) });
+            assert_eq!(publishing(from, 0), Ok(()), "what is there already");
+            assert_eq!(publishing(lan(3), FILES_PER_ADDRESS + 1), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_name_longer_than_files_have_is_left_out() {
+        let mut roster = Roster::new(Reach::Remote);
+        let (longest, longer) = ("x".repeat(LONGEST_LISTED), "x".repeat(LONGEST_LISTED + 1));
+        list(&mut roster, lan(2), 5, None, &[&longer, &longest], &[]);
+        let peers = roster.swarm_list(lan(9), 5, &mut rng()).peers;
+        assert_eq!(peers[0].file_list, [longest]);
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn serve_ours(client: &Client, connection: &mut Connection, hello: &Hello) -> io
             drop(state);
             return answer_hello(client, connection, Vec::new()); // it has called itself, and will notice
         }
-        let peer = state.know(addr, true);
+        let peer = state.meet(addr);
         state.hello(peer, &hello.id, &hello.have, Instant::now());
         let (have, news_from) = state.haves();
         (peer, have, news_from)

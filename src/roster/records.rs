@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use rand::Rng;
 
-use super::{Ends, Refusal, Roster, ip_for};
+use super::{Ends, FILES_PER_ADDRESS, Refusal, Roster, ip_for};
 use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Source};
@@ -32,10 +32,10 @@ impl Roster {
     /// against the same content, also while its publisher lives.
     ///
     /// # Errors
-    /// Where another content stands.
+    /// Where another content stands, or too many files are published from its publisher's address.
     pub fn judge(&self, new: &Summary) -> Result<Verdict, Refusal> {
         let Some(old) = self.records.get(new.name.as_str()) else {
-            return Ok(Verdict::New);
+            return self.judge_new(new);
         };
         let publisher = old.publisher.parse().ok().map(|addr| self.key(addr));
         let mut others = self
@@ -55,6 +55,18 @@ impl Roster {
                 came: new.md5,
             }),
         }
+    }
+
+    fn judge_new(&self, new: &Summary) -> Result<Verdict, Refusal> {
+        let ip_of = |record: &Summary| Some(record.publisher.parse::<SocketAddr>().ok()?.ip());
+        let Some(ip) = ip_of(new).filter(|ip| !ip.is_loopback()) else {
+            return Ok(Verdict::New);
+        };
+        let beside = self.records.values().filter(|old| ip_of(old) == Some(ip));
+        if beside.count() >= FILES_PER_ADDRESS {
+            return Err(Refusal::Files(ip));
+        }
+        Ok(Verdict::New)
     }
 
     /// Records what [`Roster::judge`] allowed. Its publisher has the file, by its word; what others listed under the name

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{NAMES_PER_LIST, PEERS_PER_ADDRESS};
+use super::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_ADDRESS};
 use crate::md5::Digest;
 use crate::torrent::Name;
 
@@ -18,6 +18,10 @@ pub enum Refusal {
     Peers(IpAddr),
     /// So many names in a list, over [`NAMES_PER_LIST`].
     Names(usize),
+    /// The lists of this address would have over [`NAMES_PER_ADDRESS`] names.
+    NamesOf(IpAddr),
+    /// [`FILES_PER_ADDRESS`] are published from this address.
+    Files(IpAddr),
     /// The swarm has another content under the name.
     OtherContent {
         /// The file.
@@ -46,6 +50,14 @@ impl fmt::Display for Refusal {
                 "{PEERS_PER_ADDRESS} peers have come from {ip}, and no more are taken"
             ),
             Self::Names(n) => write!(f, "a list has at most {NAMES_PER_LIST} names, this one {n}"),
+            Self::NamesOf(ip) => write!(
+                f,
+                "the lists from {ip} have at most {NAMES_PER_ADDRESS} names together"
+            ),
+            Self::Files(ip) => write!(
+                f,
+                "{FILES_PER_ADDRESS} files have been published from {ip}, and no more are taken"
+            ),
             Self::OtherContent { name, stands, came } => write!(
                 f,
                 "the swarm has another {name}, with MD5 {stands}; yours has MD5 {came}: publish it under another name"

@@ -14,6 +14,10 @@ use crate::torrent::Name;
 
 /// A peer that was told of by a hello stays known so long without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
+/// Peers of one address that are remembered by their hellos alone, so that a single machine can't fill the memory.
+const UNLISTED_PER_ADDRESS: usize = 64;
+/// Stands for all who are served without being remembered: no peer has this number.
+const NOBODY: PeerNo = 0;
 /// After so many proven bad pieces a peer is left alone.
 const STRIKES: u32 = 3;
 /// After a failed connection, a peer is tried again so much later; after bad pieces, too.
@@ -80,6 +84,18 @@ impl State {
         };
         self.peers.insert(self.next_peer, peer);
         self.next_peer
+    }
+
+    /// The number of the peer that says hello from this address. One that isn't listed is remembered as one of
+    /// [`UNLISTED_PER_ADDRESS`]; beyond them it goes by a number that nobody has.
+    pub fn meet(&mut self, addr: SocketAddr) -> PeerNo {
+        let known = self.peers.values().any(|peer| peer.addr == addr);
+        let unlisted = |peer: &&Peer| !peer.on_list && peer.addr.ip() == addr.ip();
+        if known || self.peers.values().filter(unlisted).count() < UNLISTED_PER_ADDRESS {
+            self.know(addr, true)
+        } else {
+            NOBODY
+        }
     }
 
     pub(super) fn update_peer_list(&mut self, entries: &[PeerEntry], now: Instant) {
@@ -308,5 +324,60 @@ impl State {
             .into_iter()
             .map(|(name, holders)| (name.clone(), holders))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{SwarmList, VERSION};
+    use crate::state::Wants;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    fn listed(peers: &[SocketAddr]) -> SwarmList {
+        let entry = |peer: &SocketAddr| PeerEntry {
+            ip: peer.ip().to_string(),
+            port: peer.port(),
+            file_list: Vec::new(),
+            v: Some(VERSION),
+            pieces: BTreeMap::new(),
+        };
+        SwarmList {
+            v: VERSION,
+            local: false,
+            peers: peers.iter().map(entry).collect(),
+            torrents: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_one_address_only_so_many_unlisted_peers_are_remembered() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+        let at = |last: u8, port: u16| SocketAddr::from(([10, 0, 0, last], port));
+        let hello = |state: &mut State, addr| {
+            let peer = state.meet(addr);
+            state.hello(peer, "id", &[], now);
+            peer
+        };
+        state.update_list(&listed(&[at(2, 1), at(2, 2)]), now);
+        for port in 1..=1000 {
+            hello(&mut state, at(2, port));
+        }
+        assert_eq!(state.peers.len(), 2 + UNLISTED_PER_ADDRESS);
+        let first = hello(&mut state, at(2, 1));
+        assert_eq!(state.peers[&first].addr, at(2, 1), "a listed one is known");
+        assert_eq!(hello(&mut state, at(2, 1000)), NOBODY);
+        let other = hello(&mut state, at(3, 1000));
+        assert_eq!(state.peers[&other].addr, at(3, 1000), "of another machine");
+
+        state.update_list(&listed(&[at(2, 1000)]), now);
+        let late = hello(&mut state, at(2, 1000));
+        assert_eq!(state.peers[&late].addr, at(2, 1000), "by the list");
+        let later = now + HELLO_KEPT + Duration::from_secs(1);
+        state.update_list(&listed(&[]), later);
+        assert_eq!(state.peers.len(), 0, "all are forgotten in time");
+        assert_ne!(hello(&mut state, at(2, 999)), NOBODY);
     }
 }

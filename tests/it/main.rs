@@ -3,6 +3,8 @@
 mod cli;
 mod course;
 mod disk;
+#[cfg(target_os = "linux")] // what a process uses is told by /proc
+mod floods;
 mod hostile;
 mod hosts;
 mod lab;

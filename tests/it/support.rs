@@ -119,24 +119,27 @@ pub struct Program {
 impl Program {
     /// Starts `server` or `client`.
     pub fn start<S: AsRef<str>>(program: &str, args: &[S]) -> Self {
-        Self::start_on(None, program, args)
+        Self::start_by(&[], program, args)
     }
 
     /// The same, in a network namespace.
     pub fn start_on<S: AsRef<str>>(namespace: Option<&str>, program: &str, args: &[S]) -> Self {
+        match namespace {
+            None => Self::start(program, args),
+            Some(namespace) => Self::start_by(&["ip", "netns", "exec", namespace], program, args),
+        }
+    }
+
+    /// The same, by a command that becomes what is put behind it.
+    pub fn start_by<S: AsRef<str>>(by: &[&str], program: &str, args: &[S]) -> Self {
         let path = match program {
             "server" => env!("CARGO_BIN_EXE_server"),
             _ => env!("CARGO_BIN_EXE_client"),
         };
         let args: Vec<&str> = args.iter().map(AsRef::as_ref).collect();
-        let mut command = match namespace {
-            None => Command::new(path),
-            Some(namespace) => {
-                let mut ip = Command::new("ip");
-                ip.args(["netns", "exec", namespace, path]);
-                ip
-            }
-        };
+        let mut words = by.iter().chain([&path]);
+        let mut command = Command::new(words.next().expect("the program at least"));
+        command.args(words);
         command
             .args(&args)
             .stdin(Stdio::null())
@@ -282,7 +285,6 @@ impl Program {
     }
 
     /// Its number in the system.
-    #[allow(dead_code)] // the benchmarks do
     pub fn id(&self) -> u32 {
         self.child.id()
     }
