@@ -5,6 +5,7 @@ mod course;
 mod hostile;
 mod hosts;
 mod lab;
+mod links;
 mod original;
 mod support;
 mod swarm;
