@@ -2,6 +2,7 @@
 
 mod cli;
 mod course;
+mod crashes;
 mod hostile;
 mod hosts;
 mod lab;
