@@ -154,7 +154,11 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        (0..self.n).for_each(|i| drop(ip(&format!("netns del {}", self.ns(i)))));
+        for i in 0..self.n {
+            // the system keeps a namespace, and its links, for as long as a connection in it lingers
+            let _ = ip(&format!("link del {}v{i}", self.id));
+            let _ = ip(&format!("netns del {}", self.ns(i)));
+        }
         let _ = ip(&format!("link del {}", self.id));
         let _ = ip(&format!("link del {}b", self.id));
     }

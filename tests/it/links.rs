@@ -18,12 +18,13 @@ const SEED: u8 = 1;
 
 /// A tracker, a seed and leechers, each on a host of its own.
 struct Swarm {
-    lab: Lab,
-    dir: Temp,
-    content: Vec<u8>,
     tracker: Program,
     seed: Program,
     leechers: Vec<Program>,
+    content: Vec<u8>,
+    dir: Temp,
+    // goes last: connections of programs that end without a network linger for minutes
+    lab: Lab,
 }
 
 impl Swarm {
