@@ -44,6 +44,11 @@ const POLL: Duration = Duration::from_secs(1);
 const USUAL: Duration = Duration::from_secs(5);
 /// The shortest time after which a piece counts as late: below it, the thread was just not scheduled.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// A request for a late piece has so many times as long as the one before it until the piece is late again: a third is made
+/// only where two holders are as good as gone.
+const PATIENCE: u32 = 4;
+/// From so many requests on it has no longer still.
+const MOST_PATIENT: u32 = 3;
 /// Just after a moment.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -119,7 +124,7 @@ pub enum Why {
         /// The holders that could be asked, with the chance that each had.
         holders: Vec<(PeerNo, f64)>,
     },
-    /// Every missing piece was asked for; this one is late, and asked for a second time.
+    /// Every missing piece was asked for; this one is late, and asked for once more.
     Late,
     /// It has nothing that is missing here and wasn't asked for: tell when that changes.
     News,
@@ -282,7 +287,7 @@ impl Picker {
         (open / self.n_connections().max(1)).clamp(1, CANDIDATES)
     }
 
-    /// A piece that has been asked for of one other peer, and should have come: asked for a second time, never a third.
+    /// A piece that has been asked for of others, and should have come: asked for a second time, and, much later, a third.
     fn late(&mut self, peer: PeerNo, now: Instant) -> Option<Order> {
         let link = self
             .links
@@ -298,16 +303,18 @@ impl Picker {
         Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
     }
 
-    /// When each piece that was asked for of one peer, other than `peer`, will be late.
+    /// When each piece that was asked for of peers other than `peer` will be late.
     fn due(&self, peer: PeerNo) -> impl Iterator<Item = (Instant, &Name, u32)> {
         let late = self.late_after();
         self.files.iter().flat_map(move |(name, file)| {
             file.claims.iter().filter_map(move |(idx, claims)| {
-                let [claim] = claims[..] else { return None };
+                let last = claims.last()?;
                 // its turn came with the answer before it
-                let before = self.links[&claim.peer].answered.unwrap_or(claim.since);
-                let due = before.max(claim.since) + late;
-                (claim.peer != peer && !claim.came).then_some((due, name, *idx))
+                let before = self.links[&last.peer].answered.unwrap_or(last.since);
+                let more = (claims.len() as u32 - 1).min(MOST_PATIENT);
+                let due = before.max(last.since) + late * PATIENCE.pow(more);
+                let others = claims.iter().all(|claim| claim.peer != peer && !claim.came);
+                others.then_some((due, name, *idx))
             })
         })
     }
@@ -645,7 +652,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_piece_is_asked_for_a_second_time_never_a_third() {
+    fn a_late_piece_is_asked_for_a_second_time_and_much_later_a_third() {
         let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
         let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
         let first = picker.manage_downloads(start, &mut rng);
@@ -667,6 +674,17 @@ mod tests {
             "{second:?}"
         );
         assert!(pieces(&picker.manage_downloads(late, &mut rng)).is_empty());
+
+        // both are as good as gone, and the one that is left has nothing else to do
+        let poll = second.iter().find(|order| order.why == Why::News);
+        let poll = poll.expect("nothing for the last one yet");
+        picker
+            .answered(poll.peer, poll.get.n, None, late)
+            .expect("it was asked");
+        let much_later = late + USUAL * 2 * PATIENCE;
+        assert!(picker.late(poll.peer, much_later).is_none(), "not yet");
+        let third = picker.manage_downloads(much_later + TICK, &mut rng);
+        assert_eq!((pieces(&third), third[0].peer), (vec![0], poll.peer));
     }
 
     #[test]
