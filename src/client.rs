@@ -18,7 +18,7 @@ use crate::buffers::Buffers;
 use crate::cli::Exit;
 use crate::events::Event;
 use crate::limit::Limit;
-use crate::net::{Connection, HEADER, connect, is_local, resolve};
+use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::picker::Order;
 use crate::protocol::{
     LIST_CAP, ORIGINAL_CAP, PeerEntry, PingAnswer, Reply, Summary, ToTracker, VERSION,
@@ -152,6 +152,8 @@ impl Client {
 
     /// Every 10 s: I am here; who else is?
     fn ping_tracker(&self) {
+        let connections = self.lock().connections();
+        connections.iter().for_each(Sender::close_if_stranded);
         let ping = ToTracker::Ping {
             port: self.0.port,
             v: Some(VERSION),

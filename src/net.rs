@@ -7,6 +7,7 @@
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
+    UdpSocket,
 };
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -158,6 +159,18 @@ impl Sender {
     /// Ends the connection for both sides; a thread that reads it wakes.
     pub fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
+    }
+
+    /// Closes the connection where the address of this end isn't this machine's any more: nothing comes to it from here on,
+    /// and by itself it would end by its timeout only.
+    pub fn close_if_stranded(&self) {
+        let stranded = self.0.local_addr().is_ok_and(|mut own| {
+            own.set_port(0);
+            UdpSocket::bind(own).is_err_and(|fault| fault.kind() == io::ErrorKind::AddrNotAvailable)
+        });
+        if stranded {
+            self.close();
+        }
     }
 }
 

@@ -13,11 +13,11 @@ use super::{Client, Config, Shared};
 use crate::buffers::Buffers;
 use crate::events::Event;
 use crate::limit::Limit;
-use crate::net::{Listener, Trouble};
+use crate::net::{Listener, Sender, Trouble};
 use crate::protocol::Summary;
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
-use crate::state::{Reach, State};
+use crate::state::State;
 use crate::store::{Stamp, Store};
 use crate::torrent::Name;
 use crate::upload;
@@ -137,20 +137,9 @@ impl Drop for Running {
         let open: Vec<_> = {
             let mut state = self.client.lock();
             state.ending = true;
-            let open = |reach: &Reach| {
-                if let Reach::Open(sender) = reach {
-                    Some(sender.clone())
-                } else {
-                    None
-                }
-            };
-            state
-                .peers
-                .values()
-                .filter_map(|peer| open(&peer.reach))
-                .collect()
+            state.connections()
         };
-        open.iter().for_each(crate::net::Sender::close);
+        open.iter().for_each(Sender::close);
         self.client.tell_all();
         self.timers.clear();
         self.listener = None;

@@ -267,6 +267,15 @@ impl State {
         true
     }
 
+    /// The connections that are taken from.
+    pub fn connections(&self) -> Vec<Sender> {
+        let open = |peer: &Peer| match &peer.reach {
+            Reach::Open(sender) => Some(sender.clone()),
+            _ => None,
+        };
+        self.peers.values().filter_map(open).collect()
+    }
+
     /// The connection is over; what was asked of it is open again.
     pub fn disconnected(&mut self, peer: PeerNo, failed: bool, now: Instant) {
         self.picker.release(peer);

@@ -1,25 +1,9 @@
-//! Several machines: network namespaces on one bridge, each with its own address. Needs root and iproute2: elsewhere
-//! these tests say so and are left out, but not where `BITTORRENTISH_HOSTS=must` is set, as `.ci/run` does.
+//! Several machines, each with its own address: hosts of a lab.
 
 use std::fs;
 
-use super::lab::Lab;
+use super::lab::lab;
 use super::support::{Program, QUICK, Temp, md5_of, random_bytes, until};
-
-/// `n` hosts, or none where this machine doesn't let us.
-fn lab(n: u8) -> Option<Lab> {
-    let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
-    match Lab::new(n) {
-        Ok(lab) => Some(lab),
-        Err(why) if must => {
-            panic!("BITTORRENTISH_HOSTS=must, and no hosts could be made: {why}")
-        }
-        Err(why) => {
-            eprintln!("left out, as this needs root and iproute2: {why}");
-            None
-        }
-    }
-}
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed.
 fn hand_out(n: u8, mib: usize) {

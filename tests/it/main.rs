@@ -2,12 +2,14 @@
 
 mod cli;
 mod course;
+mod crashes;
 mod disk;
 #[cfg(target_os = "linux")] // what a process uses is told by /proc
 mod floods;
 mod hostile;
 mod hosts;
 mod lab;
+mod links;
 mod original;
 mod support;
 mod swarm;

@@ -182,6 +182,25 @@ impl Program {
         Self::start("server", &args)
     }
 
+    /// The same at the port of one that is gone.
+    #[track_caller]
+    pub fn tracker_at(port: u16, dir: &Path, more: &[&str]) -> Self {
+        let port = port.to_string();
+        let mut args = vec!["--port", &port, "--torrents", dir.to_str().expect("UTF-8")];
+        args.extend(more);
+        until("the port free again", || {
+            let mut tracker = Self::start("server", &args);
+            until("its first line or its end", || {
+                (!tracker.is_running() || !tracker.lines().is_empty()).then_some(())
+            });
+            tracker
+                .lines()
+                .iter()
+                .any(|line| line.contains("listening on port"))
+                .then_some(tracker)
+        })
+    }
+
     /// A peer of that tracker which works on `dir`, with short intervals, and logs to `dir.log` beside its folder.
     pub fn peer(tracker: &Self, dir: &Path, more: &[&str]) -> Self {
         Self::peer_at(

@@ -658,30 +658,6 @@ fn peers_hand_on_what_they_have_before_it_is_whole() {
     );
 }
 
-/// A tracker at the port of one that is gone.
-fn tracker_at(port: u16, torrents: &Path) -> Program {
-    until("the port free again", || {
-        let port = port.to_string();
-        let args = [
-            "--port",
-            &port,
-            "--torrents",
-            torrents.to_str().expect("UTF-8"),
-            "--sweep-every",
-            "600",
-        ];
-        let mut tracker = Program::start("server", &args);
-        until("its first line or its end", || {
-            (!tracker.is_running() || !tracker.lines().is_empty()).then_some(())
-        });
-        tracker
-            .lines()
-            .iter()
-            .any(|line| line.contains("listening on port"))
-            .then_some(tracker)
-    })
-}
-
 #[test]
 fn a_tracker_that_lost_everything_has_its_list_again_and_transfers_go_on() {
     let mut swarm = Swarm::new();
@@ -707,7 +683,7 @@ fn a_tracker_that_lost_everything_has_its_list_again_and_transfers_go_on() {
         (pieces(&peer).len() > before).then_some(())
     });
 
-    swarm.tracker = tracker_at(port, &swarm.dir("empty"));
+    swarm.tracker = Program::tracker_at(port, &swarm.dir("empty"), &["--sweep-every", "600"]);
     let whole_again = until("the whole list again", || {
         let list = swarm.list();
         let named = list
@@ -759,7 +735,7 @@ fn without_a_tracker_at_the_start_it_is_waited_for() {
         let line = program.until_line("no list from the tracker");
         assert!(line.contains(&format!("127.0.0.1:{port}")), "{line}");
     }
-    let _tracker = tracker_at(port, &dir.dir("torrents"));
+    let _tracker = Program::tracker_at(port, &dir.dir("torrents"), &["--sweep-every", "600"]);
     until_complete(&peer, "f");
     until_content(&dir.path().join("peer/f"), b"content");
 }
