@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::process::Command;
 use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::support::{Program, Temp, md5_of, plant, random_bytes, until_content};
+use super::support::{Program, Temp, md5_of, plant, random_bytes, until, until_content};
 
 const FILE: &str = "image.iso";
 const N_PIECES: usize = 64;
@@ -195,4 +196,34 @@ fn whoever_is_killed_and_whenever_all_end_with_the_right_file() {
     eprintln!(
         "{rounds} rounds, {kills} kills, {repeats} pieces came twice, {untold} were found that had not been told of, {took:.1} s"
     );
+}
+
+/// As a laptop does that is closed in the middle: nothing runs, and the clock goes on.
+#[test]
+fn who_slept_in_the_middle_goes_on() {
+    let dir = Temp::new();
+    let content = random_bytes(N_PIECES * (64 << 10), 1);
+    let tracker = Program::tracker(&dir.dir("torrents"), &["--sweep-every", "1"]);
+    plant(&dir.dir("seed"), FILE, &content);
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--max-up", "2M"]);
+    seed.until_line("the tracker has the .torrent");
+    let peer = Program::peer(&tracker, &dir.dir("a"), &[]);
+    peer.until_event("piece", |_| true);
+    let signal = |signal: &str| {
+        let kill = Command::new("kill")
+            .args([signal, &peer.id().to_string()])
+            .status();
+        assert!(kill.is_ok_and(|status| status.success()), "kill {signal}");
+    };
+    signal("-STOP");
+    let asleep = peer.events("piece").len();
+    assert!(asleep < N_PIECES, "it was too fast");
+    // long enough for the tracker to forget it
+    until("the sweep that drops it", || {
+        let port = format!(":{}", peer.port());
+        let gone = |line: &String| line.contains("gone") && line.contains(&port);
+        tracker.lines().iter().any(gone).then_some(())
+    });
+    signal("-CONT");
+    until_content(&dir.path().join("a").join(FILE), &content);
 }

@@ -15,10 +15,13 @@ use bittorrentish::client::{Client, Config};
 use bittorrentish::net::listen;
 use bittorrentish::report::Report;
 use bittorrentish::state::Wants;
-use bittorrentish::store::{Disk, Plain, Store};
+use bittorrentish::store::{Disk, Plain, Stamp, Store};
 use bittorrentish::torrent::Name;
+use serde_json::{Value, json};
 
-use super::support::{Program, Temp, md5_of, plant, random_bytes, until, until_content};
+use super::support::{
+    Program, Temp, md5_of, plant, random_bytes, torrent_of, until, until_content,
+};
 
 /// How the operation fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -185,6 +188,130 @@ fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
             "{fault:?}: {failed} of {k} failed"
         );
     }
+}
+
+/// What an earlier run may have left, and what happened to it since.
+#[test]
+fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() {
+    type Harm = fn(part: &Path, saved: &Path);
+    let harms: [(&str, Harm); 11] = [
+        ("untouched", |_, _| {}),
+        ("a flipped byte", |part, _| {
+            let mut bytes = fs::read(part).expect("a part");
+            bytes[70_000] ^= 1;
+            fs::write(part, bytes).expect("room");
+        }),
+        ("zeroed", |part, _| {
+            let len = fs::read(part).expect("a part").len();
+            fs::write(part, vec![0; len]).expect("room");
+        }),
+        ("emptied", |part, _| fs::write(part, "").expect("room")),
+        ("removed", |part, _| fs::remove_file(part).expect("a part")),
+        ("what was known is empty", |_, saved| {
+            fs::write(saved, "").expect("room");
+        }),
+        ("what was known is garbage", |_, saved| {
+            fs::write(saved, [0xff; 4000]).expect("room");
+        }),
+        ("what was known is of another name", |_, saved| {
+            let other = torrent_of("other", b"other");
+            let text = json!({ "stamp": null, "verified": true, "torrent": other });
+            fs::write(saved, text.to_string()).expect("room");
+        }),
+        ("what was known is of another content", |_, saved| {
+            let other = torrent_of("image.iso", b"other");
+            let text = json!({ "stamp": null, "verified": true, "torrent": other });
+            fs::write(saved, text.to_string()).expect("room");
+        }),
+        ("what was known is newer than the data", |part, saved| {
+            let text = fs::read_to_string(saved).expect("saved");
+            let mut known: Value = serde_json::from_str(&text).expect("JSON");
+            let stamp = Stamp::of_file(&File::open(part).expect("a part")).expect("a file");
+            known["stamp"] = serde_json::to_value(stamp).expect("plain");
+            fs::write(saved, known.to_string()).expect("room");
+        }),
+        ("what was known is a folder", |_, saved| {
+            fs::remove_file(saved).expect("saved");
+            fs::create_dir(saved).expect("room");
+        }),
+    ];
+    let temp = Temp::new();
+    let content = random_bytes(4 * (64 << 10) + 100, 52);
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    plant(&source, "image.iso", &content);
+    let seed = Program::peer(&tracker, &source, &[]);
+    seed.until_line("the tracker has the .torrent of image.iso");
+    let right = Some(bittorrentish::md5::digest(&content));
+    for (what, harm) in harms {
+        let dir = temp.dir(&what.replace(' ', "-"));
+        let hidden = temp.dir(&format!("{}/.bittorrentish", what.replace(' ', "-")));
+        let (part, saved) = (
+            hidden.join("image.iso.part"),
+            hidden.join("image.iso.torrent"),
+        );
+        let mut begun = content.clone();
+        begun[2 * (64 << 10)..].fill(0);
+        fs::write(&part, begun).expect("room");
+        let torrent = torrent_of("image.iso", &content);
+        let text = json!({ "stamp": null, "verified": true, "torrent": torrent });
+        fs::write(&saved, text.to_string()).expect("room");
+        harm(&part, &saved);
+        let exit = run(&tracker, &dir, Box::new(Plain));
+        if saved.is_dir() {
+            // it can't be remembered: said, and nothing else is lost
+            assert_eq!(exit, Exit::Disk, "{what}");
+            fs::remove_dir(&saved).expect("a folder");
+            assert_eq!(run(&tracker, &dir, Box::new(Plain)), Exit::Done, "{what}");
+        } else {
+            assert_eq!(exit, Exit::Done, "{what}");
+        }
+        assert_eq!(md5_of(&dir.join("image.iso")), right, "{what}");
+    }
+}
+
+#[test]
+fn what_stands_in_one_files_way_holds_up_no_other() {
+    let temp = Temp::new();
+    let content = random_bytes(300_000, 53);
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    for name in ["blocked", "free"] {
+        plant(&source, name, &content);
+    }
+    let seed = Program::peer(&tracker, &source, &[]);
+    seed.until_line("the tracker has the .torrent of free");
+    seed.until_line("the tracker has the .torrent of blocked");
+    let dir = temp.dir("a");
+    let in_the_way = temp.dir("a/.bittorrentish/blocked.part");
+    let peer = Program::peer(&tracker, &dir, &[]);
+    until_content(&dir.join("free"), &content);
+    let line = peer.until_line("isn't a plain file: move it away");
+    assert!(line.contains("blocked.part"), "{line}");
+    fs::remove_dir(in_the_way).expect("it is empty");
+    until_content(&dir.join("blocked"), &content);
+    assert_eq!(peer.events("disk").len(), 1, "once: {peer:?}");
+}
+
+#[test]
+fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
+    let temp = Temp::new();
+    let content = random_bytes(4 << 20, 54);
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    plant(&source, "image.iso", &content);
+    let seed = Program::peer(&tracker, &source, &[]);
+    seed.until_line("the tracker has the .torrent of image.iso");
+    let dir = temp.dir("a");
+    let mut peer = Program::peer(&tracker, &dir, &["--max-down", "2M"]);
+    peer.until_event("piece", |_| true);
+    fs::remove_dir_all(&dir).expect("it is ours");
+    let line = peer.until_line("No such file or directory");
+    assert!(line.contains(dir.to_str().expect("UTF-8")), "{line}");
+    assert!(peer.is_running(), "{peer:?}");
+    let other = temp.dir("b");
+    let _other = Program::peer(&tracker, &other, &[]);
+    until_content(&other.join("image.iso"), &content);
 }
 
 /// A file system in memory, of so many MiB; gone with this value.
