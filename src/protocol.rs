@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
-use crate::torrent::{Name, Torrent};
+use crate::torrent::{Name, Torrent, legible};
 
 /// The version of our messages.
 pub const VERSION: u32 = 1;
@@ -58,6 +58,9 @@ pub const PEER_CAP: usize = 1 << 20;
 pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
+
+/// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`ORIGINAL_CAP`] bytes.
+const FAULT: usize = 200;
 
 /// What a peer tells or asks the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -362,9 +365,11 @@ pub fn read_message<T: DeserializeOwned>(
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+        // serde repeats what came, all of it and as it came
+        let fault: String = fault.to_string().chars().take(FAULT).collect();
+        let fault = legible(&fault);
         invalid(format!(
-            "expected one of the protocol's messages, came {:?}: {fault}",
-            start
+            "expected one of the protocol's messages, came {start:?}: {fault}"
         ))
     })
 }
@@ -457,6 +462,8 @@ pub fn invalid(what: impl Into<String>) -> io::Error {
 mod tests {
     use super::*;
     use std::io::{BufReader, Read};
+
+    use serde_json::json;
 
     /// Gives its bytes one by one.
     struct OneByOne<'a>(&'a [u8]);
@@ -608,6 +615,19 @@ mod tests {
                 .kind(),
             io::ErrorKind::InvalidData
         );
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_short_and_legible() {
+        let long = "x".repeat(1 << 20);
+        for odd in ["\u{1b}[2J", &long] {
+            for message in [json!({ "msg": odd }), json!({"msg": "ping", "port": odd})] {
+                let fault = parse::<ToTracker>(&to_bytes(&message)).expect_err("odd");
+                let why = fault.to_string();
+                assert!(why.len() < 500, "{} bytes", why.len());
+                assert!(!why.chars().any(char::is_control), "{why:?}");
+            }
+        }
     }
 
     #[test]
