@@ -381,6 +381,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     let mut scan = Scan::default();
+    let mut white = 0;
     loop {
         let came = match stream.fill_buf() {
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
@@ -410,7 +411,9 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
         let taken = end.unwrap_or(came.len() - skipped);
         let len = value.len() + taken;
         let most = cap.at_most(len);
-        if len > most {
+        // white space isn't kept, and has an end all the same
+        white += skipped;
+        if len > most || white > most {
             return Err(invalid(format!("a message of over {most} bytes")));
         }
         value.extend_from_slice(&came[skipped..skipped + taken]);
@@ -601,6 +604,7 @@ mod tests {
             ("a closing brace", b"}"),
             ("binary", b"\x00\x01\x02"),
             ("too long", &[b'['; 101]),
+            ("much of nothing", &[b' '; 101]),
         ] {
             assert_eq!(
                 read_value(&mut &wire[..], 100).expect_err(name).kind(),
