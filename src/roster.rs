@@ -32,6 +32,8 @@ pub const PEERS_LISTED: usize = 200;
 pub const PEERS_PER_ADDRESS: usize = 4096;
 /// Names in one peer's list: ten times the pieces that a file of up to 16 GiB has.
 pub const NAMES_PER_LIST: usize = 10_000;
+/// The longest name that a list may have, bytes: no file system takes a longer one.
+const LONGEST_NAME: usize = 255;
 /// Bytes of names in one answer of ours: half of what a client reads. A peer whose names don't fit is listed without.
 const NAMES_ROOM: usize = LIST_CAP / 2;
 /// Strangers that are remembered, so as to tell of each once.
@@ -141,7 +143,8 @@ impl Roster {
         Ok(Joined { addr, new: true })
     }
 
-    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out.
+    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out, and so are names
+    /// that no file has.
     ///
     /// # Errors
     /// As [`Roster::append_client`]; where the list is too long.
@@ -164,7 +167,7 @@ impl Roster {
                 peer.add_digits(record, digits);
             }
         }
-        for name in names {
+        for name in names.into_iter().filter(|name| name.len() <= LONGEST_NAME) {
             let piece = Name::parse_piece(&name);
             let file = piece
                 .as_ref()
@@ -501,6 +504,18 @@ mod tests {
             (PEERS_LISTED, PEERS_LISTED, false)
         );
         assert!(original_list(&roster, here(), 1, 1).0 <= ORIGINAL_CAP);
+    }
+
+    #[test]
+    fn names_that_no_file_has_are_left_out() {
+        for (len, n_names) in [(LONGEST_NAME, 1), (LONGEST_NAME + 1, 0)] {
+            for v in [OURS, None] {
+                let mut roster = Roster::new(Reach::Remote);
+                list(&mut roster, lan(3), 5, v, &[&"x".repeat(len)], &[]);
+                let listed = roster.swarm_list(lan(9), 5, &mut rng()).peers;
+                assert_eq!(listed[0].file_list.len(), n_names, "{len} bytes");
+            }
+        }
     }
 
     #[test]
