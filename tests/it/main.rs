@@ -6,6 +6,7 @@ mod hostile;
 mod hosts;
 mod lab;
 mod original;
+mod parsers;
 mod support;
 mod swarm;
 mod tracker;
