@@ -59,6 +59,9 @@ pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
 
+/// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
+/// the longest lists of the shortest names have so many.
+const VALUES: usize = 2 << 20;
 /// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`ORIGINAL_CAP`] bytes.
 const FAULT: usize = 200;
 
@@ -428,6 +431,8 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
 #[derive(Default)]
 struct Scan {
     depth: usize,
+    /// How many values there were, the keys of objects among them.
+    values: usize,
     in_string: bool,
     escaped: bool,
 }
@@ -441,7 +446,11 @@ impl Scan {
                 b'\\' if self.in_string => self.escaped = true,
                 b'"' => self.in_string = !self.in_string,
                 _ if self.in_string => {}
-                b'{' | b'[' => self.depth += 1,
+                b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
+                b',' | b':' if self.values >= VALUES => {
+                    return Err(invalid(format!("a message of over {VALUES} values")));
+                }
+                b',' | b':' => self.values += 1,
                 b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 _ => {}
@@ -619,6 +628,15 @@ mod tests {
                 .kind(),
             io::ErrorKind::InvalidData
         );
+    }
+
+    #[test]
+    fn a_message_has_so_many_values_at_most() {
+        for (n, taken) in [(VALUES, true), (VALUES + 1, false)] {
+            let wire = [b"[0", &b",0".repeat(n - 1)[..], b"]"].concat();
+            let mut stream = BufReader::new(&wire[..]);
+            assert_eq!(read_value(&mut stream, TORRENT_CAP).is_ok(), taken, "{n}");
+        }
     }
 
     #[test]
