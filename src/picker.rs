@@ -746,6 +746,16 @@ mod tests {
     }
 
     #[test]
+    fn a_bad_copy_of_a_piece_that_another_content_lacks_means_nothing() {
+        let (mut picker, name) = picker(9, &[(&[8], NEAR)]);
+        picker.want(&torrent(2), Bitfield::new(2));
+        picker.peer_has(1, &name, [0, 1]);
+        picker.peer_lacks(1, &name, 8);
+        picker.peer_lacks(1, &name, 0);
+        assert_eq!(picker.nowhere(&name), [0]);
+    }
+
+    #[test]
     fn a_classic_round_is_one_piece_of_one_holder() {
         let (mut picker, _) = picker(
             16,

@@ -42,7 +42,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
-use crate::torrent::{Name, Torrent};
+use crate::torrent::{Name, Torrent, legible};
 
 /// The version of our messages.
 pub const VERSION: u32 = 1;
@@ -60,6 +60,12 @@ pub const ID_CAP: usize = 64;
 pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
+
+/// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
+/// the longest lists of the shortest names have so many.
+const VALUES: usize = 2 << 20;
+/// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`ORIGINAL_CAP`] bytes.
+const FAULT: usize = 200;
 
 /// What a peer tells or asks the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -377,9 +383,11 @@ pub fn read_message<T: DeserializeOwned>(
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+        // serde repeats what came, all of it and as it came
+        let fault: String = fault.to_string().chars().take(FAULT).collect();
+        let fault = legible(&fault);
         invalid(format!(
-            "expected one of the protocol's messages, came {:?}: {fault}",
-            start
+            "expected one of the protocol's messages, came {start:?}: {fault}"
         ))
     })
 }
@@ -391,6 +399,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     let mut scan = Scan::default();
+    let mut white = 0;
     loop {
         let came = match stream.fill_buf() {
             Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
@@ -420,7 +429,9 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
         let taken = end.unwrap_or(came.len() - skipped);
         let len = value.len() + taken;
         let most = cap.at_most(len);
-        if len > most {
+        // white space isn't kept, and has an end all the same
+        white += skipped;
+        if len > most || white > most {
             return Err(invalid(format!("a message of over {most} bytes")));
         }
         value.extend_from_slice(&came[skipped..skipped + taken]);
@@ -435,6 +446,8 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
 #[derive(Default)]
 struct Scan {
     depth: usize,
+    /// How many values there were, the keys of objects among them.
+    values: usize,
     in_string: bool,
     escaped: bool,
 }
@@ -448,7 +461,11 @@ impl Scan {
                 b'\\' if self.in_string => self.escaped = true,
                 b'"' => self.in_string = !self.in_string,
                 _ if self.in_string => {}
-                b'{' | b'[' => self.depth += 1,
+                b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
+                b',' | b':' if self.values >= VALUES => {
+                    return Err(invalid(format!("a message of over {VALUES} values")));
+                }
+                b',' | b':' => self.values += 1,
                 b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 _ => {}
@@ -472,6 +489,8 @@ pub fn invalid(what: impl Into<String>) -> io::Error {
 mod tests {
     use super::*;
     use std::io::{BufReader, Read};
+
+    use serde_json::json;
 
     /// Gives its bytes one by one.
     struct OneByOne<'a>(&'a [u8]);
@@ -609,6 +628,7 @@ mod tests {
             ("a closing brace", b"}"),
             ("binary", b"\x00\x01\x02"),
             ("too long", &[b'['; 101]),
+            ("much of nothing", &[b' '; 101]),
         ] {
             assert_eq!(
                 read_value(&mut &wire[..], 100).expect_err(name).kind(),
@@ -623,6 +643,28 @@ mod tests {
                 .kind(),
             io::ErrorKind::InvalidData
         );
+    }
+
+    #[test]
+    fn a_message_has_so_many_values_at_most() {
+        for (n, taken) in [(VALUES, true), (VALUES + 1, false)] {
+            let wire = [b"[0", &b",0".repeat(n - 1)[..], b"]"].concat();
+            let mut stream = BufReader::new(&wire[..]);
+            assert_eq!(read_value(&mut stream, TORRENT_CAP).is_ok(), taken, "{n}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_message_is_short_and_legible() {
+        let long = "x".repeat(1 << 20);
+        for odd in ["\u{1b}[2J", &long] {
+            for message in [json!({ "msg": odd }), json!({"msg": "ping", "port": odd})] {
+                let fault = parse::<ToTracker>(&to_bytes(&message)).expect_err("odd");
+                let why = fault.to_string();
+                assert!(why.len() < 500, "{} bytes", why.len());
+                assert!(!why.chars().any(char::is_control), "{why:?}");
+            }
+        }
     }
 
     #[test]

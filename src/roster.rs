@@ -158,7 +158,8 @@ impl Roster {
         others.map(|(_, peer)| peer.names().count()).sum()
     }
 
-    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out.
+    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out, and so are names
+    /// that no file has.
     ///
     /// # Errors
     /// As [`Roster::append_client`]; where the list is too long, by itself or with those of the other peers at its address.

@@ -93,8 +93,11 @@ impl Picker {
             .links
             .get_mut(&peer)
             .and_then(|link| link.has.get_mut(name));
-        if let (Some(has), Some(file)) = (has, self.files.get_mut(name)) {
-            file.copies[idx as usize] -= u32::from(has.clear(idx));
+        // another content may stand under the name by now, of fewer pieces
+        if let (Some(has), Some(file)) = (has, self.files.get_mut(name))
+            && has.clear(idx)
+        {
+            file.copies[idx as usize] -= 1;
         }
     }
 

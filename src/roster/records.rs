@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use rand::Rng;
 
 use super::{Ends, FILES_PER_ADDRESS, Refusal, Roster, ip_for};
+use crate::bitfield::Bitfield;
 use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Source};
@@ -83,6 +84,11 @@ impl Roster {
         for (key, peer) in &mut self.peers {
             if let Verdict::Replaces(_) = verdict {
                 peer.files.remove(name.as_str());
+                peer.pieces.remove(&name);
+            }
+            // listed while this was written, of the same content in another cut
+            let n_pieces = peer.pieces.get(&name).map(Bitfield::len);
+            if n_pieces.is_some_and(|n_pieces| n_pieces != record.n_pieces) {
                 peer.pieces.remove(&name);
             }
             // what ours listed before it was published
@@ -252,6 +258,24 @@ mod tests {
             Ok(Verdict::Replaces(crate::md5::digest(b"new"))),
             "its publisher's old list doesn't hold it"
         );
+    }
+
+    #[test]
+    fn what_was_listed_of_another_cut_of_the_content_means_nothing() {
+        let mut roster = Roster::new(Reach::Remote);
+        let old = summary("f", 9, "a");
+        publish(&mut roster, lan(2), 5, &old).expect("the first");
+        (0..2).for_each(|_| drop(roster.update_peer_list()));
+        let joined = roster.append_client(lan(3), 5, OURS).expect("a peer");
+        let new = Summary {
+            n_pieces: 5,
+            ..old.clone()
+        };
+        assert_eq!(roster.judge(&new), Ok(Verdict::New));
+        list(&mut roster, lan(4), 5, OURS, &[], &[("f", "8000")]);
+        roster.publish(joined.addr, new, Verdict::New);
+        let listed = roster.swarm_list(lan(9), 5, &mut rng()).peers;
+        assert_eq!((listed[0].file_list.len(), listed[1].pieces.len()), (1, 0));
     }
 
     #[test]

@@ -9,8 +9,8 @@ use rand::seq::SliceRandom;
 use super::State;
 use crate::net::Sender;
 use crate::picker::{PeerNo, Way};
-use crate::protocol::{Have, PeerEntry, Pieces};
-use crate::torrent::Name;
+use crate::protocol::{Have, PeerEntry, Pieces, TORRENT_CAP};
+use crate::torrent::{BLOCKS_A_PIECE, Name};
 
 /// A peer that was told of by a hello stays known so long without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
@@ -24,6 +24,9 @@ const STRIKES: u32 = 3;
 const RETRY: Duration = Duration::from_secs(5);
 /// The most files that are remembered of one peer, and that one hello lists.
 pub(super) const OFFERS: usize = 4000;
+/// The most digits or numbers of one offer that are remembered: a file's pieces have no more digits, as the longest `.torrent`
+/// has no checkpoints for them.
+const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
 /// Up to so many peers, everybody takes from everybody.
 const FULL_MESH: usize = 40;
 /// Where there are more, each takes from so many, at random: a few dozen reach everybody, with fewer threads.
@@ -180,7 +183,12 @@ impl State {
             }
             None => {
                 let offers = &mut known.offers;
-                if offers.len() < OFFERS || offers.contains_key(name) {
+                let len = match &pieces {
+                    Pieces::Digits(digits) => digits.len(),
+                    Pieces::These(idxs) => idxs.len(),
+                };
+                let fits = offers.len() < OFFERS || offers.contains_key(name);
+                if fits && len <= OFFER_LEN {
                     offers.insert(name.clone(), pieces);
                 }
             }
@@ -339,6 +347,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::md5::digest;
     use crate::protocol::{SwarmList, VERSION};
     use crate::state::Wants;
     use rand::SeedableRng;
@@ -388,5 +397,31 @@ mod tests {
         state.update_list(&listed(&[]), later);
         assert_eq!(state.peers.len(), 0, "all are forgotten in time");
         assert_ne!(hello(&mut state, at(2, 999)), NOBODY);
+    }
+
+    #[test]
+    fn an_offer_that_is_longer_than_any_files_pieces_is_not_remembered() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(1), now);
+        let peer = state.know(([10, 0, 0, 2], 5).into(), true);
+        let of = |name: String, pieces| Have {
+            name: Name::parse(&name).expect("a name"),
+            md5: digest(b""),
+            pieces,
+        };
+        for (len, kept) in [(OFFER_LEN, 2), (OFFER_LEN + 1, 0)] {
+            let digits = Pieces::Digits("f".repeat(len));
+            let these = Pieces::These(vec![0; len]);
+            let have = [of(format!("d{len}"), digits), of(format!("t{len}"), these)];
+            let before = state.peers[&peer].offers.len();
+            state.hello(peer, "1", &have, now);
+            let after = state.peers[&peer].offers.len();
+            assert_eq!(after - before, kept, "{len}");
+        }
+        for n in 0..OFFERS {
+            let have = [of(format!("{n}"), Pieces::Digits("all".to_owned()))];
+            state.learn(peer, &have);
+        }
+        assert_eq!(state.peers[&peer].offers.len(), OFFERS);
     }
 }

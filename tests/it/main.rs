@@ -11,6 +11,7 @@ mod hosts;
 mod lab;
 mod links;
 mod original;
+mod parsers;
 mod support;
 mod swarm;
 mod tracker;

@@ -1,0 +1,13 @@
+//! What a tracker answers, and what lies on a disk: .torrents.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../it/parsers/holds.rs"]
+#[allow(dead_code)] // other targets use the rest
+mod holds;
+
+fuzz_target!(|bytes: &[u8]| {
+    holds::from_tracker(bytes);
+    holds::on_disk(bytes);
+});

@@ -1,0 +1,12 @@
+//! What is sent to the tracker.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../it/parsers/holds.rs"]
+#[allow(dead_code)] // other targets use the rest
+mod holds;
+
+fuzz_target!(|bytes: &[u8]| {
+    holds::to_tracker(bytes);
+});
