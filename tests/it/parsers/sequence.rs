@@ -265,8 +265,9 @@ pub fn of_a_peer(bytes: &[u8]) {
 
 impl Course {
     fn step(&mut self, dice: &mut Dice) {
-        match dice.below(20) {
-            0 | 1 => self.is_listed(dice),
+        match dice.below(24) {
+            0 => self.is_listed(dice),
+            1 => self.is_published(dice),
             2 => {
                 let entries = sent(&dice.up_to(3, Dice::entry));
                 self.state.update_original_list(&entries, self.now);
@@ -283,14 +284,14 @@ impl Course {
             6 | 7 => self.begins(dice),
             8 => self.connects(dice),
             9 | 10 => self.asks(dice),
-            11 | 12 => self.is_answered(dice),
-            13 => self.takes(dice),
-            14 => {
+            11..=14 => self.is_answered(dice),
+            15..=17 => self.takes(dice),
+            18 => {
                 let (peer, failed) = (self.a_peer(dice), dice.one_in(2));
                 self.is_disconnected(peer, failed);
             }
-            15 => self.looks(dice),
-            16 => {
+            19 => self.looks(dice),
+            20 => {
                 let name = dice.name();
                 match dice.below(4) {
                     0 => self.state.drop_file(&name),
@@ -299,8 +300,8 @@ impl Course {
                     _ => self.state.published(&dice.content(), self.now),
                 }
             }
-            17 => self.serves(dice),
-            18 => self.now += Duration::from_millis(*dice.of(&[1, 100, 6000, 70_000])),
+            21 => self.serves(dice),
+            22 => self.now += Duration::from_millis(*dice.of(&[1, 100, 6000, 70_000])),
             _ => self.tells(dice),
         }
     }
@@ -332,6 +333,27 @@ impl Course {
         };
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
+    }
+
+    /// A content is listed, perhaps in the place of another, and begun; a peer has some of it.
+    fn is_published(&mut self, dice: &mut Dice) {
+        let content = dice.content();
+        let list = SwarmList {
+            v: VERSION,
+            local: false,
+            peers: Vec::new(),
+            torrents: vec![summary(&content)],
+        };
+        let wanted = self.state.update_list(&sent(&list), self.now);
+        self.begins.extend(wanted);
+        self.begins(dice);
+        let have = Have {
+            name: content.name().clone(),
+            md5: content.md5(),
+            pieces: Pieces::of(&dice.bits(content.n_pieces())),
+        };
+        let peer = self.a_peer(dice);
+        self.state.learn(peer, &sent(&vec![have]));
     }
 
     /// A `.torrent` came of what was listed: in any of the cuts that its content has.
@@ -385,10 +407,24 @@ impl Course {
                 self.state.disconnected(peer, true, self.now);
             } else {
                 let latency = Duration::from_millis(*dice.of(&[0, 1, 50]));
-                self.state.hello(peer, "1", &dice.haves(), self.now);
+                let mut have = dice.haves();
+                if dice.one_in(2) {
+                    have.extend(self.all_of_what_is_here());
+                }
+                self.state.hello(peer, "1", &have, self.now);
                 assert!(self.state.connected(peer, SENDER.clone(), latency));
             }
         }
+    }
+
+    /// What somebody has who has all of each file that is here.
+    fn all_of_what_is_here(&self) -> Vec<Have> {
+        let has = |held: &Held| Have {
+            name: held.torrent.name().clone(),
+            md5: held.torrent.md5(),
+            pieces: Pieces::Digits("all".to_owned()),
+        };
+        self.state.files.values().map(has).collect()
     }
 
     fn asks(&mut self, dice: &mut Dice) {
@@ -418,12 +454,15 @@ impl Course {
 
     fn is_answered(&mut self, dice: &mut Dice) {
         if self.asked.is_empty() {
+            self.asks(dice);
+        }
+        if self.asked.is_empty() {
             return;
         }
         let Asked { peer, get } = self.asked.remove(dice.below(self.asked.len()));
         let news = dice.haves();
         self.state.learn(peer, &news);
-        let idx = get.pieces.get(dice.below(9)).copied();
+        let idx = get.pieces.get(dice.below(get.pieces.len() + 1)).copied();
         let asked = self.state.picker.asked(peer, get.n);
         assert_eq!(asked, Some((&get.name, &get.pieces[..])));
         let held = self.state.files.get(&get.name);
@@ -601,12 +640,7 @@ impl Course {
         self.came.drain(..).for_each(|Came { peer, torrent, idx }| {
             self.state.picker.dropped(peer, torrent.name(), idx);
         });
-        let has = |held: &Held| Have {
-            name: held.torrent.name().clone(),
-            md5: held.torrent.md5(),
-            pieces: Pieces::Digits("all".to_owned()),
-        };
-        let haves: Vec<Have> = self.state.files.values().map(has).collect();
+        let haves = self.all_of_what_is_here();
         let seed = self.state.know(([10, 9, 9, 9], 9).into(), true);
         self.state.hello(seed, "seed", &haves, self.now);
         self.state.connected(seed, SENDER.clone(), Duration::ZERO);
