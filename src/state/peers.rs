@@ -90,7 +90,7 @@ impl State {
     }
 
     /// The number of the peer that says hello from this address. One that isn't listed is remembered as one of
-    /// [`UNLISTED_PER_ADDRESS`]; beyond them it goes by a number that nobody has.
+    /// `UNLISTED_PER_ADDRESS`; beyond them it goes by a number that nobody has.
     pub fn meet(&mut self, addr: SocketAddr) -> PeerNo {
         let known = self.peers.values().any(|peer| peer.addr == addr);
         let unlisted = |peer: &&Peer| !peer.on_list && peer.addr.ip() == addr.ip();
