@@ -362,15 +362,18 @@ impl Client {
 
     /// Sends a request on its way: over the open connection, or over one of its own.
     fn request(&self, order: Order) {
-        let (reach, addr, ours) = {
+        let (reach, addr, ours, why) = {
             let mut state = self.lock();
             state.asked(order.peer, &order.get);
+            let why = self.explain(&mut state, &order, Instant::now());
             let Some(peer) = state.peers.get(&order.peer) else {
                 return;
             };
-            (peer.reach.clone(), peer.addr, peer.ours)
+            (peer.reach.clone(), peer.addr, peer.ours, why)
         };
-        self.explain(&order);
+        if let Some(why) = why {
+            self.say(&why);
+        }
         match reach {
             Reach::Open(sender) => {
                 if sender.send(&crate::protocol::Ask::Get(order.get)).is_err() {

@@ -55,8 +55,7 @@ pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
         // a complete peer asks for nothing more, and the connection ends by itself
         claims.failed = asked || !is_timeout(&why);
         if claims.failed {
-            let why = why.to_string();
-            client.say(&Event::Lost { peer: addr, why });
+            client.lost(peer, addr, why.to_string());
         }
     }
 }
@@ -263,7 +262,7 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
         if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
             return; // given up, or begun anew, while it was written
         }
-        let whole = state.landed(peer, name, idx);
+        let whole = state.landed(peer, name, idx, Instant::now());
         (whole, Event::landed(&state, peer, name, idx, each, classic))
     };
     client.tell_all();
@@ -279,6 +278,9 @@ fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: Ba
     let (verdict, addr) = {
         let mut state = client.lock();
         let verdict = state.failed(peer, torrent.name(), idx, bad);
+        if let Some(known) = state.peers.get_mut(&peer) {
+            known.trouble = Some(format!("piece {idx} was wrong"));
+        }
         (verdict, state.peers.get(&peer).map(|peer| peer.addr))
     };
     client.say(&Event::BadPiece {

@@ -12,7 +12,7 @@ use crate::state::{Exchanged, Held, State};
 use crate::torrent::Name;
 
 /// A holder that could have been asked, with the chance that it had.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Chance {
     /// Where it listens.
     pub peer: String,
@@ -21,7 +21,7 @@ pub struct Chance {
 }
 
 /// What came from, and went to, one peer.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Share {
     /// Where it listens.
     pub peer: SocketAddr,
@@ -41,7 +41,7 @@ pub struct Share {
 
 /// Something that a peer does or meets. In the log it is an object with `t`, the seconds since the start, `event`, and
 /// these fields; sizes are bytes.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)] // the fields say what they are
 pub enum Event {
@@ -76,6 +76,11 @@ pub enum Event {
         why: String,
     },
     Hashing {
+        name: String,
+        done: u64,
+        size: u64,
+    },
+    Checking {
         name: String,
         done: u64,
         size: u64,
@@ -431,6 +436,13 @@ impl fmt::Display for Event {
                     done * 100 / size.max(&1),
                     bytes(*done),
                     bytes(*size)
+                )
+            }
+            Self::Checking { name, done, size } => {
+                write!(
+                    f,
+                    "checking what is here of {name}: {} %",
+                    done * 100 / size.max(&1)
                 )
             }
             Self::Hashed {

@@ -37,10 +37,7 @@ pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, our
         .lock()
         .disconnected(peer, done.is_err(), Instant::now());
     if let Err(fault) = done {
-        client.say(&Event::Lost {
-            peer: addr,
-            why: fault.to_string(),
-        });
+        client.lost(peer, addr, fault.to_string());
     }
     client.manage_downloads();
 }

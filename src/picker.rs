@@ -21,6 +21,7 @@ use crate::protocol::Get;
 use crate::torrent::Name;
 
 mod claims;
+mod view;
 
 /// A peer's number, given by who keeps the peers.
 pub type PeerNo = u32;

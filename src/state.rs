@@ -1,9 +1,10 @@
 //! What a peer knows: its files, who else is there, what the tracker said. Pure but for the open files it hands out: no
 //! lock, no I/O, and the moment is a parameter. [`crate::client::Client`] keeps one behind its Mutex.
 //!
-//! Here is what the tracker said; [`peers`] has the others, [`holdings`] the files, [`ending`] when it is all over.
+//! Here is what the tracker said; [`peers`] has the others, [`holdings`] the files, [`ending`] when it is all over, and
+//! [`overview`] what people are shown of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ pub use self::ending::Ending;
 use self::holdings::News;
 pub use self::holdings::{Exchanged, Found, Held, Served, Standing, Verdict};
 pub use self::peers::{Peer, Reach};
+use crate::events::Event;
 use crate::md5::Digest;
 use crate::picker::{PeerNo, Picker};
 use crate::protocol::{PeerEntry, Summary, SwarmList};
@@ -20,10 +22,16 @@ use crate::torrent::{Name, Torrent};
 
 pub mod ending;
 pub mod holdings;
+pub mod overview;
 pub mod peers;
+mod rate;
 
 /// The course text's list has so many other peers.
 const COURSE_PEERS: usize = 2;
+/// Decisions that are kept to be shown.
+const DECISIONS: usize = 20;
+/// Who looked so long ago looks no more, unless it is a page that nobody sees at the moment.
+const LOOK_KEPT: Duration = Duration::from_secs(10);
 /// The disk is tried again so long after a failure.
 pub const DISK_RETRY: Duration = Duration::from_secs(10);
 
@@ -46,6 +54,8 @@ pub enum TrackerKind {
 pub struct Wants {
     /// These alone; none is all.
     pub only: Vec<Name>,
+    /// None but what is picked on the page.
+    pub pick: bool,
     /// End once everything is here.
     pub exit_when_complete: bool,
     /// And so much later.
@@ -86,12 +96,18 @@ pub struct State {
     pub disk_fault: Option<String>,
     /// Whether the user knows that the disk fails.
     pub disk_told: bool,
+    /// Files that are being hashed, checked, or uploaded through the page: the bytes so far, and their sizes.
+    pub progress: BTreeMap<Name, (u64, u64)>,
     /// Whether a thread fetches files from originals.
     pub fetching_whole: bool,
     /// Everything is to end.
     pub ending: bool,
+    /// The last decisions, while somebody looks.
+    decisions: VecDeque<Event>,
+    looked_at: Option<Instant>,
     log: Vec<News>,
     wants: Wants,
+    picked: BTreeSet<Name>,
     start: Instant,
     last_new: Instant,
     told_few: Option<usize>,
@@ -118,10 +134,14 @@ impl State {
             paused_until: None,
             disk_fault: None,
             disk_told: false,
+            progress: BTreeMap::new(),
             fetching_whole: false,
             ending: false,
+            decisions: VecDeque::new(),
+            looked_at: None,
             log: Vec::new(),
             wants,
+            picked: BTreeSet::new(),
             start: now,
             last_new: now,
             told_few: None,
@@ -190,7 +210,41 @@ impl State {
 
     /// Whether the user wants this file.
     pub fn is_wanted(&self, name: &Name) -> bool {
-        self.wants.only.is_empty() || self.wants.only.contains(name)
+        let all = self.wants.only.is_empty() && !self.wants.pick;
+        all || self.wants.only.contains(name) || self.picked.contains(name)
+    }
+
+    /// The files that the user named or picked.
+    fn wanted_names(&self) -> impl Iterator<Item = &Name> {
+        self.wants.only.iter().chain(&self.picked)
+    }
+
+    /// The user wants this file, too; one that was given up is tried anew. Returns it where its download can begin.
+    pub fn pick(&mut self, name: &Name) -> Option<Summary> {
+        self.given_up.remove(name);
+        self.picked.insert(name.clone());
+        let begins = self.swarm.get(name).filter(|_| self.lacks(name)).cloned()?;
+        self.beginning.insert(name.clone());
+        Some(begins)
+    }
+
+    /// Somebody looks: for a while decisions are kept to be shown.
+    pub fn look(&mut self, now: Instant) {
+        self.looked_at = Some(now);
+    }
+
+    /// Whether somebody looked lately.
+    pub fn is_looked_at(&self, now: Instant) -> bool {
+        let looked = self.looked_at;
+        looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK_KEPT)
+    }
+
+    /// Keeps a decision to be shown.
+    pub fn decided(&mut self, decision: Event) {
+        self.decisions.push_back(decision);
+        if self.decisions.len() > DECISIONS {
+            self.decisions.pop_front();
+        }
     }
 
     /// What goes to a tracker of ours: names of whole files, and the pieces of the others. Only what is the swarm's content.
@@ -295,8 +349,8 @@ impl State {
                 || self.files.contains_key(name)
                 || self.standing.contains_key(name)
         };
-        let unlisted = self.wants.only.iter().filter(|name| !known(name));
-        let unlisted = unlisted.map(|name| format!("nobody lists {name} (--only)"));
+        let unlisted = self.wanted_names().filter(|name| !known(name));
+        let unlisted = unlisted.map(|name| format!("nobody lists {name}"));
         let nowhere = self
             .files
             .keys()

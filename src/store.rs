@@ -274,7 +274,8 @@ impl Store {
         Ok(Torrent::new(name.clone(), size, piece_len, md5, checkpoints).ok())
     }
 
-    /// Which pieces of `file` are what the `.torrent` says. `go_on` is called after each piece, with whether it is.
+    /// Which pieces of `file` are what the `.torrent` says. `go_on` is called after each piece, with the bytes
+    /// so far and whether this piece is.
     ///
     /// # Errors
     /// Where it can't be read.
@@ -282,7 +283,7 @@ impl Store {
         &self,
         torrent: &Torrent,
         file: &File,
-        mut go_on: impl FnMut(bool) -> bool,
+        mut go_on: impl FnMut(u64, bool) -> bool,
     ) -> Result<Bitfield, StoreError> {
         let mut have = Bitfield::new(torrent.n_pieces());
         let mut buf = vec![0; torrent.full_piece_len().min(torrent.size() as usize)];
@@ -296,7 +297,8 @@ impl Store {
                 read => read.map_err(at(&self.hidden(torrent.name(), "part")))?,
             }
             let good = torrent.check(idx, piece).is_ok() && have.set(idx);
-            if !go_on(good) {
+            let done = torrent.piece_start(idx) + piece.len() as u64;
+            if !go_on(done, good) {
                 break;
             }
         }
@@ -673,7 +675,7 @@ mod tests {
             assert!(was_there);
             let have = own
                 .store()
-                .check(&torrent, &file, |_| true)
+                .check(&torrent, &file, |_, _| true)
                 .expect("readable");
             assert_eq!(have.iter().collect::<Vec<_>>(), here, "{what}");
         }

@@ -42,6 +42,7 @@ fn options() -> Options {
             "fetch this file alone; may be given again",
             "NAME",
         )
+        .optflag("", "pick", "fetch only what is picked on the page")
         .optflag(
             "",
             "exit-when-complete",
@@ -109,6 +110,7 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
             .into_iter()
             .map(name)
             .collect::<Result<_, _>>()?,
+        pick: matches.opt_present("pick"),
         exit_when_complete: matches.opt_present("exit-when-complete"),
         seed_for: if matches.opt_present("seed-for") {
             cli::seconds(matches, "seed-for", Duration::ZERO)?

@@ -14,6 +14,9 @@ use crate::state::{DISK_RETRY, Standing};
 use crate::store::{Saved, Seen, Stamp, StoreError};
 use crate::torrent::{Name, Torrent, legible};
 
+/// Between two lines on the progress of one file.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
 impl Client {
     /// Every 2 s: what is new, what changed, what went away.
     pub(super) fn look_at_folder(&self) {
@@ -67,7 +70,9 @@ impl Client {
 
     pub(super) fn hash_files(&self, hashes: &Receiver<Option<(Name, Stamp)>>) {
         while let Ok(Some((name, stamp))) = hashes.recv() {
-            match self.hash_file(&name, stamp) {
+            let hashed = self.hash_file(&name, stamp);
+            self.lock().progress.remove(&name);
+            match hashed {
                 Ok(Some(torrent)) => self.share(torrent, stamp, true),
                 // it changed while it was hashed: the next look sees it again
                 Ok(None) => drop(self.lock().standing.remove(&name)),
@@ -92,18 +97,11 @@ impl Client {
             return Ok(None);
         }
         let start = Instant::now();
-        let mut told = start;
-        let progress = |done: u64| {
-            if told.elapsed() >= Duration::from_secs(2) {
-                told = Instant::now();
-                self.say(&Event::Hashing {
-                    name: name.to_string(),
-                    done,
-                    size: stamp.size,
-                });
-            }
-            !self.lock().ending
-        };
+        let progress = self.progress(name, stamp.size, |name, done, size| Event::Hashing {
+            name,
+            done,
+            size,
+        });
         let torrent = match self.adopt(name, &file, stamp.size) {
             Some(torrent) => Some(torrent),
             None => store.hash(name, &file, stamp.size, progress)?,
@@ -139,12 +137,37 @@ impl Client {
             .filter(|summary| summary.size == size)
             .cloned()?;
         let torrent = self.get_torrent(&summary).ok()?;
-        let whole = self
-            .0
-            .store
-            .check(&torrent, file, |good| good)
-            .is_ok_and(|have| have.is_full());
-        whole.then_some(torrent)
+        let mut progress = self.checking(name, size);
+        let go_on = |done, good| progress(done) && good;
+        let have = self.0.store.check(&torrent, file, go_on);
+        have.is_ok_and(|have| have.is_full()).then_some(torrent)
+    }
+
+    /// Follows a file that is read through: shown at once, told now and then. What it returns says false once all is to end.
+    fn progress(
+        &self,
+        name: &Name,
+        size: u64,
+        event: impl Fn(String, u64, u64) -> Event,
+    ) -> impl FnMut(u64) -> bool {
+        let mut told = Instant::now();
+        move |done| {
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.say(&event(name.to_string(), done, size));
+            }
+            let mut state = self.lock();
+            state.progress.insert(name.clone(), (done, size));
+            !state.ending
+        }
+    }
+
+    fn checking(&self, name: &Name, size: u64) -> impl FnMut(u64) -> bool {
+        self.progress(name, size, |name, done, size| Event::Checking {
+            name,
+            done,
+            size,
+        })
     }
 
     /// Shares a whole file of the folder from now on.
@@ -192,7 +215,11 @@ impl Client {
         while let Ok(Some(summary)) = begins.recv() {
             let name = summary.name.clone();
             let begun = self.begin_download(&summary);
-            self.lock().beginning.remove(&name);
+            {
+                let mut state = self.lock();
+                state.beginning.remove(&name);
+                state.progress.remove(&name);
+            }
             match begun {
                 Ok(true) => self.complete(&name),
                 Ok(false) => {
@@ -256,9 +283,9 @@ impl Client {
             torrent: torrent.clone(),
         })?;
         let have = if was_there {
-            shared
-                .store
-                .check(&torrent, &file, |_| !self.lock().ending)?
+            let mut progress = self.checking(name, torrent.size());
+            let go_on = |done, _| progress(done);
+            shared.store.check(&torrent, &file, go_on)?
         } else {
             Bitfield::new(torrent.n_pieces())
         };

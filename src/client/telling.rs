@@ -1,9 +1,13 @@
 //! What a peer tells of its decisions.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use super::Client;
 use crate::events::Event;
 use crate::picker::{Order, PeerNo};
 use crate::report::Weight;
+use crate::state::State;
 use crate::torrent::Name;
 
 impl Client {
@@ -18,13 +22,13 @@ impl Client {
         self.0.report.wants(weight)
     }
 
-    /// Why a request is made.
-    pub(super) fn explain(&self, order: &Order) {
-        if order.get.pieces.is_empty() || !self.explains() {
-            return;
+    /// Why a request is made: to be told, and to be shown where somebody looks.
+    pub(super) fn explain(&self, state: &mut State, order: &Order, now: Instant) -> Option<Event> {
+        let (told, shown) = (self.explains(), state.is_looked_at(now));
+        if order.get.pieces.is_empty() || !(told || shown) {
+            return None;
         }
         let event = {
-            let state = self.lock();
             let at = |peer: &PeerNo| {
                 state
                     .peers
@@ -39,7 +43,18 @@ impl Client {
                 .map(|latency| latency.as_secs_f64() * 1e3);
             Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
         };
-        self.say(&event);
+        if shown {
+            state.decided(event.clone());
+        }
+        told.then_some(event)
+    }
+
+    /// A connection that was taken from is over, and why.
+    pub(crate) fn lost(&self, peer: PeerNo, addr: SocketAddr, why: String) {
+        if let Some(known) = self.lock().peers.get_mut(&peer) {
+            known.trouble = Some(why.clone());
+        }
+        self.say(&Event::Lost { peer: addr, why });
     }
 
     /// A piece was sent.
@@ -47,7 +62,10 @@ impl Client {
         let addr = {
             let mut state = self.lock();
             if let Some(held) = state.files.get_mut(name) {
-                held.exchanged.entry(peer).or_default().gave += u64::from(len);
+                let exchanged = held.exchanged.entry(peer).or_default();
+                exchanged.sent += 1;
+                exchanged.gave += u64::from(len);
+                held.up.note(u64::from(len), Instant::now());
             }
             state.peers.get(&peer).map(|peer| peer.addr)
         };

@@ -77,8 +77,11 @@ impl State {
                 Ending::Now(Exit::Unreachable, vec![why])
             };
         }
-        let mut names: BTreeSet<Name> = self.wants.only.iter().cloned().collect();
-        if names.is_empty() {
+        let mut names: BTreeSet<Name> = self.wanted_names().cloned().collect();
+        if names.is_empty() && self.wants.pick {
+            return Ending::Wait(None);
+        }
+        if self.wants.only.is_empty() && !self.wants.pick {
             names.extend(self.swarm.keys().cloned());
             names.extend(
                 self.standing

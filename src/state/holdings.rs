@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use super::State;
 use super::peers::OFFERS;
+use super::rate::Rate;
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
 use crate::picker::PeerNo;
@@ -37,6 +38,10 @@ pub struct Held {
     pub refused: Option<Digest>,
     /// What came from, and went to, each peer in this run.
     pub exchanged: BTreeMap<PeerNo, Exchanged>,
+    /// Bytes that came lately and were verified, and that went.
+    pub down: Rate,
+    /// See [`Held::down`].
+    pub up: Rate,
     /// How many bytes had been given when that was told last.
     told: u64,
     /// Pieces that failed their check: from whom, and what came.
@@ -52,6 +57,8 @@ pub struct Exchanged {
     pub pieces: u64,
     /// Their bytes.
     pub got: u64,
+    /// Pieces that went.
+    pub sent: u64,
     /// Bytes that went.
     pub gave: u64,
 }
@@ -70,7 +77,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         match self {
             Self::Looked(stamp)
             | Self::Hashing(stamp)
@@ -375,7 +382,7 @@ impl State {
     }
 
     /// A piece is here, checked and written. Returns whether it is the last; `None` where it was here before.
-    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32) -> Option<bool> {
+    pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) -> Option<bool> {
         let held = self.files.get_mut(name)?;
         let new = held.have.set(idx);
         let guilty: Vec<PeerNo> = held
@@ -387,9 +394,11 @@ impl State {
             .collect();
         let (md5, whole) = (held.torrent.md5(), held.have.is_full());
         if new {
+            let len = held.torrent.piece_len(idx) as u64;
             let exchanged = held.exchanged.entry(peer).or_default();
             exchanged.pieces += 1;
-            exchanged.got += held.torrent.piece_len(idx) as u64;
+            exchanged.got += len;
+            held.down.note(len, now);
         }
         self.picker.landed(name, idx);
         self.disk_told = false;
@@ -438,6 +447,16 @@ impl State {
 }
 
 impl Held {
+    /// Bytes that are here and verified.
+    pub fn verified(&self) -> u64 {
+        let (torrent, n) = (&self.torrent, self.torrent.n_pieces());
+        let full = u64::from(self.have.count()) * torrent.full_piece_len() as u64;
+        let last = n.checked_sub(1).filter(|last| self.have.get(*last));
+        full - last.map_or(0, |last| {
+            (torrent.full_piece_len() - torrent.piece_len(last)) as u64
+        })
+    }
+
     /// Bytes that went to others in this run.
     pub fn gave(&self) -> u64 {
         self.exchanged.values().map(|with| with.gave).sum()
@@ -462,6 +481,8 @@ impl Held {
             listed: false,
             refused: None,
             exchanged: BTreeMap::new(),
+            down: Rate::default(),
+            up: Rate::default(),
             told: 0,
             bad: BTreeMap::new(),
         }

@@ -59,6 +59,8 @@ pub struct Peer {
     pub latency: Option<Duration>,
     /// What it has of files that aren't fetched at the moment.
     pub(super) offers: BTreeMap<Name, Pieces>,
+    /// Why its last connection ended, or what was wrong with what it sent.
+    pub trouble: Option<String>,
     on_list: bool,
     said_hello: Option<Instant>,
     retry_at: Option<Instant>,
@@ -80,6 +82,7 @@ impl State {
             reach: Reach::No,
             latency: None,
             offers: BTreeMap::new(),
+            trouble: None,
             on_list: false,
             said_hello: None,
             retry_at: None,

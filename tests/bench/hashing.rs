@@ -33,7 +33,7 @@ pub fn run() {
         one.push(gib / seconds(|| assert_eq!(digest(&content), torrent.md5())));
         check.push(
             gib / seconds(|| {
-                let have = store.check(&torrent, &file, |_| true).expect("readable");
+                let have = store.check(&torrent, &file, |_, _| true).expect("readable");
                 assert!(have.is_full());
             }),
         );

@@ -113,6 +113,7 @@ fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
             only: vec![Name::parse("image.iso").expect("a name")],
             exit_when_complete: true,
             seed_for: Duration::ZERO,
+            pick: false,
             list_every: every,
         },
         classic: false,

@@ -509,7 +509,7 @@ impl Course {
     fn lands(&mut self, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32) {
         let held = self.state.files.get(torrent.name());
         if held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent)) {
-            let whole = self.state.landed(peer, torrent.name(), idx);
+            let whole = self.state.landed(peer, torrent.name(), idx, self.now);
             if whole == Some(true) {
                 self.is_complete(torrent.name());
             }

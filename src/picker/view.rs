@@ -1,0 +1,43 @@
+//! What people are shown of the picker's account.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{NEAREST, PeerNo, Picker};
+use crate::bitfield::Bitfield;
+use crate::torrent::Name;
+
+impl Picker {
+    /// The pieces of a file that were asked for and aren't here, and how many peers were asked for them.
+    pub fn in_flight(&self, name: &Name) -> (BTreeSet<u32>, usize) {
+        let claims = self.files.get(name).map(|file| &file.claims);
+        let claims = claims.into_iter().flatten();
+        let (mut idxs, mut peers) = (BTreeSet::new(), BTreeSet::new());
+        for (idx, of_it) in claims {
+            idxs.insert(*idx);
+            peers.extend(of_it.iter().map(|claim| claim.peer));
+        }
+        (idxs, peers.len())
+    }
+
+    /// The pieces that this peer has of a file that is wanted.
+    pub fn has(&self, peer: PeerNo, name: &Name) -> Option<&Bitfield> {
+        self.links.get(&peer)?.has.get(name)
+    }
+
+    /// Whether a peer that has something of this file, can be asked for it.
+    pub fn is_reachable(&self, name: &Name) -> bool {
+        let mut open = self.links.values().filter(|link| link.open.is_some());
+        open.any(|link| link.has.contains_key(name))
+    }
+
+    /// The chance of each peer that can be asked, where all of them hold a piece.
+    pub fn chances(&self) -> BTreeMap<PeerNo, f64> {
+        let open = |peer: &PeerNo| self.links[peer].open.is_some();
+        let peers = self.links.keys().filter(|peer| open(peer));
+        let weight = |peer: &PeerNo| 1.0 / self.latency(*peer).max(NEAREST).as_secs_f64();
+        let weights: Vec<_> = peers.map(|peer| (*peer, weight(peer))).collect();
+        let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        let chance = |(peer, weight)| (peer, weight / all);
+        weights.into_iter().map(chance).collect()
+    }
+}

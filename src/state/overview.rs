@@ -1,0 +1,455 @@
+//! What people are shown of a peer, on its page and in the terminal: each file's state and its cause, its pieces, and who
+//! else is there. Pure; owned data, put together when somebody looks and not otherwise.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Held, Reach, Standing, State, TrackerKind};
+use crate::events::Event;
+use crate::picker::PeerNo;
+use crate::protocol::Pieces;
+use crate::report::{bytes, plural};
+use crate::torrent::Name;
+
+/// The most files and peers that are shown: more help nobody, and a page is fetched again each second.
+const SHOWN: usize = 500;
+/// The most cells of a bar: of a file of more pieces each cell stands for several.
+const CELLS: u32 = 1024;
+/// The first of the pieces that nobody has are named.
+const NAMED: usize = 5;
+
+/// A peer at one moment.
+#[derive(Debug, Serialize)]
+pub struct Overview {
+    /// What it does, in one line; of which file, where it is about one.
+    pub doing: Doing,
+    /// See [`Overview::doing`].
+    pub of: Option<String>,
+    /// The tracker doesn't answer at the moment.
+    pub unreachable: bool,
+    /// The tracker is an original: nothing can be verified.
+    pub original: bool,
+    /// Bytes a second that came lately and were verified, and that went.
+    pub down: f64,
+    /// See [`Overview::down`].
+    pub up: f64,
+    /// In the order of their names.
+    pub files: Vec<FileView>,
+    /// Who else is there.
+    pub peers: Vec<PeerView>,
+    /// The last decisions, the newest last; none where nobody was looking.
+    pub decisions: Vec<Event>,
+}
+
+/// A file at one moment.
+#[derive(Debug, Serialize)]
+pub struct FileView {
+    /// Its name.
+    pub name: String,
+    /// Its size, bytes, where that is known: originals don't tell.
+    pub size: Option<u64>,
+    /// Its MD5, where that is known.
+    pub md5: Option<String>,
+    /// What becomes of it, and why.
+    pub doing: Doing,
+    /// Other peers that have all of it.
+    pub whole: usize,
+    /// Other peers that have some of it.
+    pub part: usize,
+    /// Bytes that are here and verified.
+    pub verified: u64,
+    /// Bytes a second that came lately and were verified.
+    pub down: f64,
+    /// Bytes a second that went lately.
+    pub up: f64,
+    /// Bytes that went in this run.
+    pub gave: u64,
+    /// Seconds until it is whole, at that speed; none where nothing comes.
+    pub left: Option<f64>,
+    /// The share, from 0 to 1, of what came in this run that others than its publisher sent.
+    pub others: Option<f64>,
+    /// Its bars, where they were asked for or it is fetched.
+    pub bars: Option<Bars>,
+}
+
+/// A file's pieces as cells, one character each.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Bars {
+    /// How many pieces there are.
+    pub n_pieces: u32,
+    /// How many of them are here.
+    pub here: u32,
+    /// `0` missing, `1` asked for, `2` here.
+    pub pieces: String,
+    /// How many others have the rarest piece of the cell, at most 9.
+    pub copies: String,
+}
+
+/// Another peer at one moment.
+#[derive(Debug, Serialize)]
+pub struct PeerView {
+    /// Where it listens.
+    pub peer: SocketAddr,
+    /// Whether it speaks our messages.
+    pub ours: bool,
+    /// `connected`, `connecting`, `left_alone`, or `none`.
+    pub link: &'static str,
+    /// The smallest round trip seen, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// The chance, from 0 to 1, that it is asked where all that can be asked have a piece.
+    pub chance: Option<f64>,
+    /// Pieces and bytes that came from it, and went to it, in this run.
+    pub pieces: u64,
+    /// See [`PeerView::pieces`].
+    pub got: u64,
+    /// See [`PeerView::pieces`].
+    pub sent: u64,
+    /// See [`PeerView::pieces`].
+    pub gave: u64,
+    /// Why its last connection ended, or what was wrong with what it sent.
+    pub trouble: Option<String>,
+}
+
+/// What becomes of a file, or of the whole peer, and why. `Display` is for people; programs go by `kind`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[allow(missing_docs)] // the texts below say what they are
+pub enum Doing {
+    /// Of a peer: no answer from the tracker so far.
+    Starting,
+    /// Of a peer: nobody shares anything.
+    Idle,
+    /// Of a peer: so many files are verified and served.
+    Serving { files: usize },
+    /// Listed, and nobody has picked it.
+    Listed,
+    /// Picked, and nobody lists it.
+    Unlisted,
+    /// Its `.torrent` is on its way, or its turn to be begun will come.
+    Beginning,
+    /// What is here of it is being checked.
+    Checking { done: u64, of: u64 },
+    /// Pieces were asked for, of so many peers.
+    Fetching { peers: usize },
+    /// No other peer has these pieces: so many, of which these are the first.
+    Nowhere { n: usize, first: Vec<u32> },
+    /// Others have what is missing, and none of them can be asked at the moment.
+    Unconnected { holders: usize },
+    /// So many peers are listed, and `--min-peers` asks for more.
+    FewPeers { listed: usize, least: usize },
+    /// The disk doesn't take it.
+    Disk { why: String },
+    /// All pieces are here, and are being brought to the disk.
+    Completing,
+    /// It comes into the folder through the page.
+    Uploading { done: u64, of: u64 },
+    /// It is in the folder, and may still be growing.
+    Settling,
+    /// It is being hashed.
+    Hashing { done: u64, of: u64 },
+    /// Whole, verified and served.
+    Verified,
+    /// Whole, and nobody knows its MD5.
+    Unverified,
+    /// Another content stands here under its name.
+    OtherContent,
+    /// It can't be had.
+    GivenUp { why: String },
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |done: &u64, of: &u64| done * 100 / of.max(&1);
+        match self {
+            Self::Starting => write!(f, "waiting for the tracker's first answer"),
+            Self::Idle => write!(f, "nothing is shared so far"),
+            Self::Serving { files } => write!(f, "serving {}", plural(*files, "verified file")),
+            Self::Listed => write!(f, "not fetched: it wasn't picked"),
+            Self::Unlisted => write!(f, "waiting: nobody lists it"),
+            Self::Beginning => write!(f, "beginning"),
+            Self::Checking { done, of } => {
+                write!(f, "checking what is here: {} %", percent(done, of))
+            }
+            Self::Fetching { peers } => write!(f, "from {}", plural(*peers, "peer")),
+            Self::Nowhere { n, first } => {
+                let named: Vec<String> = first.iter().map(u32::to_string).collect();
+                let more = if *n > first.len() { ", …" } else { "" };
+                let s = if *n == 1 { "" } else { "s" };
+                write!(f, "waiting: nobody has piece{s} {}{more}", named.join(", "))
+            }
+            Self::Unconnected { holders } => {
+                let others = plural(*holders, "other");
+                write!(
+                    f,
+                    "waiting: no connection to the {others} with pieces of it"
+                )
+            }
+            Self::FewPeers { listed, least } => {
+                write!(f, "waiting: {listed} of {least} peers (--min-peers)")
+            }
+            Self::Disk { why } => write!(f, "waiting: {why}"),
+            Self::Completing => write!(f, "all pieces are here: bringing them to the disk"),
+            Self::Uploading { done, of } => {
+                write!(f, "uploading: {} of {}", bytes(*done), bytes(*of))
+            }
+            Self::Settling => write!(f, "seen in the folder: hashed once it is left alone"),
+            Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(done, of)),
+            Self::Verified => write!(f, "verified, serving"),
+            Self::Unverified => write!(f, "unverified: originals know no MD5"),
+            Self::OtherContent => write!(f, "another content stands here under its name"),
+            Self::GivenUp { why } => write!(f, "given up: {why}"),
+        }
+    }
+}
+
+impl Doing {
+    /// What a person wants to know of first: what moves, then what keeps something from moving.
+    fn urgency(&self) -> u8 {
+        match self {
+            Self::Disk { .. } => 0,
+            Self::Fetching { .. } => 1,
+            Self::Completing | Self::Checking { .. } | Self::Uploading { .. } => 2,
+            Self::Hashing { .. } | Self::Beginning => 3,
+            Self::Nowhere { .. } | Self::Unconnected { .. } | Self::FewPeers { .. } => 4,
+            Self::Unlisted | Self::OtherContent | Self::GivenUp { .. } => 5,
+            _ => 6,
+        }
+    }
+}
+
+impl State {
+    /// What there is to be shown. Bars are of the files that are fetched, and of `detail`.
+    pub fn overview(&self, min_peers: usize, detail: Option<&str>, now: Instant) -> Overview {
+        let names = self.names();
+        let view = |name: &&Name| self.file_view(name, min_peers, detail, now);
+        let files: Vec<FileView> = names.iter().take(SHOWN).map(view).collect();
+        let (doing, of) = self.headline(&files);
+        Overview {
+            doing,
+            of,
+            unreachable: self.unreachable,
+            original: self.tracker == TrackerKind::Original,
+            down: files.iter().map(|file| file.down).sum(),
+            up: files.iter().map(|file| file.up).sum(),
+            files,
+            peers: self.peer_views(),
+            decisions: self.decisions.iter().cloned().collect(),
+        }
+    }
+
+    /// Every file that is listed, here, or wanted.
+    fn names(&self) -> BTreeSet<&Name> {
+        let listed = self.swarm.keys().chain(self.wanted_names());
+        let here = self.files.keys().chain(self.standing.keys());
+        let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
+        let originals = self.peers.values().filter(|peer| !peer.ours);
+        let of_originals = originals.flat_map(|peer| &peer.offers);
+        let of_originals = of_originals.filter(|(_, pieces)| whole(pieces));
+        let names = listed.chain(here).chain(of_originals.map(|(name, _)| name));
+        names.chain(self.progress.keys()).collect()
+    }
+
+    fn headline(&self, files: &[FileView]) -> (Doing, Option<String>) {
+        let urgent = files.iter().filter(|file| file.doing.urgency() < 6);
+        if let Some(file) = urgent.min_by_key(|file| file.doing.urgency()) {
+            return (file.doing.clone(), Some(file.name.clone()));
+        }
+        let verified = files.iter().filter(|file| file.doing == Doing::Verified);
+        let doing = match verified.count() {
+            0 if self.answered.is_none() => Doing::Starting,
+            0 if files.is_empty() => Doing::Idle,
+            0 => files[0].doing.clone(),
+            files => Doing::Serving { files },
+        };
+        let of = matches!(doing, Doing::Serving { .. } | Doing::Starting | Doing::Idle);
+        let first = files.first().filter(|_| !of);
+        (doing, first.map(|file| file.name.clone()))
+    }
+
+    fn file_view(
+        &self,
+        name: &Name,
+        min_peers: usize,
+        detail: Option<&str>,
+        now: Instant,
+    ) -> FileView {
+        let (held, listed) = (self.files.get(name), self.swarm.get(name));
+        let standing = self.standing.get(name).map(Standing::stamp);
+        let whole_or_part = self
+            .peers
+            .keys()
+            .filter_map(|peer| self.has_whole(*peer, name));
+        let (whole, part): (Vec<bool>, Vec<bool>) = whole_or_part.partition(|whole| *whole);
+        let verified = held.map_or(0, Held::verified);
+        let down = held.map_or(0.0, |held| held.down.per_second(now));
+        let missing = held.map_or(0, |held| held.torrent.size() - verified);
+        let bars = held.filter(|held| detail == Some(name.as_str()) || !held.have.is_full());
+        let md5 = held.map(|held| held.torrent.md5());
+        let md5 = md5.or(listed.map(|listed| listed.md5));
+        let size = held.map(|held| held.torrent.size());
+        let uploaded = self.progress.get(name).map(|(_, of)| *of);
+        FileView {
+            name: name.to_string(),
+            size: size
+                .or(listed.map(|listed| listed.size))
+                .or(standing.map(|stamp| stamp.size))
+                .or(uploaded),
+            md5: md5.map(|md5| md5.to_string()),
+            doing: self.doing(name, min_peers),
+            whole: whole.len(),
+            part: part.len(),
+            verified,
+            down,
+            up: held.map_or(0.0, |held| held.up.per_second(now)),
+            gave: held.map_or(0, Held::gave),
+            left: (missing > 0 && down > 0.0).then(|| missing as f64 / down),
+            others: held.and_then(|held| self.others(held)),
+            bars: bars.map(|held| self.bars(held)),
+        }
+    }
+
+    /// Whether this peer has all of the file, or only some; `None` where it has nothing of it.
+    fn has_whole(&self, peer: PeerNo, name: &Name) -> Option<bool> {
+        if let Some(has) = self.picker.has(peer, name) {
+            return (!has.is_empty()).then(|| has.is_full());
+        }
+        let offer = self.peers[&peer].offers.get(name)?;
+        Some(matches!(offer, Pieces::Digits(all) if all == "all"))
+    }
+
+    /// What becomes of one file.
+    fn doing(&self, name: &Name, min_peers: usize) -> Doing {
+        if let Some(why) = self.given_up.get(name).cloned() {
+            return Doing::GivenUp { why };
+        }
+        let progress = self.progress.get(name).copied();
+        let (done, of) = progress.unwrap_or((0, 1));
+        match (self.standing.get(name), self.files.get(name)) {
+            (Some(Standing::Looked(_)), _) => Doing::Settling,
+            (Some(Standing::Hashing(_)), _) => Doing::Hashing { done, of },
+            (Some(Standing::Unverified(..)), _) => Doing::Unverified,
+            (_, Some(held)) if held.stamp.is_some() => match self.swarm.get(name) {
+                Some(listed) if listed.md5 != held.torrent.md5() => Doing::OtherContent,
+                _ => Doing::Verified,
+            },
+            (_, Some(held)) => self.doing_part(held, min_peers),
+            _ if self.beginning.contains(name) => match progress {
+                Some((done, of)) => Doing::Checking { done, of },
+                None => Doing::Beginning,
+            },
+            _ if progress.is_some() => Doing::Uploading { done, of },
+            _ if !self.is_wanted(name) => Doing::Listed,
+            _ if self.swarm.contains_key(name) || self.fetching_whole => Doing::Beginning,
+            _ => Doing::Unlisted,
+        }
+    }
+
+    /// What becomes of a file of which some is here.
+    fn doing_part(&self, held: &Held, min_peers: usize) -> Doing {
+        let name = held.torrent.name();
+        let (nowhere, listed) = (self.picker.nowhere(name), self.n_listed());
+        let (in_flight, peers) = self.picker.in_flight(name);
+        let missing = (held.torrent.n_pieces() - held.have.count()) as usize;
+        if held.have.is_full() {
+            Doing::Completing
+        } else if let Some(why) = self
+            .disk_fault
+            .clone()
+            .filter(|_| self.paused_until.is_some())
+        {
+            Doing::Disk { why }
+        } else if !in_flight.is_empty() {
+            Doing::Fetching { peers }
+        } else if listed < min_peers {
+            let least = min_peers;
+            Doing::FewPeers { listed, least }
+        } else if nowhere.len() == missing {
+            let first = nowhere.iter().take(NAMED).copied().collect();
+            Doing::Nowhere { n: missing, first }
+        } else if self.picker.is_reachable(name) {
+            Doing::Fetching { peers }
+        } else {
+            let holders = self.peers.keys();
+            let holders = holders.filter(|peer| self.has_whole(**peer, name).is_some());
+            Doing::Unconnected {
+                holders: holders.count(),
+            }
+        }
+    }
+
+    /// The share of what came that others than its publisher sent.
+    fn others(&self, held: &Held) -> Option<f64> {
+        let listed = self.swarm.get(held.torrent.name());
+        let publisher = listed.map_or(&held.torrent.publisher, |listed| &listed.publisher);
+        let publisher: Option<SocketAddr> = publisher.parse().ok();
+        let at = |peer: &PeerNo| self.peers.get(peer).map(|peer| peer.addr);
+        let (mut all, mut others) = (0, 0);
+        for (peer, with) in &held.exchanged {
+            all += with.got;
+            others += if at(peer) == publisher { 0 } else { with.got };
+        }
+        (all > 0).then(|| others as f64 / all as f64)
+    }
+
+    fn bars(&self, held: &Held) -> Bars {
+        let (name, n_pieces) = (held.torrent.name(), held.torrent.n_pieces());
+        let mut copies = vec![0_u32; n_pieces as usize];
+        for (no, peer) in &self.peers {
+            let of_offer = || peer.offers.get(name)?.bits(n_pieces);
+            let has = self.picker.has(*no, name).cloned().or_else(of_offer);
+            let idxs = has.iter().flat_map(|has| has.iter());
+            idxs.for_each(|idx| copies[idx as usize] += 1);
+        }
+        let (in_flight, _) = self.picker.in_flight(name);
+        let n = n_pieces.min(CELLS);
+        let start =
+            |cell: u32| (u64::from(cell) * u64::from(n_pieces) / u64::from(n.max(1))) as u32;
+        let cells = || (0..n).map(|cell| start(cell)..start(cell + 1));
+        let piece = |mut of: std::ops::Range<u32>| match of.clone().all(|idx| held.have.get(idx)) {
+            true => '2',
+            false if of.any(|idx| in_flight.contains(&idx)) => '1',
+            false => '0',
+        };
+        let rarest = |of: std::ops::Range<u32>| of.map(|idx| copies[idx as usize]).min();
+        let digit = |n: u32| char::from_digit(n.min(9), 10).unwrap_or('9');
+        Bars {
+            n_pieces,
+            here: held.have.count(),
+            pieces: cells().map(piece).collect(),
+            copies: cells().map(|of| digit(rarest(of).unwrap_or(0))).collect(),
+        }
+    }
+
+    fn peer_views(&self) -> Vec<PeerView> {
+        let chances = self.picker.chances();
+        let view = |(no, peer): (&PeerNo, &super::Peer)| {
+            let with = self
+                .files
+                .values()
+                .filter_map(|held| held.exchanged.get(no));
+            let sum = |of: fn(&super::Exchanged) -> u64| with.clone().map(of).sum();
+            PeerView {
+                peer: peer.addr,
+                ours: peer.ours,
+                link: match peer.reach {
+                    _ if self.is_left_alone(*no) => "left_alone",
+                    Reach::Open(_) | Reach::Single => "connected",
+                    Reach::Trying => "connecting",
+                    Reach::No => "none",
+                },
+                latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
+                chance: chances.get(no).copied(),
+                pieces: sum(|with| with.pieces),
+                got: sum(|with| with.got),
+                sent: sum(|with| with.sent),
+                gave: sum(|with| with.gave),
+                trouble: peer.trouble.clone(),
+            }
+        };
+        self.peers.iter().take(SHOWN).map(view).collect()
+    }
+}
