@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -90,6 +91,23 @@ pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Durat
     } else {
         Err(wrong())
     }
+}
+
+/// The value of `--page`, `[ADDR:]PORT`: a port alone is on this machine's own 127.0.0.1.
+///
+/// # Errors
+/// Where it is neither, for people.
+pub fn page(matches: &Matches) -> Result<Option<SocketAddr>, String> {
+    let Some(text) = matches.opt_str("page") else {
+        return Ok(None);
+    };
+    let port = text.parse().ok();
+    let own = port.map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+    let addr = own.or_else(|| text.parse().ok());
+    let wrong = || {
+        format!("--page takes a port, or an address and a port such as 0.0.0.0:8080, came {text:?}")
+    };
+    addr.ok_or_else(wrong).map(Some)
 }
 
 #[cfg(test)]

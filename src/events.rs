@@ -50,6 +50,9 @@ pub enum Event {
         dir: String,
         tracker: String,
     },
+    Page {
+        url: String,
+    },
     TrackerUnreachable {
         at: String,
         why: String,
@@ -352,6 +355,7 @@ impl report::Event for Event {
             | Self::Complete { .. }
             | Self::Unverified { .. } => Weight::Important,
             Self::Listening { .. }
+            | Self::Page { .. }
             | Self::Disk { .. }
             | Self::Ending { .. }
             | Self::TrackerUnreachable { .. } => Weight::Important,
@@ -382,6 +386,7 @@ impl fmt::Display for Event {
                     "end it with Ctrl-C whenever you like: started again, it goes on from where it was"
                 )
             }
+            Self::Page { url } => write!(f, "page: {url}"),
             Self::TrackerUnreachable { at, why } => {
                 writeln!(f, "no list from the tracker {at}: {why}")?;
                 write!(

@@ -35,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Threads that wait for the next connection; more of them end.
 const IDLE_THREADS: usize = 8;
+/// How long a connection stays open for the last words of the other end.
+pub const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of stack for a connection's thread.
 const STACK: usize = 512 << 10;
 
@@ -49,6 +51,18 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
         }
         done => done,
     }
+}
+
+/// The address of this machine from which it reaches another, by the system's routes. Nothing is sent.
+pub fn address_towards(other: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match other {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(other).ok()?;
+    let own = socket.local_addr().ok()?.ip().to_canonical();
+    Some(own).filter(|own| !own.is_unspecified())
 }
 
 /// The address in the form that is compared and shown: IPv4 as IPv4.
@@ -270,6 +284,40 @@ impl Connection {
             )
         };
         self.read(first, cap)?.ok_or_else(closed)
+    }
+
+    /// Reads lines of at most `cap` bytes in all, up to and with an empty one, within [`HEADER`]: HTTP's head. `None` is a
+    /// close before it.
+    ///
+    /// # Errors
+    /// `InvalidData` where it is longer, or ends before; the stream's.
+    pub fn read_head(&mut self, cap: usize) -> io::Result<Option<Vec<u8>>> {
+        let until = Instant::now() + HEADER;
+        let mut head = Vec::new();
+        let mut lines = Deadline {
+            connection: self,
+            until,
+        }
+        .take(cap as u64);
+        while !head.ends_with(b"\r\n\r\n") {
+            match lines.read_until(b'\n', &mut head) {
+                Ok(0) if head.is_empty() => return Ok(None),
+                Ok(0) => return Err(invalid(format!("expected a head of up to {cap} bytes"))),
+                Ok(_) => {}
+                Err(fault) => return Err(timed_out_alike(fault)),
+            }
+        }
+        self.spoke.store(true, Ordering::Relaxed);
+        Ok(Some(head))
+    }
+
+    /// Says that nothing more is sent; what the other end still sends is waited for up to [`LINGER`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.stream.get_ref().0.shutdown(Shutdown::Write)?;
+        self.set_read_timeout(LINGER)
     }
 
     /// Reads some of a body. Who calls it watches the progress with a [`Pace`].

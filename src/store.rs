@@ -173,12 +173,15 @@ impl Store {
             .open(&path)
             .map_err(at(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                disk,
-                dir: dir.to_owned(),
-                hidden,
-                _lock: lock,
-            }),
+            Ok(()) => {
+                discard_copies(&hidden);
+                Ok(Self {
+                    disk,
+                    dir: dir.to_owned(),
+                    hidden,
+                    _lock: lock,
+                })
+            }
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
             Err(TryLockError::Error(fault)) => Err(StoreError::Io(path, fault)),
         }
@@ -458,7 +461,8 @@ impl Store {
         Ok(stamp)
     }
 
-    /// Makes an empty file for a copy from an original, whose size nobody knows.
+    /// Makes an empty file for a copy from an original, or an upload; `which` is its file's ending,
+    /// `copy1`, `copy2` or `upload`.
     ///
     /// # Errors
     /// Where it can't be made.
@@ -505,7 +509,20 @@ impl Store {
     }
 }
 
-/// A copy from an original, not yet in the folder. It is removed with this value.
+/// What an earlier run had received of copies and uploads: it can't be gone on with.
+fn discard_copies(hidden: &Path) {
+    let entries = fs::read_dir(hidden).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let is_copy = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        matches!(ending, Some("copy1" | "copy2" | "upload"))
+    };
+    paths
+        .filter(is_copy)
+        .for_each(|path| drop(fs::remove_file(path)));
+}
+
+/// A copy from an original, or an upload, not yet in the folder. It is removed with this value.
 pub struct Copy {
     /// Open to be read and written.
     pub file: File,

@@ -1,5 +1,6 @@
 //! `client`: flags → configuration → [`bittorrentish::client`], and exit codes.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use bittorrentish::cli::{self, Exit};
 use bittorrentish::client::{Client, Config};
 use bittorrentish::events::Event;
-use bittorrentish::net;
+use bittorrentish::http::Site;
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::store::Store;
 use bittorrentish::torrent::Name;
+use bittorrentish::{net, page};
 use getopts::{Matches, Options};
 
 const BRIEF: &str = "\
@@ -63,6 +65,13 @@ fn options() -> Options {
         .optopt("", "list-every", "between two lists (20)", "S")
         .optopt("", "round-every", "between two rounds (30)", "S")
         .optopt("", "log", "append each event as a line of JSON", "FILE")
+        .optopt(
+            "",
+            "page",
+            "serve the page here (127.0.0.1, any free port)",
+            "[ADDR:]PORT",
+        )
+        .optflag("", "no-page", "serve no page")
         .optflag("", "quiet", "print results and trouble only")
         .optflag("h", "help", "print this")
         .optflag("V", "version", "print the version");
@@ -121,6 +130,9 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
     };
     if matches.opt_present("seed-for") && !wants.exit_when_complete {
         return Err("--seed-for goes with --exit-when-complete: without it, the client serves until it is ended".to_owned());
+    }
+    if cli::page(matches)?.is_some() && matches.opt_present("no-page") {
+        return Err("--page and --no-page exclude each other".to_owned());
     }
     let config = Config {
         tracker: tracker.clone(),
@@ -202,9 +214,40 @@ fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
         dir: config.dir.display().to_string(),
         tracker: at,
     });
-    match Client::start(config, store, listener, report) {
+    let site = match site(matches, &config) {
+        Ok(site) => site,
+        Err(fault) => return cli::fail(Exit::Other, fault),
+    };
+    if let Some(site) = &site {
+        let url = site.url.clone();
+        report.say(&Event::Page { url });
+    }
+    let started = Client::start(config, store, listener, report).and_then(|running| {
+        let page = site.map(|site| page::start(&running.client, site));
+        Ok((page.transpose()?, running))
+    });
+    match started {
         // whatever is under way is on the disk, and is gone on from by the next run
-        Ok(running) => running.client.wait_until_done().into(),
+        Ok((_page, running)) => running.client.wait_until_done().into(),
         Err(fault) => cli::fail(Exit::Other, format!("no threads: {fault}")),
     }
+}
+
+/// Where the page will be. One that nobody asked for is done without where there is no place for it.
+fn site(matches: &Matches, config: &Config) -> Result<Option<Site>, String> {
+    if matches.opt_present("no-page") {
+        return Ok(None);
+    }
+    let Some(at) = cli::page(matches)? else {
+        return Ok(Site::bind((Ipv4Addr::LOCALHOST, 0).into(), None).ok());
+    };
+    let tracker = net::resolve(&config.tracker, config.tracker_port);
+    let tracker = tracker.ok().and_then(|addrs| addrs.first().copied());
+    let site = Site::bind(at, tracker.and_then(net::address_towards));
+    let taken = |fault| {
+        format!(
+            "no page at {at}: {fault}; choose another place with --page, or none with --no-page"
+        )
+    };
+    site.map(Some).map_err(taken)
 }

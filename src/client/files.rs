@@ -211,6 +211,38 @@ impl Client {
         }
     }
 
+    /// The user wants this file, too.
+    pub(crate) fn pick(&self, name: &Name) {
+        let begins = self.lock().pick(name);
+        if let Some(summary) = begins {
+            let _ = self.0.to_begin.send(Some(summary));
+        }
+        self.tell_all();
+    }
+
+    /// Takes a name for an upload. False where a file of the folder or of the swarm has it, or another upload.
+    pub(crate) fn begin_upload(&self, name: &Name, size: u64) -> bool {
+        let stands = self.0.store.exists(name);
+        let mut state = self.lock();
+        let free = !stands && state.is_free(name);
+        if free {
+            state.progress.insert(name.clone(), (0, size));
+        }
+        free
+    }
+
+    /// An upload has ended, with a file in the folder or with none: it is hashed, and then shared. False where the next
+    /// look at the folder has to see to it.
+    pub(crate) fn end_upload(&self, name: &Name, stamp: Option<Stamp>) -> bool {
+        self.lock().progress.remove(name);
+        let Some(stamp) = stamp else { return false };
+        let hashes = self.lock().uploaded(name, stamp);
+        if hashes {
+            let _ = self.0.to_hash.send(Some((name.clone(), stamp)));
+        }
+        hashes
+    }
+
     pub(super) fn begin_downloads(&self, begins: &Receiver<Option<Summary>>) {
         while let Ok(Some(summary)) = begins.recv() {
             let name = summary.name.clone();

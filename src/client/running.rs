@@ -121,7 +121,7 @@ impl Client {
         Ok(running)
     }
 
-    fn trouble(&self, trouble: Trouble) {
+    pub(crate) fn trouble(&self, trouble: Trouble) {
         self.say(&match trouble {
             Trouble::Accept(fault) => Event::AcceptFailed {
                 why: fault.to_string(),

@@ -163,6 +163,25 @@ impl State {
         (to_hash, withdrawn)
     }
 
+    /// Whether nothing in the folder, in the swarm or on its way has this name.
+    pub fn is_free(&self, name: &Name) -> bool {
+        !self.standing.contains_key(name)
+            && !self.files.contains_key(name)
+            && !self.swarm.contains_key(name)
+            && !self.beginning.contains(name)
+            && !self.progress.contains_key(name)
+    }
+
+    /// An uploaded file stands in the folder, and grows no more: it can be hashed at once.
+    pub fn uploaded(&mut self, name: &Name, stamp: Stamp) -> bool {
+        let known = self.standing.get(name);
+        let new = known.is_none_or(|known| *known == Standing::Looked(stamp));
+        if new {
+            self.standing.insert(name.clone(), Standing::Hashing(stamp));
+        }
+        new
+    }
+
     /// What an earlier run may know, and, with true, what the swarm has the MD5 of by now.
     pub fn unsettled(&self) -> Vec<(Name, Stamp, bool)> {
         let unsettled = |(name, standing): (&Name, &Standing)| match standing {

@@ -1,5 +1,6 @@
 //! All integration tests, in one crate: the real programs over sockets.
 
+mod browser;
 mod cli;
 mod course;
 mod crashes;
@@ -11,6 +12,7 @@ mod hosts;
 mod lab;
 mod links;
 mod original;
+mod page;
 mod parsers;
 mod support;
 mod swarm;

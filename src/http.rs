@@ -1,0 +1,433 @@
+//! HTTP/1.1, as much as a page on the own machine needs: one request a connection, a small head, a body that is streamed.
+//!
+//! Also who may see a page and act on it ([`Guard`]). A browser runs other people's pages, too, so what it sends proves
+//! nothing by itself:
+//! - The `Host` must be an address or `localhost`: another site's name that was made to point here (DNS rebinding) is neither.
+//! - What changes something is a POST with a header that no form can send, and that no other site may.
+//! - A page on an address that others can reach asks for a token; it is in the link that was printed, then in a cookie.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::unix::fs::FileExt;
+
+use rand::RngExt;
+use serde::Serialize;
+
+use crate::net::{Connection, Listener, STRIDE, Trouble};
+use crate::protocol::{invalid, to_bytes};
+
+/// The longest head, bytes: a browser's own has about one KiB.
+const HEAD_CAP: usize = 16 << 10;
+/// Connections at a time: a browser opens six, and some wait for a page.
+const CONNECTIONS: usize = 32;
+/// The header that every POST has. A form can't send it, and a script of another site only if it were told that it may.
+pub const HEADER: &str = "x-bittorrentish";
+/// What of a refused body is still read, bytes, so that the refusal is.
+const LINGER: u64 = 1 << 20;
+
+/// What a browser asks for.
+pub struct Request {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The path's parts, decoded: `/files/a%20b` is `files` and `a b`.
+    pub path: Vec<String>,
+    /// What follows the `?`, decoded.
+    pub query: Vec<(String, String)>,
+    /// Names in lower case.
+    headers: Vec<(String, String)>,
+    /// Bytes of the body, where the head tells.
+    pub len: Option<u64>,
+}
+
+impl Request {
+    /// Reads one head. `None` is a close before it.
+    ///
+    /// # Errors
+    /// `InvalidData` where it isn't HTTP, or too long; the stream's.
+    fn read(connection: &mut Connection) -> io::Result<Option<Self>> {
+        match connection.read_head(HEAD_CAP)? {
+            None => Ok(None),
+            Some(head) => Self::parse(&head).map(Some),
+        }
+    }
+
+    /// Takes a head apart.
+    fn parse(head: &[u8]) -> io::Result<Self> {
+        let head = std::str::from_utf8(head).map_err(|_| invalid("expected a head in UTF-8"))?;
+        let mut lines = head.split("\r\n");
+        let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+        let [method, target, "HTTP/1.1" | "HTTP/1.0"] = first[..] else {
+            return Err(invalid("expected a request line of HTTP/1.1"));
+        };
+        let header = |line: &str| {
+            let (name, value) = line.split_once(':')?;
+            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+        };
+        let headers: Option<Vec<_>> = lines
+            .take_while(|line| !line.is_empty())
+            .map(header)
+            .collect();
+        let headers =
+            headers.ok_or_else(|| invalid("expected NAME: VALUE in each line of the head"))?;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decoded(name)?, decoded(value)?))
+        };
+        let parts = path
+            .strip_prefix('/')
+            .map(|path| path.split('/').map(decoded));
+        let path = parts.and_then(|parts| parts.collect::<Option<Vec<_>>>());
+        let query = query
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+            .map(pair)
+            .collect();
+        let (Some(path), Some(query)) = (path, query) else {
+            return Err(invalid("expected a path such as /files/NAME"));
+        };
+        let mut request = Self {
+            method: method.to_owned(),
+            path,
+            query,
+            headers,
+            len: None,
+        };
+        if request.header("transfer-encoding").is_some() {
+            return Err(invalid("expected a body with a Content-Length"));
+        }
+        let len = request.header("content-length").map(str::parse);
+        let len = len
+            .transpose()
+            .map_err(|_| invalid("expected bytes as Content-Length"))?;
+        request.len = len;
+        Ok(request)
+    }
+
+    /// A header by its name in lower case; where it comes twice, nothing can be believed of it.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut all = self.headers.iter().filter(|(other, _)| other == name);
+        let first = all.next().map(|(_, value)| value.as_str());
+        first.filter(|_| all.next().is_none())
+    }
+
+    /// The first value of a name in the query.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        let found = self.query.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// Takes `%20` and the like for what it stands for. `None` where that is no UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        (bytes, rest) = match (first, tail) {
+            (b'%', [a, b, tail @ ..]) => {
+                let digit = |c: &u8| (*c as char).to_digit(16);
+                bytes.push((digit(a)? * 16 + digit(b)?) as u8);
+                (bytes, tail)
+            }
+            (b'%', _) => return None,
+            (other, tail) => {
+                bytes.push(*other);
+                (bytes, tail)
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// What a browser is answered with.
+pub struct Response {
+    status: &'static str,
+    headers: Vec<(&'static str, String)>,
+    body: Body,
+}
+
+enum Body {
+    Bytes(Vec<u8>),
+    /// The whole of a file, of so many bytes.
+    File(std::sync::Arc<File>, u64),
+}
+
+impl Response {
+    /// Text for a person.
+    pub fn text(status: &'static str, text: impl Into<String>) -> Self {
+        let plain = "text/plain; charset=utf-8".to_owned();
+        let body = Body::Bytes(text.into().into_bytes());
+        Self {
+            status,
+            headers: vec![("Content-Type", plain)],
+            body,
+        }
+    }
+
+    /// Data for a page's script.
+    pub fn json(value: &impl Serialize) -> Self {
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        Self {
+            status: "200 OK",
+            headers,
+            body: Body::Bytes(to_bytes(value)),
+        }
+    }
+
+    /// A page, in which `{nonce}` stands where its own script and style name theirs: no others run.
+    pub fn page(html: &str) -> Self {
+        let nonce = secret();
+        let policy = format!(
+            "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+             img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        );
+        let html_type = "text/html; charset=utf-8".to_owned();
+        Self {
+            status: "200 OK",
+            headers: vec![
+                ("Content-Type", html_type),
+                ("Content-Security-Policy", policy),
+            ],
+            body: Body::Bytes(html.replace("{nonce}", &nonce).into_bytes()),
+        }
+    }
+
+    /// A file. What a browser would run as a page of ours is handed out as something to be kept.
+    pub fn file(name: &str, file: std::sync::Arc<File>, size: u64) -> Self {
+        let shown = content_type(name);
+        let how = if shown.is_some() {
+            "inline"
+        } else {
+            "attachment"
+        };
+        let type_ = shown.unwrap_or("application/octet-stream").to_owned();
+        let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let how = format!("{how}; filename*=UTF-8''{name}");
+        Self {
+            status: "200 OK",
+            headers: vec![
+                ("Content-Type", type_),
+                ("Content-Disposition", how),
+                (
+                    "Content-Security-Policy",
+                    "default-src 'none'; sandbox".to_owned(),
+                ),
+            ],
+            body: Body::File(file, size),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: String) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    fn send(&self, connection: &Connection) -> io::Result<()> {
+        let len = match &self.body {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, len) => *len,
+        };
+        let mut head = format!(
+            "HTTP/1.1 {}\r\nContent-Length: {len}\r\nConnection: close\r\nCache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n\
+             Referrer-Policy: no-referrer\r\n",
+            self.status
+        );
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += "\r\n";
+        let sender = connection.sender();
+        match &self.body {
+            Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes),
+            Body::File(file, len) => {
+                sender.send_bytes(head.as_bytes())?;
+                let mut buffer = vec![0; STRIDE.min(*len as usize)];
+                let mut sent = 0;
+                while sent < *len {
+                    let n = buffer.len().min((len - sent) as usize);
+                    file.read_exact_at(&mut buffer[..n], sent)?;
+                    sender.send_bytes(&buffer[..n])?;
+                    sent += n as u64;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a browser shows without running anything of it.
+fn content_type(name: &str) -> Option<&'static str> {
+    let (_, ending) = name.rsplit_once('.')?;
+    Some(match ending.to_ascii_lowercase().as_str() {
+        "txt" | "md" | "log" => "text/plain; charset=utf-8",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        "mp3" => "audio/mpeg",
+        "ogg" => "audio/ogg",
+        "pdf" => "application/pdf",
+        _ => return None,
+    })
+}
+
+/// 128 random bits that nobody guesses.
+fn secret() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}
+
+/// Who may see a page, and act on it.
+struct Guard {
+    port: u16,
+    token: Option<String>,
+}
+
+impl Guard {
+    /// Asks for a token where others than this machine can connect.
+    fn new(addr: SocketAddr) -> Self {
+        let token = (!addr.ip().is_loopback()).then(secret);
+        Self {
+            port: addr.port(),
+            token,
+        }
+    }
+
+    /// The answer where the request is refused, or is the link's first.
+    fn stops(&self, request: &Request) -> Option<Response> {
+        let forbidden = |why: &str| Some(Response::text("403 Forbidden", why));
+        let Some(host) = request.header("host").filter(|host| is_own_name(host)) else {
+            return forbidden("This page is reached by an address or as localhost only.");
+        };
+        if request.method == "POST" {
+            let origin = request.header("origin");
+            let same = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
+            if !same || request.header(HEADER).is_none() {
+                return forbidden("Only this page itself may change something.");
+            }
+        }
+        let token = self.token.as_ref()?;
+        let cookie = format!("bittorrentish-{}", self.port);
+        if request.method == "GET"
+            && request
+                .query("token")
+                .is_some_and(|came| equal(came, token))
+        {
+            let cookie = format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Strict");
+            let there = Response::text("303 See Other", "").with("Location", "/".to_owned());
+            return Some(there.with("Set-Cookie", cookie));
+        }
+        let cookies = request.header("cookie").unwrap_or_default().split("; ");
+        let mut values = cookies.filter_map(|pair| pair.split_once('='));
+        let known = values.any(|(name, value)| name == cookie && equal(value, token));
+        if known {
+            None
+        } else {
+            forbidden("Open the link that the program printed: it has a token.")
+        }
+    }
+}
+
+/// Whether two secrets are the same, in a time that doesn't tell where they differ.
+fn equal(a: &str, b: &str) -> bool {
+    let differ = a
+        .bytes()
+        .zip(b.bytes())
+        .fold(0, |sum, (a, b)| sum | (a ^ b));
+    a.len() == b.len() && differ == 0
+}
+
+/// An address, or `localhost`, with or without a port: no name that somebody else can point here.
+fn is_own_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.parse::<u16>().is_ok() => name,
+        _ => host,
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    name == "localhost" || bare.unwrap_or(name).parse::<IpAddr>().is_ok()
+}
+
+/// A place where a page will be served.
+pub struct Site {
+    /// Where it is, with its token: the link that is printed.
+    pub url: String,
+    listener: TcpListener,
+    guard: Guard,
+}
+
+impl Site {
+    /// At an address. `shown_ip` stands in the link where that is every address of this machine.
+    ///
+    /// # Errors
+    /// The system's: the port may be taken, or the address another machine's.
+    pub fn bind(at: SocketAddr, shown_ip: Option<IpAddr>) -> io::Result<Self> {
+        let listener = TcpListener::bind(at)?;
+        let mut addr = listener.local_addr()?;
+        let guard = Guard::new(addr);
+        if let Some(ip) = shown_ip.filter(|_| addr.ip().is_unspecified()) {
+            addr.set_ip(ip);
+        }
+        let token = guard.token.as_ref().map(|token| format!("?token={token}"));
+        let url = format!("http://{addr}/{}", token.unwrap_or_default());
+        Ok(Self {
+            url,
+            listener,
+            guard,
+        })
+    }
+
+    /// Serves it until what is returned is dropped.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn serve(
+        self,
+        handle: impl Fn(&Request, &mut Connection) -> Response + Send + Sync + 'static,
+        told: impl Fn(Trouble) + Send + Sync + 'static,
+    ) -> io::Result<Listener> {
+        let guard = self.guard;
+        let serve = move |mut connection: Connection| {
+            // who closes the browser in the middle is no news
+            let _ = answer(&guard, &handle, &mut connection);
+        };
+        Listener::start("page", self.listener, CONNECTIONS, serve, told)
+    }
+}
+
+fn answer(
+    guard: &Guard,
+    handle: &impl Fn(&Request, &mut Connection) -> Response,
+    connection: &mut Connection,
+) -> io::Result<()> {
+    let response = match Request::read(connection) {
+        Ok(None) => return Ok(()),
+        Ok(Some(request)) => match guard.stops(&request) {
+            Some(response) => response,
+            None if !matches!(&*request.method, "GET" | "POST") => {
+                Response::text("405 Method Not Allowed", "Expected GET or POST.")
+            }
+            None => handle(&request, connection),
+        },
+        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
+            Response::text("400 Bad Request", fault.to_string())
+        }
+        Err(fault) => return Err(fault),
+    };
+    response.send(connection)?;
+    // closing before all was read would take the answer back
+    let mut left = LINGER;
+    let mut buffer = [0; 4096];
+    connection.finish()?;
+    while left > 0 {
+        match connection.read_some(&mut buffer)? {
+            0 => break,
+            n => left = left.saturating_sub(n as u64),
+        }
+    }
+    Ok(())
+}

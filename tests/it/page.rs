@@ -1,0 +1,600 @@
+//! The page of a peer: what browsers ask for, and one that does.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::browser::{Browser, browser};
+use super::lab::lab;
+use super::support::*;
+
+const CONTENT: usize = 5_000_000;
+
+/// Where a program's page is, and what follows the address in its link.
+fn link(program: &Program) -> (SocketAddr, String) {
+    let line = program.until_line("page: http://");
+    let url = line.split("http://").nth(1).expect("found");
+    let (addr, path) = url.split_once('/').expect("a link");
+    (addr.parse().expect("an address"), path.to_owned())
+}
+
+/// What is answered to this head and body: the status, the head, and the body.
+fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(to).expect("somebody listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    let head = head.replace('\n', "\r\n");
+    let bytes = [format!("{head}\r\n\r\n").as_bytes(), body].concat();
+    // who refuses may close before all of it is written
+    let _ = stream.write_all(&bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let at = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let at = at.unwrap_or_else(|| panic!("no answer to {head}"));
+    let body = answer.split_off(at + 4);
+    let head = String::from_utf8(answer).expect("text");
+    let status = head[9..12].parse().expect("a status");
+    (status, head, body)
+}
+
+/// What the page itself would get.
+fn get(to: SocketAddr, path: &str) -> (u16, String, Vec<u8>) {
+    http(to, &format!("GET /{path} HTTP/1.1\nHost: {to}"), b"")
+}
+
+/// What the page itself would be answered.
+fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
+    let head = format!(
+        "POST /{path} HTTP/1.1\nHost: {to}\nOrigin: http://{to}\nX-Bittorrentish: 1\nContent-Length: {}",
+        body.len()
+    );
+    let (status, _, text) = http(to, &head, body);
+    (status, String::from_utf8(text).expect("text"))
+}
+
+fn status(to: SocketAddr) -> Value {
+    serde_json::from_slice(&get(to, "status").2).expect("JSON")
+}
+
+/// What the page says of a file, once it is listed.
+fn file(to: SocketAddr, name: &str) -> Option<Value> {
+    let status = status(to);
+    let files = status["files"].as_array().expect("files");
+    files.iter().find(|file| file["name"] == name).cloned()
+}
+
+#[track_caller]
+fn until_kind(to: SocketAddr, name: &str, kind: &str) -> Value {
+    until(&format!("{name} {kind}"), || {
+        file(to, name).filter(|file| file["doing"]["kind"] == kind)
+    })
+}
+
+/// A tracker, a seed of `image.iso`, and a peer that waits to be told what to fetch.
+struct Picked {
+    temp: Temp,
+    _tracker: Program,
+    seed: Program,
+    picker: Program,
+    content: Vec<u8>,
+}
+
+impl Picked {
+    fn new(more: &[&str]) -> Self {
+        let temp = Temp::new();
+        let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+        let content = random_bytes(CONTENT, 5);
+        plant(&temp.dir("seed"), "image.iso", &content);
+        let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+        seed.until_event("published", |_| true);
+        let picker = Program::peer(&tracker, &temp.dir("picker"), &[&["--pick"], more].concat());
+        Self {
+            temp,
+            _tracker: tracker,
+            seed,
+            picker,
+            content,
+        }
+    }
+}
+
+#[test]
+fn who_picks_on_the_page_fetches_nothing_before() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let listed = until_kind(at, "image.iso", "listed");
+    assert_eq!(
+        (&listed["size"], &listed["whole"]),
+        (&CONTENT.into(), &1.into())
+    );
+    assert_eq!(
+        listed["md5"],
+        torrent_of("image.iso", &swarm.content).md5().to_string()
+    );
+    // a round and more
+    let pings = swarm.picker.events("list").len();
+    until("more pings", || {
+        (swarm.picker.events("list").len() > pings + 3).then_some(())
+    });
+    until_kind(at, "image.iso", "listed");
+    assert!(swarm.picker.events("begin").is_empty());
+    assert_eq!(get(at, "files/image.iso").0, 404);
+
+    assert_eq!(post(at, "fetch/image.iso", b"").0, 200);
+    let whole = until_kind(at, "image.iso", "verified");
+    assert_eq!(
+        (&whole["others"], &whole["verified"]),
+        (&0.0.into(), &CONTENT.into())
+    );
+    until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
+    let (code, head, body) = get(at, "files/image.iso");
+    assert_eq!((code, body == swarm.content), (200, true));
+    assert!(head.contains("attachment; filename"), "{head}");
+}
+
+#[test]
+fn a_name_that_nobody_lists_is_waited_for() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    assert_eq!(post(at, "fetch/later.iso", b"").0, 200);
+    until_kind(at, "later.iso", "unlisted");
+    assert_eq!(status(at)["doing"]["kind"], "unlisted");
+    plant(&swarm.temp.dir("seed"), "later.iso", &swarm.content);
+    until_kind(at, "later.iso", "verified");
+    until_kind(at, "image.iso", "listed");
+}
+
+#[test]
+fn what_is_uploaded_is_shared_and_another_peer_gets_it() {
+    let swarm = Picked::new(&["--only", "new file.bin"]);
+    let (at, _) = link(&swarm.seed);
+    let content = random_bytes(3_000_000, 6);
+    assert_eq!(
+        post(at, "share/new%20file.bin", &content),
+        (200, String::new())
+    );
+    until_kind(at, "new file.bin", "verified");
+    until_content(&swarm.temp.path().join("picker/new file.bin"), &content);
+    let empty = post(at, "share/empty", b"");
+    assert_eq!(empty, (200, String::new()));
+    until_kind(at, "empty", "verified");
+}
+
+#[test]
+fn an_upload_never_takes_the_place_of_a_file() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    until_kind(at, "image.iso", "listed");
+    let (of_swarm, why) = post(at, "share/image.iso", b"other");
+    assert_eq!(of_swarm, 409, "{why}");
+    plant(&swarm.temp.dir("picker"), "mine", b"mine");
+    assert_eq!(post(at, "share/mine", b"other").0, 409);
+    assert_eq!(
+        fs::read(swarm.temp.path().join("picker/mine")).expect("there"),
+        b"mine"
+    );
+    let too_long = format!(
+        "POST /share/huge HTTP/1.1\nHost: {at}\nX-Bittorrentish: 1\nContent-Length: 1099511627777"
+    );
+    assert_eq!(http(at, &too_long, b"").0, 413);
+    let without = format!("POST /share/huge HTTP/1.1\nHost: {at}\nX-Bittorrentish: 1");
+    assert_eq!(http(at, &without, b"").0, 411);
+}
+
+#[test]
+fn an_upload_that_is_broken_off_leaves_nothing() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let mut stream = TcpStream::connect(at).expect("a page");
+    let head = format!(
+        "POST /share/half HTTP/1.1\r\nHost: {at}\r\nX-Bittorrentish: 1\r\nContent-Length: 1000000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).expect("it listens");
+    stream.write_all(&[7; 400_000]).expect("it reads");
+    let coming = until_kind(at, "half", "uploading");
+    assert_eq!(coming["size"], 1_000_000);
+    assert_eq!(post(at, "share/half", b"other").0, 409, "one at a time");
+    drop(stream);
+    until("its end", || file(at, "half").is_none().then_some(()));
+    let hidden = swarm.temp.path().join("picker/.bittorrentish");
+    let left = fs::read_dir(hidden).expect("there").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    assert_eq!(left, ["lock"]);
+    assert!(!swarm.temp.path().join("picker/half").exists());
+}
+
+#[test]
+fn requests_that_another_site_may_have_made_are_refused() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    until_kind(at, "image.iso", "listed");
+    let port = at.port();
+    let head = "GET /status HTTP/1.1\nHost: ";
+    for (host, code) in [
+        (format!("127.0.0.1:{port}"), 200),
+        (format!("localhost:{port}"), 200),
+        ("localhost".to_owned(), 200),
+        ("[::1]:9000".to_owned(), 200),
+        (format!("evil.example:{port}"), 403),
+        (format!("127.0.0.1.evil.example:{port}"), 403),
+        ("localhost.evil.example".to_owned(), 403),
+        (String::new(), 403),
+        (format!("127.0.0.1:{port}\nHost: evil.example"), 403),
+    ] {
+        assert_eq!(http(at, &format!("{head}{host}"), b"").0, code, "{host}");
+    }
+    assert_eq!(http(at, "GET /status HTTP/1.1", b"").0, 403, "no Host");
+    let head = format!("POST /fetch/image.iso HTTP/1.1\nHost: {at}\nContent-Length: 0");
+    let own = "X-Bittorrentish: 1";
+    for (more, code) in [
+        // a form sends no header of ours; a script may not, unless an OPTIONS were answered
+        (
+            "Origin: http://evil.example\nContent-Type: text/plain".to_owned(),
+            403,
+        ),
+        (format!("Origin: http://evil.example\n{own}"), 403),
+        (format!("Origin: null\n{own}"), 403),
+        (format!("Origin: https://{at}\n{own}"), 403),
+        (format!("Origin: http://{at}"), 403),
+    ] {
+        assert_eq!(http(at, &format!("{head}\n{more}"), b"").0, code, "{more}");
+    }
+    for method in ["OPTIONS", "PUT", "DELETE"] {
+        let head = format!("{method} /fetch/image.iso HTTP/1.1\nHost: {at}\n{own}");
+        assert_eq!(http(at, &head, b"").0, 405, "{method}");
+    }
+    assert_eq!(get(at, "fetch/image.iso").0, 404, "a link changes nothing");
+    assert!(swarm.picker.events("begin").is_empty());
+    assert_eq!(
+        http(at, &format!("{head}\nOrigin: http://{at}\n{own}"), b"").0,
+        200
+    );
+}
+
+#[test]
+fn heads_that_are_none_are_refused_and_the_page_goes_on() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let long = "x".repeat(20_000);
+    for head in [
+        "GET".to_owned(),
+        "GET / HTTP/9.9".to_owned(),
+        "GET  / HTTP/1.1".to_owned(),
+        "GET http://evil.example/ HTTP/1.1".to_owned(),
+        format!("GET /{long} HTTP/1.1"),
+        format!("GET / HTTP/1.1\nHost: {at}\nX: {long}"),
+        format!("GET / HTTP/1.1\nHost: {at}\nno colon"),
+        format!("GET /%zz HTTP/1.1\nHost: {at}"),
+        format!("GET /%ff HTTP/1.1\nHost: {at}"),
+        format!("POST /share/f HTTP/1.1\nHost: {at}\nContent-Length: -1"),
+        format!(
+            "POST /share/f HTTP/1.1\nHost: {at}\nContent-Length: 1\nTransfer-Encoding: chunked"
+        ),
+    ] {
+        let shown: String = head.chars().take(60).collect();
+        assert_eq!(http(at, &head, b"").0, 400, "{shown}");
+    }
+    for name in [
+        "..%2f..%2fetc%2fpasswd",
+        "%2e%2e",
+        ".bittorrentish",
+        "a%00b",
+        "",
+    ] {
+        let code = get(at, &format!("files/{name}")).0;
+        assert_eq!(code, 400, "{name}");
+        assert_eq!(post(at, &format!("share/{name}"), b"x").0, 400, "{name}");
+    }
+    assert_eq!(get(at, "files/../../etc/passwd").0, 404);
+    assert_eq!(get(at, "").0, 200);
+}
+
+#[test]
+fn a_file_never_runs_as_a_page_of_ours() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.seed);
+    for name in ["a.html", "a.svg", "a.xml", "a.txt", "a.png"] {
+        plant(&swarm.temp.dir("seed"), name, b"<script>alert(1)</script>");
+    }
+    for (name, shown) in [
+        ("a.html", false),
+        ("a.svg", false),
+        ("a.xml", false),
+        ("a.txt", true),
+        ("a.png", true),
+    ] {
+        until_kind(at, name, "verified");
+        let (code, head, _) = get(at, &format!("files/{name}"));
+        let inline = head.contains("Content-Disposition: inline");
+        let sandboxed = head.contains("default-src 'none'; sandbox") && head.contains("nosniff");
+        assert_eq!(
+            (code, inline, sandboxed),
+            (200, shown, true),
+            "{name}: {head}"
+        );
+        assert_eq!(head.contains("octet-stream"), !shown, "{name}: {head}");
+    }
+}
+
+#[test]
+fn on_an_address_that_others_reach_the_page_asks_for_its_token() {
+    let swarm = Picked::new(&["--page", "0.0.0.0:0"]);
+    let (at, path) = link(&swarm.picker);
+    let at = SocketAddr::from(([127, 0, 0, 1], at.port()));
+    let token = path.strip_prefix("?token=").expect("a token in the link");
+    assert_eq!(token.len(), 32, "{token}");
+    for path in ["", "status", "files/image.iso", "?token=", "?token=0"] {
+        assert_eq!(get(at, path).0, 403, "{path}");
+    }
+    assert_eq!(post(at, "fetch/image.iso", b"").0, 403);
+    let (code, head, _) = get(at, &path);
+    assert_eq!(code, 303);
+    let cookie = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Set-Cookie: "));
+    let (cookie, how) = cookie
+        .expect("a cookie")
+        .split_once("; ")
+        .expect("attributes");
+    assert_eq!(how, "Path=/; HttpOnly; SameSite=Strict");
+    let own = format!("GET / HTTP/1.1\nHost: {at}\nCookie: other=1; {cookie}");
+    assert_eq!(http(at, &own, b"").0, 200);
+    let wrong = own.replace(&token[..4], "zzzz");
+    assert_eq!(http(at, &wrong, b"").0, 403);
+}
+
+#[test]
+fn a_peer_without_a_page_or_with_one_where_it_cant_be() {
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let none = Program::peer(&tracker, &temp.dir("none"), &["--no-page"]);
+    none.until_event("list", |_| true);
+    assert!(
+        none.lines().iter().all(|line| !line.contains("page:")),
+        "{none:?}"
+    );
+    let taken = tracker.port().to_string();
+    let mut clash = Program::peer(&tracker, &temp.dir("clash"), &["--page", &taken]);
+    assert_eq!(clash.until_ended().code(), Some(1));
+    clash.until_line("--page");
+    for args in [
+        &["--page", "no"][..],
+        &["--page", "localhost:1"],
+        &["--page", "1", "--no-page"],
+    ] {
+        let mut wrong = Program::peer(&tracker, &temp.dir("wrong"), args);
+        assert_eq!(wrong.until_ended().code(), Some(2), "{args:?}");
+    }
+}
+
+/// Follows a link as a person: sees the file, clicks, and waits until it is here.
+fn click_and_wait(browser: &mut Browser, swarm: &Picked, url: &str) {
+    browser.open(url, "en");
+    browser.until("document.querySelector('#files .name')?.textContent === 'image.iso'");
+    browser.until("document.querySelector('#files .action').offsetParent !== null");
+    browser.eval("document.querySelector('#files .action').click()");
+    browser.until("document.querySelector('#files .state').textContent === 'verified'");
+    until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
+    browser.until("document.querySelector('#files .action').offsetParent === null");
+    browser.until("document.querySelector('#files a').offsetParent !== null");
+    let size = browser.eval(
+        "fetch(document.querySelector('#files a').href).then((a) => a.blob()).then((b) => b.size)",
+    );
+    assert_eq!(size, CONTENT);
+}
+
+#[test]
+fn in_a_browser_a_file_is_clicked_and_comes() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&["--max-down", "2M"]);
+    let (at, _) = link(&swarm.picker);
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelector('#files .action')?.offsetParent != null");
+    browser.eval("document.querySelector('#files .action').click()");
+    browser.until("document.querySelectorAll('canvas').length === 2");
+    browser.until("document.querySelector('#decisions li') !== null");
+    browser.screenshots("fetching");
+    browser.until("document.querySelector('#files .state').textContent === 'verified'");
+    until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
+    browser.eval("document.querySelector('#files .more').click()");
+    browser.until("document.querySelectorAll('canvas').length === 2");
+    browser.screenshots("whole");
+    browser.open(&format!("http://{at}/"), "pt-BR");
+    browser.until("document.querySelector('#files-title').textContent === 'Arquivos'");
+    browser.until("document.documentElement.lang === 'pt'");
+    browser.screenshots("pt");
+}
+
+#[test]
+fn in_a_browser_a_file_is_uploaded_and_another_peer_gets_it() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&["--only", "notes.bin"]);
+    let (at, _) = link(&swarm.seed);
+    let content = random_bytes(2_000_000, 8);
+    let chosen = swarm.temp.path().join("notes.bin");
+    fs::write(&chosen, &content).expect("room");
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelector('#files .name') !== null");
+    browser.choose("#chosen", &chosen);
+    browser.until("document.querySelector('#uploads').textContent.includes('is being hashed')");
+    until_content(&swarm.temp.path().join("picker/notes.bin"), &content);
+    browser.until("[...document.querySelectorAll('#files .name')].some((name) => name.textContent === 'notes.bin')");
+    // a second time the name is taken
+    browser.choose("#chosen", &chosen);
+    browser.until(
+        "document.querySelector('#uploads').textContent.includes('give yours another name')",
+    );
+}
+
+#[test]
+fn in_a_browser_a_hostile_name_is_text() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let name = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'<\u{2044}script>.iso";
+    plant(&swarm.temp.dir("seed"), name, &swarm.content);
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("[...document.querySelectorAll('#files .name')].some((one) => one.textContent.startsWith('<img'))");
+    assert_eq!(
+        browser.eval("document.querySelectorAll('#files img, #files script').length"),
+        0
+    );
+    browser.eval("[...document.querySelectorAll('#files .action')][0].click()");
+    until_content(&swarm.temp.path().join("picker").join(name), &swarm.content);
+    browser
+        .until("document.querySelector('#files li:first-child .state').textContent === 'verified'");
+    assert_eq!(browser.eval("document.title.includes('owned')"), false);
+    browser.screenshots("hostile");
+}
+
+#[test]
+fn in_a_browser_another_site_reaches_nothing() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    until_kind(at, "image.iso", "listed");
+    let evil = format!("http://evil.example:{}/", at.port());
+    browser.open(&evil, "en");
+    browser.until("document.body?.innerText.startsWith('This page is reached by an address')");
+    browser.open("data:text/html,<p>another site", "en");
+    browser.until("document.body?.innerText === 'another site'");
+    let fetch = format!("fetch('http://{at}/fetch/image.iso', {{ method: 'POST'");
+    let blind = browser.eval(&format!("{fetch}, mode: 'no-cors' }}).then((a) => a.type)"));
+    assert_eq!(blind, "opaque", "it was sent, and refused");
+    let own = "headers: { 'X-Bittorrentish': '1' }";
+    let asked = browser.eval(&format!(
+        "{fetch}, {own} }}).then(() => 'sent', () => 'stopped')"
+    ));
+    assert_eq!(asked, "stopped");
+    let read = format!(
+        "fetch('http://{at}/status').then((a) => a.text()).then(() => 'read', () => 'stopped')"
+    );
+    assert_eq!(browser.eval(&read), "stopped");
+    let (status, _, _) = get(at, "status");
+    assert_eq!(status, 200);
+    assert_eq!(
+        file(at, "image.iso").expect("listed")["doing"]["kind"],
+        "listed"
+    );
+    assert!(swarm.picker.events("begin").is_empty());
+}
+
+/// The page of a peer is used from another host, at the peer's own address and port: pick a file and download it, upload a
+/// file to share it.
+#[test]
+fn p7_the_page_of_a_peer_is_used_from_another_host() {
+    let Some(lab) = lab(3) else { return };
+    let temp = Temp::new();
+    let content = random_bytes(CONTENT, 5);
+    plant(&temp.dir("seed"), "image.iso", &content);
+    let tracker_at = lab.addr(0).to_string();
+    let torrents = temp.dir("torrents");
+    let tracker = lab.start(
+        0,
+        "server",
+        &[
+            "--remote",
+            "--port",
+            "29283",
+            "--torrents",
+            torrents.to_str().expect("UTF-8"),
+        ],
+    );
+    tracker.until_line("listening on port");
+    let on = |i: u8, name: &str, more: &[&str]| {
+        let dir = temp.dir(name);
+        let dir = dir.to_str().expect("UTF-8").to_owned();
+        lab.start(
+            i,
+            "client",
+            &[&QUICK[..], &[&tracker_at, "29283", &dir], more].concat(),
+        )
+    };
+    let seed = on(1, "seed", &[]);
+    seed.until_line("the tracker has the .torrent");
+    let picker = on(2, "picker", &["--pick", "--page", "0.0.0.0:8080"]);
+    let (at, path) = link(&picker);
+    assert_eq!(at, (lab.addr(2), 8080).into(), "its own address and port");
+    // the other host is this machine: the hosts' gateway
+    let (code, head, _) = get(at, &path);
+    assert_eq!(code, 303);
+    let cookie = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Set-Cookie: "));
+    let cookie = cookie
+        .and_then(|cookie| cookie.split(';').next())
+        .expect("a cookie");
+    let own = format!("Host: {at}\nCookie: {cookie}\nX-Bittorrentish: 1");
+    let status = || {
+        let (_, _, body) = http(at, &format!("GET /status HTTP/1.1\n{own}"), b"");
+        String::from_utf8(body).expect("text")
+    };
+    until("image.iso on the page", || {
+        status().contains("image.iso").then_some(())
+    });
+    let pick = format!("POST /fetch/image.iso HTTP/1.1\n{own}\nContent-Length: 0");
+    assert_eq!(http(at, &pick, b"").0, 200);
+    until_content(&temp.path().join("picker/image.iso"), &content);
+    let share = format!("POST /share/mine.bin HTTP/1.1\n{own}\nContent-Length: {CONTENT}");
+    assert_eq!(http(at, &share, &content).0, 200);
+    until_content(&temp.path().join("seed/mine.bin"), &content);
+}
+
+/// The same in a real browser on a third host.
+#[test]
+fn p7_in_a_browser_on_another_host() {
+    let Some(lab) = lab(3) else { return };
+    let Some(mut browser) = browser(Some(&lab.ns(1))) else {
+        return;
+    };
+    let temp = Temp::new();
+    let content = random_bytes(CONTENT, 5);
+    plant(&temp.dir("seed"), "image.iso", &content);
+    let torrents = temp.dir("torrents");
+    let torrents = torrents.to_str().expect("UTF-8");
+    let tracker = lab.start(
+        0,
+        "server",
+        &["--remote", "--port", "29283", "--torrents", torrents],
+    );
+    tracker.until_line("listening on port");
+    let tracker_at = lab.addr(0).to_string();
+    let client = |i: u8, dir: &Path, more: &[&str]| {
+        let dir = dir.to_str().expect("UTF-8");
+        lab.start(
+            i,
+            "client",
+            &[&QUICK[..], &[&tracker_at, "29283", dir], more].concat(),
+        )
+    };
+    let seed = client(1, &temp.dir("seed"), &[]);
+    let picker = client(
+        2,
+        &temp.dir("picker"),
+        &["--pick", "--page", "0.0.0.0:8080"],
+    );
+    let (at, path) = link(&picker);
+    let swarm = Picked {
+        temp,
+        _tracker: tracker,
+        seed,
+        picker,
+        content,
+    };
+    click_and_wait(&mut browser, &swarm, &format!("http://{at}/{path}"));
+    assert_eq!(
+        browser.eval("location.href"),
+        format!("http://{at}/"),
+        "the token is out of sight"
+    );
+}
