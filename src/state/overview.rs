@@ -62,7 +62,7 @@ pub struct FileView {
     pub part: usize,
     /// Bytes that are here and verified.
     pub verified: u64,
-    /// Bytes a second that came lately and were verified.
+    /// Bytes a second that came lately and were verified, until it is whole.
     pub down: f64,
     /// Bytes a second that went lately.
     pub up: f64,
@@ -283,9 +283,10 @@ impl State {
             .peers
             .keys()
             .filter_map(|peer| self.has_whole(*peer, name));
-        let (whole, part): (Vec<bool>, Vec<bool>) = whole_or_part.partition(|whole| *whole);
+        let (whole, some): (Vec<bool>, Vec<bool>) = whole_or_part.partition(|whole| *whole);
         let verified = held.map_or(0, Held::verified);
-        let down = held.map_or(0.0, |held| held.down.per_second(now));
+        let part = held.filter(|held| held.stamp.is_none());
+        let down = part.map_or(0.0, |held| held.down.per_second(now));
         let missing = held.map_or(0, |held| held.torrent.size() - verified);
         let bars = held.filter(|held| detail == Some(name.as_str()) || !held.have.is_full());
         let md5 = held.map(|held| held.torrent.md5());
@@ -301,7 +302,7 @@ impl State {
             md5: md5.map(|md5| md5.to_string()),
             doing: self.doing(name, min_peers),
             whole: whole.len(),
-            part: part.len(),
+            part: some.len(),
             verified,
             down,
             up: held.map_or(0.0, |held| held.up.per_second(now)),

@@ -144,9 +144,12 @@ impl Browser {
     #[track_caller]
     pub fn until(&mut self, expression: &str) {
         let mut last = Value::Null;
+        // a page that is still being loaded lacks what is asked about
+        let expression =
+            format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
         let text = "document.body && document.body.innerText";
         until(&format!("{expression} in the page"), || {
-            last = self.eval(expression);
+            last = self.eval(&expression);
             if last == true {
                 return Some(());
             }
