@@ -17,7 +17,7 @@
 //! - [`download`] and [`upload`]: the two ends of a connection between peers; [`originals`]: taking from the original's.
 //! - [`state`]: what a peer knows, behind its one lock; [`store`]: the folder.
 //! - [`net`]: every socket, its timeouts and its threads; [`limit`], [`buffers`]: rates and memory.
-//! - [`report`], [`events`], [`cli`]: what people and programs are told.
+//! - [`report`], [`events`], [`cli`]: what people and programs are told; [`page`] and [`http`]: what a browser shows of it.
 //!
 //! What decides is apart from what waits: `protocol`, `torrent`, `md5`, `bitfield`, `roster`, `picker` and `state` open no
 //! socket and no file, start no thread, and are given the moment and the dice.
@@ -31,6 +31,7 @@
 //! | `upload` | as many as are needed, at most 256 | a connection, then its requests, then news to answer with | [`net::Listener`] |
 //! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, at the connection's end |
 //! | `request_piece ADDR` | 1 for each piece from an original, or in a classic round | that piece | itself, once it is here |
+//! | `page` | as many as are needed, at most 32 | a browser's request | [`net::Listener`] |
 //! | `hash`, `begin` | 1 each in a peer | a file to be hashed; one to be begun | [`client::Running`] |
 //! | `originals` | 0 or 1 in a peer | whole files from originals | itself, after one pass |
 //! | main | 1 | the end | |
