@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::Client;
 use crate::bitfield::Bitfield;
 use crate::events::Event;
+use crate::originals;
 use crate::protocol::Summary;
 use crate::report::bytes;
 use crate::state::{DISK_RETRY, Standing};
@@ -217,6 +218,7 @@ impl Client {
         if let Some(summary) = begins {
             let _ = self.0.to_begin.send(Some(summary));
         }
+        originals::fetch_whole_files(self);
         self.tell_all();
     }
 
