@@ -19,6 +19,7 @@ use bittorrentish::store::{Disk, Plain, Stamp, Store};
 use bittorrentish::torrent::Name;
 use serde_json::{Value, json};
 
+use super::lab::or_left_out;
 use super::support::{
     Program, Temp, md5_of, plant, random_bytes, torrent_of, until, until_content,
 };
@@ -313,18 +314,14 @@ fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
 struct Small(std::path::PathBuf);
 
 impl Small {
-    /// None where this machine doesn't let us; but see `hosts.rs`.
+    /// None where this machine doesn't let us.
     fn new(dir: std::path::PathBuf, mib: u32) -> Option<Self> {
         let mounted = mount(&dir, &format!("size={mib}m"));
-        let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
-        assert!(
-            mounted || !must,
-            "BITTORRENTISH_HOSTS=must, and nothing could be mounted"
-        );
-        if !mounted {
-            eprintln!("left out, as this needs root");
-        }
-        mounted.then_some(Self(dir))
+        or_left_out(if mounted {
+            Ok(Self(dir))
+        } else {
+            Err("mounting needs root".to_owned())
+        })
     }
 }
 
