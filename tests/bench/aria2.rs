@@ -8,9 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::process::cpu;
 use super::support::Temp;
-use super::swarm::{NAME, Outcome, Work, fill, lab, memory, watch};
+use super::swarm::{NAME, Outcome, Work, cpu, fill, lab, memory, watch};
 
 /// As mktorrent has it where nothing else is said.
 const PIECE: usize = 256 << 10;

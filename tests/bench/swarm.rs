@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::lab::Lab;
-use super::process::{cpu, peak};
+use super::process::{cpu_time, status};
 use super::support::{Program, Temp, random_bytes};
 
 /// A swarm takes no longer than this.
@@ -61,6 +61,16 @@ impl Outcome {
     pub fn last(&self) -> f64 {
         self.seconds.iter().copied().fold(0.0, f64::max)
     }
+}
+
+/// Seconds of CPU that a process has used; none where /proc doesn't tell.
+pub fn cpu(id: u32) -> f64 {
+    cpu_time(id).unwrap_or_default().as_secs_f64()
+}
+
+/// The most memory that it had at any time, MiB.
+fn peak(id: u32) -> f64 {
+    status(id, "VmHWM").unwrap_or(0) as f64 / 1024.0
 }
 
 /// Where files cost no disk, if there is such a place.

@@ -12,6 +12,8 @@ mod lab;
 mod links;
 mod original;
 mod parsers;
+#[cfg(target_os = "linux")]
+mod process;
 mod support;
 mod swarm;
 mod tracker;
