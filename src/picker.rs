@@ -126,7 +126,7 @@ pub enum Why {
         /// The holders that could be asked, with the chance that each had.
         holders: Vec<(PeerNo, f64)>,
     },
-    /// Every missing piece was asked for; this one is late, and asked for a second time.
+    /// Every missing piece was asked for; this one is late, and asked for once more.
     Late,
     /// It has nothing that is missing here and wasn't asked for: tell when that changes.
     News,
