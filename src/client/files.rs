@@ -311,15 +311,13 @@ impl Client {
                 self.say(&Event::Disk { why, full: false });
                 self.lock().drop_file(name);
             }
-            Err(fault) => self.unsure(name, &fault),
+            Err(fault) => {
+                // after a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew
+                self.lock().drop_file(name);
+                self.disk_fault(&fault);
+            }
         }
         self.tell_all();
-    }
-
-    /// After a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew.
-    fn unsure(&self, name: &Name, fault: &StoreError) {
-        self.lock().drop_file(name);
-        self.disk_fault(fault);
     }
 
     /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.
