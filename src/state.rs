@@ -276,6 +276,17 @@ impl State {
         }
     }
 
+    /// The tracker refused a `.torrent`, perhaps for the content that it has under this name. Returns whether that is news.
+    pub fn refused(&mut self, torrent: &Torrent, other: Option<Digest>, why: &str) -> bool {
+        let held = self.files.get_mut(torrent.name());
+        let Some(held) = held.filter(|held| held.torrent.md5() == torrent.md5()) else {
+            return false;
+        };
+        let told = std::mem::replace(&mut held.refused, other);
+        let said = held.refusal.replace(why.to_owned());
+        told != other || other.is_none() && said.as_deref() != Some(why)
+    }
+
     /// Whether it is to be said that few other peers are listed, and, within, how many are waited for.
     pub fn few_peers(&mut self, min_peers: usize) -> Option<Option<usize>> {
         let (n_listed, at_least) = (self.n_listed(), min_peers.max(COURSE_PEERS));

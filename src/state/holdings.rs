@@ -35,6 +35,8 @@ pub struct Held {
     pub listed: bool,
     /// The MD5 of another content that the tracker has under this name, as it refused ours.
     pub refused: Option<Digest>,
+    /// What the tracker said as it refused ours last.
+    pub(super) refusal: Option<String>,
     /// What came from, and went to, each peer in this run.
     pub exchanged: BTreeMap<PeerNo, Exchanged>,
     /// How many bytes had been given when that was told last.
@@ -461,6 +463,7 @@ impl Held {
             had,
             listed: false,
             refused: None,
+            refusal: None,
             exchanged: BTreeMap::new(),
             told: 0,
             bad: BTreeMap::new(),

@@ -1028,6 +1028,35 @@ fn an_error_that_drives_terminals_is_shown_escaped() {
 }
 
 #[test]
+fn a_tracker_that_takes_no_file_is_told_of_once_for_each_reason() {
+    let refusing = |why: &'static str| {
+        move |message: &Value, _: &TcpStream| match message["msg"].as_str() {
+            Some("ping") => Some(swarm_list(&[], &[])),
+            Some("publish") => Some(to_bytes(&json!({"v": 1, "error": why}))),
+            _ => Some(br#"{"v": 1}"#.to_vec()),
+        }
+    };
+    let tracker = FakeTracker::start(refusing("no room"));
+    let dir = Temp::new();
+    plant(&dir.dir("seed"), "image.iso", b"content");
+    let seed = tracker.peer(&dir, "seed", &[]);
+    let tried_again = || {
+        let before = tracker.asked("publish").len();
+        until("more tries to publish", || {
+            (tracker.asked("publish").len() > before + 2).then_some(())
+        });
+    };
+    tried_again();
+    assert_eq!(seed.events("refused").len(), 1, "{seed:?}");
+    seed.until_line("the tracker refused image.iso: no room");
+    tracker.becomes(refusing("no time"));
+    tried_again();
+    assert_eq!(seed.events("refused").len(), 2, "{seed:?}");
+    tracker.becomes(listing(&[], &[]));
+    seed.until_event("published", |event| event["name"] == "image.iso");
+}
+
+#[test]
 fn a_list_with_a_bad_name_is_told_of() {
     let mut bad = summary(&torrent_of("image.iso", b"any"));
     bad["name"] = "../../image.iso".into();
