@@ -289,9 +289,9 @@ fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: Ba
     });
     if verdict == Verdict::ListIsWrong {
         let publisher = if torrent.publisher.is_empty() {
-            "unknown"
+            "unknown".to_owned()
         } else {
-            &torrent.publisher
+            legible(&torrent.publisher)
         };
         let why = format!(
             "two peers sent the same bytes for piece {idx}, and they fail the check: the list of checkpoints from its publisher \

@@ -190,7 +190,7 @@ enum Evil {
     ClosesAfterHello,
     /// A hello, and then silence.
     SilentAfterHello,
-    /// Refuses, with words that drive a terminal.
+    /// Refuses, with words that drive a terminal, and many of them.
     Refuses,
     /// Says that it has everything, and answers each request with no piece.
     Promises,
@@ -299,7 +299,8 @@ fn talk(
             }
             (Ask::Hello(_), Evil::Refuses) => {
                 meet();
-                stream.write_all(br#"{"msg": "refused", "why": "\u001b[2Jno\u0007"}"#)?;
+                let why = format!("\u{1b}[2Jno\u{7}{}", "o".repeat(100_000));
+                stream.write_all(&to_bytes(&json!({"msg": "refused", "why": why})))?;
                 return Ok(());
             }
             (Ask::Hello(_), Evil::ByteByByte) => {
@@ -544,8 +545,11 @@ fn peers_that_do_not_get_beyond_hello() {
 }
 
 #[test]
-fn a_refusal_that_drives_terminals_is_shown_escaped() {
-    all_survive(&[Evil::Refuses]);
+fn a_refusal_that_drives_terminals_is_shown_escaped_and_cut_short() {
+    let honest = Honest::start();
+    let peer = honest.survives(Evil::Refuses);
+    let line = peer.until_line("refused: ");
+    assert!(line.len() < 1000, "{} bytes", line.len());
 }
 
 #[test]
@@ -671,7 +675,7 @@ fn a_wrong_list_of_checkpoints_convicts_its_publisher_and_nobody_else() {
         },
     );
     wrong["checkpoints"] = checkpoints.into();
-    wrong["publisher"] = "192.0.2.7:50007".into();
+    wrong["publisher"] = "192.0.2.7:50007\u{1b}[2J".into();
     let wrong: Torrent = serde_json::from_value(wrong).expect("a .torrent that looks well");
     let both = [honest.seed.addr(), twin.addr()];
     let tracker = FakeTracker::listing(&[&wrong], &both);
@@ -685,6 +689,8 @@ fn a_wrong_list_of_checkpoints_convicts_its_publisher_and_nobody_else() {
             .any(|line| line.contains("192.0.2.7:50007") && line.contains("image.iso")),
         "{ends:?}"
     );
+    let drives = |line: &String| line.contains('\u{1b}');
+    assert!(!ends.lines().iter().any(drives), "{ends:?}");
     assert!(!honest.dir.path().join("ends/image.iso").exists());
 
     // who goes on takes other files from the same two
