@@ -326,3 +326,51 @@ impl State {
         unlisted.chain(nowhere).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::bitfield::Bitfield;
+    use crate::md5::digest;
+    use crate::store::Stamp;
+    use crate::torrent::MIN_PIECE_LEN;
+
+    /// Four pieces, whose content nobody looks at.
+    fn torrent() -> Arc<Torrent> {
+        let (name, size) = (Name::parse("f").expect("a name"), 4 * MIN_PIECE_LEN);
+        let checkpoints = vec![crate::md5::INITIAL; 4 * crate::torrent::BLOCKS_A_PIECE];
+        let torrent = Torrent::new(name, size.into(), MIN_PIECE_LEN, digest(b"f"), checkpoints);
+        Arc::new(torrent.expect("a torrent"))
+    }
+
+    fn file() -> Arc<File> {
+        Arc::new(File::open("/dev/null").expect("every machine has it"))
+    }
+
+    fn state() -> State {
+        State::new(Wants::default(), StdRng::seed_from_u64(1), Instant::now())
+    }
+
+    /// A download begins, with nothing here.
+    fn begin(state: &mut State, torrent: &Arc<Torrent>) -> bool {
+        let have = Bitfield::new(torrent.n_pieces());
+        state.begin(Arc::clone(torrent), file(), have, Instant::now())
+    }
+
+    #[test]
+    fn a_download_does_not_begin_over_a_file_that_is_shared_by_then() {
+        let (mut state, torrent) = (state(), torrent());
+        let stamp = Stamp::of_file(&file()).expect("a file");
+        let name = torrent.name();
+        state.beginning.insert(name.clone());
+        assert!(state.share(Arc::clone(&torrent), file(), stamp, Instant::now()));
+        assert!(!begin(&mut state, &torrent));
+        let held = &state.files[name];
+        assert!(held.have.is_full() && held.stamp == Some(stamp));
+        assert!(!state.picker.wants(name) && state.beginning.is_empty());
+    }
+}

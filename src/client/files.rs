@@ -270,8 +270,14 @@ impl Client {
             md5: torrent.md5().to_string(),
         };
         let whole = have.is_full();
-        self.lock()
+        let begun = self
+            .lock()
             .begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
+        if !begun {
+            // it came into the folder meanwhile, and is whole there
+            shared.store.discard_part(name);
+            return Ok(false);
+        }
         self.say(&event);
         self.tell_all();
         Ok(whole)

@@ -212,10 +212,19 @@ impl State {
         true
     }
 
-    /// Begins a download, of which `have` is here already.
-    pub fn begin(&mut self, torrent: Arc<Torrent>, file: Arc<File>, have: Bitfield, now: Instant) {
+    /// Begins a download, of which `have` is here already. False where a file of this name is shared by now.
+    pub fn begin(
+        &mut self,
+        torrent: Arc<Torrent>,
+        file: Arc<File>,
+        have: Bitfield,
+        now: Instant,
+    ) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
+        if self.files.contains_key(&name) {
+            return false;
+        }
         if !have.is_full() {
             self.picker.want(&torrent, have.clone());
         }
@@ -236,6 +245,7 @@ impl State {
         offers
             .into_iter()
             .for_each(|(no, pieces)| self.offers(no, &name, pieces));
+        true
     }
 
     /// Forgets what is here of a file; it may be begun anew.
