@@ -65,12 +65,11 @@ pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
 fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Option<Connection>> {
     let mut connection = connect(&[addr])?;
     let (their, latency) = say_hello(client, &mut connection)?;
+    if is_oneself(client, peer, &their) {
+        return Ok(None);
+    }
     let known = {
         let mut state = client.lock();
-        if their.id == client.shared().id {
-            state.peers.remove(&peer);
-            return Ok(None);
-        }
         state.hello(peer, &their.id, &their.have, Instant::now());
         state.connected(peer, connection.sender(), latency)
     };
@@ -82,6 +81,15 @@ fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Opti
         client.manage_downloads();
     }
     Ok(known.then_some(connection))
+}
+
+/// Whether this peer was met under another of its own addresses; what stands there is forgotten then.
+pub(crate) fn is_oneself(client: &Client, peer: PeerNo, their: &Hello) -> bool {
+    let own = their.id == client.shared().id;
+    if own {
+        client.lock().forget(peer);
+    }
+    own
 }
 
 /// The first message of a connection, and its answer.
@@ -109,7 +117,11 @@ pub(crate) fn say_hello(
             _ => return Err(unexpected("expected a hello")),
         };
         latency = latency.min(asked.elapsed());
+        let own = their.id == hello.id;
         first.get_or_insert(their);
+        if own {
+            break; // the other end, which noticed as well, has closed
+        }
         hello.have.clear();
     }
     Ok((first.ok_or_else(|| unexpected("no hello"))?, latency))

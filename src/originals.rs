@@ -11,7 +11,7 @@ use std::thread::Builder;
 use std::time::Instant;
 
 use crate::client::Client;
-use crate::download::{receive, say_hello, take};
+use crate::download::{is_oneself, receive, say_hello, take};
 use crate::events::Event;
 use crate::limit::Limit;
 use crate::md5::{Digest, Hasher};
@@ -49,6 +49,9 @@ pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, our
 fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> {
     let mut connection = connect(&[addr])?;
     let (their, latency) = say_hello(client, &mut connection)?;
+    if is_oneself(client, order.peer, &their) {
+        return Ok(());
+    }
     {
         let mut state = client.lock();
         state.hello(order.peer, &their.id, &their.have, Instant::now());
