@@ -179,7 +179,7 @@ pub(crate) fn receive(
             .map(|(name, _)| name.clone())
     };
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
-    let Some((torrent, _)) = held(client, &name, idx) else {
+    let Some((torrent, file)) = held(client, &name, idx) else {
         // it was given up, or came into the folder, meanwhile
         client.lock().picker.answered(peer, n, None, Instant::now());
         return skip(client, connection, len as usize);
@@ -198,14 +198,14 @@ pub(crate) fn receive(
             .picker
             .answered(peer, n, Some(idx), Instant::now());
         client.manage_downloads();
-        take(client, peer, &name, idx, &buffer);
+        take(client, peer, (&torrent, &file), idx, &buffer);
     }
     client.shared().buffers.keep(buffer);
     came
 }
 
 /// The file that a piece belongs to, while it is held; another content under its name may have fewer pieces.
-fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
+pub(crate) fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
     let state = client.lock();
     let held = state.files.get(name);
     let held = held.filter(|held| idx < held.torrent.n_pieces());
@@ -244,36 +244,37 @@ fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<
     skipped
 }
 
-/// Checks a piece, writes it, and counts it in; or finds out what is wrong with it.
-pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: &[u8]) {
-    let Some((torrent, file)) = held(client, name, idx) else {
-        return;
-    };
+/// Checks a piece of a download that was [`held`] as it came, writes it, and counts it in; or finds out what is wrong with it.
+pub(crate) fn take(
+    client: &Client,
+    peer: PeerNo,
+    (torrent, file): (&Arc<Torrent>, &File),
+    idx: u32,
+    piece: &[u8],
+) {
+    let name = torrent.name();
     if let Err(bad) = torrent.check(idx, piece) {
-        return bad_piece(client, peer, &torrent, idx, bad);
+        return bad_piece(client, peer, torrent, idx, bad);
     }
     // a second copy of a late piece needs no second writing
-    let new = client
-        .lock()
-        .files
-        .get(name)
-        .is_some_and(|held| !held.have.get(idx));
-    if new
-        && let Err(fault) =
-            client
-                .shared()
-                .store
-                .write(&torrent, &file, piece, torrent.piece_start(idx))
-    {
-        client.lock().picker.dropped(peer, name, idx);
+    let new = {
+        let state = client.lock();
+        state.goes_on(torrent) && !state.files[name].have.get(idx)
+    };
+    let (store, start) = (&client.shared().store, torrent.piece_start(idx));
+    if new && let Err(fault) = store.write(torrent, file, piece, start) {
+        let mut state = client.lock();
+        if state.goes_on(torrent) {
+            state.picker.dropped(peer, name, idx);
+        }
+        drop(state);
         return client.disk_fault(&fault);
     }
     let (each, classic) = (client.explains(), client.shared().config.classic);
     let (whole, events) = {
         let mut state = client.lock();
-        let held = state.files.get(name);
-        if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
-            return; // given up, or begun anew, while it was written
+        if !state.goes_on(torrent) {
+            return;
         }
         let whole = state.landed(peer, name, idx);
         (whole, Event::landed(&state, peer, name, idx, each, classic))
@@ -287,10 +288,10 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
     }
 }
 
-fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: BadPiece) {
+fn bad_piece(client: &Client, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32, bad: BadPiece) {
     let (verdict, addr) = {
         let mut state = client.lock();
-        let verdict = state.failed(peer, torrent.name(), idx, bad);
+        let verdict = state.failed(peer, torrent, idx, bad);
         (verdict, state.peers.get(&peer).map(|peer| peer.addr))
     };
     client.say(&Event::BadPiece {

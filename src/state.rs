@@ -336,8 +336,9 @@ mod tests {
     use super::*;
     use crate::bitfield::Bitfield;
     use crate::md5::digest;
+    use crate::protocol::{Have, Pieces};
     use crate::store::Stamp;
-    use crate::torrent::MIN_PIECE_LEN;
+    use crate::torrent::{BadPiece, MIN_PIECE_LEN};
 
     /// Four pieces, whose content nobody looks at.
     fn torrent() -> Arc<Torrent> {
@@ -372,5 +373,34 @@ mod tests {
         let held = &state.files[name];
         assert!(held.have.is_full() && held.stamp == Some(stamp));
         assert!(!state.picker.wants(name) && state.beginning.is_empty());
+    }
+
+    #[test]
+    fn a_bad_piece_of_an_earlier_download_says_nothing_of_this_one() {
+        let (mut state, earlier, torrent) = (state(), torrent(), torrent());
+        let bad = BadPiece::Block {
+            block: 0,
+            digest: digest(b"bad"),
+        };
+        begin(&mut state, &earlier);
+        state.drop_file(torrent.name());
+        begin(&mut state, &torrent);
+        let everything = Have {
+            name: torrent.name().clone(),
+            md5: torrent.md5(),
+            pieces: Pieces::Digits("all".to_owned()),
+        };
+        let peers = [2, 3].map(|ip| state.know(([10, 0, 0, ip], 1).into(), true));
+        for peer in peers {
+            state.learn(peer, std::slice::from_ref(&everything));
+        }
+        assert_eq!(state.failed(peers[0], &earlier, 0, bad), Verdict::Open);
+        assert_eq!(state.failed(peers[1], &torrent, 0, bad), Verdict::Open);
+        assert!(state.picker.nowhere(torrent.name()).is_empty());
+        assert_eq!(
+            state.failed(peers[0], &torrent, 0, bad),
+            Verdict::ListIsWrong
+        );
+        assert_eq!(state.picker.nowhere(torrent.name()), [0]);
     }
 }

@@ -248,6 +248,12 @@ impl State {
         true
     }
 
+    /// Whether this very download goes on: its file may have been given up, or begun anew, while a piece of it came.
+    pub fn goes_on(&self, torrent: &Arc<Torrent>) -> bool {
+        let held = self.files.get(torrent.name());
+        held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent))
+    }
+
     /// Forgets what is here of a file; it may be begun anew.
     pub fn drop_file(&mut self, name: &Name) {
         self.picker.unwant(name);
@@ -425,8 +431,18 @@ impl State {
         Some(whole)
     }
 
-    /// A piece came, and isn't what it should be.
-    pub fn failed(&mut self, peer: PeerNo, name: &Name, idx: u32, bad: BadPiece) -> Verdict {
+    /// A piece of this download came, and isn't what it should be.
+    pub fn failed(
+        &mut self,
+        peer: PeerNo,
+        torrent: &Arc<Torrent>,
+        idx: u32,
+        bad: BadPiece,
+    ) -> Verdict {
+        if !self.goes_on(torrent) {
+            return Verdict::Open;
+        }
+        let name = torrent.name();
         self.picker.dropped(peer, name, idx);
         self.picker.peer_lacks(peer, name, idx);
         let Some(held) = self.files.get_mut(name) else {
