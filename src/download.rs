@@ -64,12 +64,11 @@ pub(crate) fn talk_to(client: &Client, peer: PeerNo, addr: SocketAddr) {
 fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Option<Connection>> {
     let mut connection = connect(&[addr])?;
     let (their, latency) = say_hello(client, &mut connection)?;
+    if is_oneself(client, peer, &their) {
+        return Ok(None);
+    }
     let known = {
         let mut state = client.lock();
-        if their.id == client.shared().id {
-            state.peers.remove(&peer);
-            return Ok(None);
-        }
         state.hello(peer, &their.id, &their.have, Instant::now());
         state.connected(peer, connection.sender(), latency)
     };
@@ -81,6 +80,15 @@ fn introduce(client: &Client, peer: PeerNo, addr: SocketAddr) -> io::Result<Opti
         client.manage_downloads();
     }
     Ok(known.then_some(connection))
+}
+
+/// Whether this peer was met under another of its own addresses; what stands there is forgotten then.
+pub(crate) fn is_oneself(client: &Client, peer: PeerNo, their: &Hello) -> bool {
+    let own = their.id == client.shared().id;
+    if own {
+        client.lock().forget(peer);
+    }
+    own
 }
 
 /// The first message of a connection, and its answer.
@@ -108,7 +116,11 @@ pub(crate) fn say_hello(
             _ => return Err(unexpected("expected a hello")),
         };
         latency = latency.min(asked.elapsed());
+        let own = their.id == hello.id;
         first.get_or_insert(their);
+        if own {
+            break; // the other end, which noticed as well, has closed
+        }
         hello.have.clear();
     }
     Ok((first.ok_or_else(|| unexpected("no hello"))?, latency))
@@ -166,7 +178,7 @@ pub(crate) fn receive(
             .map(|(name, _)| name.clone())
     };
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
-    let Some((torrent, _)) = held(client, &name, idx) else {
+    let Some((torrent, file)) = held(client, &name, idx) else {
         // it was given up, or came into the folder, meanwhile
         client.lock().picker.answered(peer, n, None, Instant::now());
         return skip(client, connection, len as usize);
@@ -185,14 +197,14 @@ pub(crate) fn receive(
             .picker
             .answered(peer, n, Some(idx), Instant::now());
         client.manage_downloads();
-        take(client, peer, &name, idx, &buffer);
+        take(client, peer, (&torrent, &file), idx, &buffer);
     }
     client.shared().buffers.keep(buffer);
     came
 }
 
 /// The file that a piece belongs to, while it is held; another content under its name may have fewer pieces.
-fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
+pub(crate) fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
     let state = client.lock();
     let held = state.files.get(name);
     let held = held.filter(|held| idx < held.torrent.n_pieces());
@@ -231,36 +243,37 @@ fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<
     skipped
 }
 
-/// Checks a piece, writes it, and counts it in; or finds out what is wrong with it.
-pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: &[u8]) {
-    let Some((torrent, file)) = held(client, name, idx) else {
-        return;
-    };
+/// Checks a piece of a download that was [`held`] as it came, writes it, and counts it in; or finds out what is wrong with it.
+pub(crate) fn take(
+    client: &Client,
+    peer: PeerNo,
+    (torrent, file): (&Arc<Torrent>, &File),
+    idx: u32,
+    piece: &[u8],
+) {
+    let name = torrent.name();
     if let Err(bad) = torrent.check(idx, piece) {
-        return bad_piece(client, peer, &torrent, idx, bad);
+        return bad_piece(client, peer, torrent, idx, bad);
     }
     // a second copy of a late piece needs no second writing
-    let new = client
-        .lock()
-        .files
-        .get(name)
-        .is_some_and(|held| !held.have.get(idx));
-    if new
-        && let Err(fault) =
-            client
-                .shared()
-                .store
-                .write(&torrent, &file, piece, torrent.piece_start(idx))
-    {
-        client.lock().picker.dropped(peer, name, idx);
+    let new = {
+        let state = client.lock();
+        state.goes_on(torrent) && !state.files[name].have.get(idx)
+    };
+    let (store, start) = (&client.shared().store, torrent.piece_start(idx));
+    if new && let Err(fault) = store.write(torrent, file, piece, start) {
+        let mut state = client.lock();
+        if state.goes_on(torrent) {
+            state.picker.dropped(peer, name, idx);
+        }
+        drop(state);
         return client.disk_fault(&fault);
     }
     let (each, classic) = (client.explains(), client.shared().config.classic);
     let (whole, events) = {
         let mut state = client.lock();
-        let held = state.files.get(name);
-        if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
-            return; // given up, or begun anew, while it was written
+        if !state.goes_on(torrent) {
+            return;
         }
         let whole = state.landed(peer, name, idx, Instant::now());
         (whole, Event::landed(&state, peer, name, idx, each, classic))
@@ -274,10 +287,10 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
     }
 }
 
-fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: BadPiece) {
+fn bad_piece(client: &Client, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32, bad: BadPiece) {
     let (verdict, addr) = {
         let mut state = client.lock();
-        let verdict = state.failed(peer, torrent.name(), idx, bad);
+        let verdict = state.failed(peer, torrent, idx, bad);
         if let Some(known) = state.peers.get_mut(&peer) {
             known.trouble = Some(format!("piece {idx} was wrong"));
         }
@@ -291,9 +304,9 @@ fn bad_piece(client: &Client, peer: PeerNo, torrent: &Torrent, idx: u32, bad: Ba
     });
     if verdict == Verdict::ListIsWrong {
         let publisher = if torrent.publisher.is_empty() {
-            "unknown"
+            "unknown".to_owned()
         } else {
-            &torrent.publisher
+            legible(&torrent.publisher)
         };
         let why = format!(
             "two peers sent the same bytes for piece {idx}, and they fail the check: the list of checkpoints from its publisher \

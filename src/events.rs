@@ -525,7 +525,7 @@ impl fmt::Display for Event {
                 match copies {
                     Some(1) => write!(f, ": the rarest, 1 copy")?,
                     Some(copies) => write!(f, ": the rarest, {copies} copies")?,
-                    None => write!(f, ": {reason}, asked for a second time")?,
+                    None => write!(f, ": {reason}, asked for once more")?,
                 }
                 if *tied > 1 {
                     write!(f, ", {tied} as rare")?;

@@ -11,7 +11,7 @@ use std::thread::Builder;
 use std::time::Instant;
 
 use crate::client::Client;
-use crate::download::{receive, say_hello, take};
+use crate::download::{held, is_oneself, receive, say_hello, take};
 use crate::events::Event;
 use crate::limit::Limit;
 use crate::md5::{Digest, Hasher};
@@ -46,6 +46,9 @@ pub(crate) fn request_piece(client: &Client, order: Order, addr: SocketAddr, our
 fn from_ours(client: &Client, order: Order, addr: SocketAddr) -> io::Result<()> {
     let mut connection = connect(&[addr])?;
     let (their, latency) = say_hello(client, &mut connection)?;
+    if is_oneself(client, order.peer, &their) {
+        return Ok(());
+    }
     {
         let mut state = client.lock();
         state.hello(order.peer, &their.id, &their.have, Instant::now());
@@ -74,12 +77,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
         return Ok(());
     };
     let name = &order.get.name;
-    let torrent = client
-        .lock()
-        .files
-        .get(name)
-        .map(|held| std::sync::Arc::clone(&held.torrent));
-    let Some(torrent) = torrent else {
+    let Some((torrent, file)) = held(client, name, idx) else {
         return Ok(());
     };
     let mut piece = client.shared().buffers.take(0);
@@ -105,7 +103,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
         }
     }
     if came.is_ok() {
-        take(client, order.peer, name, idx, &piece);
+        take(client, order.peer, (&torrent, &file), idx, &piece);
     }
     client.shared().buffers.keep(piece);
     came.map_err(io::Error::other)

@@ -80,6 +80,13 @@ struct Link {
     answered: Option<Instant>,
 }
 
+impl Link {
+    /// When the turn came of what was asked at `since`: with the answer before it, if that came later.
+    fn turn(&self, since: Instant) -> Instant {
+        self.answered.map_or(since, |at| at.max(since))
+    }
+}
+
 /// How pieces are asked of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
@@ -120,7 +127,7 @@ pub enum Why {
         /// The holders that could be asked, with the chance that each had.
         holders: Vec<(PeerNo, f64)>,
     },
-    /// Every missing piece was asked for; this one is late, and asked for a second time.
+    /// Every missing piece was asked for; this one is late, and asked for once more.
     Late,
     /// It has nothing that is missing here and wasn't asked for: tell when that changes.
     News,
@@ -308,11 +315,7 @@ impl Picker {
                 if claims.iter().any(|claim| claim.came || claim.peer == peer) {
                     return None;
                 }
-                let turn = |claim: &Claim| {
-                    // its turn came with the answer before it
-                    let before = self.links[&claim.peer].answered;
-                    before.map_or(claim.since, |at| at.max(claim.since))
-                };
+                let turn = |claim: &Claim| self.links[&claim.peer].turn(claim.since);
                 let last = claims.iter().map(turn).max()?;
                 let times = 1 << (claims.len() - 1).min(8);
                 Some((last + late * times, name, *idx))

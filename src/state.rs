@@ -330,6 +330,17 @@ impl State {
         }
     }
 
+    /// The tracker refused a `.torrent`, perhaps for the content that it has under this name. Returns whether that is news.
+    pub fn refused(&mut self, torrent: &Torrent, other: Option<Digest>, why: &str) -> bool {
+        let held = self.files.get_mut(torrent.name());
+        let Some(held) = held.filter(|held| held.torrent.md5() == torrent.md5()) else {
+            return false;
+        };
+        let told = std::mem::replace(&mut held.refused, other);
+        let said = held.refusal.replace(why.to_owned());
+        told != other || other.is_none() && said.as_deref() != Some(why)
+    }
+
     /// Whether it is to be said that few other peers are listed, and, within, how many are waited for.
     pub fn few_peers(&mut self, min_peers: usize) -> Option<Option<usize>> {
         let (n_listed, at_least) = (self.n_listed(), min_peers.max(COURSE_PEERS));
@@ -367,5 +378,83 @@ impl State {
                 )
             });
         unlisted.chain(nowhere).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::bitfield::Bitfield;
+    use crate::md5::digest;
+    use crate::protocol::{Have, Pieces};
+    use crate::store::Stamp;
+    use crate::torrent::{BadPiece, MIN_PIECE_LEN};
+
+    /// Four pieces, whose content nobody looks at.
+    fn torrent() -> Arc<Torrent> {
+        let (name, size) = (Name::parse("f").expect("a name"), 4 * MIN_PIECE_LEN);
+        let checkpoints = vec![crate::md5::INITIAL; 4 * crate::torrent::BLOCKS_A_PIECE];
+        let torrent = Torrent::new(name, size.into(), MIN_PIECE_LEN, digest(b"f"), checkpoints);
+        Arc::new(torrent.expect("a torrent"))
+    }
+
+    fn file() -> Arc<File> {
+        Arc::new(File::open("/dev/null").expect("every machine has it"))
+    }
+
+    fn state() -> State {
+        State::new(Wants::default(), StdRng::seed_from_u64(1), Instant::now())
+    }
+
+    /// A download begins, with nothing here.
+    fn begin(state: &mut State, torrent: &Arc<Torrent>) -> bool {
+        let have = Bitfield::new(torrent.n_pieces());
+        state.begin(Arc::clone(torrent), file(), have, Instant::now())
+    }
+
+    #[test]
+    fn a_download_does_not_begin_over_a_file_that_is_shared_by_then() {
+        let (mut state, torrent) = (state(), torrent());
+        let stamp = Stamp::of_file(&file()).expect("a file");
+        let name = torrent.name();
+        state.beginning.insert(name.clone());
+        assert!(state.share(Arc::clone(&torrent), file(), stamp, Instant::now()));
+        assert!(!begin(&mut state, &torrent));
+        let held = &state.files[name];
+        assert!(held.have.is_full() && held.stamp == Some(stamp));
+        assert!(!state.picker.wants(name) && state.beginning.is_empty());
+    }
+
+    #[test]
+    fn a_bad_piece_of_an_earlier_download_says_nothing_of_this_one() {
+        let (mut state, earlier, torrent) = (state(), torrent(), torrent());
+        let bad = BadPiece::Block {
+            block: 0,
+            digest: digest(b"bad"),
+        };
+        begin(&mut state, &earlier);
+        state.drop_file(torrent.name());
+        begin(&mut state, &torrent);
+        let everything = Have {
+            name: torrent.name().clone(),
+            md5: torrent.md5(),
+            pieces: Pieces::Digits("all".to_owned()),
+        };
+        let peers = [2, 3].map(|ip| state.know(([10, 0, 0, ip], 1).into(), true));
+        for peer in peers {
+            state.learn(peer, std::slice::from_ref(&everything));
+        }
+        assert_eq!(state.failed(peers[0], &earlier, 0, bad), Verdict::Open);
+        assert_eq!(state.failed(peers[1], &torrent, 0, bad), Verdict::Open);
+        assert!(state.picker.nowhere(torrent.name()).is_empty());
+        assert_eq!(
+            state.failed(peers[0], &torrent, 0, bad),
+            Verdict::ListIsWrong
+        );
+        assert_eq!(state.picker.nowhere(torrent.name()), [0]);
     }
 }

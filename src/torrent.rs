@@ -25,6 +25,8 @@ pub const MAX_PIECE_LEN: u32 = 16 << 20;
 const PIECES_WANTED: u64 = 1024;
 /// The longest name, bytes: room for `.part0001` behind it where file systems take 255.
 pub const MAX_NAME: usize = 240;
+/// The most characters that people are shown of a text: a name has fewer, and who refuses may say a MiB.
+const SHOWN: usize = 500;
 
 /// A file's name: one plain path component that any folder can hold.
 ///
@@ -77,19 +79,24 @@ fn split_piece_name(name: &str) -> Option<(&str, u32)> {
     (shortest && !whole.is_empty()).then_some((whole, number.checked_sub(1)?))
 }
 
-/// A name that people read: control characters, which could drive their terminal, are shown escaped.
+/// A text of somebody else, or a name, that people read: control characters, which could drive their terminal, are shown
+/// escaped, and of more than `SHOWN` characters the beginning.
 pub fn legible(text: &str) -> String {
     let odd = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut shown = String::with_capacity(text.len().min(SHOWN));
+    let mut chars = text.chars();
+    for c in chars.by_ref().take(SHOWN) {
         if odd(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
+    }
+    if chars.next().is_some() {
+        shown.push('…');
     }
     shown
 }
@@ -582,6 +589,17 @@ mod tests {
                 .to_string(),
             "a\\u{1b}[2Jb"
         );
+    }
+
+    #[test]
+    fn people_are_shown_any_name_and_the_beginning_of_what_is_longer() {
+        let longest = "x".repeat(MAX_NAME);
+        assert_eq!(legible(&longest), longest);
+        for long in ["é", "\u{1b}"] {
+            let shown = legible(&long.repeat(1 << 20));
+            assert!(shown.len() < SHOWN * 10, "{} bytes", shown.len());
+            assert!(shown.ends_with('…') && !shown.chars().any(char::is_control));
+        }
     }
 
     #[test]

@@ -331,8 +331,14 @@ impl Client {
             md5: torrent.md5().to_string(),
         };
         let whole = have.is_full();
-        self.lock()
+        let begun = self
+            .lock()
             .begin(Arc::new(torrent), Arc::new(file), have, Instant::now());
+        if !begun {
+            // it came into the folder meanwhile, and is whole there
+            shared.store.discard_part(name);
+            return Ok(false);
+        }
         self.say(&event);
         self.tell_all();
         Ok(whole)
@@ -372,15 +378,13 @@ impl Client {
                 self.say(&Event::Disk { why, full: false });
                 self.lock().drop_file(name);
             }
-            Err(fault) => self.unsure(name, &fault),
+            Err(fault) => {
+                // after a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew
+                self.lock().drop_file(name);
+                self.disk_fault(&fault);
+            }
         }
         self.tell_all();
-    }
-
-    /// After a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew.
-    fn unsure(&self, name: &Name, fault: &StoreError) {
-        self.lock().drop_file(name);
-        self.disk_fault(fault);
     }
 
     /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.

@@ -49,11 +49,8 @@ impl Client {
                     md5,
                     ..
                 }) => {
-                    let news = {
-                        let mut state = self.lock();
-                        let held = state.files.get_mut(torrent.name());
-                        held.is_some_and(|held| std::mem::replace(&mut held.refused, md5) != md5)
-                    };
+                    let why = legible(&why);
+                    let news = self.lock().refused(&torrent, md5, &why);
                     if news {
                         let (name, swarm) =
                             (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
@@ -61,7 +58,7 @@ impl Client {
                             name,
                             md5: torrent.md5().to_string(),
                             swarm,
-                            why: legible(&why),
+                            why,
                         });
                     }
                 }

@@ -158,20 +158,16 @@ impl Picker {
             return None;
         }
         let asked = link.asked.remove(at);
-        let turn = link
-            .answered
-            .replace(now)
-            .map_or(asked.since, |at| at.max(asked.since));
-        if let Some(idx) = got {
-            let took = now.saturating_duration_since(turn);
+        let took = now.saturating_duration_since(link.turn(asked.since));
+        link.answered = Some(now);
+        if got.is_some() {
             self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
-            let claims = self.files.get_mut(&asked.name);
-            let claims = claims.and_then(|file| file.claims.get_mut(&idx));
+        }
+        if let Some(file) = self.files.get_mut(&asked.name) {
+            let claims = got.and_then(|idx| file.claims.get_mut(&idx));
             let own = claims.into_iter().flatten();
             own.filter(|claim| claim.peer == peer)
                 .for_each(|claim| claim.came = true);
-        }
-        if let Some(file) = self.files.get_mut(&asked.name) {
             asked
                 .pieces
                 .iter()

@@ -36,6 +36,8 @@ pub struct Held {
     pub listed: bool,
     /// The MD5 of another content that the tracker has under this name, as it refused ours.
     pub refused: Option<Digest>,
+    /// What the tracker said as it refused ours last.
+    pub(super) refusal: Option<String>,
     /// What came from, and went to, each peer in this run.
     pub exchanged: BTreeMap<PeerNo, Exchanged>,
     /// Bytes that came lately and were verified, and that went.
@@ -236,10 +238,19 @@ impl State {
         true
     }
 
-    /// Begins a download, of which `have` is here already.
-    pub fn begin(&mut self, torrent: Arc<Torrent>, file: Arc<File>, have: Bitfield, now: Instant) {
+    /// Begins a download, of which `have` is here already. False where a file of this name is shared by now.
+    pub fn begin(
+        &mut self,
+        torrent: Arc<Torrent>,
+        file: Arc<File>,
+        have: Bitfield,
+        now: Instant,
+    ) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
+        if self.files.contains_key(&name) {
+            return false;
+        }
         if !have.is_full() {
             self.picker.want(&torrent, have.clone());
         }
@@ -260,6 +271,13 @@ impl State {
         offers
             .into_iter()
             .for_each(|(no, pieces)| self.offers(no, &name, pieces));
+        true
+    }
+
+    /// Whether this very download goes on: its file may have been given up, or begun anew, while a piece of it came.
+    pub fn goes_on(&self, torrent: &Arc<Torrent>) -> bool {
+        let held = self.files.get(torrent.name());
+        held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent))
     }
 
     /// Forgets what is here of a file; it may be begun anew.
@@ -441,8 +459,18 @@ impl State {
         Some(whole)
     }
 
-    /// A piece came, and isn't what it should be.
-    pub fn failed(&mut self, peer: PeerNo, name: &Name, idx: u32, bad: BadPiece) -> Verdict {
+    /// A piece of this download came, and isn't what it should be.
+    pub fn failed(
+        &mut self,
+        peer: PeerNo,
+        torrent: &Arc<Torrent>,
+        idx: u32,
+        bad: BadPiece,
+    ) -> Verdict {
+        if !self.goes_on(torrent) {
+            return Verdict::Open;
+        }
+        let name = torrent.name();
         self.picker.dropped(peer, name, idx);
         self.picker.peer_lacks(peer, name, idx);
         let Some(held) = self.files.get_mut(name) else {
@@ -499,6 +527,7 @@ impl Held {
             had,
             listed: false,
             refused: None,
+            refusal: None,
             exchanged: BTreeMap::new(),
             down: Rate::default(),
             up: Rate::default(),

@@ -142,10 +142,13 @@ impl State {
             .filter(|(_, peer)| gone(peer))
             .map(|(no, _)| *no)
             .collect();
-        for no in gone {
-            self.picker.forget(no);
-            self.peers.remove(&no);
-        }
+        gone.into_iter().for_each(|no| self.forget(no));
+    }
+
+    /// There is no such peer any more, or never was: what it has counts no more.
+    pub fn forget(&mut self, peer: PeerNo) {
+        self.picker.forget(peer);
+        self.peers.remove(&peer);
     }
 
     /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.

@@ -8,9 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use super::process::{cpu, peak};
 use super::support::Temp;
-use super::swarm::{NAME, Outcome, Work, fill, lab, memory, watch};
+use super::swarm::{NAME, Outcome, Work, cpu, fill, lab, memory, watch};
 
 /// As mktorrent has it where nothing else is said.
 const PIECE: usize = 256 << 10;
@@ -99,14 +98,8 @@ pub fn aria2(work: &Work) -> Option<Outcome> {
         let start = |i: u8| client(i + 1, &dir(i), &[]);
         let has = |i: u8| dir(i).with_extension("done").exists();
         let (peers, seconds) = watch(work, start, has);
-        let all: f64 = peers.iter().map(|peer| cpu(peer.0.id())).sum();
-        let peaks = peers.iter().map(|peer| peak(peer.0.id()));
-        Outcome {
-            seconds,
-            cpu: all + cpu(seed.0.id()) - before,
-            peak: peaks.fold(0.0, f64::max),
-            sent: f64::NAN,
-        }
+        let ids: Vec<u32> = peers.iter().map(|peer| peer.0.id()).collect();
+        Outcome::of(seconds, before, seed.0.id(), &ids)
     })
 }
 
@@ -126,7 +119,7 @@ fn metainfo(path: &Path, announce: &str) -> Vec<u8> {
     let hashes: Vec<u8> = digits
         .flat_map(|line| line.as_bytes().chunks(2).map(byte).collect::<Vec<_>>())
         .collect();
-    let size = super::swarm::size_of(path);
+    let size = fs::metadata(path).expect("a file").len();
     let mut out = format!(
         "d8:announce{}:{announce}4:infod6:lengthi{size}e4:name{}:{NAME}12:piece lengthi{PIECE}e6:pieces{}:",
         announce.len(),

@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
 use super::support::Temp;
-use super::swarm::{Links, Work, memory, ours};
+use super::swarm::{memory, ours};
+use super::tables::unshaped;
 use super::{median, rounds};
 
 const MIB: usize = 1024;
@@ -18,12 +19,7 @@ pub fn run() {
     let (mut plain, mut peer) = (Vec::new(), Vec::new());
     for _ in 0..rounds() {
         plain.push(plain_copy());
-        let work = Work {
-            mib: MIB,
-            peers: 1,
-            links: None::<Links>,
-        };
-        peer.push(ours(&work).last());
+        peer.push(ours(&unshaped(MIB, 1)).last());
     }
     let rate = |seconds: &Vec<f64>| MIB as f64 / median(seconds.clone());
     println!("  plain copy   {:6.0} MiB/s", rate(&plain));

@@ -6,6 +6,8 @@
 #[allow(dead_code)] // the tests use the rest
 #[path = "../it/lab.rs"]
 mod lab;
+#[path = "../it/process.rs"]
+mod process;
 #[allow(dead_code)]
 #[path = "../it/support.rs"]
 mod support;
@@ -14,7 +16,6 @@ mod aria2;
 mod copy;
 mod hashing;
 mod picking;
-mod process;
 mod swarm;
 mod tables;
 

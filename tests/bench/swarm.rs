@@ -1,13 +1,13 @@
 //! One seed hands one file to some peers that start together.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::lab::Lab;
-use super::process::{cpu, peak};
+use super::process::{cpu_time, status};
 use super::support::{Program, Temp, random_bytes};
 
 /// A swarm takes no longer than this.
@@ -35,7 +35,6 @@ pub struct Links {
 }
 
 /// What it took.
-#[derive(Default)]
 pub struct Outcome {
     /// Seconds until each had it; the late one's are the last, from its own start.
     pub seconds: Vec<f64>,
@@ -48,10 +47,30 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What these peers took, and the seed since it had used `before`; what it sent isn't known yet.
+    pub fn of(seconds: Vec<f64>, before: f64, seed: u32, peers: &[u32]) -> Self {
+        Self {
+            seconds,
+            cpu: peers.iter().map(|peer| cpu(*peer)).sum::<f64>() + cpu(seed) - before,
+            peak: peers.iter().map(|peer| peak(*peer)).fold(0.0, f64::max),
+            sent: f64::NAN,
+        }
+    }
+
     /// Seconds until all had it.
     pub fn last(&self) -> f64 {
         self.seconds.iter().copied().fold(0.0, f64::max)
     }
+}
+
+/// Seconds of CPU that a process has used; none where /proc doesn't tell.
+pub fn cpu(id: u32) -> f64 {
+    cpu_time(id).unwrap_or_default().as_secs_f64()
+}
+
+/// The most memory that it had at any time, MiB.
+fn peak(id: u32) -> f64 {
+    status(id, "VmHWM").unwrap_or(0) as f64 / 1024.0
 }
 
 /// Where files cost no disk, if there is such a place.
@@ -155,16 +174,14 @@ pub fn ours(work: &Work) -> Outcome {
     let start = |i: u8| client(i + 1, &dir(i), &[]);
     let (peers, seconds) = watch(work, start, |i| dir(i).join(NAME).exists());
 
-    let all: f64 = peers.iter().map(|peer| cpu(peer.id())).sum();
-    let peaks = peers.iter().map(|peer| peak(peer.id()));
+    let ids: Vec<u32> = peers.iter().map(Program::id).collect();
+    let took = Outcome::of(seconds, before, seed.id(), &ids);
     let sent = seed.until_event("given", |given| {
         given["gave"].as_u64() >= Some((work.mib as u64) << 20)
     });
     Outcome {
-        seconds,
-        cpu: all + cpu(seed.id()) - before,
-        peak: peaks.fold(0.0, f64::max),
         sent: sent["gave"].as_u64().unwrap_or(0) as f64 / ((work.mib << 20) as f64),
+        ..took
     }
 }
 
@@ -180,9 +197,4 @@ pub fn bound(work: &Work) -> f64 {
         .sum();
     let all = f64::from(n) * file / (links.seed_up + ups);
     (file / links.seed_up).max(file / links.down).max(all)
-}
-
-/// The same bytes everywhere, or it counts for nothing.
-pub fn size_of(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |meta| meta.len())
 }

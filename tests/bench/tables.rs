@@ -19,7 +19,8 @@ fn beside(work: &Work, rounds: usize) -> (Vec<Outcome>, Vec<Outcome>) {
     (us, them)
 }
 
-fn unshaped(mib: usize, peers: u8) -> Work {
+/// Work on this machine's loopback.
+pub fn unshaped(mib: usize, peers: u8) -> Work {
     Work {
         mib,
         peers,

@@ -19,6 +19,7 @@ use bittorrentish::store::{Disk, Plain, Stamp, Store};
 use bittorrentish::torrent::Name;
 use serde_json::{Value, json};
 
+use super::lab::or_left_out;
 use super::support::{
     Program, Temp, md5_of, plant, random_bytes, torrent_of, until, until_content,
 };
@@ -102,6 +103,20 @@ impl Disk for Failing {
     }
 }
 
+/// A tracker, and a peer that has published files of these names, all with this content, from the folder `seed`.
+fn seeded(temp: &Temp, names: &[&str], content: &[u8]) -> (Program, Program) {
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let source = temp.dir("seed");
+    for name in names {
+        plant(&source, name, content);
+    }
+    let seed = Program::peer(&tracker, &source, &[]);
+    for name in names {
+        seed.until_line(&format!("the tracker has the .torrent of {name}"));
+    }
+    (tracker, seed)
+}
+
 /// One run that ends with the file or with a fault.
 fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
     let every = Duration::from_millis(300);
@@ -137,11 +152,7 @@ fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
 fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
     let temp = Temp::new();
     let content = random_bytes(4 * (64 << 10) + 100, 50);
-    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
-    let source = temp.dir("seed");
-    plant(&source, "image.iso", &content);
-    let seed = Program::peer(&tracker, &source, &[]);
-    seed.until_line("the tracker has the .torrent of image.iso");
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
     let right = Some(bittorrentish::md5::digest(&content));
 
     let (tracker, temp) = (&tracker, &temp);
@@ -238,11 +249,7 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
     ];
     let temp = Temp::new();
     let content = random_bytes(4 * (64 << 10) + 100, 52);
-    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
-    let source = temp.dir("seed");
-    plant(&source, "image.iso", &content);
-    let seed = Program::peer(&tracker, &source, &[]);
-    seed.until_line("the tracker has the .torrent of image.iso");
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
     let right = Some(bittorrentish::md5::digest(&content));
     for (what, harm) in harms {
         let dir = temp.dir(&what.replace(' ', "-"));
@@ -275,14 +282,7 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
 fn what_stands_in_one_files_way_holds_up_no_other() {
     let temp = Temp::new();
     let content = random_bytes(300_000, 53);
-    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
-    let source = temp.dir("seed");
-    for name in ["blocked", "free"] {
-        plant(&source, name, &content);
-    }
-    let seed = Program::peer(&tracker, &source, &[]);
-    seed.until_line("the tracker has the .torrent of free");
-    seed.until_line("the tracker has the .torrent of blocked");
+    let (tracker, _seed) = seeded(&temp, &["blocked", "free"], &content);
     let dir = temp.dir("a");
     let in_the_way = temp.dir("a/.bittorrentish/blocked.part");
     let peer = Program::peer(&tracker, &dir, &[]);
@@ -298,11 +298,7 @@ fn what_stands_in_one_files_way_holds_up_no_other() {
 fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
     let temp = Temp::new();
     let content = random_bytes(4 << 20, 54);
-    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
-    let source = temp.dir("seed");
-    plant(&source, "image.iso", &content);
-    let seed = Program::peer(&tracker, &source, &[]);
-    seed.until_line("the tracker has the .torrent of image.iso");
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
     let dir = temp.dir("a");
     let mut peer = Program::peer(&tracker, &dir, &["--max-down", "2M"]);
     peer.until_event("piece", |_| true);
@@ -319,18 +315,14 @@ fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
 struct Small(std::path::PathBuf);
 
 impl Small {
-    /// None where this machine doesn't let us; but see `hosts.rs`.
+    /// None where this machine doesn't let us.
     fn new(dir: std::path::PathBuf, mib: u32) -> Option<Self> {
         let mounted = mount(&dir, &format!("size={mib}m"));
-        let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
-        assert!(
-            mounted || !must,
-            "BITTORRENTISH_HOSTS=must, and nothing could be mounted"
-        );
-        if !mounted {
-            eprintln!("left out, as this needs root");
-        }
-        mounted.then_some(Self(dir))
+        or_left_out(if mounted {
+            Ok(Self(dir))
+        } else {
+            Err("mounting needs root".to_owned())
+        })
     }
 }
 
@@ -353,11 +345,7 @@ fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
         return;
     };
     let content = random_bytes(12 << 20, 51);
-    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
-    let source = temp.dir("seed");
-    plant(&source, "image.iso", &content);
-    let mut seed = Program::peer(&tracker, &source, &[]);
-    seed.until_line("the tracker has the .torrent of image.iso");
+    let (tracker, mut seed) = seeded(&temp, &["image.iso"], &content);
 
     let folder = small.0.join("a");
     // the log would need room there, too
@@ -390,7 +378,7 @@ fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
     assert_eq!(said, 1, "once, not at each try: {peer:?}");
 
     assert!(mount(&small.0, "remount,size=32m"), "more room");
-    let _seed = Program::peer(&tracker, &source, &[]);
+    let _seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
     until_content(&folder.join("image.iso"), &content);
     fs::remove_dir_all(&folder).expect("it is ours");
 }

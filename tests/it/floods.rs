@@ -17,6 +17,7 @@ use bittorrentish::protocol::{Answer, PEER_CAP, read_message, to_bytes};
 use bittorrentish::torrent::Torrent;
 use serde_json::{Value, json};
 
+use super::process;
 use super::support::{
     DEADLINE, Program, Temp, plant, random_bytes, torrent_of, until, until_content,
 };
@@ -45,13 +46,8 @@ fn alone() -> MutexGuard<'static, ()> {
 /// A number in the system's account of a program: its threads, or its memory in KiB.
 #[track_caller]
 fn status(program: &Program, key: &str) -> u64 {
-    let path = format!("/proc/{}/status", program.id());
-    let status = fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{path}: {fault}"));
-    let value = status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-        .and_then(|value| value.split_whitespace().next()?.parse().ok());
-    value.unwrap_or_else(|| panic!("{key} in {status}"))
+    let value = process::status(program.id(), key);
+    value.unwrap_or_else(|| panic!("no {key} of {program:?}"))
 }
 
 /// How many lines with this in them it has printed.
@@ -152,29 +148,17 @@ fn a_tracker_without_descriptors_says_so_once_and_serves_on() {
     let held = silent(tracker.addr(), 100);
     tracker.until_line(trouble);
     announce(&tracker);
-    let before = cpu_time(&tracker);
+    let cpu_time = || process::cpu_time(tracker.id()).expect("/proc tells it");
+    let before = cpu_time();
     let watched = Instant::now();
     // not a wait for something, but the time in which it should do nothing
     thread::sleep(Duration::from_secs(1));
-    let used = cpu_time(&tracker) - before;
+    let used = cpu_time() - before;
     assert!(used < watched.elapsed() / 4, "it spins: {used:?} of CPU");
     drop(held);
     announce(&tracker);
     assert_eq!(count_lines(&tracker, trouble), 1, "{tracker:?}");
     assert!(tracker.is_running());
-}
-
-/// How long a program has been computing, in steps of 10 ms.
-fn cpu_time(program: &Program) -> Duration {
-    let path = format!("/proc/{}/stat", program.id());
-    let stat = fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{path}: {fault}"));
-    // the name, in brackets, may have anything in it; the 12th and 13th words behind it are the ticks
-    let (_, behind) = stat.rsplit_once(')').expect("the name");
-    let ticks = behind.split_whitespace().skip(11).take(2);
-    let ticks: u64 = ticks
-        .map(|ticks| ticks.parse::<u64>().expect("ticks"))
-        .sum();
-    Duration::from_millis(ticks * 10)
 }
 
 /// Leaves a running program so little room in its address space that no stack of a thread fits, or all of it again. False

@@ -190,7 +190,7 @@ enum Evil {
     ClosesAfterHello,
     /// A hello, and then silence.
     SilentAfterHello,
-    /// Refuses, with words that drive a terminal.
+    /// Refuses, with words that drive a terminal, and many of them.
     Refuses,
     /// Says that it has everything, and answers each request with no piece.
     Promises,
@@ -299,7 +299,8 @@ fn talk(
             }
             (Ask::Hello(_), Evil::Refuses) => {
                 meet();
-                stream.write_all(br#"{"msg": "refused", "why": "\u001b[2Jno\u0007"}"#)?;
+                let why = format!("\u{1b}[2Jno\u{7}{}", "o".repeat(100_000));
+                stream.write_all(&to_bytes(&json!({"msg": "refused", "why": why})))?;
                 return Ok(());
             }
             (Ask::Hello(_), Evil::ByteByByte) => {
@@ -544,8 +545,11 @@ fn peers_that_do_not_get_beyond_hello() {
 }
 
 #[test]
-fn a_refusal_that_drives_terminals_is_shown_escaped() {
-    all_survive(&[Evil::Refuses]);
+fn a_refusal_that_drives_terminals_is_shown_escaped_and_cut_short() {
+    let honest = Honest::start();
+    let peer = honest.survives(Evil::Refuses);
+    let line = peer.until_line("refused: ");
+    assert!(line.len() < 1000, "{} bytes", line.len());
 }
 
 #[test]
@@ -629,6 +633,8 @@ fn who_calls_itself_notices() {
     until("some lists with itself on it", || {
         (peer.events("list").len() > lists + 4).then_some(())
     });
+    peer.until_line("waiting: nobody has 12 of the missing pieces");
+    assert!(peer.events("lost").is_empty(), "{peer:?}");
     tracker.becomes(listing(
         &[&honest.torrent],
         &[selves[0], selves[1], honest.seed.addr()],
@@ -671,7 +677,7 @@ fn a_wrong_list_of_checkpoints_convicts_its_publisher_and_nobody_else() {
         },
     );
     wrong["checkpoints"] = checkpoints.into();
-    wrong["publisher"] = "192.0.2.7:50007".into();
+    wrong["publisher"] = "192.0.2.7:50007\u{1b}[2J".into();
     let wrong: Torrent = serde_json::from_value(wrong).expect("a .torrent that looks well");
     let both = [honest.seed.addr(), twin.addr()];
     let tracker = FakeTracker::listing(&[&wrong], &both);
@@ -685,6 +691,8 @@ fn a_wrong_list_of_checkpoints_convicts_its_publisher_and_nobody_else() {
             .any(|line| line.contains("192.0.2.7:50007") && line.contains("image.iso")),
         "{ends:?}"
     );
+    let drives = |line: &String| line.contains('\u{1b}');
+    assert!(!ends.lines().iter().any(drives), "{ends:?}");
     assert!(!honest.dir.path().join("ends/image.iso").exists());
 
     // who goes on takes other files from the same two
@@ -1025,6 +1033,35 @@ fn an_error_that_drives_terminals_is_shown_escaped() {
     outlives("an error", |_, _| {
         Some(br#"{"v": 1, "error": "\u001b[2J\u0007not today"}"#.to_vec())
     });
+}
+
+#[test]
+fn a_tracker_that_takes_no_file_is_told_of_once_for_each_reason() {
+    let refusing = |why: &'static str| {
+        move |message: &Value, _: &TcpStream| match message["msg"].as_str() {
+            Some("ping") => Some(swarm_list(&[], &[])),
+            Some("publish") => Some(to_bytes(&json!({"v": 1, "error": why}))),
+            _ => Some(br#"{"v": 1}"#.to_vec()),
+        }
+    };
+    let tracker = FakeTracker::start(refusing("no room"));
+    let dir = Temp::new();
+    plant(&dir.dir("seed"), "image.iso", b"content");
+    let seed = tracker.peer(&dir, "seed", &[]);
+    let tried_again = || {
+        let before = tracker.asked("publish").len();
+        until("more tries to publish", || {
+            (tracker.asked("publish").len() > before + 2).then_some(())
+        });
+    };
+    tried_again();
+    assert_eq!(seed.events("refused").len(), 1, "{seed:?}");
+    seed.until_line("the tracker refused image.iso: no room");
+    tracker.becomes(refusing("no time"));
+    tried_again();
+    assert_eq!(seed.events("refused").len(), 2, "{seed:?}");
+    tracker.becomes(listing(&[], &[]));
+    seed.until_event("published", |event| event["name"] == "image.iso");
 }
 
 #[test]

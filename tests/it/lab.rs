@@ -17,14 +17,17 @@ pub struct Lab {
 
 /// `n` hosts, or none where this machine doesn't let us.
 pub fn lab(n: u8) -> Option<Lab> {
+    or_left_out(Lab::new(n).map_err(|why| format!("hosts need root and iproute2: {why}")))
+}
+
+/// What a test needs of this machine; none, and said, where it doesn't let us.
+pub fn or_left_out<T>(made: Result<T, String>) -> Option<T> {
     let must = std::env::var("BITTORRENTISH_HOSTS").is_ok_and(|must| must == "must");
-    match Lab::new(n) {
-        Ok(lab) => Some(lab),
-        Err(why) if must => {
-            panic!("BITTORRENTISH_HOSTS=must, and no hosts could be made: {why}")
-        }
+    match made {
+        Ok(made) => Some(made),
+        Err(why) if must => panic!("BITTORRENTISH_HOSTS=must, and {why}"),
         Err(why) => {
-            eprintln!("left out, as this needs root and iproute2: {why}");
+            eprintln!("left out: {why}");
             None
         }
     }

@@ -14,6 +14,8 @@ mod links;
 mod original;
 mod page;
 mod parsers;
+#[cfg(target_os = "linux")]
+mod process;
 mod support;
 mod swarm;
 mod tracker;

@@ -810,26 +810,7 @@ fn what_the_tracker_is_is_judged_anew_at_each_ping() {
     let Theirs { tracker, dir } = theirs;
     let port = tracker.addr.port();
     drop(tracker);
-    let torrents = dir.dir("torrents");
-    let tracker = until("the port free again", || {
-        let mut tracker = Program::start(
-            "server",
-            &[
-                "--port",
-                &port.to_string(),
-                "--torrents",
-                torrents.to_str().expect("UTF-8"),
-            ],
-        );
-        until("its first line or its end", || {
-            (!tracker.is_running() || !tracker.lines().is_empty()).then_some(())
-        });
-        tracker
-            .lines()
-            .iter()
-            .any(|line| line.contains("listening on port"))
-            .then_some(tracker)
-    });
+    let tracker = Program::tracker_at(port, &dir.dir("torrents"), &[]);
     tracker.until_line("published f");
     let peer = Program::peer(&tracker, &dir.dir("peer"), &[]);
     peer.until_event("complete", |event| event["name"] == "f");

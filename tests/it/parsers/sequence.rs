@@ -485,30 +485,30 @@ impl Course {
             return;
         }
         let Came { peer, torrent, idx } = self.came.remove(dice.below(self.came.len()));
-        let name = torrent.name();
         match dice.below(5) {
             0 => {
                 let bad = BadPiece::Length {
                     expected: 2,
                     came: 1,
                 };
-                self.state.failed(peer, name, idx, bad);
+                self.state.failed(peer, &torrent, idx, bad);
             }
             1 => {
                 let bad = BadPiece::Block {
                     block: 0,
                     digest: digest(b"bad"),
                 };
-                self.state.failed(peer, name, idx, bad);
+                self.state.failed(peer, &torrent, idx, bad);
             }
-            2 => self.state.picker.dropped(peer, name, idx),
+            2 if self.state.goes_on(&torrent) => {
+                self.state.picker.dropped(peer, torrent.name(), idx);
+            }
             _ => self.lands(peer, &torrent, idx),
         }
     }
 
     fn lands(&mut self, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32) {
-        let held = self.state.files.get(torrent.name());
-        if held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent)) {
+        if self.state.goes_on(torrent) {
             let whole = self.state.landed(peer, torrent.name(), idx, self.now);
             if whole == Some(true) {
                 self.is_complete(torrent.name());
