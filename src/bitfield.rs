@@ -3,8 +3,6 @@
 //! On the wire it is hexadecimal, piece 0 in the highest bit of the first digit, as in BitTorrent's own bitfield.
 //! Pure: no lock, no I/O.
 
-use std::fmt::Write;
-
 /// A set of piece numbers below a fixed length.
 ///
 /// Invariant: bits at and above `len` are zero, and `n_set` is the number of ones.
@@ -69,6 +67,13 @@ impl Bitfield {
         new
     }
 
+    /// Puts all of `other` in. Both are of one file.
+    pub fn set_all(&mut self, other: &Self) {
+        let both = self.words.iter_mut().zip(&other.words);
+        both.for_each(|(own, other)| *own |= other);
+        self.n_set = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
     /// Takes piece `idx` out. Returns whether it was in.
     pub fn clear(&mut self, idx: u32) -> bool {
         let was = self.get(idx);
@@ -107,7 +112,9 @@ impl Bitfield {
         let mut hex = String::with_capacity(self.len.div_ceil(8) as usize * 2);
         for byte in 0..self.len.div_ceil(8) {
             let low = (self.words[byte as usize / 8] >> (byte % 8 * 8)) as u8;
-            write!(hex, "{:02x}", low.reverse_bits()).expect("a String takes every write");
+            let byte = low.reverse_bits();
+            let digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[digit as usize]);
+            hex.extend(digits.map(char::from));
         }
         hex
     }
@@ -195,6 +202,9 @@ mod tests {
         assert!(bits.clear(69) && !bits.clear(69) && bits.is_empty());
         let full = Bitfield::full(70);
         bits.set(5);
+        let mut both = bits.clone();
+        both.set_all(&Bitfield::from_hex("840000000000000000", 70).expect("digits"));
+        assert_eq!((both.count(), both.get(0), both.get(5)), (2, true, true));
         assert!(full.has_beyond(&bits) && !bits.has_beyond(&full));
         assert_eq!(full.minus(&bits).count(), 69);
     }

@@ -152,11 +152,15 @@ impl Client {
 
     /// Every 10 s: I am here; who else is?
     fn ping_tracker(&self) {
-        let connections = self.lock().connections();
+        let (connections, wants) = {
+            let state = self.lock();
+            (state.connections(), state.wanted_names())
+        };
         connections.iter().for_each(Sender::close_if_stranded);
         let ping = ToTracker::Ping {
             port: self.0.port,
             v: Some(VERSION),
+            wants,
         };
         let answer = self.to_tracker().and_then(|mut tracker| {
             tracker.send(&ping)?;

@@ -201,6 +201,7 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// This end.
     pub own: SocketAddr,
+    read_timeout: Duration,
     /// Whether a message came. Who hasn't sent one makes room for others.
     spoke: Arc<AtomicBool>,
 }
@@ -211,17 +212,20 @@ impl Connection {
     /// # Errors
     /// The system's.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
+        let peer = stream.peer_addr()?;
+        Self::with(stream, peer)
+    }
+
+    fn with(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(HEADER))?;
         stream.set_write_timeout(Some(BODY))?;
-        let (peer, own) = (
-            canonical(stream.peer_addr()?),
-            canonical(stream.local_addr()?),
-        );
+        let own = canonical(stream.local_addr()?);
         Ok(Self {
             stream: BufReader::new(Sender(Arc::new(stream))),
-            peer,
+            peer: canonical(peer),
             own,
+            read_timeout: HEADER,
             spoke: Arc::default(),
         })
     }
@@ -345,7 +349,10 @@ impl Connection {
         })
     }
 
-    fn set_read_timeout(&self, timeout: Duration) -> io::Result<()> {
+    fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
+        if timeout == std::mem::replace(&mut self.read_timeout, timeout) {
+            return Ok(());
+        }
         // zero would mean for ever, and is an error
         self.stream
             .get_ref()
@@ -459,6 +466,9 @@ struct Threads {
 /// A connection that is open.
 struct OpenOne {
     id: u64,
+    ip: IpAddr,
+    /// Whether it is closed to make room.
+    closing: bool,
     sender: Sender,
     spoke: Arc<AtomicBool>,
 }
@@ -555,7 +565,7 @@ impl Accepting {
             let accepted = self
                 .listener
                 .accept()
-                .and_then(|(stream, _)| Connection::new(stream));
+                .and_then(|(stream, peer)| Connection::with(stream, peer));
             let mut threads = self.lock();
             threads.idle -= 1;
             if threads.ending {
@@ -570,6 +580,8 @@ impl Accepting {
                     threads.next += 1;
                     threads.open.push(OpenOne {
                         id,
+                        ip: connection.peer.ip(),
+                        closing: false,
                         sender: connection.sender(),
                         spoke: Arc::clone(&connection.spoke),
                     });
@@ -599,7 +611,8 @@ impl Accepting {
     }
 
     /// Closes the connection that has waited longest for its first message, so that its thread takes the next one: who
-    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way.
+    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way. Where all
+    /// have spoken, and most are from one address, its oldest makes room for others.
     fn make_room(&self, trouble: Trouble) {
         let now = Instant::now();
         let mut threads = self.lock();
@@ -607,23 +620,40 @@ impl Accepting {
         if tells {
             threads.told = Some(now);
         }
-        let older = threads
-            .open
-            .split_last()
-            .map_or(&[][..], |(_, older)| older);
-        // it is closed once
-        let silent = older
-            .iter()
-            .find(|one| !one.spoke.swap(true, Ordering::Relaxed));
-        let silent = silent.map(|one| one.sender.clone());
+        let n_older = threads.open.len().saturating_sub(1);
+        let older = &mut threads.open[..n_older];
+        let crowd = majority(older.iter().map(|one| one.ip)).filter(|ip| !ip.is_loopback());
+        let silent = |one: &OpenOne| !one.closing && !one.spoke.load(Ordering::Relaxed);
+        let crowding = |one: &OpenOne| !one.closing && Some(one.ip) == crowd;
+        let at = older.iter().position(silent);
+        let at = at.or_else(|| older.iter().position(crowding));
+        let makes_room = at.map(|at| {
+            older[at].closing = true;
+            older[at].sender.clone()
+        });
         drop(threads);
         if tells {
             (self.told)(trouble);
         }
-        if let Some(sender) = silent {
+        if let Some(sender) = makes_room {
             sender.close();
         }
     }
+}
+
+/// The address of more than half of them.
+fn majority(ips: impl Iterator<Item = IpAddr> + Clone) -> Option<IpAddr> {
+    // each other address takes one vote away: only a majority has some left for certain
+    let (mut leader, mut votes, mut n) = (None, 0, 0);
+    for ip in ips.clone() {
+        n += 1;
+        match leader {
+            Some(led) if led == ip => votes += 1,
+            Some(_) if votes > 0 => votes -= 1,
+            _ => (leader, votes) = (Some(ip), 1),
+        }
+    }
+    leader.filter(|leader| 2 * ips.filter(|ip| ip == leader).count() > n)
 }
 
 /// Counts a thread out, however it ends; the last one to wait for connections is replaced.
@@ -654,4 +684,26 @@ impl Drop for Open<'_> {
 /// An error of the other side's making, as it is written to the log.
 pub fn unexpected(what: &str) -> io::Error {
     invalid(format!("the answer doesn't fit: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_more_than_half_is_found_wherever_it_stands() {
+        for (name, hosts, expected) in [
+            ("nobody", &[][..], None),
+            ("one", &[7], Some(7)),
+            ("half", &[7, 8], None),
+            ("last", &[1, 2, 7, 7, 7], Some(7)),
+            ("first", &[7, 7, 7, 1, 2], Some(7)),
+            ("in between", &[1, 7, 2, 7, 7], Some(7)),
+            ("the most, and yet no majority", &[7, 7, 1, 2], None),
+        ] {
+            let ip = |host: &u8| IpAddr::from([10, 0, 0, *host]);
+            let found = majority(hosts.iter().map(ip));
+            assert_eq!(found, expected.as_ref().map(ip), "{name}");
+        }
+    }
 }

@@ -18,6 +18,8 @@
 //!   → {"v": 1, "local": false, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
 //!      "pieces": {"image.iso": "fff0"}}, …],
 //!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001"}]}
+//!   of a large swarm: {"v": 1, "local": false, "n_peers": 1000, "peers": [50 of them, others each time], …}
+//! {"msg": "ping", "port": 50001, "v": 1, "wants": ["image.iso"]}   → the same, but first of all with peers that have that file
 //! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"}}   → {"v": 1}
 //! {"msg": "publish", "port": 50001, "torrent": {…}}   → {"v": 1}, or {"v": 1, "error": "…", "md5": "the swarm's"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
@@ -78,6 +80,9 @@ pub enum ToTracker {
         /// [`VERSION`]; an original has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         v: Option<u32>,
+        /// The only files that I lack, where I don't want all: the answer is to have their holders.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wants: Vec<Name>,
     },
     /// What I have.
     FileList {
@@ -145,7 +150,10 @@ pub struct SwarmList {
     pub v: u32,
     /// Whether the tracker serves this machine alone.
     pub local: bool,
-    /// Everybody else.
+    /// How many others there are, where `peers` is a sample of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_peers: Option<usize>,
+    /// Everybody else; of a large swarm, some, and others the next time.
     pub peers: Vec<PeerEntry>,
     /// The files that a live peer has.
     pub torrents: Vec<Summary>,
@@ -510,7 +518,8 @@ mod tests {
             ping,
             ToTracker::Ping {
                 port: 50001,
-                v: None
+                v: None,
+                wants: vec![]
             }
         );
         let list: ToTracker =

@@ -84,6 +84,10 @@ pub struct State {
     pub beginning: BTreeSet<Name>,
     /// Who else is there.
     pub peers: BTreeMap<PeerNo, Peer>,
+    /// How many others there are, where the tracker tells of some only.
+    sampled_of: Option<usize>,
+    /// How many lists came.
+    n_lists: u64,
     /// Who the tracker is.
     pub tracker: TrackerKind,
     /// When the tracker answered last.
@@ -128,6 +132,8 @@ impl State {
             swarm: BTreeMap::new(),
             beginning: BTreeSet::new(),
             peers: BTreeMap::new(),
+            sampled_of: None,
+            n_lists: 0,
             tracker: TrackerKind::Unknown,
             answered: None,
             unreachable: false,
@@ -168,7 +174,7 @@ impl State {
             let summary = self.swarm.get(held.torrent.name());
             held.listed |= summary.is_some_and(|summary| summary.md5 == held.torrent.md5());
         }
-        self.update_peer_list(&list.peers, now);
+        self.update_peer_list(&list.peers, list.n_peers, now);
         let wanted: Vec<_> = self
             .swarm
             .values()
@@ -196,7 +202,7 @@ impl State {
         self.tracker = TrackerKind::Original;
         self.answered = Some(now);
         self.swarm.clear();
-        self.update_peer_list(peers, now);
+        self.update_peer_list(peers, None, now);
     }
 
     /// Whether a file is wanted, and neither here, nor in the folder under another content, nor on its way.
@@ -372,8 +378,9 @@ impl State {
                 let first: Vec<String> = idxs.iter().take(5).map(u32::to_string).collect();
                 let more = if idxs.len() > 5 { ", …" } else { "" };
                 let first = first.join(", ");
+                let nobody = self.sampled_of.map_or("nobody", |_| "nobody known here");
                 format!(
-                    "nobody has {} of the missing pieces of {name} ({first}{more})",
+                    "{nobody} has {} of the missing pieces of {name} ({first}{more})",
                     idxs.len()
                 )
             });

@@ -59,7 +59,7 @@ impl Name {
 
     /// What the originals call piece `idx` (from 0) of this file: `image.iso.part0001` for the first.
     pub fn of_piece(&self, idx: u32) -> String {
-        format!("{}.part{:04}", self.0, u64::from(idx) + 1)
+        piece_name(&self.0, idx)
     }
 
     /// Whose piece it is, and which (from 0), where `name` is the name of a piece.
@@ -69,8 +69,37 @@ impl Name {
     }
 }
 
+/// The name of a piece of the file with this name.
+pub fn piece_name(file: &str, idx: u32) -> String {
+    format!("{file}{PIECE_INFIX}{}", PieceNumber(idx))
+}
+
+/// What stands between a file's name and a piece's number.
+pub const PIECE_INFIX: &str = ".part";
+
+/// The number, from 1, that ends the name of the piece with this number from 0.
+pub struct PieceNumber(pub u32);
+
+impl PieceNumber {
+    /// Writes it, for who writes hundreds of them: several times as fast as by a format.
+    pub fn append(&self, out: &mut Vec<u8>) {
+        let number = u64::from(self.0) + 1;
+        if number > 9999 {
+            return out.extend_from_slice(number.to_string().as_bytes());
+        }
+        let digit = |unit| b'0' + (number / unit % 10) as u8;
+        out.extend_from_slice(&[1000, 100, 10, 1].map(digit));
+    }
+}
+
+impl fmt::Display for PieceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}", u64::from(self.0) + 1)
+    }
+}
+
 fn split_piece_name(name: &str) -> Option<(&str, u32)> {
-    let (whole, digits) = name.rsplit_once(".part")?;
+    let (whole, digits) = name.rsplit_once(PIECE_INFIX)?;
     let shortest = digits.len() == 4 || digits.len() > 4 && !digits.starts_with('0');
     let number: u32 = digits
         .bytes()

@@ -8,26 +8,28 @@
 //! client that says nothing.
 
 mod events;
+mod publishing;
 mod shelf;
+mod telling;
 mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::md5::Digest;
-use crate::net::{Connection, HEADER, Listener, Trouble, canonical};
-use crate::protocol::{Reply, TORRENT_CAP, ToTracker, VERSION, to_bytes};
+use crate::net::{Connection, HEADER, Listener, canonical};
+use crate::protocol::{TORRENT_CAP, ToTracker};
 use crate::repeated_timer::RepeatedTimer;
-use crate::report::{Report, Weight};
-use crate::roster::{Ends, Joined, Reach, Refusal, Roster, Verdict};
-use crate::torrent::{Name, Torrent};
+use crate::report::Report;
+use crate::roster::{Ends, Reach, Refusal, Roster};
+use crate::torrent::Name;
 use events::Event;
 pub use events::StartError;
-use shelf::{Shelf, summary_of};
+use shelf::Shelf;
+use telling::{done, error, listening};
 use turns::Turns;
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
@@ -56,6 +58,7 @@ pub struct Tracker {
 
 /// What the threads share.
 struct Inner {
+    reach: Reach,
     roster: Mutex<Roster>,
     shelf: Shelf,
     /// One turn, from judging a `.torrent` to recording it, so that the disk and the roster say the same.
@@ -75,24 +78,28 @@ impl Tracker {
         listener: TcpListener,
         report: Report,
     ) -> Result<Self, StartError> {
+        Self::start_with(Roster::new(config.reach), config, listener, report)
+    }
+
+    /// Likewise, with peers that are known already.
+    ///
+    /// # Errors
+    /// As [`Tracker::start`].
+    pub fn start_with(
+        mut roster: Roster,
+        config: Config,
+        listener: TcpListener,
+        report: Report,
+    ) -> Result<Self, StartError> {
         let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
         let shelf = Shelf::open(&config.torrents).map_err(disk)?;
         let (loaded, bad) = shelf.load().map_err(disk)?;
         let addr = canonical(listener.local_addr().map_err(StartError::System)?);
-        report.say(&Event::Listening {
-            port: addr.port(),
-            local: config.reach == Reach::Local,
-            client_at: match config.reach {
-                Reach::Local => Some(Ipv4Addr::LOCALHOST.into()),
-                Reach::Remote => own_address(),
-            },
-            n_torrents: loaded.len(),
-            torrents: config.torrents,
-        });
+        report.say(&listening(&config, addr.port(), loaded.len()));
         bad.iter().for_each(|event| report.say(event));
-        let mut roster = Roster::new(config.reach);
         loaded.into_iter().for_each(|record| roster.load(record));
         let inner = Arc::new(Inner {
+            reach: config.reach,
             roster: Mutex::new(roster),
             shelf,
             publishing: Turns::new(1),
@@ -114,26 +121,10 @@ impl Tracker {
     }
 }
 
-/// An address of this machine on its network: the one it would send from. Nothing is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // an address that is nowhere, for examples: it goes by the default route
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    Some(ip).filter(|ip| !ip.is_unspecified())
-}
-
 /// Accepts connections, each on a thread of its own.
 fn listen_for_clients(inner: Arc<Inner>, listener: TcpListener) -> io::Result<Listener> {
     let telling = Arc::clone(&inner);
-    let told = move |trouble| {
-        telling.report.say(&match trouble {
-            Trouble::Accept(fault) => Event::AcceptFailed {
-                why: fault.to_string(),
-            },
-            Trouble::Full(n) => Event::Full { n },
-        });
-    };
+    let told = move |trouble| telling.tell_trouble(trouble);
     let handle = move |client| inner.handle_client(client);
     Listener::start("client", listener, CONNECTIONS, handle, told)
 }
@@ -144,12 +135,12 @@ impl Inner {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sweep.
+    /// The sweep: bit by bit, so that nobody waits for all of it.
     fn update_peer_list(&self) {
-        let mut roster = self.lock();
-        let dropped = roster.update_peer_list();
-        let n_peers = roster.n_peers();
-        drop(roster);
+        let mut dropped = Vec::new();
+        let mut sweep = self.lock().begin_sweep();
+        while self.lock().sweep_on(&mut sweep, &mut dropped) {}
+        let n_peers = self.lock().n_peers();
         if n_peers + dropped.len() > 0 {
             self.report.say(&Event::Swept { dropped, n_peers });
         }
@@ -201,10 +192,9 @@ impl Inner {
             ToTracker::FileList { v: None, .. } => Some(b""),
             _ => None,
         };
-        let served = self.lock().serves(from);
         let answer = match message {
-            _ if !served => Err(Refusal::Stranger),
-            ToTracker::Ping { port, v } => self.handle_ping(from, port, v),
+            _ if !self.reach.serves(from) => Err(Refusal::Stranger),
+            ToTracker::Ping { port, v, wants } => self.handle_ping(from, port, v, &wants),
             ToTracker::FileList {
                 port,
                 files,
@@ -224,18 +214,27 @@ impl Inner {
         })
     }
 
-    fn handle_ping(&self, from: Ends, port: u16, v: Option<u32>) -> Result<Vec<u8>, Refusal> {
+    fn handle_ping(
+        &self,
+        from: Ends,
+        port: u16,
+        v: Option<u32>,
+        wants: &[Name],
+    ) -> Result<Vec<u8>, Refusal> {
         let rng = &mut rand::rng();
         let mut roster = self.lock();
         let joined = roster.append_client(from, port, v)?;
         let (ours, original) = match v {
-            Some(_) => (Some(roster.swarm_list(from, port, rng)), Vec::new()),
-            None => (None, roster.original_list(from, port, rng)),
+            Some(_) => (Some(roster.swarm_list(from, port, wants, rng)), None),
+            None => (None, Some(roster.original_list(from, port, rng))),
         };
         drop(roster);
         self.tell_joined(joined, v);
         self.report.say(&Event::Ping { peer: joined.addr });
-        Ok(ours.map_or_else(|| to_bytes(&original), |list| to_bytes(&list)))
+        let ours = ours.map(|list| list.to_bytes());
+        Ok(ours
+            .or(original.map(|list| list.to_bytes(rng)))
+            .unwrap_or_default())
     }
 
     fn handle_file_list(
@@ -256,110 +255,4 @@ impl Inner {
         });
         Ok(v.map_or_else(Vec::new, |_| done()))
     }
-
-    fn handle_publish(
-        &self,
-        from: Ends,
-        port: u16,
-        mut torrent: Torrent,
-    ) -> Result<Vec<u8>, Refusal> {
-        let _turn = self.publishing.take();
-        let joined = self.lock().append_client(from, port, Some(VERSION))?;
-        self.tell_joined(joined, Some(VERSION));
-        torrent.publisher = joined.addr.to_string();
-        torrent.peers.clear();
-        let record = summary_of(&torrent);
-        let verdict = self.lock().judge(&record)?;
-        if verdict != Verdict::Again {
-            self.shelf.put(&torrent).map_err(|fault| {
-                Refusal::Disk(format!(
-                    "can't keep the .torrent of {}: {fault}",
-                    record.name
-                ))
-            })?;
-        }
-        self.lock().publish(joined.addr, record.clone(), verdict);
-        self.report.say(&Event::Published {
-            peer: joined.addr,
-            name: record.name,
-            size: record.size,
-            md5: record.md5,
-            again: verdict == Verdict::Again,
-            replaced: match verdict {
-                Verdict::Replaces(old) => Some(old),
-                Verdict::New | Verdict::Again => None,
-            },
-        });
-        if verdict != Verdict::Again
-            && let Err(fault) = self.shelf.sync()
-        {
-            let why = fault.to_string();
-            self.report.say(&Event::NotSynced { why });
-        }
-        Ok(done())
-    }
-
-    fn handle_get_torrent(
-        &self,
-        from: Ends,
-        asker: SocketAddr,
-        name: &Name,
-    ) -> Result<Vec<u8>, Refusal> {
-        let _turn = (self.shelf.len_of(name) > SMALL as u64).then(|| self.large.take());
-        let mut torrent = self.shelf.get(name).map_err(|fault| match fault.kind() {
-            io::ErrorKind::NotFound => Refusal::Unknown(name.clone()),
-            _ => Refusal::Disk(format!("can't read the .torrent of {name}: {fault}")),
-        })?;
-        let md5 = torrent.md5();
-        let sources = self.lock().sources(name, md5, from, &mut rand::rng());
-        (torrent.publisher, torrent.peers) = sources.ok_or(Refusal::Unknown(name.clone()))?;
-        self.report.say(&Event::HandedOut {
-            to: asker,
-            name: name.clone(),
-        });
-        Ok(to_bytes(&Reply {
-            v: VERSION,
-            torrent: Some(torrent),
-            ..Reply::default()
-        }))
-    }
-
-    fn tell_joined(&self, joined: Joined, v: Option<u32>) {
-        if joined.new {
-            self.report.say(&Event::NewPeer {
-                peer: joined.addr,
-                original: v.is_none(),
-            });
-        }
-    }
-
-    fn tell_refusal(&self, from: SocketAddr, refusal: &Refusal) {
-        let weight = match refusal {
-            Refusal::Stranger if !self.lock().is_first_time(from.ip()) => Weight::Logged,
-            Refusal::Stranger | Refusal::OtherContent { .. } | Refusal::Disk(_) => {
-                Weight::Important
-            }
-            _ => Weight::Normal,
-        };
-        let why = refusal.to_string();
-        self.report.say(&Event::Refused { from, why, weight });
-    }
-}
-
-/// What ours are answered where there is nothing to say.
-fn done() -> Vec<u8> {
-    to_bytes(&Reply {
-        v: VERSION,
-        ..Reply::default()
-    })
-}
-
-/// What ours are told where they are refused or not understood. `md5` is that of what the swarm has under the name.
-fn error(why: String, md5: Option<Digest>) -> Vec<u8> {
-    to_bytes(&Reply {
-        v: VERSION,
-        error: Some(why),
-        md5,
-        torrent: None,
-    })
 }

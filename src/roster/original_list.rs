@@ -1,41 +1,193 @@
 //! The answer to an original's ping: an array that fits its one read. Pure.
 //!
 //! The original hands out all that it knows, and breaks where that is more than its peer reads at once. Here an answer that
-//! doesn't fit is what helps the asker most; the next one names something else.
+//! doesn't fit is what helps the asker most; the next one names something else. Under the lock only what is needed for it
+//! is taken along.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-use super::peer::json_len;
-use super::{Ends, Peer, Roster, addr_of, ip_for};
+use super::has::{FileNo, Has, Peer, PeerNo, Told};
+use super::sample::some_of;
+use super::{Ends, PEERS_LISTED, Roster};
 use crate::bitfield::Bitfield;
 use crate::net::is_local;
-use crate::protocol::{ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry};
-use crate::torrent::Name;
+use crate::protocol::{ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, to_bytes};
+use crate::torrent::{PIECE_INFIX, PieceNumber};
 
 /// Whole files that are looked at for one answer, so that it takes a millisecond, not a second.
 const NAMES_WEIGHED: usize = 20_000;
+/// Holders of a large swarm that one answer is about: it has room for more of their names than for more of them.
+const HOLDERS: usize = 16;
+/// Files in several pieces that are looked at for one answer, for the same reason; beyond them some at random.
+const CUTS_WEIGHED: usize = 16;
+
+/// What an answer to an original is made of.
+pub struct OriginalList {
+    cap: usize,
+    asker: Option<Arc<Has>>,
+    /// In random order.
+    holders: Vec<Told>,
+    /// Peers that have nothing.
+    idle: Vec<Told>,
+    cuts: Vec<Cut>,
+}
+
+/// A file in several pieces.
+struct Cut {
+    file: FileNo,
+    name: Arc<str>,
+    /// How many have each piece.
+    counts: Vec<u32>,
+}
 
 impl Roster {
-    /// IPv4 peers with the names that an original may ask each for. First come names that it lacks, the rarest first; then
-    /// second holders; then what it has; then the rest.
-    pub fn original_list(&self, asker: Ends, port: u16, rng: &mut impl Rng) -> Vec<PeerEntry> {
-        let own = self.key(addr_of(asker, port, None));
-        let cap = if is_local(asker.peer, asker.own) {
-            ORIGINAL_CAP
-        } else {
-            ORIGINAL_CAP_OFF_LOOPBACK
+    /// IPv4 peers with the names that an original may ask each for.
+    pub fn original_list(&self, asker: Ends, port: u16, rng: &mut impl Rng) -> OriginalList {
+        let own = self.find(asker, port, None);
+        let fits = |no, idle| {
+            let peer: &Peer = &self.peers[no];
+            peer.has.held.is_empty() == idle && asker.finds(peer.addr.ip()).is_ipv4()
         };
-        let reaches = |peer: &Peer| ip_for(asker, peer.addr.ip()).is_ipv4();
-        let mut holders = self.others(Some(own), asker, rng, |peer| {
-            peer.has_any() && reaches(peer)
-        });
+        let wanted = self.wanted(own, Vec::new(), rng);
+        let mut holders = self.sample(HOLDERS, own, &wanted, rng, |no| fits(no, false));
+        let mut idle = Vec::new();
+        if holders.len() < HOLDERS {
+            idle = self.sample(HOLDERS, own, &[], rng, |no| fits(no, true));
+        }
+        let cuts = self.cuts(wanted, own, rng);
         holders.shuffle(rng);
-        let offers = offers(&holders, self.peers.get(&own), cap, rng);
-        let mut page = Page::new(&holders, cap);
+        let told = |of: Vec<PeerNo>| {
+            let of = of.into_iter().map(|no| Told::new(&self.peers[no], asker));
+            of.collect()
+        };
+        OriginalList {
+            cap: if is_local(asker.peer, asker.own) {
+                ORIGINAL_CAP
+            } else {
+                ORIGINAL_CAP_OFF_LOOPBACK
+            },
+            asker: own.map(|own| Arc::clone(&self.peers[own].has)),
+            holders: told(holders),
+            idle: told(idle),
+            cuts,
+        }
+    }
+
+    /// What goes in pieces of what is wanted; and of the rest, where all peers are on the list.
+    fn cuts(&self, mut files: Vec<FileNo>, own: Option<PeerNo>, rng: &mut impl Rng) -> Vec<Cut> {
+        let others = match self.n_others(own) {
+            ..=PEERS_LISTED => some_of(&self.files.live, CUTS_WEIGHED, rng),
+            _ => Vec::new(),
+        };
+        for no in others {
+            if files.len() < CUTS_WEIGHED && !files.contains(&no) {
+                files.push(no);
+            }
+        }
+        let cuts = files.into_iter().map(|no| Cut {
+            file: no,
+            name: Arc::clone(&self.files[no].name),
+            counts: self.files[no].counts.clone(),
+        });
+        cuts.filter(|cut| !cut.counts.is_empty()).collect()
+    }
+}
+
+/// A name, and who can be asked for it by their places.
+#[derive(Clone, Copy)]
+enum Item<'a> {
+    File(&'a str, &'a [usize]),
+    Piece(&'a Pieces<'a>, u32),
+}
+
+/// What goes first, in one number, as a thousand of them are compared: what the asker lacks (1 bit), what few have (23), then
+/// chance (16); and in the last 24 bits which it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Order(u64);
+
+impl Order {
+    fn new(had: bool, n_holders: usize, chance: u32, which: usize) -> Self {
+        let n_holders = (n_holders as u64).min((1 << 23) - 1);
+        let chance = u64::from(chance as u16);
+        Self(u64::from(had) << 63 | n_holders << 40 | chance << 24 | which as u64)
+    }
+
+    fn had(self) -> bool {
+        self.0 >> 63 == 1
+    }
+
+    fn which(self) -> usize {
+        self.0 as usize & ((1 << 24) - 1)
+    }
+
+    /// Some number, for which of the holders is the first.
+    fn chance(self) -> usize {
+        (self.0 >> 24) as u16 as usize
+    }
+}
+
+/// A file in several pieces, and who has which of them.
+struct Pieces<'a> {
+    cut: &'a Cut,
+    had: Option<&'a Bitfield>,
+    had_whole: bool,
+    of: Vec<(usize, &'a Bitfield)>,
+    /// What any of them has.
+    any: Bitfield,
+    /// The pieces' names in JSON, up to their numbers.
+    begin: Vec<u8>,
+}
+
+impl Item<'_> {
+    /// Its name in JSON.
+    fn write(&self, out: &mut Vec<u8>) {
+        out.clear();
+        match self {
+            Self::File(name, _) => *out = to_bytes(name),
+            Self::Piece(pieces, idx) => {
+                out.extend_from_slice(&pieces.begin);
+                PieceNumber(*idx).append(out);
+                out.push(b'"');
+            }
+        }
+    }
+
+    /// Who has it: all of them, from one of them on.
+    fn holders(&self, from: usize) -> impl Iterator<Item = usize> {
+        let (files, pieces) = match self {
+            Self::File(_, holders) => (*holders, None),
+            Self::Piece(pieces, idx) => (&[][..], Some((&pieces.of, *idx))),
+        };
+        let turned = move |len: usize| (0..len).map(move |nth| (from + nth) % len);
+        let of_piece = pieces.into_iter().flat_map(move |(of, idx)| {
+            let able = turned(of.len()).filter(move |at| of[*at].1.get(idx));
+            able.map(|at| of[at].0)
+        });
+        turned(files.len()).map(|at| files[at]).chain(of_piece)
+    }
+
+    /// The least bytes that its name takes in JSON, with a comma.
+    fn min_len(&self) -> usize {
+        match self {
+            Self::File(name, _) => name.len() + "\"\",".len(),
+            Self::Piece(pieces, _) => pieces.begin.len() + "0001\",".len(),
+        }
+    }
+}
+
+impl OriginalList {
+    /// As it goes over the wire. First come names that the asker lacks, the rarest first; then second holders; then what it
+    /// has; then the rest.
+    pub fn to_bytes(&self, rng: &mut impl Rng) -> Vec<u8> {
+        let (names, pieces) = (self.names(), self.pieces());
+        let offers = self.offers(&names, &pieces, rng);
+        let shortest = offers.iter().map(|(_, item)| item.min_len()).min();
+        let (mut page, mut name) = (Page::new(self), Vec::new());
         let rest = usize::MAX;
         for (had, nths) in [
             (false, 0..1),
@@ -44,177 +196,202 @@ impl Roster {
             (false, 2..rest),
             (true, 1..rest),
         ] {
-            for offer in offers.iter().filter(|offer| offer.had == had) {
-                let turn = offer.holders.iter().skip(nths.start).take(nths.len());
-                turn.for_each(|holder| page.add(*holder, offer));
+            for (order, item) in offers.iter().filter(|(order, _)| order.had() == had) {
+                if shortest.is_some_and(|least| page.room < least) {
+                    break;
+                }
+                let turn = item.holders(order.chance());
+                item.write(&mut name);
+                turn.skip(nths.start)
+                    .take(nths.len())
+                    .for_each(|holder| page.add(holder, &name));
             }
         }
-        let idle = self.others(Some(own), asker, rng, |peer| {
-            !peer.has_any() && reaches(peer)
-        });
-        page.done(&idle)
+        page.done(self)
     }
-}
 
-/// A name for the list, and who can be asked for it, in random order.
-struct Offer {
-    name: String,
-    /// Whether the asker has it.
-    had: bool,
-    holders: Vec<usize>,
-}
-
-/// Something that has a name among originals, and its holders by their places.
-enum Item<'a> {
-    File(&'a str, &'a [usize]),
-    Piece(&'a Name, u32, &'a [(usize, &'a Bitfield)]),
-}
-
-impl Item<'_> {
-    /// The least bytes that its name takes in JSON.
-    fn min_len(&self) -> usize {
-        match self {
-            Self::File(name, _) => name.len() + "\"\",".len(),
-            Self::Piece(name, ..) => name.as_str().len() + "\".part0001\",".len(),
+    /// The names that can fit: those that the asker lacks first, then the rarest, ties at random.
+    fn offers<'a>(
+        &self,
+        names: &'a [(&'a str, Vec<usize>)],
+        pieces: &'a [Pieces<'a>],
+        rng: &mut impl Rng,
+    ) -> Vec<(Order, Item<'a>)> {
+        let own = self.asker.iter().flat_map(|asker| &asker.held);
+        let own: HashSet<&str> = own.filter(|it| it.named).map(|it| &*it.name).collect();
+        let n_pieces: u32 = pieces.iter().map(|of| of.any.count()).sum();
+        let mut ranked = Vec::with_capacity(names.len() + n_pieces as usize);
+        for (which, (name, holders)) in names.iter().enumerate() {
+            let had = own.contains(name);
+            ranked.push(Order::new(had, holders.len(), rng.random(), which));
         }
+        // dice for each of a thousand pieces would take longer than all the rest
+        let dice = rng.random::<u32>();
+        let mut first = names.len();
+        for of in pieces {
+            for idx in of.any.iter() {
+                let had = of.had_whole || of.had.is_some_and(|bits| bits.get(idx));
+                let chance = (idx ^ dice).wrapping_mul(0x9e37_79b1) >> 16;
+                let (idx, n_holders) = (idx as usize, of.cut.counts[idx as usize]);
+                ranked.push(Order::new(had, n_holders as usize, chance, first + idx));
+            }
+            first += of.cut.counts.len();
+        }
+        // no more of the shortest names fit, so the others need no order
+        let files = names.iter().map(|(name, _)| Item::File(name, &[]));
+        let all = files.chain(pieces.iter().map(|of| Item::Piece(of, 0)));
+        let most = self.cap / all.map(|item| item.min_len()).min().unwrap_or(1);
+        if ranked.len() > most {
+            ranked.select_nth_unstable(most);
+            ranked.truncate(most);
+        }
+        ranked.sort_unstable();
+        let item = |order: Order| (order, item(names, pieces, order.which()));
+        ranked.into_iter().map(item).collect()
     }
 
-    fn offer(&self, had: bool, rng: &mut impl Rng) -> Offer {
-        let (name, mut holders): (String, Vec<usize>) = match self {
-            Self::File(name, holders) => ((*name).to_owned(), holders.to_vec()),
-            Self::Piece(name, idx, of) => {
-                let able = of.iter().filter(|(_, bits)| bits.get(*idx));
-                (name.of_piece(*idx), able.map(|(at, _)| *at).collect())
+    /// The files that go under their own names, each with its holders' places.
+    fn names(&self) -> Vec<(&str, Vec<usize>)> {
+        let holders = self.holders.iter().enumerate();
+        let all = holders.flat_map(|(at, holder)| {
+            let named = holder.has.held.iter().filter(|held| held.named);
+            named.map(move |held| (&*held.name, at))
+        });
+        let mut names = HashMap::<_, Vec<_>>::new();
+        for (name, at) in all.take(NAMES_WEIGHED) {
+            names.entry(name).or_default().push(at);
+        }
+        names.into_iter().collect()
+    }
+
+    /// The files that go in pieces, each with its holders' places and what they have.
+    fn pieces<'a>(&'a self) -> Vec<Pieces<'a>> {
+        let of_cut = |cut: &'a Cut| {
+            let had = self.asker.as_ref().and_then(|asker| asker.of(cut.file));
+            let bits = |holder: &'a Told| holder.has.of(cut.file)?.bits.as_ref();
+            let of = self.holders.iter().enumerate();
+            let mut begin = to_bytes(&&*cut.name);
+            begin.truncate(begin.len() - 1);
+            begin.extend_from_slice(PIECE_INFIX.as_bytes());
+            let of: Vec<_> = of
+                .filter_map(|(at, holder)| Some((at, bits(holder)?)))
+                .collect();
+            let mut any = Bitfield::new(cut.counts.len() as u32);
+            of.iter().for_each(|(_, bits)| any.set_all(bits));
+            Pieces {
+                cut,
+                any,
+                had: had.and_then(|held| held.bits.as_ref()),
+                had_whole: had.is_some_and(|held| held.named),
+                of,
+                begin,
             }
         };
-        holders.shuffle(rng);
-        Offer { name, had, holders }
+        let cuts = self.cuts.iter().map(of_cut);
+        cuts.filter(|pieces| !pieces.of.is_empty()).collect()
     }
 }
 
-/// The names that can fit: those that the asker lacks first, then the rarest, ties at random.
-fn offers(
-    holders: &[(IpAddr, &Peer)],
-    asker: Option<&Peer>,
-    cap: usize,
-    rng: &mut impl Rng,
-) -> Vec<Offer> {
-    let (names, pieces) = (names_of(holders), pieces_of(holders));
-    let has = |name: &str| asker.is_some_and(|asker| asker.files.contains(name));
-    let mut ranked = Vec::new();
-    for (name, holders) in &names {
-        let order = (has(name), holders.len(), rng.random::<u32>());
-        ranked.push((order, Item::File(name, holders)));
+/// The files come first, then each file's pieces.
+fn item<'a>(
+    names: &'a [(&'a str, Vec<usize>)],
+    pieces: &'a [Pieces<'a>],
+    which: usize,
+) -> Item<'a> {
+    if let Some((name, holders)) = names.get(which) {
+        return Item::File(name, holders);
     }
-    for (name, holders) in &pieces {
-        let whole = has(name.as_str());
-        let had = asker.and_then(|asker| asker.pieces.get(*name));
-        for idx in 0..holders[0].1.len() {
-            let n_holders = holders.iter().filter(|(_, bits)| bits.get(idx)).count();
-            if n_holders > 0 {
-                let had = whole || had.is_some_and(|bits| bits.get(idx));
-                let order = (had, n_holders, rng.random());
-                ranked.push((order, Item::Piece(name, idx, holders)));
+    let mut idx = which - names.len();
+    let of = pieces
+        .iter()
+        .find(|of| match idx.checked_sub(of.cut.counts.len()) {
+            Some(beyond) => {
+                idx = beyond;
+                false
             }
-        }
-    }
-    // no more of the shortest names fit, so the others need no order
-    let shortest = ranked.iter().map(|(_, item)| item.min_len()).min();
-    let most = cap / shortest.unwrap_or(1);
-    if ranked.len() > most {
-        ranked.select_nth_unstable_by_key(most, |(order, _)| *order);
-        ranked.truncate(most);
-    }
-    ranked.sort_unstable_by_key(|(order, _)| *order);
-    let offers = ranked.iter().map(|((had, ..), item)| item.offer(*had, rng));
-    offers.collect()
-}
-
-/// The files that go under their own names, each with its holders' places.
-fn names_of<'a>(holders: &[(IpAddr, &'a Peer)]) -> HashMap<&'a str, Vec<usize>> {
-    let of_one = |(at, (_, peer)): (usize, &(IpAddr, &'a Peer))| {
-        peer.files.iter().map(move |file| (file.as_str(), at))
-    };
-    let all = holders.iter().enumerate().flat_map(of_one);
-    let mut names = HashMap::<_, Vec<_>>::new();
-    for (name, at) in all.take(NAMES_WEIGHED) {
-        names.entry(name).or_default().push(at);
-    }
-    names
-}
-
-/// The files that go in pieces, each with its holders' places and what they have.
-fn pieces_of<'a>(holders: &[(IpAddr, &'a Peer)]) -> BTreeMap<&'a Name, Vec<(usize, &'a Bitfield)>> {
-    let mut pieces = BTreeMap::<_, Vec<_>>::new();
-    for (at, (_, peer)) in holders.iter().enumerate() {
-        for (name, bits) in &peer.pieces {
-            pieces.entry(name).or_default().push((at, bits));
-        }
-    }
-    pieces
+            None => true,
+        });
+    Item::Piece(of.expect("it was numbered so"), idx as u32)
 }
 
 /// The list as it fills up.
 ///
-/// Invariant: what is in it and `room` make at most the cap.
+/// Invariant: what is in it and `room` make the cap.
 struct Page {
     room: usize,
-    /// One for each holder; it is in once it has a name.
-    entries: Vec<PeerEntry>,
+    /// How each holder's entry begins; it is in once it has a name.
+    heads: Vec<Vec<u8>>,
+    is_in: Vec<bool>,
+    /// Names in JSON, each with a comma behind it, and whose they are.
+    names: Vec<u8>,
+    added: Vec<(usize, Range<usize>)>,
 }
 
+/// How an entry ends.
+const TAIL: &[u8] = b"]},";
+
 impl Page {
-    fn new(holders: &[(IpAddr, &Peer)], cap: usize) -> Self {
+    fn new(list: &OriginalList) -> Self {
+        let heads = list.holders.iter().map(Told::head);
         Self {
-            room: cap - "[]".len(),
-            entries: holders.iter().map(nameless).collect(),
+            room: list.cap - "[]".len(),
+            heads: heads.collect(),
+            is_in: vec![false; list.holders.len()],
+            names: Vec::with_capacity(list.cap),
+            added: Vec::new(),
         }
     }
 
     /// Adds a name to a holder's, where there is room for it.
-    fn add(&mut self, holder: usize, offer: &Offer) {
-        let entry = &mut self.entries[holder];
-        let new = entry.file_list.is_empty();
-        let len = json_len(&offer.name) + if new { entry_len(entry) } else { 0 };
+    fn add(&mut self, holder: usize, name: &[u8]) {
+        let around = self.heads[holder].len() + TAIL.len();
+        let len = name.len() + ",".len() + if self.is_in[holder] { 0 } else { around };
         if len <= self.room {
             self.room -= len;
-            entry.file_list.push(offer.name.clone());
+            self.is_in[holder] = true;
+            let begin = self.names.len();
+            self.names.extend_from_slice(name);
+            self.names.push(b',');
+            self.added.push((holder, begin..self.names.len()));
         }
     }
 
     /// What came in, and as many peers that have nothing as there is room for.
-    fn done(mut self, idle: &[(IpAddr, &Peer)]) -> Vec<PeerEntry> {
-        self.entries.retain(|entry| !entry.file_list.is_empty());
-        for entry in idle.iter().map(nameless) {
-            match self.room.checked_sub(entry_len(&entry)) {
+    fn done(mut self, list: &OriginalList) -> Vec<u8> {
+        let mut out = Vec::with_capacity(list.cap);
+        out.push(b'[');
+        self.added.sort_by_key(|(holder, _)| *holder);
+        for of_one in self.added.chunk_by(|(a, _), (b, _)| a == b) {
+            out.extend_from_slice(&self.heads[of_one[0].0]);
+            for (_, name) in of_one {
+                out.extend_from_slice(&self.names[name.clone()]);
+            }
+            out.pop();
+            out.extend_from_slice(TAIL);
+        }
+        for idle in &list.idle {
+            let head = idle.head();
+            match self.room.checked_sub(head.len() + TAIL.len()) {
                 Some(left) => self.room = left,
                 None => break,
             }
-            self.entries.push(entry);
+            out.extend_from_slice(&head);
+            out.extend_from_slice(TAIL);
         }
-        self.entries
+        if out.len() > 1 {
+            out.pop();
+        }
+        out.push(b']');
+        out
     }
-}
-
-/// An entry as originals know it, without its names.
-fn nameless((ip, peer): &(IpAddr, &Peer)) -> PeerEntry {
-    PeerEntry {
-        v: None,
-        ..peer.bare_entry(*ip)
-    }
-}
-
-/// The most bytes that an entry takes without its names, with a comma.
-fn entry_len(entry: &PeerEntry) -> usize {
-    entry.ip.len() + r#"{"ip":"","port":65535,"file_list":[]},"#.len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use crate::protocol::to_bytes;
+    use crate::protocol::PeerEntry;
     use crate::roster::Reach;
     use crate::roster::tests::{OURS, ends, here, lan, list, original_list, publish, rng, summary};
 
@@ -290,7 +467,9 @@ mod tests {
                 .all(|entry| entry.v.is_none() && entry.pieces.is_empty()),
             "nothing that an original doesn't know"
         );
-        let json = to_bytes(&roster.original_list(lan(9), 5, &mut rng()));
+        let json = roster
+            .original_list(lan(9), 5, &mut rng())
+            .to_bytes(&mut rng());
         assert!(
             json.starts_with(br#"[{"ip":"10.0.0."#) && json.ends_with(b"}]"),
             "{}",
@@ -435,9 +614,7 @@ mod tests {
                 assert!(len <= cap && !entries.is_empty(), "{len}");
             }
         }
-        assert_eq!(
-            Roster::new(Reach::Local).original_list(here(), 1, &mut rng()),
-            []
-        );
+        let nobody = original_list(&Roster::new(Reach::Local), here(), 1, 1);
+        assert_eq!(nobody, (2, vec![]));
     }
 }

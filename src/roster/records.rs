@@ -2,12 +2,15 @@
 //!
 //! The original has no such thing: two contents under one name would mix.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rand::Rng;
+use rand::seq::index;
 
-use super::{Ends, FILES_PER_ADDRESS, Refusal, Roster, ip_for};
-use crate::bitfield::Bitfield;
+use super::files::summary_for;
+use super::has::{FileNo, Held, PeerNo};
+use super::{Ends, FILES_PER_ADDRESS, PEERS_LISTED, Refusal, Roster};
 use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Source};
@@ -26,7 +29,18 @@ pub enum Verdict {
 impl Roster {
     /// Takes a record from the disk.
     pub fn load(&mut self, record: Summary) {
-        self.records.insert(record.name.as_str().to_owned(), record);
+        let no = self.files.intern(record.name.as_str());
+        self.set_record(no, record);
+    }
+
+    fn set_record(&mut self, no: FileNo, record: Summary) {
+        if let Some(ip) = self.files[no].record.as_ref().and_then(ip_of) {
+            self.addresses.change(ip, |tally| tally.files -= 1);
+        }
+        if let Some(ip) = ip_of(&record) {
+            self.addresses.change(ip, |tally| tally.files += 1);
+        }
+        self.files.set_record(no, record);
     }
 
     /// Whether a content may be published. A record stands while a live peer other than its publisher holds a piece of it;
@@ -35,17 +49,18 @@ impl Roster {
     /// # Errors
     /// Where another content stands, or too many files are published from its publisher's address.
     pub fn judge(&self, new: &Summary) -> Result<Verdict, Refusal> {
-        let Some(old) = self.records.get(new.name.as_str()) else {
+        let no = self.files.find(new.name.as_str());
+        let Some(file) = no.map(|no| &self.files[no]) else {
             return self.judge_new(new);
         };
-        let publisher = old.publisher.parse().ok().map(|addr| self.key(addr));
-        let mut others = self
-            .peers
-            .iter()
-            .filter(|(key, _)| Some(**key) != publisher);
+        let Some(old) = &file.record else {
+            return self.judge_new(new);
+        };
+        let publisher = old.publisher.parse().ok();
+        let publisher = publisher.and_then(|addr| self.by_key.get(&self.reach.key(addr)).copied());
         let same = (old.size, old.md5) == (new.size, new.md5);
-        let stands = others.any(|(_, peer)| peer.holds(&new.name))
-            || same && publisher.is_some_and(|key| self.peers.contains_key(&key));
+        let stands =
+            file.holders.iter().any(|no| Some(*no) != publisher) || same && publisher.is_some();
         match (same, stands) {
             (true, true) => Ok(Verdict::Again),
             (true, false) => Ok(Verdict::New),
@@ -59,44 +74,79 @@ impl Roster {
     }
 
     fn judge_new(&self, new: &Summary) -> Result<Verdict, Refusal> {
-        let ip_of = |record: &Summary| Some(record.publisher.parse::<SocketAddr>().ok()?.ip());
-        let Some(ip) = ip_of(new).filter(|ip| !ip.is_loopback()) else {
-            return Ok(Verdict::New);
-        };
-        let beside = self.records.values().filter(|old| ip_of(old) == Some(ip));
-        if beside.count() >= FILES_PER_ADDRESS {
-            return Err(Refusal::Files(ip));
+        match ip_of(new).filter(|ip| self.addresses.tally(*ip).files >= FILES_PER_ADDRESS) {
+            Some(ip) => Err(Refusal::Files(ip)),
+            None => Ok(Verdict::New),
         }
-        Ok(Verdict::New)
     }
 
     /// Records what [`Roster::judge`] allowed. Its publisher has the file, by its word; what others listed under the name
     /// of a content that is replaced means nothing any more.
     pub fn publish(&mut self, publisher: SocketAddr, summary: Summary, verdict: Verdict) {
-        let (name, own) = (summary.name.clone(), self.key(publisher));
+        let no = self.files.intern(summary.name.as_str());
+        let holders = self.files[no].holders.clone();
+        let keeps = |held: &Held| (held.file != no).then(|| held.clone());
+        let mut listed = Vec::new();
+        // nobody has it while the record changes
+        for peer in holders {
+            let has = Arc::clone(&self.peers[peer].has);
+            listed.extend(has.of(no).cloned().map(|held| (peer, held)));
+            self.hold(peer, has.held.iter().filter_map(keeps).collect());
+        }
+        let no = self.files.intern(summary.name.as_str());
         if verdict != Verdict::Again {
-            self.load(Summary {
-                publisher: publisher.to_string(),
-                ..summary
-            });
+            let publisher = publisher.to_string();
+            self.set_record(
+                no,
+                Summary {
+                    publisher,
+                    ..summary
+                },
+            );
         }
-        let record = &self.records[name.as_str()];
-        for (key, peer) in &mut self.peers {
-            if let Verdict::Replaces(_) = verdict {
-                peer.files.remove(name.as_str());
-                peer.pieces.remove(&name);
-            }
-            // listed while this was written, of the same content in another cut
-            let n_pieces = peer.pieces.get(&name).map(Bitfield::len);
-            if n_pieces.is_some_and(|n_pieces| n_pieces != record.n_pieces) {
-                peer.pieces.remove(&name);
-            }
-            // what ours listed before it was published
-            let listed = peer.v.is_some() && peer.files.remove(name.as_str());
-            if listed || *key == own {
-                peer.add_whole(record);
+        let n_pieces = self.files[no].counts.len() as u32;
+        for (peer, held) in listed {
+            let stays = !matches!(verdict, Verdict::Replaces(_));
+            let ours = self.peers[peer].v.is_some();
+            // what was listed while this was written, of the same content in another cut, means nothing
+            let bits = held.bits.filter(|bits| stays && bits.len() == n_pieces);
+            let named = held.named && stays;
+            // what ours listed before it was published is the file
+            if named && ours && n_pieces > 1 {
+                self.holds_whole(peer, no);
+            } else if named || bits.is_some() {
+                let (file, name) = (no, held.name);
+                self.also_hold(
+                    peer,
+                    Held {
+                        file,
+                        name,
+                        named,
+                        bits,
+                    },
+                );
             }
         }
+        if let Some(peer) = self.by_key.get(&self.reach.key(publisher)).copied() {
+            self.holds_whole(peer, no);
+        }
+    }
+
+    fn holds_whole(&mut self, peer: PeerNo, no: FileNo) {
+        let whole = self.files.whole(no);
+        self.also_hold(peer, whole);
+    }
+
+    fn also_hold(&mut self, peer: PeerNo, new: Held) {
+        let has = Arc::clone(&self.peers[peer].has);
+        let others = has
+            .held
+            .iter()
+            .filter(|held| held.file != new.file)
+            .cloned();
+        let mut held: Vec<Held> = others.collect();
+        held.push(new);
+        self.hold(peer, held);
     }
 
     /// Who published a file and who has pieces of it; `None` where the record isn't there or of another content.
@@ -107,39 +157,31 @@ impl Roster {
         asker: Ends,
         rng: &mut impl Rng,
     ) -> Option<(String, Vec<Source>)> {
-        let record = self
-            .records
-            .get(name.as_str())
-            .filter(|record| record.md5 == md5)?;
-        let holders = self.others(None, asker, rng, |peer| peer.holds(name));
-        let sources = holders.into_iter().map(|(ip, peer)| Source {
-            ip: ip.to_string(),
-            port: peer.addr.port(),
+        let file = &self.files[self.files.find(name.as_str())?];
+        let record = file.record.as_ref().filter(|record| record.md5 == md5)?;
+        let some = index::sample(
+            rng,
+            file.holders.len(),
+            file.holders.len().min(PEERS_LISTED),
+        );
+        let sources = some.into_iter().map(|at| {
+            let addr = self.peers[file.holders[at]].addr;
+            let (ip, port) = (asker.finds(addr.ip()).to_string(), addr.port());
+            Source { ip, port }
         });
         Some((summary_for(record, asker).publisher, sources.collect()))
     }
-
-    /// The published file that is in several pieces, so that its pieces have names.
-    pub(super) fn cut(&self, name: &str) -> Option<&Summary> {
-        self.records.get(name).filter(|record| record.n_pieces > 1)
-    }
 }
 
-/// A record as the asker is told it: with its publisher's address as the asker finds it.
-pub(super) fn summary_for(record: &Summary, asker: Ends) -> Summary {
-    let mut summary = record.clone();
-    if let Ok(addr) = record.publisher.parse::<SocketAddr>() {
-        let ip = ip_for(asker, addr.ip());
-        summary.publisher = SocketAddr::new(ip, addr.port()).to_string();
-    }
-    summary
+fn ip_of(record: &Summary) -> Option<IpAddr> {
+    Some(record.publisher.parse::<SocketAddr>().ok()?.ip())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::roster::Reach;
-    use crate::roster::tests::{OURS, lan, list, publish, rng, summary};
+    use crate::roster::tests::{OURS, lan, list, publish, rng, summary, swarm_list};
 
     #[test]
     fn a_record_without_a_live_holder_is_kept_and_not_listed() {
@@ -157,14 +199,14 @@ mod tests {
         );
         assert_eq!(sources(&roster, crate::md5::digest(b"other")), None);
         (0..2).for_each(|_| drop(roster.update_peer_list()));
-        assert!(roster.swarm_list(lan(9), 5, &mut rng()).torrents.is_empty());
+        assert!(swarm_list(&mut roster, lan(9), 5).torrents.is_empty());
         assert_eq!(
             sources(&roster, image.md5),
             Some(("10.0.0.2:5".to_owned(), vec![]))
         );
         list(&mut roster, lan(3), 5, None, &["image.iso.part0001"], &[]);
         assert_eq!(
-            roster.swarm_list(lan(9), 5, &mut rng()).torrents.len(),
+            swarm_list(&mut roster, lan(9), 5).torrents.len(),
             1,
             "an original has a piece"
         );
@@ -213,29 +255,31 @@ mod tests {
                 Ok(Verdict::New | Verdict::Replaces(_)) => (content.md5, "10.0.0.3:5"),
                 Ok(Verdict::Again) | Err(_) => (old.md5, "10.0.0.2:5"),
             };
-            let record = &roster.records["f"];
+            let record = roster.files.record("f").expect("published");
             assert_eq!((record.md5, &*record.publisher), stands, "{name}");
         }
     }
 
     #[test]
     fn what_ours_listed_before_it_was_published_is_the_file() {
-        for (n_pieces, files) in [(1, vec!["f"]), (9, vec![])] {
+        for n_pieces in [1, 9] {
             let mut roster = Roster::new(Reach::Remote);
             list(&mut roster, lan(3), 5, OURS, &["f"], &[]);
             list(&mut roster, lan(4), 5, None, &["f"], &[]);
             publish(&mut roster, lan(2), 5, &summary("f", n_pieces, "a")).expect("the first");
-            let listed = roster.swarm_list(lan(9), 5, &mut rng()).peers;
+            let listed = swarm_list(&mut roster, lan(9), 5).peers;
             assert!(
                 listed.iter().all(|peer| peer.file_list == ["f"]),
                 "{listed:?}"
             );
-            let ours = roster
-                .peers
-                .values()
-                .find(|peer| peer.addr.ip() == lan(3).peer);
-            let ours = ours.expect("it listed");
-            assert!(ours.files.iter().eq(&files) && ours.pieces.len() + files.len() == 1);
+            let ours = roster.find(lan(3), 5, OURS).expect("it listed");
+            let [held] = &roster.peers[ours].has.held[..] else {
+                panic!("one file")
+            };
+            assert_eq!(
+                (held.named, held.bits.is_some()),
+                (n_pieces == 1, n_pieces > 1)
+            );
         }
     }
 
@@ -244,7 +288,7 @@ mod tests {
         let mut roster = Roster::new(Reach::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "old")).expect("the first");
         publish(&mut roster, lan(3), 5, &summary("f", 9, "new")).expect("nobody else has it");
-        let answer = roster.swarm_list(lan(9), 5, &mut rng());
+        let answer = swarm_list(&mut roster, lan(9), 5);
         let holders: Vec<_> = answer
             .peers
             .iter()
@@ -274,7 +318,7 @@ mod tests {
         assert_eq!(roster.judge(&new), Ok(Verdict::New));
         list(&mut roster, lan(4), 5, OURS, &[], &[("f", "8000")]);
         roster.publish(joined.addr, new, Verdict::New);
-        let listed = roster.swarm_list(lan(9), 5, &mut rng()).peers;
+        let listed = swarm_list(&mut roster, lan(9), 5).peers;
         assert_eq!((listed[0].file_list.len(), listed[1].pieces.len()), (1, 0));
     }
 

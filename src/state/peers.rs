@@ -32,6 +32,12 @@ const FULL_MESH: usize = 40;
 /// Where there are more, each takes from so many, at random: a few dozen reach everybody, with fewer threads.
 const NEIGHBOURS: usize = 24;
 
+/// In a swarm of which a list names a sample, who was on one of so many lists before the last counts as listed, too: the
+/// tracker itself forgets a silent peer in the time of three.
+const LISTS_KEPT: u64 = 3;
+/// Bytes of the names in a ping: an original reads no more than [`crate::protocol::ORIGINAL_CAP_OFF_LOOPBACK`] at once.
+const WANTS_ROOM: usize = 500;
+
 /// How a peer is asked for pieces.
 #[derive(Clone)]
 pub enum Reach {
@@ -61,7 +67,8 @@ pub struct Peer {
     pub(super) offers: BTreeMap<Name, Pieces>,
     /// Why its last connection ended, or what was wrong with what it sent.
     pub trouble: Option<String>,
-    on_list: bool,
+    /// The number of the last list that it was on, while it counts as listed.
+    on_list: Option<u64>,
     said_hello: Option<Instant>,
     retry_at: Option<Instant>,
     pub(super) strikes: u32,
@@ -83,7 +90,7 @@ impl State {
             latency: None,
             offers: BTreeMap::new(),
             trouble: None,
-            on_list: false,
+            on_list: None,
             said_hello: None,
             retry_at: None,
             strikes: 0,
@@ -96,7 +103,7 @@ impl State {
     /// `UNLISTED_PER_ADDRESS`; beyond them it goes by a number that nobody has.
     pub fn meet(&mut self, addr: SocketAddr) -> PeerNo {
         let known = self.peers.values().any(|peer| peer.addr == addr);
-        let unlisted = |peer: &&Peer| !peer.on_list && peer.addr.ip() == addr.ip();
+        let unlisted = |peer: &&Peer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
         if known || self.peers.values().filter(unlisted).count() < UNLISTED_PER_ADDRESS {
             self.know(addr, true)
         } else {
@@ -104,10 +111,19 @@ impl State {
         }
     }
 
-    pub(super) fn update_peer_list(&mut self, entries: &[PeerEntry], now: Instant) {
-        self.peers
-            .values_mut()
-            .for_each(|peer| peer.on_list = false);
+    /// Takes a list. One of `sampled_of` peers leaves out others by chance: who was on one of the last few still counts.
+    pub(super) fn update_peer_list(
+        &mut self,
+        entries: &[PeerEntry],
+        sampled_of: Option<usize>,
+        now: Instant,
+    ) {
+        self.n_lists += 1;
+        self.sampled_of = sampled_of;
+        let kept = sampled_of.map_or(0, |_| LISTS_KEPT);
+        for peer in self.peers.values_mut() {
+            peer.on_list = peer.on_list.filter(|list| list + kept >= self.n_lists);
+        }
         for entry in entries {
             let Ok(ip) = entry.ip.parse::<IpAddr>() else {
                 continue;
@@ -117,7 +133,7 @@ impl State {
                 entry.v.is_some(),
             );
             let known = self.peers.get_mut(&peer).expect("just known");
-            known.on_list = true;
+            known.on_list = Some(self.n_lists);
             // an original must never be asked for what isn't on its list any more
             if !known.ours {
                 known.offers.clear();
@@ -134,7 +150,7 @@ impl State {
             let silent = peer
                 .said_hello
                 .is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
-            !peer.on_list && silent && matches!(peer.reach, Reach::No | Reach::Single)
+            peer.on_list.is_none() && silent && matches!(peer.reach, Reach::No | Reach::Single)
         };
         let gone: Vec<PeerNo> = self
             .peers
@@ -256,7 +272,7 @@ impl State {
         let mut to_connect: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
         to_connect.shuffle(&mut self.rng);
         // whom the tracker lists comes before who only says so
-        to_connect.sort_by_key(|(no, _)| !self.peers[no].on_list);
+        to_connect.sort_by_key(|(no, _)| self.peers[no].on_list.is_none());
         to_connect.truncate(room);
         for (no, _) in &to_connect {
             self.peers.get_mut(no).expect("just listed").reach = Reach::Trying;
@@ -302,8 +318,9 @@ impl State {
     /// Originals, and in classic rounds everybody, are asked over a connection for each piece.
     pub fn open_for_single_pieces(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
-            let ready =
-                peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now) && peer.on_list;
+            let ready = peer.strikes < STRIKES
+                && peer.retry_at.is_none_or(|at| at <= now)
+                && peer.on_list.is_some();
             if (classic || !peer.ours) && ready && matches!(peer.reach, Reach::No) {
                 peer.reach = Reach::Single;
                 self.picker.open(
@@ -324,9 +341,23 @@ impl State {
             .is_some_and(|peer| peer.strikes >= STRIKES)
     }
 
-    /// How many other peers the tracker listed.
+    /// How many other peers the tracker has.
     pub fn n_listed(&self) -> usize {
-        self.peers.values().filter(|peer| peer.on_list).count()
+        let listed = self.peers.values().filter(|peer| peer.on_list.is_some());
+        listed.count().max(self.sampled_of.unwrap_or(0))
+    }
+
+    /// The files that are wanted by name and not here, for a tracker that tells of some peers only; without any, all are.
+    pub fn wanted_names(&self) -> Vec<Name> {
+        let whole = |name: &Name| self.files.get(name).is_some_and(|held| held.have.is_full());
+        let mut room = WANTS_ROOM;
+        let missing = self.wants.only.iter().filter(|name| !whole(name));
+        let fits = missing.take_while(|name| {
+            let left = room.checked_sub(name.as_str().len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        fits.cloned().collect()
     }
 
     /// Names that only originals list, and that are wanted and not here; with who has each.
@@ -335,7 +366,7 @@ impl State {
         for (no, peer) in self
             .peers
             .iter()
-            .filter(|(_, peer)| !peer.ours && peer.on_list)
+            .filter(|(_, peer)| !peer.ours && peer.on_list.is_some())
         {
             let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
             for (name, _) in peer.offers.iter().filter(|(_, pieces)| whole(pieces)) {
@@ -370,6 +401,7 @@ mod tests {
         SwarmList {
             v: VERSION,
             local: false,
+            n_peers: None,
             peers: peers.iter().map(entry).collect(),
             torrents: Vec::new(),
         }
@@ -403,6 +435,46 @@ mod tests {
         state.update_list(&listed(&[]), later);
         assert_eq!(state.peers.len(), 0, "all are forgotten in time");
         assert_ne!(hello(&mut state, at(2, 999)), NOBODY);
+    }
+
+    #[test]
+    fn who_is_left_out_of_a_sample_stays_listed_for_some_lists_and_out_of_a_whole_list_not() {
+        let now = Instant::now();
+        let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 1));
+        let known = |state: &State| -> Vec<u8> {
+            let listed = state.peers.values().filter(|peer| peer.on_list.is_some());
+            let hosts = listed.map(|peer| (1..9).find(|last| at(*last) == peer.addr));
+            hosts.flatten().collect()
+        };
+        let sample = |peers: &[SocketAddr]| SwarmList {
+            n_peers: Some(1000),
+            ..listed(peers)
+        };
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+        state.update_list(&listed(&[at(1), at(2)]), now);
+        assert_eq!((known(&state), state.n_listed()), (vec![1, 2], 2));
+        for turn in 1..=LISTS_KEPT {
+            state.update_list(&sample(&[at(3)]), now);
+            assert_eq!(known(&state), [1, 2, 3], "{turn}");
+            assert_eq!(state.n_listed(), 1000, "as the tracker says");
+        }
+        state.update_list(&sample(&[at(2), at(4)]), now);
+        assert_eq!(known(&state), [2, 3, 4]);
+        state.update_list(&listed(&[at(4)]), now);
+        assert_eq!((known(&state), state.n_listed()), (vec![4], 1));
+    }
+
+    #[test]
+    fn the_tracker_is_asked_for_what_is_wanted_by_name_and_not_whole() {
+        let names = |n: usize| (0..n).map(|n| Name::parse(&format!("{n:0100}")).expect("a name"));
+        for (n, asked) in [(0, 0), (2, 2), (40, WANTS_ROOM / 100)] {
+            let wants = Wants {
+                only: names(n).collect(),
+                ..Wants::default()
+            };
+            let state = State::new(wants, StdRng::seed_from_u64(7), Instant::now());
+            assert_eq!(state.wanted_names(), names(asked).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `cargo bench [-- PART …]`: what handing a file around costs, and how near it comes to what the network allows.
 //!
-//! Parts: `md5`, `picker`, `copy`, `swarm`, `growth`, and, as root with iproute2, `shaped`. aria2c is measured beside in the
-//! same minutes where it is installed. `ROUNDS=n` sets how often each is measured; medians are printed.
+//! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `swarm`, `growth`, and, as root with iproute2, `shaped`. aria2c and
+//! opentracker are measured beside in the same minutes where they are installed. `ROUNDS=n` sets how often each is measured; medians are printed.
 
 #[allow(dead_code)] // the tests use the rest
 #[path = "../it/lab.rs"]
@@ -12,9 +12,12 @@ mod process;
 #[path = "../it/support.rs"]
 mod support;
 
+mod announce;
 mod aria2;
+mod campus;
 mod copy;
 mod hashing;
+mod opentracker;
 mod picking;
 mod swarm;
 mod tables;
@@ -22,7 +25,7 @@ mod tables;
 /// A part's name, what it measures, and how.
 type Part = (&'static str, &'static str, fn());
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
     (
         "md5",
         "checking pieces, and a file's first hashing",
@@ -34,6 +37,16 @@ const PARTS: [Part; 6] = [
         picking::run,
     ),
     ("copy", "one peer, beside one plain TCP copy", copy::run),
+    (
+        "announce",
+        "what the tracker answers a second, with 1,000 peers of one file",
+        announce::run,
+    ),
+    (
+        "scale",
+        "what 100,000 peers of 100 files cost it",
+        announce::scale,
+    ),
     ("swarm", "512 MiB to 4 peers on this machine", tables::swarm),
     ("growth", "the cost as peers and files grow", tables::growth),
     (

@@ -48,8 +48,16 @@ fn to_tracker() -> Vec<Sample> {
     let of = |message: ToTracker| Sample(holds::to_tracker, to_bytes(&message));
     let v = Some(VERSION);
     vec![
-        of(ToTracker::Ping { port: 50001, v }),
-        of(ToTracker::Ping { port: 1, v: None }),
+        of(ToTracker::Ping {
+            port: 50001,
+            v,
+            wants: vec![name("image.iso")],
+        }),
+        of(ToTracker::Ping {
+            port: 1,
+            v: None,
+            wants: vec![],
+        }),
         of(ToTracker::FileList {
             port: 50001,
             files: vec!["1.txt".to_owned(), "\u{1b}\"\\".to_owned()],
@@ -92,6 +100,7 @@ fn from_tracker() -> Vec<Sample> {
         of(to_bytes(&PingAnswer::Ours(SwarmList {
             v: VERSION,
             local: false,
+            n_peers: None,
             peers: vec![peer(Some(VERSION), digits)],
             torrents: vec![summary],
         }))),

@@ -42,7 +42,8 @@ impl Server {
     }
 
     fn ping(&self, port: u16) -> SwarmList {
-        match parse(&self.ask(&to_bytes(&ToTracker::Ping { port, v: Some(1) })))
+        let (v, wants) = (Some(1), vec![]);
+        match parse(&self.ask(&to_bytes(&ToTracker::Ping { port, v, wants })))
             .expect("an answer of ours")
         {
             PingAnswer::Ours(list) => list,

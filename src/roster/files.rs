@@ -1,0 +1,241 @@
+//! Every name that is listed or published: who has it, how rare each piece is, and the list of files ready to be sent. Pure.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use super::LIST_ROOM;
+use super::ends::{Ends, View};
+use super::has::{FileNo, Held, PeerNo};
+use super::slab::Slab;
+use crate::bitfield::Bitfield;
+use crate::protocol::{Summary, to_bytes};
+
+/// Of so many holders of a file's rarest pieces the tracker knows the names: the last that listed.
+pub(super) const RARE_KEPT: usize = 16;
+/// Lists of files that are kept ready: one for each address of this machine at which peers reach it, of which it has few.
+const VIEWS: usize = 8;
+
+/// One name.
+pub(super) struct File {
+    pub(super) name: Arc<str>,
+    /// What is published under it.
+    pub(super) record: Option<Summary>,
+    /// Who lists it, in no order.
+    pub(super) holders: Vec<PeerNo>,
+    /// How many have each piece, where it is published in several.
+    pub(super) counts: Vec<u32>,
+    /// Some of those who have one of the rarest pieces, as of their last list.
+    pub(super) rare: Vec<PeerNo>,
+    /// Its place in [`Files::live`].
+    live_at: Option<u32>,
+}
+
+/// Invariant: a file is here while it has a record or a holder, and in `live` while it has both.
+pub(super) struct Files {
+    all: Slab<File>,
+    by_name: BTreeMap<Arc<str>, FileNo>,
+    pub(super) live: Vec<FileNo>,
+    /// The live files as they go over the wire, until one of them changes.
+    ready: Vec<(View, Arc<[u8]>)>,
+}
+
+impl Index<FileNo> for Files {
+    type Output = File;
+
+    fn index(&self, no: FileNo) -> &File {
+        &self.all[no]
+    }
+}
+
+impl IndexMut<FileNo> for Files {
+    fn index_mut(&mut self, no: FileNo) -> &mut File {
+        &mut self.all[no]
+    }
+}
+
+impl Files {
+    pub(super) fn new() -> Self {
+        Self {
+            all: Slab::new(),
+            by_name: BTreeMap::new(),
+            live: Vec::new(),
+            ready: Vec::new(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<FileNo> {
+        self.by_name.get(name).copied()
+    }
+
+    /// What is published under a name.
+    #[cfg(test)]
+    pub(super) fn record(&self, name: &str) -> Option<&Summary> {
+        self.all[self.find(name)?].record.as_ref()
+    }
+
+    /// The number of a name: a new one where nobody has listed it.
+    pub(super) fn intern(&mut self, name: &str) -> FileNo {
+        self.find(name).unwrap_or_else(|| {
+            let name: Arc<str> = name.into();
+            let no = self.all.insert(File {
+                name: Arc::clone(&name),
+                record: None,
+                holders: Vec::new(),
+                counts: Vec::new(),
+                rare: Vec::new(),
+                live_at: None,
+            });
+            self.by_name.insert(name, no);
+            no
+        })
+    }
+
+    /// A published file as it stands in the list of who has all of it.
+    pub(super) fn whole(&self, no: FileNo) -> Held {
+        let file = &self.all[no];
+        let n_pieces = file.counts.len() as u32;
+        Held {
+            file: no,
+            name: Arc::clone(&file.name),
+            named: n_pieces == 0,
+            bits: (n_pieces > 0).then(|| Bitfield::full(n_pieces)),
+        }
+    }
+
+    /// Nothing of a file yet.
+    pub(super) fn none(&self, no: FileNo) -> Held {
+        Held {
+            file: no,
+            name: Arc::clone(&self.all[no].name),
+            named: false,
+            bits: None,
+        }
+    }
+
+    /// Puts a record in the place of the last. Nobody holds pieces of another cut.
+    pub(super) fn set_record(&mut self, no: FileNo, record: Summary) {
+        let n_pieces = record.n_pieces as usize;
+        let file = &mut self.all[no];
+        if n_pieces > 1 && file.counts.len() != n_pieces {
+            file.counts = vec![0; n_pieces];
+        } else if n_pieces <= 1 {
+            file.counts = Vec::new();
+        }
+        file.record = Some(record);
+        self.ready.clear();
+        self.settle(no);
+    }
+
+    /// A peer lists it. Returns its place among the holders.
+    pub(super) fn join(&mut self, no: FileNo, peer: PeerNo) -> u32 {
+        let holders = &mut self.all[no].holders;
+        holders.push(peer);
+        let place = holders.len() as u32 - 1;
+        self.settle(no);
+        place
+    }
+
+    /// What a peer has of a file was replaced: counts the pieces that came and went, and sees whether it has one of the
+    /// rarest.
+    pub(super) fn recount(
+        &mut self,
+        no: FileNo,
+        peer: PeerNo,
+        old: Option<&Held>,
+        new: Option<&Held>,
+    ) {
+        let file = &mut self.all[no];
+        let [old, new] = [old, new].map(|held| held.and_then(|held| held.bits.as_ref()));
+        for idx in new.into_iter().flat_map(Bitfield::iter) {
+            file.counts[idx as usize] += 1;
+        }
+        for idx in old.into_iter().flat_map(Bitfield::iter) {
+            file.counts[idx as usize] -= 1;
+        }
+        file.rare.retain(|other| *other != peer);
+        let Some(new) = new else { return };
+        let least = file.counts.iter().filter(|count| **count > 0).min();
+        if new
+            .iter()
+            .any(|idx| Some(&file.counts[idx as usize]) == least)
+        {
+            if file.rare.len() >= RARE_KEPT {
+                file.rare.remove(0);
+            }
+            file.rare.push(peer);
+        }
+    }
+
+    /// The holder at this place lists it no more. Returns who has that place now.
+    pub(super) fn leave(&mut self, no: FileNo, place: u32) -> Option<PeerNo> {
+        let file = &mut self.all[no];
+        let left = file.holders.swap_remove(place as usize);
+        file.rare.retain(|peer| *peer != left);
+        let moved = file.holders.get(place as usize).copied();
+        self.settle(no);
+        moved
+    }
+
+    /// Keeps the invariant after a change of one file.
+    fn settle(&mut self, no: FileNo) {
+        let file = &mut self.all[no];
+        let live = file.record.is_some() && !file.holders.is_empty();
+        match file.live_at {
+            None if live => {
+                file.live_at = Some(self.live.len() as u32);
+                self.live.push(no);
+                self.ready.clear();
+            }
+            Some(at) if !live => {
+                file.live_at = None;
+                self.live.swap_remove(at as usize);
+                if let Some(moved) = self.live.get(at as usize) {
+                    self.all[*moved].live_at = Some(at);
+                }
+                self.ready.clear();
+            }
+            _ => {}
+        }
+        let file = &self.all[no];
+        if file.record.is_none() && file.holders.is_empty() {
+            self.by_name.remove(&file.name);
+            self.all.remove(no);
+        }
+    }
+
+    /// The live files for who asks.
+    pub(super) fn ready(&mut self, asker: Ends) -> Arc<[u8]> {
+        let view = asker.view();
+        if let Some((_, ready)) = self.ready.iter().find(|(of, _)| *of == view) {
+            return Arc::clone(ready);
+        }
+        let mut text = Vec::new();
+        for no in &self.live {
+            let record = self.all[*no].record.as_ref().expect("it is live");
+            let begin = text.len();
+            text.extend_from_slice(if begin == 0 { b"" } else { b"," });
+            text.extend_from_slice(&to_bytes(&summary_for(record, asker)));
+            if text.len() > LIST_ROOM {
+                text.truncate(begin);
+            }
+        }
+        if self.ready.len() >= VIEWS {
+            self.ready.clear();
+        }
+        let ready: Arc<[u8]> = text.into();
+        self.ready.push((view, Arc::clone(&ready)));
+        ready
+    }
+}
+
+/// A record as the asker is told it: with its publisher's address as the asker finds it.
+pub(super) fn summary_for(record: &Summary, asker: Ends) -> Summary {
+    let mut summary = record.clone();
+    if let Ok(addr) = record.publisher.parse::<SocketAddr>() {
+        let ip = asker.finds(addr.ip());
+        summary.publisher = SocketAddr::new(ip, addr.port()).to_string();
+    }
+    summary
+}

@@ -1,0 +1,55 @@
+//! What a person may look at: who is there, how far each is, and who stands still. Pure.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Roster;
+use super::has::Has;
+
+/// Some of the peers at one moment; it needs no lock any more.
+pub struct Overview {
+    /// How many there are in all.
+    pub n_peers: usize,
+    /// The first of them.
+    pub rows: Vec<Row>,
+}
+
+/// One peer.
+pub struct Row {
+    /// Where others find it.
+    pub addr: SocketAddr,
+    /// Whether it speaks the original's messages alone.
+    pub original: bool,
+    /// How many sweeps there were since its list had something new.
+    pub still: u32,
+    has: Arc<Has>,
+}
+
+impl Row {
+    /// The files that it lists, with how many of their pieces it has, and how many there are. What was never published counts
+    /// as one piece.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u32, u32)> {
+        let pieces = |bits: &crate::bitfield::Bitfield| (bits.count(), bits.len());
+        self.has.held.iter().map(move |held| {
+            let (n, of) = held.bits.as_ref().map_or((1, 1), pieces);
+            (&*held.name, n, of)
+        })
+    }
+}
+
+impl Roster {
+    /// At most `most` peers, with what they have.
+    pub fn overview(&self, most: usize) -> Overview {
+        let some = self.all.iter().take(most).map(|no| &self.peers[*no]);
+        let rows = some.map(|peer| Row {
+            addr: peer.addr,
+            original: peer.v.is_none(),
+            still: self.sweeps - peer.grew,
+            has: Arc::clone(&peer.has),
+        });
+        Overview {
+            n_peers: self.all.len(),
+            rows: rows.collect(),
+        }
+    }
+}

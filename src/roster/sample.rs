@@ -1,0 +1,231 @@
+//! Who is on a list: everybody in a small swarm, a random sample of a large one. Pure.
+//!
+//! The sample is random, but for this: those who list what the asker lacks come first, and among them some holders of the
+//! rarest pieces, whom chance alone would leave out as long as they are few.
+
+use rand::seq::index;
+use rand::{Rng, RngExt};
+
+use super::Roster;
+use super::has::{FileNo, PeerNo};
+
+/// Peers on a list. More than anybody takes from at a time (`FULL_MESH` in `state/peers.rs`); the next list has others.
+pub const PEERS_LISTED: usize = 50;
+/// Of these at most this part for having rare pieces: who has them must not be all that one knows.
+const RARE_SHARE: usize = 5;
+/// Files at most that one list is made for. Who lacks more is told of others by the next.
+pub(super) const WANTED: usize = 4;
+/// Draws for each place on the list: of those who come twice, or don't fit, there may be three in four.
+const TRIES: usize = 4;
+
+/// A list as it fills up.
+struct Sample<F> {
+    chosen: Vec<PeerNo>,
+    room: usize,
+    fits: F,
+}
+
+impl<F: Fn(PeerNo) -> bool> Sample<F> {
+    /// Takes up to `most` more, at random.
+    fn take(&mut self, most: usize, from: &[PeerNo], rng: &mut impl Rng) {
+        let until = (self.chosen.len() + most).min(self.room);
+        let tries = TRIES * self.room;
+        if from.len() <= tries {
+            let all = index::sample(rng, from.len(), from.len());
+            all.into_iter().for_each(|at| self.add(from[at], until));
+        } else {
+            for _ in 0..tries {
+                self.add(from[rng.random_range(..from.len())], until);
+                if self.chosen.len() == until {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, no: PeerNo, until: usize) {
+        if self.chosen.len() < until && !self.chosen.contains(&no) && (self.fits)(no) {
+            self.chosen.push(no);
+        }
+    }
+}
+
+/// At most so many of them, at random.
+pub(super) fn some_of(all: &[FileNo], most: usize, rng: &mut impl Rng) -> Vec<FileNo> {
+    let some = index::sample(rng, all.len(), most.min(all.len()));
+    some.into_iter().map(|at| all[at]).collect()
+}
+
+impl Roster {
+    /// The files that a list should be of: those that were asked for; else those that the asker has in part; else any.
+    pub(super) fn wanted(
+        &self,
+        asker: Option<PeerNo>,
+        asked: Vec<FileNo>,
+        rng: &mut impl Rng,
+    ) -> Vec<FileNo> {
+        let mut wanted = asked;
+        if let (true, Some(asker)) = (wanted.is_empty(), asker) {
+            let in_part = self.peers[asker].has.in_part();
+            wanted.extend(in_part.map(|held| held.file));
+        }
+        match &wanted[..] {
+            [] => some_of(&self.files.live, WANTED, rng),
+            wanted => some_of(wanted, WANTED, rng),
+        }
+    }
+
+    /// Those for a list: all others that fit where they are at most [`PEERS_LISTED`], else so many as there is `room` for.
+    pub(super) fn sample(
+        &self,
+        room: usize,
+        asker: Option<PeerNo>,
+        wanted: &[FileNo],
+        rng: &mut impl Rng,
+        fits: impl Fn(PeerNo) -> bool,
+    ) -> Vec<PeerNo> {
+        let fits = |no| Some(no) != asker && fits(no);
+        if self.n_others(asker) <= PEERS_LISTED {
+            return self.all.iter().copied().filter(|no| fits(*no)).collect();
+        }
+        let chosen = Vec::with_capacity(room);
+        let mut sample = Sample { chosen, room, fits };
+        let share = wanted.len().max(1);
+        for file in wanted {
+            sample.take(
+                (room / RARE_SHARE).div_ceil(share),
+                &self.files[*file].rare,
+                rng,
+            );
+        }
+        for (nth, file) in wanted.iter().enumerate() {
+            let left = room - sample.chosen.len();
+            sample.take(left.div_ceil(share - nth), &self.files[*file].holders, rng);
+        }
+        sample.take(room, &self.all, rng);
+        sample.chosen
+    }
+
+    /// How many there are beside the asker.
+    pub(super) fn n_others(&self, asker: Option<PeerNo>) -> usize {
+        self.all.len() - usize::from(asker.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crate::bitfield::Bitfield;
+    use crate::protocol::{SwarmList, parse};
+    use crate::roster::tests::{OURS, lan, list, publish, summary};
+    use crate::roster::{Ends, Reach, Roster};
+    use crate::torrent::Name;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    /// From one of many machines.
+    fn host(n: u16) -> Ends {
+        let [high, low] = n.to_be_bytes();
+        let peer = [10, 1, high, low].into();
+        Ends { peer, ..lan(1) }
+    }
+
+    /// So many peers of each of some files: each has the first half of the pieces but one, which no other has.
+    fn swarms(n_files: u16, of_each: u16) -> Roster {
+        let mut roster = Roster::new(Reach::Remote);
+        for file in 0..n_files {
+            let name = format!("f{file}");
+            publish(&mut roster, lan(2), 5, &summary(&name, 64, &name)).expect("the first");
+            for nth in 0..of_each {
+                let mut bits = Bitfield::new(64);
+                (0..32).for_each(|idx| {
+                    bits.set(idx);
+                });
+                bits.clear(u32::from(nth) % 32);
+                let peer = host(file * of_each + nth);
+                list(&mut roster, peer, 5, OURS, &[], &[(&name, &bits.to_hex())]);
+            }
+        }
+        roster
+    }
+
+    fn ask(roster: &mut Roster, asker: Ends, wants: &[Name], seed: u64) -> SwarmList {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        let answer = roster.swarm_list(asker, 5, wants, rng);
+        parse(&answer.to_bytes()).expect("its own bytes")
+    }
+
+    #[test]
+    fn a_small_swarm_is_told_of_whole_and_of_a_large_one_a_sample_and_how_many_there_are() {
+        let most = PEERS_LISTED as u16;
+        for (name, n_hosts, expected) in [
+            ("as many as are listed", most - 1, (PEERS_LISTED, None)),
+            ("one more", most, (PEERS_LISTED, Some(PEERS_LISTED + 1))),
+            ("many", 400, (PEERS_LISTED, Some(401))),
+        ] {
+            let list = ask(&mut swarms(1, n_hosts), lan(9), &[], 1);
+            let different: BTreeSet<_> = list.peers.iter().map(|peer| &peer.ip).collect();
+            assert_eq!((different.len(), list.n_peers), expected, "{name}");
+            assert_eq!(list.torrents.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn everybody_comes_equally_often_but_who_has_rare_pieces() {
+        let mut roster = swarms(1, 300);
+        // the publisher alone has the second half; it listed long before all others
+        list(&mut roster, lan(2), 5, OURS, &["f0"], &[]);
+        let (turns, mut seen) = (2000, BTreeMap::new());
+        for seed in 0..turns {
+            for peer in ask(&mut roster, host(0), &[], seed).peers {
+                *seen.entry(peer.ip).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(
+            seen.remove("10.0.0.2"),
+            Some(turns),
+            "the rarest, each time"
+        );
+        assert_eq!(seen.len(), 299, "everybody but the asker");
+        let rare: Vec<u64> = seen.values().copied().filter(|n| *n > 600).collect();
+        assert!(rare.len() < super::super::files::RARE_KEPT, "{rare:?}");
+        // 49 places for 299: 328 times, give or take six times the deviation
+        let others = seen.values().filter(|n| **n <= 600);
+        assert!(others.clone().all(|n| (228..428).contains(n)), "{seen:?}");
+    }
+
+    #[test]
+    fn of_many_files_those_come_first_that_the_asker_lacks() {
+        let mut roster = swarms(10, 100);
+        let of = |list: &SwarmList, file: &str| {
+            let has = list
+                .peers
+                .iter()
+                .filter(|peer| peer.pieces.contains_key(file));
+            has.count()
+        };
+        let in_part = ask(&mut roster, host(0), &[], 1);
+        assert!(of(&in_part, "f0") >= PEERS_LISTED - 1, "and its publisher");
+        let wants = [Name::parse("f7").expect("a name")];
+        let by_name = ask(&mut roster, host(0), &wants, 1);
+        assert!(of(&by_name, "f7") >= PEERS_LISTED - 1, "what it asked for");
+        let newcomer = ask(&mut roster, lan(9), &[], 1);
+        let files = (0..10).filter(|file| of(&newcomer, &format!("f{file}")) > 0);
+        assert!(files.count() >= WANTED, "some of several");
+        let few = [Name::parse("nobody has it").expect("a name")];
+        assert_eq!(ask(&mut roster, lan(9), &few, 1).peers.len(), PEERS_LISTED);
+    }
+
+    #[test]
+    fn an_originals_sample_has_what_it_lacks() {
+        let mut roster = swarms(10, 100);
+        list(&mut roster, lan(9), 5, None, &["f3.part0001"], &[]);
+        let (_, entries) = crate::roster::tests::original_list(&roster, lan(9), 5, 1);
+        let names: Vec<&String> = entries.iter().flat_map(|entry| &entry.file_list).collect();
+        assert!(names.len() > 40, "as many as fit: {names:?}");
+        let of_it = |name: &&&String| name.starts_with("f3.part") && **name != "f3.part0001";
+        assert_eq!(names.iter().filter(of_it).count(), names.len());
+    }
+}

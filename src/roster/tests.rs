@@ -1,0 +1,454 @@
+//! What the roster does, by an invented clock of sweeps.
+
+use super::*;
+use std::collections::BTreeSet;
+
+use crate::torrent::Name;
+
+use crate::protocol::{
+    ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Summary, SwarmList, VERSION, parse,
+    to_bytes,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+pub(super) const OURS: Option<u32> = Some(VERSION);
+
+pub(super) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub(super) fn ends(peer: &str, own: &str) -> Ends {
+    Ends {
+        peer: ip(peer),
+        own: ip(own),
+    }
+}
+
+/// From a machine on the network to a remote tracker at 10.0.0.1.
+pub(super) fn lan(last: u8) -> Ends {
+    ends(&format!("10.0.0.{last}"), "10.0.0.1")
+}
+
+pub(super) fn here() -> Ends {
+    ends("127.0.0.1", "127.0.0.1")
+}
+
+pub(super) fn rng() -> StdRng {
+    StdRng::seed_from_u64(7)
+}
+
+pub(super) fn summary(name: &str, n_pieces: u32, content: &str) -> Summary {
+    let (name, md5) = (
+        Name::parse(name).expect("a name"),
+        crate::md5::digest(content.as_bytes()),
+    );
+    Summary {
+        name,
+        size: u64::from(n_pieces) << 16,
+        md5,
+        n_pieces,
+        publisher: String::new(),
+    }
+}
+
+/// Publishes as `tracker.rs` does.
+pub(super) fn publish(
+    roster: &mut Roster,
+    from: Ends,
+    port: u16,
+    summary: &Summary,
+) -> Result<Verdict, Refusal> {
+    let joined = roster.append_client(from, port, OURS)?;
+    let verdict = roster.judge(summary)?;
+    roster.publish(joined.addr, summary.clone(), verdict);
+    Ok(verdict)
+}
+
+pub(super) fn list(
+    roster: &mut Roster,
+    from: Ends,
+    port: u16,
+    v: Option<u32>,
+    names: &[&str],
+    pieces: &[(&str, &str)],
+) {
+    let pieces = pieces
+        .iter()
+        .map(|(name, hex)| (name.to_string(), hex.to_string()))
+        .collect();
+    roster
+        .set_list(
+            from,
+            port,
+            v,
+            names.iter().map(|name| name.to_string()).collect(),
+            &pieces,
+        )
+        .expect("a fine list");
+}
+
+pub(super) fn swarm_list(roster: &mut Roster, asker: Ends, port: u16) -> SwarmList {
+    let answer = roster.swarm_list(asker, port, &[], &mut rng());
+    parse(&answer.to_bytes()).expect("its own bytes")
+}
+
+pub(super) fn addrs(roster: &mut Roster, asker: Ends, port: u16) -> Vec<String> {
+    let list = swarm_list(roster, asker, port);
+    list.peers
+        .iter()
+        .map(|peer| format!("{} {}", peer.ip, peer.port))
+        .collect()
+}
+
+pub(super) fn original_list(
+    roster: &Roster,
+    asker: Ends,
+    port: u16,
+    seed: u64,
+) -> (usize, Vec<PeerEntry>) {
+    let rng = &mut StdRng::seed_from_u64(seed);
+    let answer = roster.original_list(asker, port, rng).to_bytes(rng);
+    (answer.len(), parse(&answer).expect("its own bytes"))
+}
+
+#[test]
+fn peers_are_told_apart_by_port_alone_or_by_address_and_port() {
+    let twice = [(ends("10.0.0.1", "10.0.0.1"), 1), (here(), 1), (here(), 2)];
+    for (name, reach, n_peers) in [("local", Reach::Local, 2), ("remote", Reach::Remote, 3)] {
+        let mut roster = Roster::new(reach);
+        twice.iter().for_each(|(from, port)| {
+            roster.append_client(*from, *port, OURS).expect("a peer");
+        });
+        assert_eq!(roster.n_peers(), n_peers, "{name}");
+    }
+}
+
+#[test]
+fn a_local_tracker_serves_its_own_machine_and_a_remote_one_everybody() {
+    let (own, other) = (ends("10.0.0.1", "10.0.0.1"), ends("fe80::2", "fe80::1"));
+    for (name, from, local) in [
+        ("loopback", here(), true),
+        ("another of it", ends("127.0.0.2", "127.0.0.1"), true),
+        ("IPv6 loopback", ends("::1", "::1"), true),
+        ("this machine by its own address", own, true),
+        ("another machine", lan(2), false),
+        ("another machine over IPv6", other, false),
+    ] {
+        assert_eq!(Reach::Local.serves(from), local, "{name}");
+        assert!(Reach::Remote.serves(from), "{name}");
+    }
+    let mut roster = Roster::new(Reach::Local);
+    assert!(roster.is_first_time(ip("10.0.0.2")) && !roster.is_first_time(ip("10.0.0.2")));
+}
+
+#[test]
+fn a_new_peer_is_visible_at_once_and_gone_at_the_second_sweep_after_its_last_message() {
+    let mut roster = Roster::new(Reach::Remote);
+    assert!(roster.append_client(lan(2), 5, OURS).expect("a peer").new);
+    list(&mut roster, lan(3), 5, None, &["1.txt"], &[]);
+    assert_eq!(
+        addrs(&mut roster, lan(2), 5),
+        ["10.0.0.3 5"],
+        "everybody but the asker"
+    );
+    assert_eq!(addrs(&mut roster, lan(9), 5), ["10.0.0.2 5", "10.0.0.3 5"]);
+    assert_eq!(roster.update_peer_list(), []);
+    list(&mut roster, lan(3), 5, None, &[], &[]);
+    assert_eq!(
+        roster.update_peer_list(),
+        ["10.0.0.2:5".parse().expect("an address")]
+    );
+    assert!(
+        !roster.append_client(lan(3), 5, None).expect("a peer").new,
+        "a ping keeps it, too"
+    );
+    assert_eq!(roster.update_peer_list(), []);
+    assert_eq!(
+        roster.update_peer_list(),
+        ["10.0.0.3:5".parse().expect("an address")]
+    );
+    assert_eq!(roster.n_peers(), 0);
+}
+
+#[test]
+fn another_program_on_the_same_port_has_not_what_the_one_before_listed() {
+    let mut roster = Roster::new(Reach::Remote);
+    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
+    for (v, expected) in [(OURS, vec!["1.txt"]), (None, vec![])] {
+        roster.append_client(lan(3), 5, v).expect("a ping");
+        let answer = swarm_list(&mut roster, lan(9), 5);
+        assert_eq!(answer.peers[0].file_list, expected);
+    }
+}
+
+#[test]
+fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
+    let (odd, own) = (ends("127.0.0.1", "127.0.1.1"), ends("10.0.0.1", "10.0.0.1"));
+    let six = ends("::1", "::1");
+    for (name, peer, v, asker, expected) in [
+        ("beside, for afar", here(), OURS, lan(2), "10.0.0.1"),
+        ("its neighbour", here(), OURS, here(), "127.0.0.1"),
+        ("IPv6 for IPv4", six, OURS, here(), "127.0.0.1"),
+        ("elsewhere", lan(3), OURS, lan(2), "10.0.0.3"),
+        ("its host name's", odd, None, here(), "127.0.1.1"),
+        ("ours, at that", odd, OURS, here(), "127.0.0.1"),
+        ("its LAN address", own, None, here(), "10.0.0.1"),
+        ("an original afar", lan(3), None, lan(2), "10.0.0.3"),
+    ] {
+        let mut roster = Roster::new(Reach::Remote);
+        list(&mut roster, peer, 5, v, &["1.txt"], &[]);
+        assert_eq!(
+            addrs(&mut roster, asker, 6),
+            [format!("{expected} 5")],
+            "{name}"
+        );
+        assert_eq!(
+            original_list(&roster, asker, 6, 1).1[0].ip,
+            expected,
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn limits_are_kept_and_say_so() {
+    let mut roster = Roster::new(Reach::Remote);
+    assert_eq!(
+        roster.append_client(lan(2), 0, OURS),
+        Err(Refusal::PortZero)
+    );
+    for port in 1..=PEERS_PER_ADDRESS as u16 {
+        roster
+            .append_client(lan(2), port, OURS)
+            .expect("below the limit");
+    }
+    assert_eq!(
+        roster.append_client(lan(2), 60_000, OURS),
+        Err(Refusal::Peers(ip("10.0.0.2")))
+    );
+    assert!(
+        roster.append_client(lan(2), 7, OURS).is_ok(),
+        "who is known may stay"
+    );
+    assert!(
+        roster.append_client(lan(3), 60_000, OURS).is_ok(),
+        "another address has its own limit"
+    );
+    let mut roster = Roster::new(Reach::Local);
+    for port in 1..=u16::MAX {
+        roster
+            .append_client(here(), port, None)
+            .expect("no limit on loopback");
+    }
+    let many = vec![String::new(); NAMES_PER_LIST + 1];
+    assert_eq!(
+        roster.set_list(here(), 1, None, many, &BTreeMap::new()),
+        Err(Refusal::Names(NAMES_PER_LIST + 1))
+    );
+    let listed = swarm_list(&mut roster, here(), 1).peers;
+    let different: BTreeSet<u16> = listed.iter().map(|peer| peer.port).collect();
+    assert_eq!(
+        (listed.len(), different.len(), different.contains(&1)),
+        (PEERS_LISTED, PEERS_LISTED, false)
+    );
+    assert!(original_list(&roster, here(), 1, 1).0 <= ORIGINAL_CAP);
+}
+
+#[test]
+fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
+    let names =
+        |port: u16| -> Vec<String> { (0..NAMES_PER_LIST).map(|n| format!("{port}-{n}")).collect() };
+    for (from, refuses) in [(lan(2), true), (here(), false)] {
+        let mut roster = Roster::new(Reach::Remote);
+        let mut listing =
+            |from, port: u16| roster.set_list(from, port, OURS, names(port), &BTreeMap::new());
+        for port in 1..=4 {
+            assert!(listing(from, port).is_ok(), "{NAMES_PER_ADDRESS} are fine");
+        }
+        let fifth = listing(from, 5).map(drop);
+        let refused = Err(Refusal::NamesOf(from.peer));
+        assert_eq!(fifth, if refuses { refused } else { Ok(()) });
+        assert!(listing(from, 4).is_ok(), "a list in the place of its last");
+        assert!(listing(lan(3), 5).is_ok(), "another address");
+
+        let mut roster = Roster::new(Reach::Remote);
+        let of = |from: Ends, n: usize| Summary {
+            publisher: SocketAddr::new(from.peer, 1).to_string(),
+            ..summary(&n.to_string(), 1, "a")
+        };
+        (0..FILES_PER_ADDRESS).for_each(|n| roster.load(of(from, n)));
+        let mut publishing = |from, n| publish(&mut roster, from, 1, &of(from, n)).map(drop);
+        let refused = Err(Refusal::Files(from.peer));
+        let one_more = publishing(from, FILES_PER_ADDRESS);
+        assert_eq!(one_more, if refuses { refused } else { Ok(()) });
+        assert_eq!(publishing(from, 0), Ok(()), "what is there already");
+        assert_eq!(publishing(lan(3), FILES_PER_ADDRESS + 1), Ok(()));
+    }
+}
+
+#[test]
+fn a_name_longer_than_files_have_is_left_out() {
+    let mut roster = Roster::new(Reach::Remote);
+    let (longest, longer) = ("x".repeat(LONGEST_LISTED), "x".repeat(LONGEST_LISTED + 1));
+    list(&mut roster, lan(2), 5, None, &[&longer, &longest], &[]);
+    let peers = swarm_list(&mut roster, lan(9), 5).peers;
+    assert_eq!(peers[0].file_list, [longest]);
+}
+
+#[test]
+fn lists_that_are_too_long_together_still_fit_what_a_client_reads() {
+    let mut roster = Roster::new(Reach::Remote);
+    let long: Vec<String> = (0..NAMES_PER_LIST).map(|n| format!("{n:090}")).collect();
+    for last in 2..22 {
+        roster
+            .set_list(lan(last), 5, OURS, long.clone(), &BTreeMap::new())
+            .expect("a fine list");
+    }
+    let list = swarm_list(&mut roster, lan(99), 5);
+    assert_eq!(list.peers.len(), 20, "all are there");
+    assert!(
+        list.peers
+            .iter()
+            .filter(|peer| !peer.file_list.is_empty())
+            .count()
+            >= 3,
+        "as many names as fit"
+    );
+    assert!(to_bytes(&list).len() <= LIST_CAP);
+    assert!(original_list(&roster, lan(99), 5, 1).0 <= ORIGINAL_CAP_OFF_LOOPBACK);
+}
+
+#[test]
+fn a_list_shows_what_was_announced_and_what_fits_the_record() {
+    let mut roster = Roster::new(Reach::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
+    let digits = [("image.iso", "8000"), ("unknown", "80"), ("../etc", "80")];
+    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &digits);
+    list(&mut roster, lan(4), 5, OURS, &[], &[("image.iso", "80")]);
+    list(&mut roster, lan(5), 5, OURS, &[], &[("image.iso", "0000")]);
+    list(
+        &mut roster,
+        lan(6),
+        5,
+        None,
+        &["2.txt", "image.iso.part0009", "image.iso.part0010"],
+        &[],
+    );
+    let answer = swarm_list(&mut roster, lan(9), 5);
+    let [publisher, ours, short, empty, original] = &answer.peers[..] else {
+        panic!("{answer:?}")
+    };
+    assert_eq!(publisher.file_list, ["image.iso"], "who publishes has it");
+    assert_eq!(
+        (ours.file_list.clone(), ours.v),
+        (vec!["1.txt".to_owned()], OURS)
+    );
+    assert_eq!(
+        ours.pieces.iter().collect::<Vec<_>>(),
+        [(&"image.iso".to_owned(), &"8000".to_owned())]
+    );
+    assert!(short.pieces.is_empty() && empty.pieces.is_empty());
+    assert_eq!(
+        original.file_list,
+        ["2.txt", "image.iso.part0010", "image.iso.part0009"],
+        "part 10 is none of 9"
+    );
+    assert_eq!((original.v, original.pieces.len()), (None, 0));
+    assert_eq!(
+        answer.torrents,
+        [Summary {
+            publisher: "10.0.0.2:5".to_owned(),
+            ..summary("image.iso", 9, "a")
+        }]
+    );
+    assert!(!answer.local && answer.v == VERSION);
+}
+
+#[test]
+fn a_peer_that_comes_by_another_way_has_what_it_had_and_counts_there() {
+    let mut roster = Roster::new(Reach::Local);
+    let lan = ends("10.0.0.1", "10.0.0.1");
+    list(&mut roster, here(), 5, OURS, &["1.txt"], &[]);
+    for (from, n_names) in [(lan, 1), (here(), 0)] {
+        roster.append_client(from, 5, OURS).expect("a ping");
+        let listed = swarm_list(&mut roster, lan, 6).peers;
+        assert_eq!(listed[0].file_list, ["1.txt"]);
+        assert_eq!(roster.addresses.tally(lan.peer).names, n_names);
+    }
+}
+
+#[test]
+fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
+    let mut roster = Roster::new(Reach::Remote);
+    let n = 5 * SWEPT_AT_ONCE as u16;
+    let silent = |port: &u16| port.is_multiple_of(3);
+    (1..=n).for_each(|port| drop(roster.append_client(lan(2), port, OURS)));
+    roster.update_peer_list();
+    for port in (1..=n).filter(|port| !silent(port)) {
+        list(&mut roster, lan(2), port, OURS, &["1.txt"], &[]);
+    }
+    let (mut sweep, mut dropped, mut steps) = (roster.begin_sweep(), Vec::new(), 1);
+    while roster.sweep_on(&mut sweep, &mut dropped) {
+        // between the steps somebody new comes, and somebody known speaks
+        let new = roster.append_client(lan(3), steps, OURS).expect("a peer");
+        assert!(new.new);
+        list(&mut roster, lan(2), 1, OURS, &["2.txt"], &[]);
+        steps += 1;
+    }
+    assert_eq!(steps, 5);
+    let gone: BTreeSet<u16> = dropped.iter().map(SocketAddr::port).collect();
+    assert_eq!(gone, (1..=n).filter(silent).collect());
+    assert_eq!(dropped.len(), gone.len(), "each once");
+    assert_eq!(roster.n_peers(), usize::from(n) - gone.len() + 4);
+    (0..2).for_each(|_| drop(roster.update_peer_list()));
+    let tally = roster.addresses.tally(lan(2).peer);
+    assert!(roster.n_peers() == 0 && tally == Default::default());
+    assert!(
+        roster.files.find("1.txt").is_none(),
+        "nobody's name is kept"
+    );
+}
+
+#[test]
+fn who_stands_still_is_seen() {
+    let mut roster = Roster::new(Reach::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
+    list(&mut roster, lan(3), 5, None, &["image.iso.part0001"], &[]);
+    for digits in ["8000", "c000", "c000"] {
+        roster.update_peer_list();
+        roster.append_client(lan(2), 5, OURS).expect("a ping");
+        roster.append_client(lan(3), 5, None).expect("a ping");
+        list(
+            &mut roster,
+            lan(4),
+            5,
+            OURS,
+            &["1.txt"],
+            &[("image.iso", digits)],
+        );
+    }
+    let overview = roster.overview(10);
+    let rows = overview.rows.iter().map(|row| {
+        let host = row.addr.ip().to_string();
+        let files: Vec<_> = row.files().collect();
+        (host, row.original, row.still, files)
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort();
+    let image = |n| ("image.iso", n, 9);
+    assert_eq!(
+        rows,
+        [
+            ("10.0.0.2".to_owned(), false, 3, vec![image(9)]),
+            ("10.0.0.3".to_owned(), true, 3, vec![image(1)]),
+            (
+                "10.0.0.4".to_owned(),
+                false,
+                1,
+                vec![image(2), ("1.txt", 1, 1)]
+            ),
+        ]
+    );
+    assert_eq!((roster.overview(2).rows.len(), overview.n_peers), (2, 3));
+}
