@@ -10,12 +10,15 @@ use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use serde::Serialize;
 
-use crate::net::{Connection, Listener, STRIDE, Trouble};
+use crate::net::{Connection, Listener, STRIDE, Sender, Trouble};
 use crate::protocol::{invalid, to_bytes};
+use crate::store::Stamp;
 
 /// The longest head, bytes: a browser's own has about one KiB.
 const HEAD_CAP: usize = 16 << 10;
@@ -24,7 +27,9 @@ const CONNECTIONS: usize = 32;
 /// The header that every POST has. A form can't send it, and a script of another site only if it were told that it may.
 pub const HEADER: &str = "x-bittorrentish";
 /// What of a refused body is still read, bytes, so that the refusal is.
-const LINGER: u64 = 1 << 20;
+const LINGER_BYTES: u64 = 1 << 20;
+/// And for how long in all.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// What a browser asks for.
 pub struct Request {
@@ -54,7 +59,8 @@ impl Request {
 
     /// Takes a head apart.
     fn parse(head: &[u8]) -> io::Result<Self> {
-        let head = std::str::from_utf8(head).map_err(|_| invalid("expected a head in UTF-8"))?;
+        // what other programs on this host left in the browser's cookies may be anything
+        let head = String::from_utf8_lossy(head);
         let mut lines = head.split("\r\n");
         let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
         let [method, target, "HTTP/1.1" | "HTTP/1.0"] = first[..] else {
@@ -97,19 +103,26 @@ impl Request {
         if request.header("transfer-encoding").is_some() {
             return Err(invalid("expected a body with a Content-Length"));
         }
-        let len = request.header("content-length").map(str::parse);
-        let len = len
-            .transpose()
-            .map_err(|_| invalid("expected bytes as Content-Length"))?;
-        request.len = len;
+        // nothing can be believed of what is said twice
+        for once in ["host", "origin", "content-length", HEADER] {
+            let said = request.headers.iter().filter(|(name, _)| name == once);
+            if said.count() > 1 {
+                return Err(invalid(format!("expected one {once} in the head")));
+            }
+        }
+        if let Some(len) = request.header("content-length") {
+            let digits = len.bytes().all(|byte| byte.is_ascii_digit());
+            let len = len.parse().ok().filter(|_| digits);
+            let len = len.ok_or_else(|| invalid("expected bytes as Content-Length"))?;
+            request.len = Some(len);
+        }
         Ok(request)
     }
 
-    /// A header by its name in lower case; where it comes twice, nothing can be believed of it.
+    /// A header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut all = self.headers.iter().filter(|(other, _)| other == name);
-        let first = all.next().map(|(_, value)| value.as_str());
-        first.filter(|_| all.next().is_none())
+        let found = self.headers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
     }
 
     /// The first value of a name in the query.
@@ -149,8 +162,8 @@ pub struct Response {
 
 enum Body {
     Bytes(Vec<u8>),
-    /// The whole of a file, of so many bytes.
-    File(std::sync::Arc<File>, u64),
+    /// The whole of a file, as long as it is as it was.
+    File(Arc<File>, Stamp),
 }
 
 impl Response {
@@ -194,7 +207,7 @@ impl Response {
     }
 
     /// A file. What a browser would run as a page of ours is handed out as something to be kept.
-    pub fn file(name: &str, file: std::sync::Arc<File>, size: u64) -> Self {
+    pub fn file(name: &str, file: Arc<File>, stamp: Stamp) -> Self {
         let shown = content_type(name);
         let how = if shown.is_some() {
             "inline"
@@ -214,7 +227,7 @@ impl Response {
                     "default-src 'none'; sandbox".to_owned(),
                 ),
             ],
-            body: Body::File(file, size),
+            body: Body::File(file, stamp),
         }
     }
 
@@ -226,7 +239,7 @@ impl Response {
     fn send(&self, connection: &Connection) -> io::Result<()> {
         let len = match &self.body {
             Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, len) => *len,
+            Body::File(_, stamp) => stamp.size,
         };
         let mut head = format!(
             "HTTP/1.1 {}\r\nContent-Length: {len}\r\nConnection: close\r\nCache-Control: no-store\r\n\
@@ -241,20 +254,28 @@ impl Response {
         let sender = connection.sender();
         match &self.body {
             Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes),
-            Body::File(file, len) => {
+            Body::File(file, stamp) => {
                 sender.send_bytes(head.as_bytes())?;
-                let mut buffer = vec![0; STRIDE.min(*len as usize)];
-                let mut sent = 0;
-                while sent < *len {
-                    let n = buffer.len().min((len - sent) as usize);
-                    file.read_exact_at(&mut buffer[..n], sent)?;
-                    sender.send_bytes(&buffer[..n])?;
-                    sent += n as u64;
-                }
-                Ok(())
+                send_file(&sender, file, *stamp)
             }
         }
     }
+}
+
+/// Sends a file to its end, or breaks off where it isn't any more what was promised.
+fn send_file(sender: &Sender, file: &File, stamp: Stamp) -> io::Result<()> {
+    let mut buffer = vec![0; STRIDE.min(stamp.size as usize)];
+    let mut sent = 0;
+    while sent < stamp.size {
+        let n = buffer.len().min((stamp.size - sent) as usize);
+        file.read_exact_at(&mut buffer[..n], sent)?;
+        if Stamp::of_file(file)? != stamp {
+            return Err(io::Error::other("it changed while it was sent"));
+        }
+        sender.send_bytes(&buffer[..n])?;
+        sent += n as u64;
+    }
+    Ok(())
 }
 
 /// What a browser shows without running anything of it.
@@ -266,10 +287,6 @@ fn content_type(name: &str) -> Option<&'static str> {
         "jpg" | "jpeg" => "image/jpeg",
         "gif" => "image/gif",
         "webp" => "image/webp",
-        "mp4" => "video/mp4",
-        "webm" => "video/webm",
-        "mp3" => "audio/mpeg",
-        "ogg" => "audio/ogg",
         "pdf" => "application/pdf",
         _ => return None,
     })
@@ -420,10 +437,10 @@ fn answer(
     };
     response.send(connection)?;
     // closing before all was read would take the answer back
-    let mut left = LINGER;
+    let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);
     let mut buffer = [0; 4096];
     connection.finish()?;
-    while left > 0 {
+    while left > 0 && Instant::now() < until {
         match connection.read_some(&mut buffer)? {
             0 => break,
             n => left = left.saturating_sub(n as u64),

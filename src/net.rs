@@ -36,7 +36,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// Threads that wait for the next connection; more of them end.
 const IDLE_THREADS: usize = 8;
 /// How long a connection stays open for the last words of the other end.
-pub const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of stack for a connection's thread.
 const STACK: usize = 512 << 10;
 

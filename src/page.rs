@@ -87,7 +87,7 @@ fn handle_file(client: &Client, name: &Name) -> Response {
     };
     match whole {
         Some((file, stamp)) if Stamp::of_file(&file).is_ok_and(|now| now == stamp) => {
-            Response::file(name.as_str(), file, stamp.size)
+            Response::file(name.as_str(), file, stamp)
         }
         _ => Response::text(
             "404 Not Found",
@@ -109,17 +109,12 @@ fn handle_share(client: &Client, name: &Name, len: u64, connection: &mut Connect
         return Response::text("409 Conflict", why);
     }
     let came = receive(client, name, len, connection);
-    let ended = client.end_upload(name, came.as_ref().ok().copied());
+    client.end_upload(name, came.as_ref().ok().copied());
     match came {
-        Ok(_) if ended => Response::text("200 OK", ""),
-        Ok(_) => Response::text(
-            "409 Conflict",
-            format!("{name} came into the folder meanwhile."),
-        ),
-        Err(Fault::Disk(StoreError::Exists(_))) => Response::text(
-            "409 Conflict",
-            format!("{name} came into the folder meanwhile."),
-        ),
+        Ok(_) => Response::text("200 OK", ""),
+        Err(Fault::Disk(fault @ StoreError::Exists(_))) => {
+            Response::text("409 Conflict", fault.to_string())
+        }
         Err(Fault::Disk(fault)) => Response::text("507 Insufficient Storage", fault.to_string()),
         Err(Fault::Connection(fault)) => Response::text("400 Bad Request", fault.to_string()),
     }
@@ -155,10 +150,7 @@ fn receive(
         store
             .append(&mut copy, &buffer[..came])
             .map_err(Fault::Disk)?;
-        client
-            .lock()
-            .progress
-            .insert(name.clone(), (copy.size, len));
+        client.lock().uploads.insert(name.clone(), (copy.size, len));
     }
     store.complete_copy(name, &copy).map_err(Fault::Disk)
 }

@@ -100,8 +100,12 @@ pub struct State {
     pub disk_fault: Option<String>,
     /// Whether the user knows that the disk fails.
     pub disk_told: bool,
-    /// Files that are being hashed, checked, or uploaded through the page: the bytes so far, and their sizes.
+    /// Files that can't be read or begun at the moment, and why.
+    pub stuck: BTreeMap<Name, String>,
+    /// Files that are being hashed or checked: the bytes so far, and their sizes.
     pub progress: BTreeMap<Name, (u64, u64)>,
+    /// Files that come in through the page, likewise.
+    pub uploads: BTreeMap<Name, (u64, u64)>,
     /// Whether a thread fetches files from originals.
     pub fetching_whole: bool,
     /// Everything is to end.
@@ -140,7 +144,9 @@ impl State {
             paused_until: None,
             disk_fault: None,
             disk_told: false,
+            stuck: BTreeMap::new(),
             progress: BTreeMap::new(),
+            uploads: BTreeMap::new(),
             fetching_whole: false,
             ending: false,
             decisions: VecDeque::new(),
@@ -221,7 +227,7 @@ impl State {
     }
 
     /// The files that the user named or picked.
-    fn wanted_names(&self) -> impl Iterator<Item = &Name> {
+    fn named(&self) -> impl Iterator<Item = &Name> {
         self.wants.only.iter().chain(&self.picked)
     }
 
@@ -366,7 +372,7 @@ impl State {
                 || self.files.contains_key(name)
                 || self.standing.contains_key(name)
         };
-        let unlisted = self.wanted_names().filter(|name| !known(name));
+        let unlisted = self.named().filter(|name| !known(name));
         let unlisted = unlisted.map(|name| format!("nobody lists {name}"));
         let nowhere = self
             .files

@@ -8,6 +8,7 @@
 //! client that says nothing.
 
 mod events;
+mod page;
 mod publishing;
 mod shelf;
 mod telling;
@@ -52,6 +53,7 @@ pub struct Config {
 
 /// A running tracker. Dropping it ends it.
 pub struct Tracker {
+    inner: Arc<Inner>,
     listener: Listener,
     _sweep: RepeatedTimer,
 }
@@ -65,6 +67,7 @@ struct Inner {
     publishing: Turns,
     /// Messages of over [`SMALL`] bytes, so that many connections can't fill the memory.
     large: Turns,
+    sweep_every: Duration,
     report: Report,
 }
 
@@ -104,14 +107,17 @@ impl Tracker {
             shelf,
             publishing: Turns::new(1),
             large: Turns::new(LARGE_AT_ONCE),
+            sweep_every: config.sweep_every,
             report,
         });
         let sweeping = Arc::clone(&inner);
         let sweep = move || sweeping.update_peer_list();
         let sweep = RepeatedTimer::start("sweep", config.sweep_every, sweep);
+        let listener = listen_for_clients(Arc::clone(&inner), listener);
         Ok(Self {
+            inner,
             _sweep: sweep.map_err(StartError::System)?,
-            listener: listen_for_clients(inner, listener).map_err(StartError::System)?,
+            listener: listener.map_err(StartError::System)?,
         })
     }
 

@@ -1,10 +1,12 @@
 //! The tracker's program: flags, and then it waits while the tracker's threads work.
 
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit, fail};
+use bittorrentish::http::Site;
 use bittorrentish::net;
 use bittorrentish::protocol::TRACKER_PORT;
 use bittorrentish::report::{self, Report};
@@ -18,7 +20,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 const BRIEF: &str =
     "Keeps the list of peers and the .torrents of what they share; holds no part of any file.
 
-Usage: server [--remote] [--port N] [--torrents DIR] [--sweep-every S] [--quiet]";
+Usage: server [--remote] [--port N] [--torrents DIR] [--sweep-every S] [--page [ADDR:]PORT] [--quiet]";
 
 const REST: &str = "Examples:
     server --remote
@@ -49,6 +51,12 @@ fn options() -> Options {
     );
     options.optopt(
         "",
+        "page",
+        "serve a page with all peers there; a port alone is on 127.0.0.1",
+        "[ADDR:]PORT",
+    );
+    options.optopt(
+        "",
         "sweep-every",
         "drop who was silent for one to two times so many seconds (15)",
         "S",
@@ -62,6 +70,7 @@ fn options() -> Options {
 struct Args {
     port: u16,
     report: report::Config,
+    page: Option<SocketAddr>,
     tracker: Config,
 }
 
@@ -83,6 +92,7 @@ fn config(matches: &Matches) -> Result<Args, String> {
     let sweep_every = cli::seconds(matches, "sweep-every", SWEEP_EVERY)?;
     Ok(Args {
         port: cli::number(matches, "port", TRACKER_PORT)?,
+        page: cli::page(matches)?,
         report: report::Config {
             quiet: matches.opt_present("quiet"),
             explain: false,
@@ -132,9 +142,24 @@ fn run(args: Args) -> ExitCode {
             );
         }
     };
+    // an address that is nowhere, for examples: the way there is the way out
+    let own = net::address_towards(([192, 0, 2, 1], 9).into());
+    let site = args.page.map(|at| Site::bind(at, own));
+    let site = match site.transpose() {
+        Ok(site) => site,
+        Err(fault) => {
+            let why = format!("no page there: {fault}; choose another place with --page");
+            return fail(Exit::Other, why);
+        }
+    };
     let started = Report::new(args.report, None).map_err(StartError::System);
-    match started.and_then(|report| Tracker::start(args.tracker, listener, report)) {
-        Ok(_tracker) => loop {
+    let started = started.and_then(|report| {
+        let tracker = Tracker::start(args.tracker, listener, report)?;
+        let page = site.map(|site| tracker.serve_page(site)).transpose();
+        Ok((page.map_err(StartError::System)?, tracker))
+    });
+    match started {
+        Ok(_running) => loop {
             // its threads do the work; only a signal ends the program
             std::thread::park();
         },

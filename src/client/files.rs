@@ -78,10 +78,11 @@ impl Client {
                 // it changed while it was hashed: the next look sees it again
                 Ok(None) => drop(self.lock().standing.remove(&name)),
                 // not tried again before it changes
-                Err(fault) => self.say(&Event::Disk {
-                    why: fault.to_string(),
-                    full: false,
-                }),
+                Err(fault) => {
+                    let (why, full) = (fault.to_string(), false);
+                    self.lock().stuck.insert(name, why.clone());
+                    self.say(&Event::Disk { why, full });
+                }
             }
         }
     }
@@ -228,21 +229,21 @@ impl Client {
         let mut state = self.lock();
         let free = !stands && state.is_free(name);
         if free {
-            state.progress.insert(name.clone(), (0, size));
+            state.uploads.insert(name.clone(), (0, size));
         }
         free
     }
 
-    /// An upload has ended, with a file in the folder or with none: it is hashed, and then shared. False where the next
-    /// look at the folder has to see to it.
-    pub(crate) fn end_upload(&self, name: &Name, stamp: Option<Stamp>) -> bool {
-        self.lock().progress.remove(name);
-        let Some(stamp) = stamp else { return false };
-        let hashes = self.lock().uploaded(name, stamp);
-        if hashes {
+    /// An upload has ended, with a file in the folder or with none: it is hashed, and then shared.
+    pub(crate) fn end_upload(&self, name: &Name, stamp: Option<Stamp>) {
+        let hashes = {
+            let mut state = self.lock();
+            state.uploads.remove(name);
+            stamp.filter(|stamp| state.uploaded(name, *stamp))
+        };
+        if let Some(stamp) = hashes {
             let _ = self.0.to_hash.send(Some((name.clone(), stamp)));
         }
-        hashes
     }
 
     pub(super) fn begin_downloads(&self, begins: &Receiver<Option<Summary>>) {
@@ -274,6 +275,7 @@ impl Client {
             if exits {
                 state.disk_fault = Some(fault.to_string());
             }
+            state.stuck.insert(name.clone(), fault.to_string());
             state.odd.insert(name.to_string())
         };
         if new && !exits {
@@ -289,9 +291,13 @@ impl Client {
         if shared.store.exists(name) {
             // a file came into the folder just now, and the next look sees it; anything else stays in the way
             let blocked = shared.store.is_blocked(name);
-            let new = blocked && self.lock().odd.insert(name.to_string());
+            let why = "a folder, link or the like has its name here; move it away".to_owned();
+            let new = blocked && {
+                let mut state = self.lock();
+                state.stuck.insert(name.clone(), why.clone());
+                state.odd.insert(name.to_string())
+            };
             if new {
-                let why = "a folder, link or the like has its name here; move it away".to_owned();
                 self.say(&Event::NotShared {
                     name: name.to_string(),
                     why,
@@ -302,9 +308,11 @@ impl Client {
         let torrent = match self.get_torrent(summary) {
             Ok(torrent) => torrent,
             Err(fault) => {
+                let why = fault.to_string();
+                self.lock().stuck.insert(name.clone(), why.clone());
                 self.say(&Event::NoTorrent {
                     name: name.to_string(),
-                    why: fault.to_string(),
+                    why,
                 });
                 return Ok(false);
             }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Roster;
-use super::has::Has;
+use super::has::{FileNo, Has};
+use crate::protocol::Summary;
 
 /// Some of the peers at one moment; it needs no lock any more.
 pub struct Overview {
@@ -12,6 +13,8 @@ pub struct Overview {
     pub n_peers: usize,
     /// The first of them.
     pub rows: Vec<Row>,
+    /// The largest of the published files that somebody has.
+    pub files: Vec<Summary>,
 }
 
 /// One peer.
@@ -38,9 +41,12 @@ impl Row {
 }
 
 impl Roster {
-    /// At most `most` peers, with what they have.
-    pub fn overview(&self, most: usize) -> Overview {
-        let some = self.all.iter().take(most).map(|no| &self.peers[*no]);
+    /// At most so many peers, with what they have, and at most so many files.
+    pub fn overview(&self, peers: usize, files: usize) -> Overview {
+        let record = |no: &FileNo| self.files[*no].record.as_ref();
+        let mut live: Vec<&Summary> = self.files.live.iter().filter_map(record).collect();
+        live.sort_by_key(|file| std::cmp::Reverse(file.size));
+        let some = self.all.iter().take(peers).map(|no| &self.peers[*no]);
         let rows = some.map(|peer| Row {
             addr: peer.addr,
             original: peer.v.is_none(),
@@ -50,6 +56,7 @@ impl Roster {
         Overview {
             n_peers: self.all.len(),
             rows: rows.collect(),
+            files: live.into_iter().take(files).cloned().collect(),
         }
     }
 }

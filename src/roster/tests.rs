@@ -428,7 +428,7 @@ fn who_stands_still_is_seen() {
             &[("image.iso", digits)],
         );
     }
-    let overview = roster.overview(10);
+    let overview = roster.overview(10, 10);
     let rows = overview.rows.iter().map(|row| {
         let host = row.addr.ip().to_string();
         let files: Vec<_> = row.files().collect();
@@ -450,5 +450,8 @@ fn who_stands_still_is_seen() {
             ),
         ]
     );
-    assert_eq!((roster.overview(2).rows.len(), overview.n_peers), (2, 3));
+    assert_eq!(
+        (roster.overview(2, 10).rows.len(), overview.n_peers),
+        (2, 3)
+    );
 }

@@ -77,7 +77,7 @@ impl State {
                 Ending::Now(Exit::Unreachable, vec![why])
             };
         }
-        let mut names: BTreeSet<Name> = self.wanted_names().cloned().collect();
+        let mut names: BTreeSet<Name> = self.named().cloned().collect();
         if names.is_empty() && self.wants.pick {
             return Ending::Wait(None);
         }

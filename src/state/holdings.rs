@@ -171,7 +171,7 @@ impl State {
             && !self.files.contains_key(name)
             && !self.swarm.contains_key(name)
             && !self.beginning.contains(name)
-            && !self.progress.contains_key(name)
+            && !self.uploads.contains_key(name)
     }
 
     /// An uploaded file stands in the folder, and grows no more: it can be hashed at once.
@@ -201,6 +201,7 @@ impl State {
     /// A file that stands in the folder is shared no more. Returns whether it was.
     pub fn withdraw(&mut self, name: &Name) -> bool {
         self.standing.remove(name);
+        self.stuck.remove(name);
         let whole = self
             .files
             .get(name)
@@ -248,6 +249,7 @@ impl State {
     ) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
+        self.stuck.remove(&name);
         if self.files.contains_key(&name) {
             return false;
         }

@@ -1,7 +1,7 @@
 //! What people are shown of a peer, on its page and in the terminal: each file's state and its cause, its pieces, and who
 //! else is there. Pure; owned data, put together when somebody looks and not otherwise.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -15,8 +15,10 @@ use crate::protocol::Pieces;
 use crate::report::{bytes, plural};
 use crate::torrent::Name;
 
-/// The most files and peers that are shown: more help nobody, and a page is fetched again each second.
-const SHOWN: usize = 500;
+/// The most files and peers that are shown: more help nobody, and a page asks again each second.
+const SHOWN: usize = 200;
+/// The urgency of what nobody has to look at.
+const CALM: u8 = 6;
 /// The most cells of a bar: of a file of more pieces each cell stands for several.
 const CELLS: u32 = 1024;
 /// The first of the pieces that nobody has are named.
@@ -39,8 +41,12 @@ pub struct Overview {
     pub up: f64,
     /// In the order of their names.
     pub files: Vec<FileView>,
+    /// How many files there are in all, beside those that are shown.
+    pub n_files: usize,
     /// Who else is there.
     pub peers: Vec<PeerView>,
+    /// How many they are in all.
+    pub n_peers: usize,
     /// The last decisions, the newest last; none where nobody was looking.
     pub decisions: Vec<Event>,
 }
@@ -50,16 +56,16 @@ pub struct Overview {
 pub struct FileView {
     /// Its name.
     pub name: String,
+    /// The same as people are shown it: some characters don't show, or show as others do.
+    pub shown: String,
     /// Its size, bytes, where that is known: originals don't tell.
     pub size: Option<u64>,
     /// Its MD5, where that is known.
     pub md5: Option<String>,
     /// What becomes of it, and why.
     pub doing: Doing,
-    /// Other peers that have all of it.
-    pub whole: usize,
-    /// Other peers that have some of it.
-    pub part: usize,
+    /// Other peers that have all of it, and that have some of it.
+    pub holders: (usize, usize),
     /// Bytes that are here and verified.
     pub verified: u64,
     /// Bytes a second that came lately and were verified, until it is whole.
@@ -87,6 +93,8 @@ pub struct Bars {
     pub pieces: String,
     /// How many others have the rarest piece of the cell, at most 9.
     pub copies: String,
+    /// How many pieces no other peer has.
+    pub lonely: usize,
 }
 
 /// Another peer at one moment.
@@ -141,8 +149,8 @@ pub enum Doing {
     Unconnected { holders: usize },
     /// So many peers are listed, and `--min-peers` asks for more.
     FewPeers { listed: usize, least: usize },
-    /// The disk doesn't take it.
-    Disk { why: String },
+    /// The disk doesn't take it, or something stands in its way.
+    Stuck { why: String },
     /// All pieces are here, and are being brought to the disk.
     Completing,
     /// It comes into the folder through the page.
@@ -191,7 +199,7 @@ impl fmt::Display for Doing {
             Self::FewPeers { listed, least } => {
                 write!(f, "waiting: {listed} of {least} peers (--min-peers)")
             }
-            Self::Disk { why } => write!(f, "waiting: {why}"),
+            Self::Stuck { why } => write!(f, "waiting: {why}"),
             Self::Completing => write!(f, "all pieces are here: bringing them to the disk"),
             Self::Uploading { done, of } => {
                 write!(f, "uploading: {} of {}", bytes(*done), bytes(*of))
@@ -210,13 +218,14 @@ impl Doing {
     /// What a person wants to know of first: what moves, then what keeps something from moving.
     fn urgency(&self) -> u8 {
         match self {
-            Self::Disk { .. } => 0,
+            Self::Stuck { .. } => 0,
             Self::Fetching { .. } => 1,
             Self::Completing | Self::Checking { .. } | Self::Uploading { .. } => 2,
             Self::Hashing { .. } | Self::Beginning => 3,
             Self::Nowhere { .. } | Self::Unconnected { .. } | Self::FewPeers { .. } => 4,
-            Self::Unlisted | Self::OtherContent | Self::GivenUp { .. } => 5,
-            _ => 6,
+            Self::OtherContent | Self::GivenUp { .. } => 5,
+            Self::Unlisted => CALM,
+            _ => CALM + 1,
         }
     }
 }
@@ -224,9 +233,12 @@ impl Doing {
 impl State {
     /// What there is to be shown. Bars are of the files that are fetched, and of `detail`.
     pub fn overview(&self, min_peers: usize, detail: Option<&str>, now: Instant) -> Overview {
-        let names = self.names();
-        let view = |name: &&Name| self.file_view(name, min_peers, detail, now);
-        let files: Vec<FileView> = names.iter().take(SHOWN).map(view).collect();
+        let ((names, n_files), holders) = (self.names(), self.holders());
+        let view = |name: &Name| FileView {
+            holders: holders.get(name).copied().unwrap_or_default(),
+            ..self.file_view(name, min_peers, detail, now)
+        };
+        let files: Vec<FileView> = names.into_iter().map(view).collect();
         let (doing, of) = self.headline(&files);
         Overview {
             doing,
@@ -236,38 +248,69 @@ impl State {
             down: files.iter().map(|file| file.down).sum(),
             up: files.iter().map(|file| file.up).sum(),
             files,
+            n_files,
             peers: self.peer_views(),
+            n_peers: self.peers.len(),
             decisions: self.decisions.iter().cloned().collect(),
         }
     }
 
-    /// Every file that is listed, here, or wanted.
-    fn names(&self) -> BTreeSet<&Name> {
-        let listed = self.swarm.keys().chain(self.wanted_names());
-        let here = self.files.keys().chain(self.standing.keys());
-        let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
+    /// The first of the files that are listed, here, or wanted, in the order of their names: of many, those that move come
+    /// before those that don't. And how many there are in all.
+    fn names(&self) -> (BTreeSet<&Name>, usize) {
+        let parts = self.files.iter().filter(|(_, held)| held.stamp.is_none());
+        let parts = parts.map(|(name, _)| name);
+        let moving = parts.chain(self.uploads.keys()).chain(self.progress.keys());
+        let moving = moving.chain(&self.beginning).chain(self.named());
+        let listed = self.swarm.keys().chain(self.standing.keys());
         let originals = self.peers.values().filter(|peer| !peer.ours);
         let of_originals = originals.flat_map(|peer| &peer.offers);
-        let of_originals = of_originals.filter(|(_, pieces)| whole(pieces));
-        let names = listed.chain(here).chain(of_originals.map(|(name, _)| name));
-        names.chain(self.progress.keys()).collect()
+        let of_originals = of_originals.filter(|(_, pieces)| is_whole(pieces));
+        let rest = listed.chain(of_originals.map(|(name, _)| name));
+        let (mut shown, mut left_out) = (BTreeSet::new(), BTreeSet::new());
+        for name in moving.chain(rest) {
+            if shown.len() < SHOWN {
+                shown.insert(name);
+            } else if !shown.contains(name) {
+                left_out.insert(name);
+            }
+        }
+        let n_files = shown.len() + left_out.len();
+        (shown, n_files)
     }
 
     fn headline(&self, files: &[FileView]) -> (Doing, Option<String>) {
-        let urgent = files.iter().filter(|file| file.doing.urgency() < 6);
-        if let Some(file) = urgent.min_by_key(|file| file.doing.urgency()) {
-            return (file.doing.clone(), Some(file.name.clone()));
-        }
+        let urgent = files.iter().filter(|file| file.doing.urgency() < CALM);
         let verified = files.iter().filter(|file| file.doing == Doing::Verified);
-        let doing = match verified.count() {
-            0 if self.answered.is_none() => Doing::Starting,
-            0 if files.is_empty() => Doing::Idle,
-            0 => files[0].doing.clone(),
-            files => Doing::Serving { files },
+        let n_verified = verified.count();
+        let first = files.iter().min_by_key(|file| file.doing.urgency());
+        if let Some(file) = urgent.min_by_key(|file| file.doing.urgency()) {
+            (file.doing.clone(), Some(file.name.clone()))
+        } else if n_verified > 0 {
+            (Doing::Serving { files: n_verified }, None)
+        } else if self.answered.is_none() {
+            (Doing::Starting, None)
+        } else if let Some(file) = first {
+            (file.doing.clone(), Some(file.name.clone()))
+        } else {
+            (Doing::Idle, None)
+        }
+    }
+
+    /// For each file, how many other peers have all of it, and how many some of it.
+    fn holders(&self) -> HashMap<&Name, (usize, usize)> {
+        let mut holders: HashMap<&Name, (usize, usize)> = HashMap::new();
+        let mut count = |name, whole: bool| {
+            let (all, some) = holders.entry(name).or_default();
+            *if whole { all } else { some } += 1;
         };
-        let of = matches!(doing, Doing::Serving { .. } | Doing::Starting | Doing::Idle);
-        let first = files.first().filter(|_| !of);
-        (doing, first.map(|file| file.name.clone()))
+        for (no, peer) in &self.peers {
+            let of_wanted = self.picker.held_by(*no).filter(|(_, has)| !has.is_empty());
+            of_wanted.for_each(|(name, has)| count(name, has.is_full()));
+            let offers = peer.offers.iter();
+            offers.for_each(|(name, pieces)| count(name, is_whole(pieces)));
+        }
+        holders
     }
 
     fn file_view(
@@ -279,11 +322,6 @@ impl State {
     ) -> FileView {
         let (held, listed) = (self.files.get(name), self.swarm.get(name));
         let standing = self.standing.get(name).map(Standing::stamp);
-        let whole_or_part = self
-            .peers
-            .keys()
-            .filter_map(|peer| self.has_whole(*peer, name));
-        let (whole, some): (Vec<bool>, Vec<bool>) = whole_or_part.partition(|whole| *whole);
         let verified = held.map_or(0, Held::verified);
         let part = held.filter(|held| held.stamp.is_none());
         let down = part.map_or(0.0, |held| held.down.per_second(now));
@@ -292,17 +330,17 @@ impl State {
         let md5 = held.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
         let size = held.map(|held| held.torrent.size());
-        let uploaded = self.progress.get(name).map(|(_, of)| *of);
+        let uploaded = self.uploads.get(name).map(|(_, of)| *of);
         FileView {
-            name: name.to_string(),
+            name: name.as_str().to_owned(),
+            shown: name.to_string(),
             size: size
                 .or(listed.map(|listed| listed.size))
                 .or(standing.map(|stamp| stamp.size))
                 .or(uploaded),
             md5: md5.map(|md5| md5.to_string()),
             doing: self.doing(name, min_peers),
-            whole: whole.len(),
-            part: some.len(),
+            holders: (0, 0),
             verified,
             down,
             up: held.map_or(0.0, |held| held.up.per_second(now)),
@@ -313,19 +351,16 @@ impl State {
         }
     }
 
-    /// Whether this peer has all of the file, or only some; `None` where it has nothing of it.
-    fn has_whole(&self, peer: PeerNo, name: &Name) -> Option<bool> {
-        if let Some(has) = self.picker.has(peer, name) {
-            return (!has.is_empty()).then(|| has.is_full());
-        }
-        let offer = self.peers[&peer].offers.get(name)?;
-        Some(matches!(offer, Pieces::Digits(all) if all == "all"))
-    }
-
     /// What becomes of one file.
     fn doing(&self, name: &Name, min_peers: usize) -> Doing {
+        if let Some((done, of)) = self.uploads.get(name).copied() {
+            return Doing::Uploading { done, of };
+        }
         if let Some(why) = self.given_up.get(name).cloned() {
             return Doing::GivenUp { why };
+        }
+        if let Some(why) = self.stuck.get(name).cloned() {
+            return Doing::Stuck { why };
         }
         let progress = self.progress.get(name).copied();
         let (done, of) = progress.unwrap_or((0, 1));
@@ -342,7 +377,6 @@ impl State {
                 Some((done, of)) => Doing::Checking { done, of },
                 None => Doing::Beginning,
             },
-            _ if progress.is_some() => Doing::Uploading { done, of },
             _ if !self.is_wanted(name) => Doing::Listed,
             _ if self.swarm.contains_key(name) || self.fetching_whole => Doing::Beginning,
             _ => Doing::Unlisted,
@@ -362,7 +396,7 @@ impl State {
             .clone()
             .filter(|_| self.paused_until.is_some())
         {
-            Doing::Disk { why }
+            Doing::Stuck { why }
         } else if !in_flight.is_empty() {
             Doing::Fetching { peers }
         } else if listed < min_peers {
@@ -375,9 +409,9 @@ impl State {
             Doing::Fetching { peers }
         } else {
             let holders = self.peers.keys();
-            let holders = holders.filter(|peer| self.has_whole(**peer, name).is_some());
+            let has = |peer: &&PeerNo| self.picker.has(**peer, name).is_some();
             Doing::Unconnected {
-                holders: holders.count(),
+                holders: holders.filter(has).count(),
             }
         }
     }
@@ -391,7 +425,8 @@ impl State {
         let (mut all, mut others) = (0, 0);
         for (peer, with) in &held.exchanged {
             all += with.got;
-            others += if at(peer) == publisher { 0 } else { with.got };
+            let is_publisher = publisher.is_some() && at(peer) == publisher;
+            others += if is_publisher { 0 } else { with.got };
         }
         (all > 0).then(|| others as f64 / all as f64)
     }
@@ -422,6 +457,7 @@ impl State {
             here: held.have.count(),
             pieces: cells().map(piece).collect(),
             copies: cells().map(|of| digit(rarest(of).unwrap_or(0))).collect(),
+            lonely: copies.iter().filter(|copies| **copies == 0).count(),
         }
     }
 
@@ -453,4 +489,8 @@ impl State {
         };
         self.peers.iter().take(SHOWN).map(view).collect()
     }
+}
+
+fn is_whole(pieces: &Pieces) -> bool {
+    matches!(pieces, Pieces::Digits(all) if all == "all")
 }

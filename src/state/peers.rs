@@ -351,7 +351,7 @@ impl State {
     pub fn wanted_names(&self) -> Vec<Name> {
         let whole = |name: &Name| self.files.get(name).is_some_and(|held| held.have.is_full());
         let mut room = WANTS_ROOM;
-        let missing = self.wants.only.iter().filter(|name| !whole(name));
+        let missing = self.named().filter(|name| !whole(name));
         let fits = missing.take_while(|name| {
             let left = room.checked_sub(name.as_str().len());
             room = left.unwrap_or(0);

@@ -22,6 +22,9 @@ pub(super) enum Event {
         n_torrents: usize,
         torrents: PathBuf,
     },
+    Page {
+        url: String,
+    },
     BadTorrent {
         file: String,
         why: String,
@@ -85,6 +88,7 @@ impl report::Event for Event {
             Self::Refused { weight, .. } => *weight,
             Self::Published { again: true, .. } => Weight::Normal,
             Self::Listening { .. }
+            | Self::Page { .. }
             | Self::BadTorrent { .. }
             | Self::Published { .. }
             | Self::NotSynced { .. }
@@ -124,6 +128,7 @@ impl fmt::Display for Event {
                     plural(*n_torrents, ".torrent")
                 )
             }
+            Self::Page { url } => write!(f, "page: {url}"),
             Self::BadTorrent { file, why } => {
                 write!(f, "left out {}: {}", legible(file), legible(why))
             }

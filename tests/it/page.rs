@@ -106,7 +106,7 @@ fn who_picks_on_the_page_fetches_nothing_before() {
     let (at, _) = link(&swarm.picker);
     let listed = until_kind(at, "image.iso", "listed");
     assert_eq!(
-        (&listed["size"], &listed["whole"]),
+        (&listed["size"], &listed["holders"][0]),
         (&CONTENT.into(), &1.into())
     );
     assert_eq!(
@@ -221,7 +221,7 @@ fn requests_that_another_site_may_have_made_are_refused() {
         (format!("127.0.0.1.evil.example:{port}"), 403),
         ("localhost.evil.example".to_owned(), 403),
         (String::new(), 403),
-        (format!("127.0.0.1:{port}\nHost: evil.example"), 403),
+        (format!("127.0.0.1:{port}\nHost: evil.example"), 400),
     ] {
         assert_eq!(http(at, &format!("{head}{host}"), b"").0, code, "{host}");
     }
@@ -238,6 +238,10 @@ fn requests_that_another_site_may_have_made_are_refused() {
         (format!("Origin: null\n{own}"), 403),
         (format!("Origin: https://{at}\n{own}"), 403),
         (format!("Origin: http://{at}"), 403),
+        (
+            format!("Origin: http://{at}\nOrigin: http://evil.example\n{own}"),
+            400,
+        ),
     ] {
         assert_eq!(http(at, &format!("{head}\n{more}"), b"").0, code, "{more}");
     }
@@ -269,6 +273,7 @@ fn heads_that_are_none_are_refused_and_the_page_goes_on() {
         format!("GET /%zz HTTP/1.1\nHost: {at}"),
         format!("GET /%ff HTTP/1.1\nHost: {at}"),
         format!("POST /share/f HTTP/1.1\nHost: {at}\nContent-Length: -1"),
+        format!("POST /share/f HTTP/1.1\nHost: {at}\nContent-Length: +1"),
         format!(
             "POST /share/f HTTP/1.1\nHost: {at}\nContent-Length: 1\nTransfer-Encoding: chunked"
         ),
@@ -369,6 +374,77 @@ fn a_peer_without_a_page_or_with_one_where_it_cant_be() {
     }
 }
 
+#[test]
+fn who_sends_byte_by_byte_keeps_nobody_from_the_page() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let refused = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    let mut slow: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(at).expect("a page");
+            stream.write_all(refused).expect("it listens");
+            stream
+        })
+        .collect();
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let drips = std::thread::spawn(move || {
+        let every = std::time::Duration::from_millis(100);
+        while stopped.recv_timeout(every) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            slow.iter_mut().for_each(|one| drop(one.write_all(b"x")));
+        }
+    });
+    assert_eq!(get(at, "").0, 200);
+    drop(stop);
+    drips.join().expect("no panic");
+}
+
+#[test]
+fn a_name_that_doesnt_show_as_it_is_can_be_picked() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    plant(&swarm.temp.dir("seed"), "a\tb.txt", b"tab");
+    plant(&swarm.temp.dir("seed"), "a\\tb.txt", b"no tab");
+    let listed = until_kind(at, "a\tb.txt", "listed");
+    assert!(!listed["shown"].as_str().expect("text").contains('\t'));
+    assert_eq!(post(at, "fetch/a%09b.txt", b"").0, 200);
+    until_kind(at, "a\tb.txt", "verified");
+    assert_eq!(get(at, "files/a%09b.txt").2, b"tab");
+    until_kind(at, "a\\tb.txt", "listed");
+}
+
+#[test]
+fn what_stands_in_the_way_is_named() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    until_kind(at, "image.iso", "listed");
+    swarm.temp.dir("picker/image.iso");
+    assert_eq!(post(at, "fetch/image.iso", b"").0, 200);
+    let stuck = until_kind(at, "image.iso", "stuck");
+    let why = stuck["doing"]["why"].as_str().expect("text");
+    assert!(why.contains("move it away"), "{why}");
+    fs::remove_dir(swarm.temp.path().join("picker/image.iso")).expect("empty");
+    until_kind(at, "image.iso", "verified");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_opened_is_broken_off() {
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.seed);
+    let len = 60_000_000;
+    plant(&swarm.temp.dir("seed"), "large", &vec![b'a'; len]);
+    until_kind(at, "large", "verified");
+    let mut stream = TcpStream::connect(at).expect("a page");
+    let head = format!("GET /files/large HTTP/1.1\r\nHost: {at}\r\n\r\n");
+    stream.write_all(head.as_bytes()).expect("it listens");
+    let mut first = [0; 1000];
+    stream.read_exact(&mut first).expect("a head and more");
+    assert!(first.starts_with(b"HTTP/1.1 200"));
+    plant(&swarm.temp.dir("seed"), "large", &vec![b'b'; len]);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(rest.len() < len - 1000, "all of it came");
+}
+
 /// Follows a link as a person: sees the file, clicks, and waits until it is here.
 fn click_and_wait(browser: &mut Browser, swarm: &Picked, url: &str) {
     browser.open(url, "en");
@@ -398,6 +474,8 @@ fn in_a_browser_a_file_is_clicked_and_comes() {
     browser.until("document.querySelectorAll('canvas').length === 2");
     browser.until("document.querySelector('#decisions li') !== null");
     browser.screenshots("fetching");
+    browser.eval("document.querySelector('#files .more').click()");
+    browser.until("document.querySelectorAll('canvas').length === 0");
     browser.until("document.querySelector('#files .state').textContent === 'verified'");
     until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
     browser.eval("document.querySelector('#files .more').click()");
@@ -421,6 +499,10 @@ fn in_a_browser_a_file_is_uploaded_and_another_peer_gets_it() {
     fs::write(&chosen, &content).expect("room");
     browser.open(&format!("http://{at}/"), "en");
     browser.until("document.querySelector('#files .name') !== null");
+    // asked for, and listed by nobody: it can still be shared
+    browser.eval("document.querySelector('#wanted').value = 'notes.bin'");
+    browser.eval("document.querySelector('#ask button').click()");
+    browser.until("document.querySelectorAll('#files .name').length === 2");
     browser.choose("#chosen", &chosen);
     browser.until("document.querySelector('#uploads').textContent.includes('is being hashed')");
     until_content(&swarm.temp.path().join("picker/notes.bin"), &content);
@@ -596,4 +678,63 @@ fn p7_in_a_browser_on_another_host() {
         format!("http://{at}/"),
         "the token is out of sight"
     );
+}
+
+// ---- the tracker's
+
+#[test]
+fn the_trackers_page_shows_how_far_each_peer_is_and_who_stands_still() {
+    let temp = Temp::new();
+    let quick = ["--page", "0", "--sweep-every", "1"];
+    let tracker = Program::tracker(&temp.dir("torrents"), &quick);
+    let (at, _) = link(&tracker);
+    assert_eq!(status(at)["n_peers"], 0);
+    let content = random_bytes(CONTENT, 5);
+    plant(&temp.dir("seed"), "image.iso", &content);
+    let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    let slow = Program::peer(&tracker, &temp.dir("slow"), &["--max-down", "256K"]);
+    let waits = Program::peer(&tracker, &temp.dir("waits"), &["--pick"]);
+    let share = |of: &Program| {
+        let status = status(at);
+        let peers = status["peers"].as_array().expect("peers").clone();
+        let peer = peers
+            .iter()
+            .find(|peer| peer["peer"] == of.addr().to_string())?;
+        let here = peer["files"]
+            .get(0)
+            .map_or(0, |file| file["here"].as_u64().expect("pieces"));
+        Some((here, peer["still"].as_f64().unwrap_or(0.0)))
+    };
+    until("the seed whole", || {
+        share(&seed).filter(|(here, _)| *here == 77)
+    });
+    until("the slow one on its way", || {
+        share(&slow).filter(|(here, _)| (1..77).contains(here))
+    });
+    until("the waiting one standing still", || {
+        share(&waits).filter(|(here, still)| *here == 0 && *still >= 3.0)
+    });
+    let file = &status(at)["files"][0];
+    assert_eq!(
+        (&file["name"], &file["size"]),
+        (&"image.iso".into(), &CONTENT.into())
+    );
+    assert_eq!(get(at, "").0, 200);
+    assert_eq!(get(at, "nothing").0, 404);
+    let forged = "GET /status HTTP/1.1\nHost: evil.example";
+    assert_eq!(http(at, forged, b"").0, 403);
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelectorAll('#peers tr').length === 3");
+    browser
+        .until("document.querySelector('#now').textContent.includes('of 3 peers have image.iso')");
+    browser
+        .until("document.querySelector('#peers tr .bad').textContent.startsWith('stands still')");
+    browser.screenshots("tracker");
+    waits.until_line("listening on port");
+    let (page, _) = link(&waits);
+    assert_eq!(post(page, "fetch/image.iso", b"").0, 200);
+    browser.until("document.querySelector('#now').textContent === 'All 3 peers have image.iso'");
 }

@@ -1,0 +1,115 @@
+//! The tracker's page: the swarm at a glance, for the teacher's screen and for whoever waits for thirty machines.
+//!
+//! `GET /` is the page, `GET /status` what it shows, as JSON: the published files, and for each peer how much of them it has
+//! and for how long that hasn't changed. Under the lock it is copied only.
+
+use std::io;
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use super::{Event, Inner, Tracker};
+use crate::http::{Request, Response, Site};
+use crate::net::Listener;
+use crate::protocol::Summary;
+use crate::roster::Row;
+
+const HTML: &str = concat!(
+    include_str!("../page/common.html"),
+    include_str!("../page/tracker.html")
+);
+/// Peers that are shown: more rows nobody reads.
+const ROWS: usize = 1000;
+/// Published files that are shown, the largest: more columns nobody reads.
+const FILES: usize = 20;
+/// After so many sweeps without anything new a peer stands still: lists come less often than sweeps, every 20 s and 15 s.
+const STILL: u32 = 3;
+
+#[derive(Serialize)]
+struct View {
+    n_peers: usize,
+    files: Vec<FileView>,
+    peers: Vec<PeerView>,
+}
+
+#[derive(Serialize)]
+struct FileView {
+    name: String,
+    /// The name as people are shown it.
+    shown: String,
+    size: u64,
+    md5: String,
+}
+
+#[derive(Serialize)]
+struct PeerView {
+    peer: SocketAddr,
+    original: bool,
+    /// Seconds since its list had something new, as far as the sweeps tell; none where that is usual.
+    still: Option<f64>,
+    files: Vec<Part>,
+}
+
+/// What a peer has of a file: so many of its pieces.
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    here: u32,
+    of: u32,
+}
+
+impl Tracker {
+    /// Serves the page until what is returned is dropped, and tells where it is.
+    ///
+    /// # Errors
+    /// Where the system gives no thread.
+    pub fn serve_page(&self, site: Site) -> io::Result<Listener> {
+        let url = site.url.clone();
+        self.inner.report.say(&Event::Page { url });
+        let (serving, telling) = (self.inner.clone(), self.inner.clone());
+        let handle = move |request: &Request, _: &mut _| serving.handle_page(request);
+        site.serve(handle, move |trouble| telling.tell_trouble(trouble))
+    }
+}
+
+impl Inner {
+    fn handle_page(&self, request: &Request) -> Response {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        match (&*request.method, &path[..]) {
+            ("GET", [""]) => Response::page(HTML),
+            ("GET", ["status"]) => Response::json(&self.view()),
+            _ => Response::text("404 Not Found", "There is nothing here."),
+        }
+    }
+
+    fn view(&self) -> View {
+        let now = self.lock().overview(ROWS, FILES);
+        let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
+        let part = |(name, here, of): (&str, u32, u32)| Part {
+            name: name.to_owned(),
+            here,
+            of,
+        };
+        let peer = |row: &Row| PeerView {
+            peer: row.addr,
+            original: row.original,
+            still: (row.still >= STILL).then(|| (self.sweep_every * row.still).as_secs_f64()),
+            files: row
+                .files()
+                .filter(|(name, ..)| shown(name))
+                .map(part)
+                .collect(),
+        };
+        let file = |file: &Summary| FileView {
+            name: file.name.as_str().to_owned(),
+            shown: file.name.to_string(),
+            size: file.size,
+            md5: file.md5.to_string(),
+        };
+        View {
+            n_peers: now.n_peers,
+            peers: now.rows.iter().map(peer).collect(),
+            files: now.files.iter().map(file).collect(),
+        }
+    }
+}
