@@ -706,4 +706,18 @@ mod tests {
             assert_eq!(found, expected.as_ref().map(ip), "{name}");
         }
     }
+
+    #[test]
+    fn no_end_of_a_connection_is_waited_for_for_ever() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let ours = connect(&[addr]).expect("it listens");
+        let (theirs, _) = listener.accept().expect("it connected");
+        let theirs = Connection::new(theirs).expect("a stream");
+        for connection in [ours, theirs] {
+            let Sender(stream) = connection.sender();
+            assert_eq!(stream.write_timeout().expect("a socket"), Some(BODY));
+            assert_eq!(stream.read_timeout().expect("a socket"), Some(HEADER));
+        }
+    }
 }

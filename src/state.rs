@@ -470,4 +470,27 @@ mod tests {
         );
         assert_eq!(state.picker.nowhere(torrent.name()), [0]);
     }
+
+    #[test]
+    fn bad_copies_convict_the_list_only_where_they_are_the_same_from_two() {
+        let bad = |what: &[u8]| BadPiece::Block {
+            block: 0,
+            digest: digest(what),
+        };
+        let (mut state, torrent) = (state(), torrent());
+        begin(&mut state, &torrent);
+        let peers = [2, 3].map(|ip| state.know(([10, 0, 0, ip], 1).into(), true));
+        for (peer, what, verdict) in [
+            (peers[0], b"one", Verdict::Open),
+            (peers[0], b"one", Verdict::Open),
+            (peers[1], b"two", Verdict::Open),
+            (peers[1], b"one", Verdict::ListIsWrong),
+        ] {
+            assert_eq!(
+                state.failed(peer, &torrent, 0, bad(what)),
+                verdict,
+                "{peer}"
+            );
+        }
+    }
 }

@@ -1408,6 +1408,9 @@ fn p4_a_corrupt_piece_is_not_taken_and_the_md5_is_right_in_the_end() {
     assert!(status.success(), "{status}: {peer:?}");
     assert_eq!(md5_of(&path), Some(content.torrent.md5()));
     assert!(came(&peer).iter().all(|(_, from)| *from == good.addr()));
+    // a bad copy isn't asked for again before the tracker says anew that it is there
+    let (bad, lists) = (peer.events("bad_piece").len(), peer.events("list").len());
+    assert!(bad <= 4 * (lists + 1), "{bad} bad pieces, {lists} lists");
 }
 
 #[test]

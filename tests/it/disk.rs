@@ -6,12 +6,12 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use bittorrentish::cli::Exit;
-use bittorrentish::client::{Client, Config};
+use bittorrentish::client::{Client, Config, Running};
 use bittorrentish::net::listen;
 use bittorrentish::report::Report;
 use bittorrentish::state::Wants;
@@ -87,7 +87,9 @@ impl Disk for Failing {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        self.step().and_then(|()| Plain.sync(file))
+        self.step()
+            .inspect_err(|_| lose(file))
+            .and_then(|()| Plain.sync(file))
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -100,6 +102,27 @@ impl Disk for Failing {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.step().and_then(|()| Plain.remove(path))
+    }
+}
+
+/// After a failed sync the system may forget what it couldn't write.
+fn lose(file: &File) {
+    let _ = Plain.write_at(file, &[0; 4096], 0);
+}
+
+/// A disk on which the first sync of a file of this size fails.
+struct Unsynced {
+    size: u64,
+    failed: AtomicBool,
+}
+
+impl Disk for Unsynced {
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if file.metadata()?.len() == self.size && !self.failed.swap(true, Ordering::SeqCst) {
+            lose(file);
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Plain.sync(file)
     }
 }
 
@@ -117,8 +140,8 @@ fn seeded(temp: &Temp, names: &[&str], content: &[u8]) -> (Program, Program) {
     (tracker, seed)
 }
 
-/// One run that ends with the file or with a fault.
-fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
+/// A peer in this process, which wants one file; `exits` once it has it, or by a fault.
+fn start(tracker: &Program, dir: &Path, disk: Box<dyn Disk>, exits: bool) -> Running {
     let every = Duration::from_millis(300);
     let config = Config {
         tracker: "127.0.0.1".to_owned(),
@@ -126,7 +149,7 @@ fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
         dir: dir.to_owned(),
         wants: Wants {
             only: vec![Name::parse("image.iso").expect("a name")],
-            exit_when_complete: true,
+            exit_when_complete: exits,
             seed_for: Duration::ZERO,
             pick: false,
             list_every: every,
@@ -140,7 +163,12 @@ fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
     };
     let store = Store::open_on(disk, dir).expect("a folder");
     let listener = listen(0).expect("a port");
-    let running = Client::start(config, store, listener, Report::silent()).expect("threads");
+    Client::start(config, store, listener, Report::silent()).expect("threads")
+}
+
+/// One run that ends with the file or with a fault.
+fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
+    let running = start(tracker, dir, disk, true);
     let exit = running.client.wait_until_done();
     drop(running);
     // connections end a moment later, and the folder is free then
@@ -199,6 +227,55 @@ fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
             k > 10 && (harmless || failed > 8),
             "{fault:?}: {failed} of {k} failed"
         );
+    }
+}
+
+#[test]
+fn after_a_failed_sync_the_file_is_checked_and_comes_whole() {
+    let temp = Temp::new();
+    let content = random_bytes(300_000, 55);
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
+    let dir = temp.dir("a");
+    let disk = Unsynced {
+        size: content.len() as u64,
+        failed: AtomicBool::new(false),
+    };
+    let _running = start(&tracker, &dir, Box::new(disk), false);
+    until_content(&dir.join("image.iso"), &content);
+}
+
+#[test]
+fn whichever_read_fails_no_file_is_hashed_wrong() {
+    let temp = Temp::new();
+    let content = random_bytes(3 * (1 << 20) + 100, 56);
+    let dir = temp.dir("a");
+    plant(&dir, "image.iso", &content);
+    let (name, right) = (
+        Name::parse("image.iso").expect("a name"),
+        bittorrentish::md5::digest(&content),
+    );
+    for fault in [Fault::Full, Fault::Io, Fault::Interrupted, Fault::Short] {
+        let (mut k, mut wrong) = (0, 0);
+        loop {
+            let count = Arc::new(AtomicUsize::new(0));
+            let seen = Arc::clone(&count);
+            let disk = Box::new(Failing { fault, k, count });
+            let store = Store::open_on(disk, &dir).expect("a folder");
+            let hashed = store
+                .open_shared(&name)
+                .and_then(|(file, stamp)| store.hash(&name, &file, stamp.size, |_| true));
+            match hashed {
+                Ok(hashed) => assert_eq!(hashed.expect("all of it").md5(), right, "{fault:?}, {k}"),
+                Err(_) => wrong += 1,
+            }
+            if seen.load(Ordering::SeqCst) <= k {
+                break;
+            }
+            k += 1;
+        }
+        // it is opened, and read in four strides
+        let harmless = matches!(fault, Fault::Interrupted | Fault::Short);
+        assert_eq!(wrong, if harmless { 0 } else { 5 }, "{fault:?}");
     }
 }
 

@@ -536,6 +536,43 @@ fn who_takes_nothing_a_byte_a_second_or_resets_holds_up_no_leecher() {
     swarm.is_as_before();
 }
 
+/// Who has said something is not closed to make room, so that only time brings a descriptor back.
+#[test]
+fn a_peer_whose_descriptors_are_all_in_use_waits_for_one() {
+    let _alone = alone();
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let folder = dir.dir("seed");
+    plant(&folder, "f", b"content");
+    let by = ["sh", "-c", r#"ulimit -n 64; exec "$0" "$@""#];
+    let port = tracker.port().to_string();
+    let args = ["127.0.0.1", &port, folder.to_str().expect("UTF-8")];
+    let mut seed = Program::start_by(&by, "client", &args);
+    seed.until_line("sharing f");
+    let at = seed.addr();
+    let hello = hello_of("flood");
+    let mut held = silent(at, 100);
+    for stream in &mut held {
+        // those in the queue are not read, and some may have been closed
+        let _ = stream.write_all(&hello);
+    }
+    let trouble = "no connection can be taken at the moment";
+    seed.until_line(trouble);
+    let cpu_time = || process::cpu_time(seed.id()).expect("/proc tells it");
+    let before = cpu_time();
+    let watched = Instant::now();
+    // not a wait for something, but the time in which it should do nothing
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu_time() - before;
+    assert!(used < watched.elapsed() / 4, "it spins: {used:?} of CPU");
+    drop(held);
+    until("the file", || {
+        (answer_to(at, br#"{"filename": "f"}"#).ok()? == b"content").then_some(())
+    });
+    assert_eq!(count_lines(&seed, trouble), 1, "{seed:?}");
+    assert!(seed.is_running());
+}
+
 #[test]
 fn a_peer_that_gets_no_more_threads_serves_on_with_those_it_has() {
     let _alone = alone();

@@ -218,6 +218,19 @@ enum Evil {
     ByteByByte,
 }
 
+impl Evil {
+    /// What is told of a connection that ended by this; none where it isn't seen to end in time, or needn't.
+    fn is_told_as(self) -> Option<&'static str> {
+        match self {
+            Self::NotAsked | Self::OtherNumber | Self::Length(_) => Some("the answer doesn't fit"),
+            Self::GarbageForAnswer => Some("expected one of the protocol's messages"),
+            Self::CutShort => Some("closed in the middle of a piece"),
+            Self::CorruptAll => Some("left alone"),
+            _ => None,
+        }
+    }
+}
+
 /// A peer of ours that misbehaves. `met` counts how often it came to that.
 struct EvilPeer {
     fake: Fake,
@@ -504,6 +517,10 @@ impl Honest {
             &[hostile.fake.addr, self.seed.addr()],
         ));
         self.has_all_and_serves(&mut peer, &folder);
+        if let Some(why) = evil.is_told_as() {
+            let told = |event: &Value| event["why"].to_string().contains(why);
+            peer.until_event("lost", told);
+        }
         peer
     }
 }
@@ -536,12 +553,16 @@ fn peers_that_do_not_get_beyond_hello() {
         Evil::EndlessHello,
         Evil::BadNames,
     ];
-    let after = [
-        Evil::PiecesBeyond,
-        Evil::ClosesAfterHello,
-        Evil::SilentAfterHello,
-    ];
+    let after = [Evil::PiecesBeyond, Evil::ClosesAfterHello];
     all_survive(&[&before[..], &after].concat());
+}
+
+#[test]
+fn what_a_silent_peer_was_asked_for_is_asked_for_elsewhere() {
+    let honest = Honest::start();
+    let peer = honest.survives(Evil::SilentAfterHello);
+    // its connection would end in time, too: the file was there before
+    assert!(peer.events("lost").is_empty(), "{peer:?}");
 }
 
 #[test]

@@ -157,6 +157,10 @@ fn a_peer_gets_another_address_in_the_middle() {
     let addr = swarm.lab.readdress(swarm.host(0));
     assert!(!is_complete(&swarm.leechers[0]), "it moved in time");
     (0..2).for_each(|leecher| swarm.until_complete(leecher));
+    // it noticed by itself, and didn't wait until its old connections ended in time
+    let waited = |event: &Value| event["why"] == "nothing came in time";
+    let lost = swarm.leechers[0].events("lost");
+    assert!(!lost.iter().any(waited), "{lost:?}");
     // where it is now, it is a source like any other
     swarm.seed.kill();
     swarm.leechers[1].kill();
