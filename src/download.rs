@@ -275,8 +275,10 @@ pub(crate) fn take(
         if !state.goes_on(torrent) {
             return;
         }
-        let whole = state.landed(peer, name, idx, Instant::now());
-        (whole, Event::landed(&state, peer, name, idx, each, classic))
+        let now = Instant::now();
+        let whole = state.landed(peer, name, idx, now);
+        let events = Event::landed(&state, peer, name, idx, each, classic, now);
+        (whole, events)
     };
     client.tell_all();
     if whole.is_some() {

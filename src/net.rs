@@ -4,6 +4,8 @@
 //! `accept`: still one thread for each connection, but without the price of making one each time, and never more than a
 //! fixed number.
 
+pub mod addresses;
+
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
@@ -51,18 +53,6 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
         }
         done => done,
     }
-}
-
-/// The address of this machine from which it reaches another, by the system's routes. Nothing is sent.
-pub fn address_towards(other: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = match other {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(other).ok()?;
-    let own = socket.local_addr().ok()?.ip().to_canonical();
-    Some(own).filter(|own| !own.is_unspecified())
 }
 
 /// The address in the form that is compared and shown: IPv4 as IPv4.

@@ -49,6 +49,8 @@ pub struct Config {
     pub torrents: PathBuf,
     /// The time between two sweeps.
     pub sweep_every: Duration,
+    /// How a peer is started, to be told: `./client`, say.
+    pub client: String,
 }
 
 /// A running tracker. Dropping it ends it.
@@ -96,9 +98,13 @@ impl Tracker {
     ) -> Result<Self, StartError> {
         let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
         let shelf = Shelf::open(&config.torrents).map_err(disk)?;
-        let (loaded, bad) = shelf.load().map_err(disk)?;
         let addr = canonical(listener.local_addr().map_err(StartError::System)?);
-        report.say(&listening(&config, addr.port(), loaded.len()));
+        report.say(&listening(&config, addr.port()));
+        let (loaded, bad) = shelf.load().map_err(disk)?;
+        report.say(&Event::Loaded {
+            n_torrents: loaded.len(),
+            torrents: config.torrents.clone(),
+        });
         bad.iter().for_each(|event| report.say(event));
         loaded.into_iter().for_each(|record| roster.load(record));
         let inner = Arc::new(Inner {

@@ -9,21 +9,27 @@ use bittorrentish::cli::{self, Exit};
 use bittorrentish::client::{Client, Config};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
+use bittorrentish::net::addresses::sends_from;
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::store::Store;
-use bittorrentish::torrent::Name;
+use bittorrentish::torrent::{Name, legible};
 use bittorrentish::{net, page};
 use getopts::{Matches, Options};
 
 const BRIEF: &str = "\
+Examples, where the tracker is at 192.168.1.10:
+    client 192.168.1.10 29283 shared
+        share the folder `shared`, and fetch into it whatever the others share
+    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600
+        fetch one file, serve it on for ten minutes, and end with exit code 0
+    client 192.168.1.10 29283 shared --max-up 5M --listen 50001
+        send at most 5 MiB a second, and be served at a port that the firewall lets through
+
 Usage: client <tracker-ip> <port> <dir> [flags]
 
 Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
-<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.
-
-  client 192.168.1.10 29283 shared
-  client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600 --listen 50001";
+<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
 
 const AFTER: &str = "\
 RATE is bytes a second; K, M and G are times 1024. Seconds may have fractions.
@@ -80,11 +86,10 @@ fn options() -> Options {
 
 fn main() -> ExitCode {
     let options = options();
-    let matches =
-        match cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string())) {
-            Ok(matches) => matches,
-            Err(fault) => return cli::fail(Exit::Usage, fault),
-        };
+    let matches = match cli::args().and_then(|args| cli::parse(&options, &args)) {
+        Ok(matches) => matches,
+        Err(fault) => return cli::fail(Exit::Usage, fault),
+    };
     if matches.opt_present("help") {
         return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
     }
@@ -186,51 +191,57 @@ fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
             );
         }
     };
-    let store = match Store::open(&config.dir) {
-        Ok(store) => store,
-        Err(fault) => return cli::fail(Exit::Disk, fault),
-    };
     let at = format!("{}:{}", config.tracker, config.tracker_port);
-    if let Err(fault) = net::resolve(&config.tracker, config.tracker_port) {
-        return cli::fail(
-            Exit::Unreachable,
-            format!("the tracker {at}: no such name or address ({fault})"),
-        );
+    // before anything that may take its time
+    report.say(&Event::Starting {
+        dir: legible(&config.dir.to_string_lossy()),
+        tracker: at.clone(),
+        only: config.wants.only.clone(),
+        pick: config.wants.pick,
+    });
+    let ended = serve(matches, config, listen, &at, &report);
+    report.settle();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err((exit, why)) => cli::fail(exit, why),
     }
-    let listener = match net::listen(listen) {
-        Ok(listener) => listener,
-        Err(fault) => {
-            return cli::fail(
-                Exit::Other,
-                format!(
-                    "port {listen} can't be listened on: {fault}; choose another with --listen"
-                ),
-            );
-        }
-    };
+}
+
+/// Runs the peer to its end, if it has one.
+fn serve(
+    matches: &Matches,
+    config: Config,
+    listen: u16,
+    at: &str,
+    report: &Report,
+) -> Result<Exit, (Exit, String)> {
+    let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
+    net::resolve(&config.tracker, config.tracker_port).map_err(|fault| {
+        let why = format!("the tracker {at}: no such name or address ({fault})");
+        (Exit::Unreachable, why)
+    })?;
+    let listener = net::listen(listen).map_err(|fault| {
+        let why =
+            format!("port {listen} can't be listened on: {fault}; choose another with --listen");
+        (Exit::Other, why)
+    })?;
+    let site = site(matches, &config).map_err(|why| (Exit::Other, why))?;
     let port = listener.local_addr().map_or(listen, |addr| addr.port());
     report.say(&Event::Listening {
         port,
         dir: config.dir.display().to_string(),
-        tracker: at,
+        tracker: at.to_owned(),
     });
-    let site = match site(matches, &config) {
-        Ok(site) => site,
-        Err(fault) => return cli::fail(Exit::Other, fault),
-    };
     if let Some(site) = &site {
         let url = site.url.clone();
         report.say(&Event::Page { url });
     }
-    let started = Client::start(config, store, listener, report).and_then(|running| {
-        let page = site.map(|site| page::start(&running.client, site));
-        Ok((page.transpose()?, running))
-    });
-    match started {
-        // whatever is under way is on the disk, and is gone on from by the next run
-        Ok((_page, running)) => running.client.wait_until_done().into(),
-        Err(fault) => cli::fail(Exit::Other, format!("no threads: {fault}")),
-    }
+    let no_threads = |fault| (Exit::Other, format!("no threads: {fault}"));
+    let running = Client::start(config, store, listener, report.clone()).map_err(no_threads)?;
+    let page = site.map(|site| page::start(&running.client, site));
+    let _page = page.transpose().map_err(no_threads)?;
+    // whatever is under way is on the disk, and is gone on from by the next run
+    Ok(running.client.wait_until_done())
 }
 
 /// Where the page will be. One that nobody asked for is done without where there is no place for it.
@@ -243,7 +254,8 @@ fn site(matches: &Matches, config: &Config) -> Result<Option<Site>, String> {
     };
     let tracker = net::resolve(&config.tracker, config.tracker_port);
     let tracker = tracker.ok().and_then(|addrs| addrs.first().copied());
-    let site = Site::bind(at, tracker.and_then(net::address_towards));
+    let own = tracker.and_then(|tracker| sends_from(tracker.ip()));
+    let site = Site::bind(at, own);
     let taken = |fault| {
         format!(
             "no page at {at}: {fault}; choose another place with --page, or none with --no-page"

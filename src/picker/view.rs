@@ -19,11 +19,6 @@ impl Picker {
         (idxs, peers.len())
     }
 
-    /// The files that are wanted and of which this peer has something, with what.
-    pub fn held_by(&self, peer: PeerNo) -> impl Iterator<Item = (&Name, &Bitfield)> {
-        self.links.get(&peer).into_iter().flat_map(|link| &link.has)
-    }
-
     /// The pieces that this peer has of a file that is wanted.
     pub fn has(&self, peer: PeerNo, name: &Name) -> Option<&Bitfield> {
         self.links.get(&peer)?.has.get(name)

@@ -161,10 +161,16 @@ impl State {
         gone.into_iter().for_each(|no| self.forget(no));
     }
 
-    /// There is no such peer any more, or never was: what it has counts no more.
+    /// There is no such peer any more, or never was: what it has counts no more. The reports still name it.
     pub fn forget(&mut self, peer: PeerNo) {
         self.picker.forget(peer);
-        self.peers.remove(&peer);
+        let Some(gone) = self.peers.remove(&peer) else {
+            return;
+        };
+        let exchanged = self.files.values_mut();
+        exchanged
+            .filter_map(|held| held.exchanged.get_mut(&peer))
+            .for_each(|with| with.left = Some((gone.addr, gone.latency)));
     }
 
     /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.

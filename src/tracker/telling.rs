@@ -1,26 +1,29 @@
 //! What the tracker tells people and programs, and what it answers where there is little to say.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::events::Event;
 use super::{Config, Inner};
 use crate::md5::Digest;
 use crate::net::Trouble;
+use crate::net::addresses::own_addresses;
 use crate::protocol::{Reply, VERSION, to_bytes};
 use crate::report::Weight;
 use crate::roster::{Joined, Reach, Refusal};
 
+/// The most addresses of this machine that are told to whoever starts peers.
+const TOLD_ADDRESSES: usize = 4;
+
 /// That it listens, and how to join.
-pub(super) fn listening(config: &Config, port: u16, n_torrents: usize) -> Event {
+pub(super) fn listening(config: &Config, port: u16) -> Event {
     Event::Listening {
         port,
         local: config.reach == Reach::Local,
+        client: config.client.clone(),
         client_at: match config.reach {
-            Reach::Local => Some(Ipv4Addr::LOCALHOST.into()),
-            Reach::Remote => own_address(),
+            Reach::Local => vec![Ipv4Addr::LOCALHOST.into()],
+            Reach::Remote => own_addresses(TOLD_ADDRESSES),
         },
-        n_torrents,
-        torrents: config.torrents.clone(),
     }
 }
 
@@ -54,15 +57,6 @@ impl Inner {
         let why = refusal.to_string();
         self.report.say(&Event::Refused { from, why, weight });
     }
-}
-
-/// An address of this machine on its network: the one it would send from. Nothing is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // an address that is nowhere, for examples: it goes by the default route
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    Some(ip).filter(|ip| !ip.is_unspecified())
 }
 
 /// What ours are answered where there is nothing to say.

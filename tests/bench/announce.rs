@@ -48,6 +48,7 @@ impl Ours {
             torrents: dir.path().to_owned(),
             // those who never ping are to stay
             sweep_every: Duration::from_secs(3600),
+            client: String::new(),
         };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let roster = campus.roster();

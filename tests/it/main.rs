@@ -18,5 +18,6 @@ mod parsers;
 mod process;
 mod support;
 mod swarm;
+mod terminal;
 mod tracker;
 mod with_original;
