@@ -106,9 +106,9 @@ impl Told {
         self.write_part(&to_bytes(&entry(self.addr, self.v, &[])), out);
     }
 
-    /// Its entry up to its names, as originals know it.
-    pub(super) fn head(&self) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.has.head);
+    /// Its entry up to its names, as originals know it, with room for some.
+    pub(super) fn head(&self, room: usize) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.has.head + room);
         self.write_part(&self.has.entry[..self.has.head], &mut head);
         head
     }

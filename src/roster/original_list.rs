@@ -5,7 +5,6 @@
 //! is taken along.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
@@ -159,16 +158,13 @@ impl Item<'_> {
 
     /// Who has it: all of them, from one of them on.
     fn holders(&self, from: usize) -> impl Iterator<Item = usize> {
-        let (files, pieces) = match self {
-            Self::File(_, holders) => (*holders, None),
-            Self::Piece(pieces, idx) => (&[][..], Some((&pieces.of, *idx))),
+        let (files, pieces, idx) = match self {
+            Self::File(_, holders) => (*holders, &[][..], 0),
+            Self::Piece(pieces, idx) => (&[][..], &pieces.of[..], *idx),
         };
-        let turned = move |len: usize| (0..len).map(move |nth| (from + nth) % len);
-        let of_piece = pieces.into_iter().flat_map(move |(of, idx)| {
-            let able = turned(of.len()).filter(move |at| of[*at].1.get(idx));
-            able.map(|at| of[at].0)
-        });
-        turned(files.len()).map(|at| files[at]).chain(of_piece)
+        let able = move |(at, bits): &(usize, &Bitfield)| bits.get(idx).then_some(*at);
+        let files = turned(files, from).copied();
+        files.chain(turned(pieces, from).filter_map(able))
     }
 
     /// The least bytes that its name takes in JSON, with a comma.
@@ -292,6 +288,12 @@ impl OriginalList {
     }
 }
 
+/// All of them, from one of them on.
+fn turned<T>(all: &[T], from: usize) -> impl Iterator<Item = &T> {
+    let (last, first) = all.split_at(from % all.len().max(1));
+    first.iter().chain(last)
+}
+
 /// The files come first, then each file's pieces.
 fn item<'a>(
     names: &'a [(&'a str, Vec<usize>)],
@@ -319,12 +321,13 @@ fn item<'a>(
 /// Invariant: what is in it and `room` make the cap.
 struct Page {
     room: usize,
-    /// How each holder's entry begins; it is in once it has a name.
-    heads: Vec<Vec<u8>>,
-    is_in: Vec<bool>,
-    /// Names in JSON, each with a comma behind it, and whose they are.
-    names: Vec<u8>,
-    added: Vec<(usize, Range<usize>)>,
+    entries: Vec<Entry>,
+}
+
+/// A holder's place in it: it is in once it has a name.
+struct Entry {
+    text: Vec<u8>,
+    has_name: bool,
 }
 
 /// How an entry ends.
@@ -332,27 +335,29 @@ const TAIL: &[u8] = b"]},";
 
 impl Page {
     fn new(list: &OriginalList) -> Self {
-        let heads = list.holders.iter().map(Told::head);
+        let capacity = 2 * list.cap / list.holders.len().max(1);
+        let entry = |holder: &Told| Entry {
+            text: holder.head(capacity),
+            has_name: false,
+        };
         Self {
             room: list.cap - "[]".len(),
-            heads: heads.collect(),
-            is_in: vec![false; list.holders.len()],
-            names: Vec::with_capacity(list.cap),
-            added: Vec::new(),
+            entries: list.holders.iter().map(entry).collect(),
         }
     }
 
     /// Adds a name to a holder's, where there is room for it.
     fn add(&mut self, holder: usize, name: &[u8]) {
-        let around = self.heads[holder].len() + TAIL.len();
-        let len = name.len() + ",".len() + if self.is_in[holder] { 0 } else { around };
-        if len <= self.room {
-            self.room -= len;
-            self.is_in[holder] = true;
-            let begin = self.names.len();
-            self.names.extend_from_slice(name);
-            self.names.push(b',');
-            self.added.push((holder, begin..self.names.len()));
+        let entry = &mut self.entries[holder];
+        let around = match entry.has_name {
+            true => 0,
+            false => entry.text.len() + TAIL.len(),
+        };
+        if let Some(left) = self.room.checked_sub(name.len() + ",".len() + around) {
+            self.room = left;
+            entry.has_name = true;
+            entry.text.extend_from_slice(name);
+            entry.text.push(b',');
         }
     }
 
@@ -360,17 +365,13 @@ impl Page {
     fn done(mut self, list: &OriginalList) -> Vec<u8> {
         let mut out = Vec::with_capacity(list.cap);
         out.push(b'[');
-        self.added.sort_by_key(|(holder, _)| *holder);
-        for of_one in self.added.chunk_by(|(a, _), (b, _)| a == b) {
-            out.extend_from_slice(&self.heads[of_one[0].0]);
-            for (_, name) in of_one {
-                out.extend_from_slice(&self.names[name.clone()]);
-            }
+        for entry in self.entries.iter().filter(|entry| entry.has_name) {
+            out.extend_from_slice(&entry.text);
             out.pop();
             out.extend_from_slice(TAIL);
         }
         for idle in &list.idle {
-            let head = idle.head();
+            let head = idle.head(0);
             match self.room.checked_sub(head.len() + TAIL.len()) {
                 Some(left) => self.room = left,
                 None => break,
