@@ -42,6 +42,15 @@ struct Failing {
     count: Arc<AtomicUsize>,
 }
 
+/// Makes such a disk, which counts its operations in `seen`.
+fn failing(fault: Fault, k: usize, seen: &Arc<AtomicUsize>) -> impl Fn() -> Box<dyn Disk> {
+    let seen = Arc::clone(seen);
+    move || {
+        let count = Arc::clone(&seen);
+        Box::new(Failing { fault, k, count })
+    }
+}
+
 impl Failing {
     fn is_due(&self) -> bool {
         self.count.fetch_add(1, Ordering::SeqCst) == self.k
@@ -113,7 +122,7 @@ fn lose(file: &File) {
 /// A disk on which the first sync of a file of this size fails.
 struct Unsynced {
     size: u64,
-    failed: AtomicBool,
+    failed: Arc<AtomicBool>,
 }
 
 impl Disk for Unsynced {
@@ -140,8 +149,20 @@ fn seeded(temp: &Temp, names: &[&str], content: &[u8]) -> (Program, Program) {
     (tracker, seed)
 }
 
+/// Makes a disk.
+type NewDisk<'a> = &'a dyn Fn() -> Box<dyn Disk>;
+
+fn plain() -> Box<dyn Disk> {
+    Box::new(Plain)
+}
+
+/// Takes a folder. What another test starts has its lock, too, for a moment: until it has become a program of its own.
+fn open(dir: &Path, disk: NewDisk) -> Store {
+    until("the folder", || Store::open_on(disk(), dir).ok())
+}
+
 /// A peer in this process, which wants one file; `exits` once it has it, or by a fault.
-fn start(tracker: &Program, dir: &Path, disk: Box<dyn Disk>, exits: bool) -> Running {
+fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
     let every = Duration::from_millis(300);
     let config = Config {
         tracker: "127.0.0.1".to_owned(),
@@ -161,18 +182,18 @@ fn start(tracker: &Program, dir: &Path, disk: Box<dyn Disk>, exits: bool) -> Run
         ping_every: every,
         round_every: every,
     };
-    let store = Store::open_on(disk, dir).expect("a folder");
+    let store = open(dir, disk);
     let listener = listen(0).expect("a port");
     Client::start(config, store, listener, Report::silent()).expect("threads")
 }
 
 /// One run that ends with the file or with a fault.
-fn run(tracker: &Program, dir: &Path, disk: Box<dyn Disk>) -> Exit {
+fn run(tracker: &Program, dir: &Path, disk: NewDisk) -> Exit {
     let running = start(tracker, dir, disk, true);
     let exit = running.client.wait_until_done();
     drop(running);
     // connections end a moment later, and the folder is free then
-    until("the folder", || Store::open(dir).ok().map(drop));
+    drop(open(dir, &plain));
     exit
 }
 
@@ -188,9 +209,8 @@ fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
         let (mut k, mut failed) = (0, 0);
         loop {
             let dir = temp.dir(&format!("{fault:?}{k}"));
-            let count = Arc::new(AtomicUsize::new(0));
-            let seen = Arc::clone(&count);
-            let exit = run(tracker, &dir, Box::new(Failing { fault, k, count }));
+            let seen = Arc::new(AtomicUsize::new(0));
+            let exit = run(tracker, &dir, &failing(fault, k, &seen));
             let came = md5_of(&dir.join("image.iso"));
             assert!(
                 came.is_none() || came == right,
@@ -202,7 +222,7 @@ fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
                 "{fault:?} at {k}: {exit:?}"
             );
             failed += usize::from(exit == Exit::Disk);
-            let again = run(tracker, &dir, Box::new(Plain));
+            let again = run(tracker, &dir, &plain);
             assert_eq!(again, Exit::Done, "after {fault:?} at {k}");
             assert_eq!(
                 md5_of(&dir.join("image.iso")),
@@ -236,11 +256,12 @@ fn after_a_failed_sync_the_file_is_checked_and_comes_whole() {
     let content = random_bytes(300_000, 55);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
     let dir = temp.dir("a");
-    let disk = Unsynced {
-        size: content.len() as u64,
-        failed: AtomicBool::new(false),
+    let (size, failed) = (content.len() as u64, Arc::default());
+    let disk = || -> Box<dyn Disk> {
+        let failed = Arc::clone(&failed);
+        Box::new(Unsynced { size, failed })
     };
-    let _running = start(&tracker, &dir, Box::new(disk), false);
+    let _running = start(&tracker, &dir, &disk, false);
     until_content(&dir.join("image.iso"), &content);
 }
 
@@ -257,10 +278,8 @@ fn whichever_read_fails_no_file_is_hashed_wrong() {
     for fault in [Fault::Full, Fault::Io, Fault::Interrupted, Fault::Short] {
         let (mut k, mut wrong) = (0, 0);
         loop {
-            let count = Arc::new(AtomicUsize::new(0));
-            let seen = Arc::clone(&count);
-            let disk = Box::new(Failing { fault, k, count });
-            let store = Store::open_on(disk, &dir).expect("a folder");
+            let seen = Arc::new(AtomicUsize::new(0));
+            let store = open(&dir, &failing(fault, k, &seen));
             let hashed = store
                 .open_shared(&name)
                 .and_then(|(file, stamp)| store.hash(&name, &file, stamp.size, |_| true));
@@ -342,12 +361,12 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
         let text = json!({ "stamp": null, "verified": true, "torrent": torrent });
         fs::write(&saved, text.to_string()).expect("room");
         harm(&part, &saved);
-        let exit = run(&tracker, &dir, Box::new(Plain));
+        let exit = run(&tracker, &dir, &plain);
         if saved.is_dir() {
             // it can't be remembered: said, and nothing else is lost
             assert_eq!(exit, Exit::Disk, "{what}");
             fs::remove_dir(&saved).expect("a folder");
-            assert_eq!(run(&tracker, &dir, Box::new(Plain)), Exit::Done, "{what}");
+            assert_eq!(run(&tracker, &dir, &plain), Exit::Done, "{what}");
         } else {
             assert_eq!(exit, Exit::Done, "{what}");
         }
