@@ -27,6 +27,8 @@ pub struct Browser {
     from: Receiver<Value>,
     next: u64,
     session: Option<String>,
+    /// What the page showed when it was waited for last.
+    shown: Value,
     _profile: Temp,
 }
 
@@ -88,6 +90,7 @@ impl Browser {
             from,
             next: 0,
             session: None,
+            shown: Value::Null,
             _profile: profile,
         };
         let made = browser.call("Target.createTarget", json!({ "url": "about:blank" }));
@@ -143,17 +146,15 @@ impl Browser {
     /// Waits until an expression is true.
     #[track_caller]
     pub fn until(&mut self, expression: &str) {
-        let mut last = Value::Null;
         // a page that is still being loaded lacks what is asked about
         let expression =
             format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
         let text = "document.body && document.body.innerText";
         until(&format!("{expression} in the page"), || {
-            last = self.eval(&expression);
-            if last == true {
+            if self.eval(&expression) == true {
                 return Some(());
             }
-            last = self.eval(text);
+            self.shown = self.eval(text);
             thread::sleep(std::time::Duration::from_millis(50));
             None
         });
@@ -194,6 +195,9 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the page showed {}", self.shown);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
