@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     to_hash: Channel<Option<(Name, Stamp)>>,
     to_begin: Channel<Option<Summary>>,
     list_now: OnceLock<Trigger>,
+    /// Looks at once what is to be shown; only where there is a terminal for it.
+    show_now: OnceLock<Trigger>,
 }
 
 impl Client {
@@ -100,6 +102,11 @@ impl Client {
 
     pub(crate) fn say(&self, event: &Event) {
         self.0.report.say(event);
+        if let Some(show) = self.0.show_now.get()
+            && event.changes_work()
+        {
+            show.fire();
+        }
     }
 
     /// Wakes whoever waits for news.
@@ -129,10 +136,12 @@ impl Client {
             match state.ending(now) {
                 Ending::Now(exit, why) => {
                     drop(state);
+                    self.tell_given(true);
                     self.say(&Event::Ending {
                         code: exit as u8,
                         why,
                     });
+                    self.0.report.settle();
                     return exit;
                 }
                 // an hour is as good as for ever
@@ -206,7 +215,6 @@ impl Client {
         self.manage_downloads();
         originals::fetch_whole_files(self);
         self.tell_all();
-        self.tell_given();
     }
 
     fn original_answered(&self, peers: &[PeerEntry], own: IpAddr) {

@@ -262,8 +262,10 @@ pub(crate) fn take(client: &Client, peer: PeerNo, name: &Name, idx: u32, piece: 
         if !held.is_some_and(|held| Arc::ptr_eq(&held.file, &file)) {
             return; // given up, or begun anew, while it was written
         }
-        let whole = state.landed(peer, name, idx, Instant::now());
-        (whole, Event::landed(&state, peer, name, idx, each, classic))
+        let now = Instant::now();
+        let whole = state.landed(peer, name, idx, now);
+        let events = Event::landed(&state, peer, name, idx, each, classic, now);
+        (whole, events)
     };
     client.tell_all();
     if whole.is_some() {

@@ -6,10 +6,15 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+pub use self::shares::Share;
+use self::shares::{shares, table};
 use crate::picker::{Order, PeerNo, Why};
-use crate::report::{self, Weight, bytes, plural};
-use crate::state::{Exchanged, Held, State};
+use crate::report::{self, Tone, Weight, bytes, duration, plural};
+use crate::state::overview::Doing;
+use crate::state::{Given, State};
 use crate::torrent::Name;
+
+mod shares;
 
 /// A holder that could have been asked, with the chance that it had.
 #[derive(Clone, Debug, Serialize)]
@@ -20,31 +25,18 @@ pub struct Chance {
     pub chance: f64,
 }
 
-/// What came from, and went to, one peer.
-#[derive(Clone, Debug, Serialize)]
-pub struct Share {
-    /// Where it listens.
-    pub peer: SocketAddr,
-    /// The smallest round trip seen, milliseconds.
-    pub latency_ms: Option<f64>,
-    /// Requests that it was sent, in this run.
-    pub asked: u64,
-    /// Pieces that came from it, in this run.
-    pub pieces: u64,
-    /// Bytes that came from it, in this run.
-    pub got: u64,
-    /// Its part in all that came, from 0 to 1.
-    pub share: f64,
-    /// Bytes that went to it, in this run.
-    pub gave: u64,
-}
-
 /// Something that a peer does or meets. In the log it is an object with `t`, the seconds since the start, `event`, and
 /// these fields; sizes are bytes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[allow(missing_docs)] // the fields say what they are
 pub enum Event {
+    Starting {
+        dir: String,
+        tracker: String,
+        only: Vec<Name>,
+        pick: bool,
+    },
     Listening {
         port: u16,
         dir: String,
@@ -153,6 +145,8 @@ pub enum Event {
         name: String,
         percent: u64,
         bytes_a_second: u64,
+        left: Option<f64>,
+        doing: Doing,
     },
     BadPiece {
         name: String,
@@ -177,6 +171,9 @@ pub enum Event {
     Given {
         name: String,
         size: u64,
+        md5: String,
+        lately: u64,
+        seconds: f64,
         gave: u64,
         shares: Vec<Share>,
     },
@@ -266,11 +263,12 @@ impl Event {
         idx: u32,
         each: bool,
         classic: bool,
+        now: Instant,
     ) -> Vec<Self> {
         let Some(held) = state.files.get(name) else {
             return Vec::new();
         };
-        let (torrent, have, n_pieces) = (&held.torrent, held.have.count(), held.torrent.n_pieces());
+        let (have, n_pieces) = (held.have.count(), held.torrent.n_pieces());
         let peer = state.peers.get(&peer).map(|peer| peer.addr);
         let mut events = Vec::new();
         if each {
@@ -283,18 +281,50 @@ impl Event {
                 classic,
             });
         }
-        let tenth = |have: u32| u64::from(have) * 10 / u64::from(n_pieces.max(1));
-        if tenth(have) > tenth(have.saturating_sub(1)) && have < n_pieces && n_pieces >= 20 {
-            let seconds = held.since.elapsed().as_secs_f64().max(1e-3);
-            let came = u64::from(have - held.had.min(have)) * torrent.full_piece_len() as u64;
-            let bytes_a_second = (came as f64 / seconds) as u64;
-            events.push(Self::Progress {
-                name: name.to_string(),
-                percent: tenth(have) * 10,
-                bytes_a_second,
-            });
+        if held.is_tenth() {
+            events.extend(Self::progress(state, name, 0, now));
         }
         events
+    }
+
+    /// How far a file is that is fetched, and what becomes of it.
+    pub(crate) fn progress(
+        state: &State,
+        name: &Name,
+        min_peers: usize,
+        now: Instant,
+    ) -> Option<Self> {
+        let (held, view) = (
+            state.files.get(name)?,
+            state.file_view(name, min_peers, now),
+        );
+        // the speed lately is over a second at least, and a small file doesn't take as long
+        let speed = held.mean_speed(now).max(view.down);
+        let missing = held.torrent.size() - view.verified;
+        Some(Self::Progress {
+            percent: view.verified * 100 / held.torrent.size().max(1),
+            bytes_a_second: speed as u64,
+            left: (view.down > 0.0).then(|| missing as f64 / speed),
+            doing: view.doing,
+            name: view.name,
+        })
+    }
+
+    /// Whether nothing else says it: that pieces are nowhere, each round does.
+    pub(crate) fn is_news(&self) -> bool {
+        let nowhere = |doing: &Doing| matches!(doing, Doing::Nowhere { .. });
+        !matches!(self, Self::Progress { doing, .. } if nowhere(doing))
+    }
+
+    /// Whether which files are in work is another from now on.
+    pub(crate) fn changes_work(&self) -> bool {
+        matches!(
+            self,
+            Self::Begin { .. }
+                | Self::Sharing { .. }
+                | Self::Complete { .. }
+                | Self::GivenUp { .. }
+        )
     }
 
     /// The report on a file that is whole now.
@@ -313,33 +343,18 @@ impl Event {
     }
 
     /// The report on what went to others.
-    pub(crate) fn given(state: &State, name: &Name) -> Option<Self> {
-        let held = state.files.get(name)?;
+    pub(crate) fn given(state: &State, given: &Given) -> Option<Self> {
+        let held = state.files.get(&given.name)?;
         Some(Self::Given {
-            name: name.to_string(),
+            name: given.name.to_string(),
             size: held.torrent.size(),
+            md5: held.torrent.md5().to_string(),
+            lately: given.bytes,
+            seconds: given.time.as_secs_f64(),
             gave: held.gave(),
             shares: shares(state, held),
         })
     }
-}
-
-/// What came from each peer, and went to it.
-fn shares(state: &State, held: &Held) -> Vec<Share> {
-    let all: u64 = held.exchanged.values().map(|with| with.got).sum();
-    let share = |(no, with): (&PeerNo, &Exchanged)| {
-        let peer = state.peers.get(no)?;
-        Some(Share {
-            peer: peer.addr,
-            latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
-            asked: with.asked,
-            pieces: with.pieces,
-            got: with.got,
-            share: with.got as f64 / all.max(1) as f64,
-            gave: with.gave,
-        })
-    };
-    held.exchanged.iter().filter_map(share).collect()
 }
 
 impl report::Event for Event {
@@ -351,12 +366,40 @@ impl report::Event for Event {
             | Self::GivenUp { .. }
             | Self::Complete { .. }
             | Self::Unverified { .. } => Weight::Important,
-            Self::Listening { .. }
+            Self::Hashing { .. }
+            | Self::Checking { .. }
+            | Self::Progress { .. }
+            | Self::Waiting { .. } => Weight::Progress,
+            Self::Starting { .. }
+            | Self::Listening { .. }
             | Self::Disk { .. }
             | Self::Ending { .. }
             | Self::TrackerUnreachable { .. } => Weight::Important,
             _ => Weight::Normal,
         }
+    }
+
+    fn tone(&self) -> Tone {
+        match self {
+            Self::Complete { .. } | Self::Ending { code: 0, .. } => Tone::Good,
+            Self::Ending { .. }
+            | Self::Refused { .. }
+            | Self::GivenUp { .. }
+            | Self::BadPiece { .. }
+            | Self::Disk { .. }
+            | Self::TrackerUnreachable { .. } => Tone::Bad,
+            _ => Tone::Neutral,
+        }
+    }
+}
+
+/// What a start is for, in a few words.
+fn purpose(dir: &str, only: &[Name], pick: bool) -> String {
+    let names: Vec<String> = only.iter().map(Name::to_string).collect();
+    match names.as_slice() {
+        [] if pick => format!("serving {dir}, fetching what is picked"),
+        [] => format!("serving {dir}, fetching all else"),
+        names => format!("serving {dir}, fetching {}", names.join(", ")),
     }
 }
 
@@ -372,16 +415,20 @@ fn millis(ms: f64) -> String {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listening { port, dir, tracker } => {
-                writeln!(
-                    f,
-                    "listening on port {port}, folder {dir}, tracker {tracker}"
-                )?;
+            Self::Starting {
+                dir,
+                tracker,
+                only,
+                pick,
+            } => {
+                let purpose = purpose(dir, only, *pick);
+                writeln!(f, "{purpose}; tracker {tracker}")?;
                 write!(
                     f,
-                    "end it with Ctrl-C whenever you like: started again, it goes on from where it was"
+                    "Ctrl-C is safe at any moment: the same command goes on from there"
                 )
             }
+            Self::Listening { port, .. } => write!(f, "listening on port {port} for other peers"),
             Self::TrackerUnreachable { at, why } => {
                 writeln!(f, "no list from the tracker {at}: {why}")?;
                 write!(
@@ -558,7 +605,15 @@ impl fmt::Display for Event {
                 name,
                 percent,
                 bytes_a_second,
-            } => write!(f, "{name}: {percent} %, {}/s", bytes(*bytes_a_second)),
+                left,
+                doing,
+            } => {
+                write!(f, "{name}: {percent} %, {}/s", bytes(*bytes_a_second))?;
+                if let Some(left) = left {
+                    write!(f, ", {} left", duration(*left))?;
+                }
+                write!(f, ", {doing}")
+            }
             Self::BadPiece {
                 name,
                 idx,
@@ -588,39 +643,33 @@ impl fmt::Display for Event {
                 let size = bytes(*size);
                 writeln!(f, "complete: {name}, {size} in {seconds:.1} s ({rate}/s)")?;
                 write!(f, "MD5 {md5} verified; serving on")?;
-                if !shares.is_empty() {
-                    write!(
-                        f,
-                        "\n{:21} {:>8} {:>5} {:>5} {:>10} {:>5} {:>10}",
-                        "peer", "latency", "asked", "came", "in", "share", "out"
-                    )?;
-                }
-                for share in shares {
-                    let latency = share.latency_ms.map(millis).unwrap_or_default();
-                    let (peer, percent) = (share.peer.to_string(), share.share * 100.0);
-                    let (asked, pieces) = (share.asked, share.pieces);
-                    let (got, gave) = (bytes(share.got), bytes(share.gave));
-                    write!(
-                        f,
-                        "\n{peer:21} {latency:>8} {asked:>5} {pieces:>5} {got:>10} {percent:>3.0} % {gave:>10}"
-                    )?;
-                }
-                Ok(())
+                table(shares, f)
             }
             Self::Given {
                 name,
                 size,
+                md5,
+                lately,
+                seconds,
                 gave,
                 shares,
             } => {
-                let peers = shares.iter().filter(|share| share.gave > 0).count();
-                write!(
+                let takers = shares.iter().filter(|share| share.gave > 0).count();
+                write!(f, "gave {} of {name}", bytes(*lately))?;
+                // one piece has no time
+                if *seconds >= 0.1 {
+                    let rate = bytes((*lately as f64 / seconds) as u64);
+                    write!(f, " in {seconds:.1} s ({rate}/s)")?;
+                }
+                writeln!(f)?;
+                let n_sizes = *gave as f64 / (*size).max(1) as f64;
+                let (gave, takers, size) = (bytes(*gave), plural(takers, "peer"), bytes(*size));
+                writeln!(
                     f,
-                    "gave {} of {name} to {}: {:.2} times its size",
-                    bytes(*gave),
-                    plural(peers, "peer"),
-                    *gave as f64 / (*size).max(1) as f64
-                )
+                    "so far {gave} to {takers}, {n_sizes:.2} times its size of {size}"
+                )?;
+                write!(f, "MD5 {md5} verified; serving on")?;
+                table(shares, f)
             }
             Self::Unverified { name, size, md5 } => {
                 write!(

@@ -27,12 +27,13 @@
 //! |---|---|---|---|
 //! | `tracker` | as many as are needed, at most 512 | a connection to the tracker | [`net::Listener`] |
 //! | `sweep` | 1 in the tracker | its time | [`repeated_timer::RepeatedTimer`] |
-//! | `ping`, `list`, `round`, `look` | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
+//! | `ping`, `list`, `round`, `look`, `tell` | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
 //! | `upload` | as many as are needed, at most 256 | a connection, then its requests, then news to answer with | [`net::Listener`] |
 //! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, at the connection's end |
 //! | `request_piece ADDR` | 1 for each piece from an original, or in a classic round | that piece | itself, once it is here |
 //! | `hash`, `begin` | 1 each in a peer | a file to be hashed; one to be begun | [`client::Running`] |
 //! | `originals` | 0 or 1 in a peer | whole files from originals | itself, after one pass |
+//! | `print` | 1 | lines to be printed | [`report::Report`] |
 //! | main | 1 | the end | |
 //!
 //! # Locks
@@ -40,7 +41,7 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a moment), [`buffers`], and the tracker's turns | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a moment), [`buffers`], [`report`] (lines to be printed), and the tracker's turns | a few words each | |
 //!
 //! Nobody holds two, so there is no order to keep. Under a lock it is decided, and owned data comes out; sockets, files,
 //! hashes, sleeps and prints come after it.

@@ -1,22 +1,50 @@
 //! What people and programs are told: lines with the seconds since the start, and the same events as JSON in a log.
 //!
-//! Called from every thread, never under the state's lock. Printing never panics: a closed pipe ends the printing, not
-//! the program.
+//! Called from every thread, never under the state's lock. One thread of its own writes to standard output, so nobody waits
+//! for whoever reads it. Printing never panics: a closed pipe ends the printing, not the program.
+//!
+//! On a terminal, [`status`] lines stand below the lines that scroll.
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+use self::printer::Printer;
+pub use self::screen::Terminal;
+
+mod printer;
+mod screen;
+pub mod status;
+mod text;
+
+/// What follows an event's first line is indented by the width of the time before it.
+const INDENT: usize = 12;
 
 /// Something that happened. `Display` is for people, `Serialize` for programs.
 pub trait Event: Serialize + Display {
     /// Who wants to know.
     fn weight(&self) -> Weight;
+
+    /// Whether it is good or bad news, for who wants colours.
+    fn tone(&self) -> Tone {
+        Tone::Neutral
+    }
+}
+
+/// Whether an event is good or bad news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// Something is done.
+    Good,
+    /// Something keeps something from being done.
+    Bad,
+    /// Neither.
+    Neutral,
 }
 
 /// Who wants to know of an event.
@@ -26,6 +54,8 @@ pub enum Weight {
     Important,
     /// Who follows what goes on.
     Normal,
+    /// Who follows what goes on where no status line shows it.
+    Progress,
     /// Who asked why, with `--explain`.
     Detail,
     /// Programs only.
@@ -49,7 +79,9 @@ struct Inner {
     start: Instant,
     config: Config,
     log: Option<File>,
-    closed: AtomicBool,
+    terminal: Terminal,
+    /// None where nobody is to be told.
+    printer: Option<Printer>,
 }
 
 /// An event as it stands in the log.
@@ -65,7 +97,7 @@ impl Report {
     /// Starts the clock. `log` is appended to.
     ///
     /// # Errors
-    /// Where the log can't be opened.
+    /// Where the log can't be opened, or the system gives no thread.
     pub fn new(config: Config, log: Option<&Path>) -> io::Result<Self> {
         let log = log
             .map(|path| File::options().append(true).create(true).open(path))
@@ -74,7 +106,8 @@ impl Report {
             start: Instant::now(),
             config,
             log,
-            closed: AtomicBool::new(false),
+            terminal: Terminal::new(io::stdout().is_terminal(), |name| std::env::var(name).ok()),
+            printer: Some(Printer::start()?),
         })))
     }
 
@@ -84,7 +117,8 @@ impl Report {
             start: Instant::now(),
             config: Config::default(),
             log: None,
-            closed: AtomicBool::new(true),
+            terminal: Terminal::new(false, |_| None),
+            printer: None,
         }))
     }
 
@@ -99,22 +133,44 @@ impl Report {
     }
 
     fn prints(&self, weight: Weight) -> bool {
-        match weight {
-            Weight::Important => true,
-            Weight::Normal => !self.0.config.quiet,
-            Weight::Detail => self.0.config.explain && !self.0.config.quiet,
-            Weight::Logged => false,
+        let quiet = self.0.config.quiet;
+        self.0.printer.is_some()
+            && match weight {
+                Weight::Important => true,
+                Weight::Normal => !quiet,
+                Weight::Progress => !quiet && !self.0.terminal.redraws,
+                Weight::Detail => self.0.config.explain && !quiet,
+                Weight::Logged => false,
+            }
+    }
+
+    /// Where status lines are to be shown: a terminal that redraws, and nobody who wants quiet.
+    pub fn status_terminal(&self) -> Option<Terminal> {
+        let wanted = self.0.printer.is_some() && !self.0.config.quiet;
+        Some(self.0.terminal).filter(|terminal| wanted && terminal.redraws)
+    }
+
+    /// Has these lines stand below all that is told from now on, in place of those from before.
+    pub fn show(&self, lines: Vec<String>) {
+        if let Some(printer) = &self.0.printer {
+            printer.show(lines);
+        }
+    }
+
+    /// Takes the status lines away for good, and waits until all that was told is written. For the end of the program.
+    pub fn settle(&self) {
+        if let Some(printer) = &self.0.printer {
+            printer.settle();
         }
     }
 
     /// Tells of an event. Several lines of text stay together.
     pub fn say(&self, event: &impl Event) {
         let t = self.since_start().as_secs_f64();
-        if self.prints(event.weight()) {
-            self.print(&format!(
-                "{t:8.1} s  {}\n",
-                event.to_string().replace('\n', "\n            ")
-            ));
+        if let Some(printer) = self.0.printer.as_ref()
+            && self.prints(event.weight())
+        {
+            printer.print(&legible_event(t, event, self.0.terminal));
         }
         if let Some(mut log) = self.0.log.as_ref() {
             let t = (t * 1e3).round() / 1e3;
@@ -124,19 +180,34 @@ impl Report {
             let _ = log.write_all(&line);
         }
     }
+}
 
-    fn print(&self, text: &str) {
-        if !self.0.closed.load(Ordering::Relaxed) {
-            let mut out = io::stdout().lock();
-            if out
-                .write_all(text.as_bytes())
-                .and_then(|()| out.flush())
-                .is_err()
-            {
-                self.0.closed.store(true, Ordering::Relaxed);
-            }
+/// An event as lines for people: the time, and its text. Wrapped on a screen alone, as elsewhere somebody searches them; and
+/// not where a line is indented, as that is a command to be copied.
+fn legible_event(t: f64, event: &impl Event, terminal: Terminal) -> String {
+    let text = event.to_string();
+    let begin = format!("{t:8.1} s  ");
+    let lines = text.split('\n').enumerate();
+    let wrapped = lines.flat_map(|(at, line)| {
+        let begin = if at == 0 { begin.as_str() } else { "" };
+        let full = format!("{begin:INDENT$}{line}");
+        match terminal.is_screen && !line.starts_with(' ') {
+            true => text::wrap(&full, INDENT, terminal.width),
+            false => vec![full],
         }
+    });
+    let mut lines: Vec<String> = wrapped.collect();
+    let colour = match event.tone() {
+        Tone::Good => "\x1b[32m",
+        Tone::Bad => "\x1b[31m",
+        Tone::Neutral => "",
+    };
+    if terminal.colour && !colour.is_empty() {
+        let first = &mut lines[0];
+        let at = first.char_indices().nth(INDENT).map_or(0, |(at, _)| at);
+        *first = format!("{}{colour}{}\x1b[0m", &first[..at], &first[at..]);
     }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// Bytes as people read them: `1.5 GiB`.
@@ -150,6 +221,21 @@ pub fn bytes(n: u64) -> String {
         0 if n == 1 => "1 byte".to_owned(),
         0 => format!("{n} bytes"),
         _ => format!("{value:.1} {}", units[unit]),
+    }
+}
+
+/// A time as people read it, the coarser the longer it is: `42 s`, `4 min 30 s`, `43 min`, `2 h 10 min`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.clamp(0.0, 1e9).round() as u64;
+    let tens = seconds.next_multiple_of(10);
+    let minutes = seconds.div_ceil(60);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..600 if tens.is_multiple_of(60) => format!("{} min", tens / 60),
+        60..600 => format!("{} min {} s", tens / 60, tens % 60),
+        600..3600 => format!("{minutes} min"),
+        3600..86400 => format!("{} h {} min", minutes / 60, minutes % 60),
+        _ => format!("{} d {} h", minutes / 1440, minutes % 1440 / 60),
     }
 }
 
@@ -174,6 +260,76 @@ mod tests {
             (4 << 30, "4.0 GiB"),
         ] {
             assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn times_are_legible() {
+        for (seconds, text) in [
+            (0.4, "0 s"),
+            (59.4, "59 s"),
+            (61.0, "1 min 10 s"),
+            (111.0, "2 min"),
+            (270.0, "4 min 30 s"),
+            (2570.0, "43 min"),
+            (7790.0, "2 h 10 min"),
+            (90000.0, "1 d 1 h"),
+            (f64::INFINITY, "11574 d 1 h"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Told(&'static str);
+
+    impl Display for Told {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", self.0)
+        }
+    }
+
+    impl Event for Told {
+        fn weight(&self) -> Weight {
+            Weight::Important
+        }
+
+        fn tone(&self) -> Tone {
+            Tone::Good
+        }
+    }
+
+    #[test]
+    fn an_event_is_wrapped_on_a_screen_and_coloured_where_that_is_wanted() {
+        let told = Told(
+            "complete: a file with a long name\nMD5 0123456789abcdef\n  client 192.168.1.10 29283 shared",
+        );
+        let pipe = Terminal::new(false, |_| None);
+        let screen = Terminal {
+            width: 30,
+            is_screen: true,
+            ..pipe
+        };
+        let colour = Terminal {
+            colour: true,
+            ..screen
+        };
+        for (terminal, expected) in [
+            (
+                pipe,
+                "     1.5 s  complete: a file with a long name\n            MD5 0123456789abcdef\n              client 192.168.1.10 29283 shared\n",
+            ),
+            (
+                screen,
+                "     1.5 s  complete: a file\n            with a long name\n            MD5\n            0123456789abcdef\n              client 192.168.1.10 29283 shared\n",
+            ),
+            (
+                colour,
+                "     1.5 s  \x1b[32mcomplete: a file\x1b[0m\n            with a long name\n            MD5\n            \
+                 0123456789abcdef\n              client 192.168.1.10 29283 shared\n",
+            ),
+        ] {
+            assert_eq!(legible_event(1.5, &told, terminal), expected);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! lock, no I/O, and the moment is a parameter. [`crate::client::Client`] keeps one behind its Mutex.
 //!
 //! Here is what the tracker said; [`peers`] has the others, [`holdings`] the files, [`ending`] when it is all over, and
-//! [`overview`] what people are shown of it.
+//! [`overview`] what people are shown of it, `telling` what they are told by the clock.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ pub use self::ending::Ending;
 use self::holdings::News;
 pub use self::holdings::{Exchanged, Found, Held, Served, Standing, Verdict};
 pub use self::peers::{Peer, Reach};
+pub use self::telling::Given;
 use crate::events::Event;
 use crate::md5::Digest;
 use crate::picker::{PeerNo, Picker};
@@ -25,6 +26,7 @@ pub mod holdings;
 pub mod overview;
 pub mod peers;
 mod rate;
+mod telling;
 
 /// The course text's list has so many other peers.
 const COURSE_PEERS: usize = 2;

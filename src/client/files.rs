@@ -14,8 +14,10 @@ use crate::state::{DISK_RETRY, Standing};
 use crate::store::{Saved, Seen, Stamp, StoreError};
 use crate::torrent::{Name, Torrent, legible};
 
-/// Between two lines on the progress of one file.
-const TELL_EVERY: Duration = Duration::from_secs(2);
+/// The least time between two lines on a file that is read through, one for each tenth of it.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+/// The most time between them.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 
 impl Client {
     /// Every 2 s: what is new, what changed, what went away.
@@ -150,10 +152,12 @@ impl Client {
         size: u64,
         event: impl Fn(String, u64, u64) -> Event,
     ) -> impl FnMut(u64) -> bool {
-        let mut told = Instant::now();
+        let (mut told, mut told_tenth) = (Instant::now(), 0);
         move |done| {
-            if told.elapsed() >= TELL_EVERY {
-                told = Instant::now();
+            let tenth = done * 10 / size.max(1);
+            let since = told.elapsed();
+            if since >= TELL_EVERY || since >= TELL_AFTER && tenth > told_tenth {
+                (told, told_tenth) = (Instant::now(), tenth);
                 self.say(&event(name.to_string(), done, size));
             }
             let mut state = self.lock();
@@ -324,6 +328,7 @@ impl Client {
                     state.standing.insert(name.clone(), standing);
                     if let Some(held) = state.files.get_mut(name) {
                         held.stamp = Some(stamp);
+                        held.told_given();
                     }
                     event
                 };

@@ -16,7 +16,8 @@ use crate::limit::Limit;
 use crate::net::{Listener, Sender, Trouble};
 use crate::protocol::Summary;
 use crate::repeated_timer::RepeatedTimer;
-use crate::report::Report;
+use crate::report::status::Status;
+use crate::report::{Report, Weight};
 use crate::state::State;
 use crate::store::{Stamp, Store};
 use crate::torrent::Name;
@@ -26,6 +27,9 @@ use crate::upload;
 const UPLOADS: usize = 256;
 /// Between two looks at the folder: what kept its size and time for so long was left alone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Between two looks at what is to be told and shown by the clock.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// The threads of a peer; dropping it ends them.
 pub struct Running {
@@ -62,6 +66,7 @@ impl Client {
             to_hash,
             to_begin,
             list_now: OnceLock::new(),
+            show_now: OnceLock::new(),
             config,
             store,
             report,
@@ -118,7 +123,28 @@ impl Client {
             timer("ping", config.ping_every, Self::ping_tracker)?,
             timer("round", config.round_every, Self::round)?,
         ];
+        running.timers.extend(self.tell_by_the_clock()?);
         Ok(running)
+    }
+
+    /// None where nobody wants to be told.
+    fn tell_by_the_clock(&self) -> io::Result<Option<RepeatedTimer>> {
+        let (client, report) = (self.clone(), &self.0.report);
+        if !report.wants(Weight::Normal) {
+            return Ok(None);
+        }
+        let (terminal, mut status) = (report.status_terminal(), Status::default());
+        let tell = move || {
+            client.tell_progress();
+            if let Some(terminal) = terminal {
+                client.show_status(&mut status, terminal);
+            }
+        };
+        let timer = RepeatedTimer::start("tell", TELL_EVERY, tell)?;
+        if terminal.is_some() {
+            let _ = self.0.show_now.set(timer.trigger());
+        }
+        Ok(Some(timer))
     }
 
     fn trouble(&self, trouble: Trouble) {

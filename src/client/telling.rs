@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::Client;
 use crate::events::Event;
 use crate::picker::{Order, PeerNo};
-use crate::report::Weight;
+use crate::report::status::{self, Status};
+use crate::report::{Terminal, Weight};
 use crate::state::State;
 use crate::torrent::Name;
 
@@ -61,12 +62,7 @@ impl Client {
     pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
         let addr = {
             let mut state = self.lock();
-            if let Some(held) = state.files.get_mut(name) {
-                let exchanged = held.exchanged.entry(peer).or_default();
-                exchanged.sent += 1;
-                exchanged.gave += u64::from(len);
-                held.up.note(u64::from(len), Instant::now());
-            }
+            state.gave(peer, name, u64::from(len), Instant::now());
             state.peers.get(&peer).map(|peer| peer.addr)
         };
         if let Some(peer) = addr.filter(|_| self.0.report.wants(Weight::Detail)) {
@@ -79,16 +75,39 @@ impl Client {
         }
     }
 
-    /// What went to others since it was told last.
-    pub(super) fn tell_given(&self) {
+    /// Each second: what became due to be told since.
+    pub(super) fn tell_progress(&self) {
+        let min_peers = self.0.config.min_peers;
         let events: Vec<Event> = {
-            let mut state = self.lock();
-            let given = state.given();
-            given
+            let (mut state, now) = (self.lock(), Instant::now());
+            let untold = state.untold_progress(now);
+            let progress = untold
                 .iter()
-                .filter_map(|name| Event::given(&state, name))
-                .collect()
+                .filter_map(|name| Event::progress(&state, name, min_peers, now));
+            progress.filter(Event::is_news).collect()
         };
         events.iter().for_each(|event| self.say(event));
+        self.tell_given(false);
+    }
+
+    /// What went to others since it was told last; where it is the end, all of it.
+    pub(super) fn tell_given(&self, at_the_end: bool) {
+        let events: Vec<Event> = {
+            let mut state = self.lock();
+            let given = state.given(at_the_end, Instant::now());
+            let events = given.iter().filter_map(|given| Event::given(&state, given));
+            events.collect()
+        };
+        events.iter().for_each(|event| self.say(event));
+    }
+
+    /// Each second, on a terminal: the lines of the files in work.
+    pub(super) fn show_status(&self, status: &mut Status, terminal: Terminal) {
+        let now = Instant::now();
+        let (work, others) = self
+            .lock()
+            .in_work(status::MOST, self.0.config.min_peers, now);
+        let lines = status.lines(&work, others, terminal, now);
+        self.0.report.show(lines);
     }
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::State;
 use super::peers::OFFERS;
 use super::rate::Rate;
+use super::telling::Told;
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
 use crate::picker::PeerNo;
@@ -42,8 +44,8 @@ pub struct Held {
     pub down: Rate,
     /// See [`Held::down`].
     pub up: Rate,
-    /// How many bytes had been given when that was told last.
-    told: u64,
+    /// What was told of it.
+    pub(super) told: Told,
     /// Pieces that failed their check: from whom, and what came.
     bad: BTreeMap<u32, Vec<(PeerNo, BadPiece)>>,
 }
@@ -61,6 +63,8 @@ pub struct Exchanged {
     pub sent: u64,
     /// Bytes that went.
     pub gave: u64,
+    /// Who it was, and its latency, once it has left.
+    pub left: Option<(SocketAddr, Option<Duration>)>,
 }
 
 /// What stands in the folder under a name.
@@ -321,17 +325,6 @@ impl State {
         }
     }
 
-    /// The whole files of which more was given since this was asked for last.
-    pub fn given(&mut self) -> Vec<Name> {
-        let whole = self.files.iter_mut();
-        let more = whole.filter(|(_, held)| held.stamp.is_some() && held.gave() > held.told);
-        more.map(|(name, held)| {
-            held.told = held.gave();
-            name.clone()
-        })
-        .collect()
-    }
-
     /// What to send for a request.
     pub fn choose(&mut self, get: &Get) -> Served {
         let Some(held) = self
@@ -399,6 +392,9 @@ impl State {
             exchanged.pieces += 1;
             exchanged.got += len;
             held.down.note(len, now);
+            if held.is_tenth() {
+                held.told_progress(now);
+            }
         }
         self.picker.landed(name, idx);
         self.disk_told = false;
@@ -483,7 +479,7 @@ impl Held {
             exchanged: BTreeMap::new(),
             down: Rate::default(),
             up: Rate::default(),
-            told: 0,
+            told: Told::new(now),
             bad: BTreeMap::new(),
         }
     }

@@ -68,6 +68,8 @@ pub struct FileView {
     pub up: f64,
     /// Bytes that went in this run.
     pub gave: u64,
+    /// To so many peers.
+    pub takers: usize,
     /// Seconds until it is whole, at that speed; none where nothing comes.
     pub left: Option<f64>,
     /// The share, from 0 to 1, of what came in this run that others than its publisher sent.
@@ -225,7 +227,10 @@ impl State {
     /// What there is to be shown. Bars are of the files that are fetched, and of `detail`.
     pub fn overview(&self, min_peers: usize, detail: Option<&str>, now: Instant) -> Overview {
         let names = self.names();
-        let view = |name: &&Name| self.file_view(name, min_peers, detail, now);
+        let view = |name: &&Name| FileView {
+            bars: self.bars_of(name, detail),
+            ..self.file_view(name, min_peers, now)
+        };
         let files: Vec<FileView> = names.iter().take(SHOWN).map(view).collect();
         let (doing, of) = self.headline(&files);
         Overview {
@@ -270,13 +275,39 @@ impl State {
         (doing, first.map(|file| file.name.clone()))
     }
 
-    fn file_view(
-        &self,
-        name: &Name,
-        min_peers: usize,
-        detail: Option<&str>,
-        now: Instant,
-    ) -> FileView {
+    /// The files in work, at most so many, in the order of their names, and how many more there are. What moves goes before
+    /// what waits. Without bars.
+    pub fn in_work(&self, most: usize, min_peers: usize, now: Instant) -> (Vec<FileView>, usize) {
+        let names = self.names().into_iter();
+        let mut work: Vec<(u8, &Name)> = names
+            .filter_map(|name| Some((self.urgency(name, min_peers, now)?, name)))
+            .collect();
+        work.sort();
+        let others = work.len().saturating_sub(most);
+        work.truncate(most);
+        work.sort_by_key(|(_, name)| *name);
+        let views = work.iter();
+        let views = views.map(|(_, name)| self.file_view(name, min_peers, now));
+        (views.collect(), others)
+    }
+
+    /// See [`Doing::urgency`], and after those that move who waits for its turn; none where a file isn't in work.
+    fn urgency(&self, name: &Name, min_peers: usize, now: Instant) -> Option<u8> {
+        let goes = |held: &Held| held.up.per_second(now) > 0.0;
+        let doing = self.doing(name, min_peers);
+        let in_work = match doing {
+            Doing::Verified => self.files.get(name).is_some_and(goes),
+            Doing::Listed | Doing::Unverified | Doing::OtherContent | Doing::GivenUp { .. } => {
+                false
+            }
+            _ => true,
+        };
+        let waits = matches!(doing, Doing::Fetching { peers: 0 });
+        in_work.then(|| 2 * doing.urgency() + u8::from(waits))
+    }
+
+    /// A file at this moment, without its bars.
+    pub(crate) fn file_view(&self, name: &Name, min_peers: usize, now: Instant) -> FileView {
         let (held, listed) = (self.files.get(name), self.swarm.get(name));
         let standing = self.standing.get(name).map(Standing::stamp);
         let whole_or_part = self
@@ -287,7 +318,6 @@ impl State {
         let verified = held.map_or(0, Held::verified);
         let down = held.map_or(0.0, |held| held.down.per_second(now));
         let missing = held.map_or(0, |held| held.torrent.size() - verified);
-        let bars = held.filter(|held| detail == Some(name.as_str()) || !held.have.is_full());
         let md5 = held.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
         let size = held.map(|held| held.torrent.size());
@@ -306,10 +336,18 @@ impl State {
             down,
             up: held.map_or(0.0, |held| held.up.per_second(now)),
             gave: held.map_or(0, Held::gave),
+            takers: held.map_or(0, Held::takers),
             left: (missing > 0 && down > 0.0).then(|| missing as f64 / down),
             others: held.and_then(|held| self.others(held)),
-            bars: bars.map(|held| self.bars(held)),
+            bars: None,
         }
+    }
+
+    /// The bars of a file that is fetched, or of `detail`.
+    fn bars_of(&self, name: &Name, detail: Option<&str>) -> Option<Bars> {
+        let held = self.files.get(name)?;
+        let wanted = detail == Some(name.as_str()) || !held.have.is_full();
+        wanted.then(|| self.bars(held))
     }
 
     /// Whether this peer has all of the file, or only some; `None` where it has nothing of it.

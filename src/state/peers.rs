@@ -144,7 +144,14 @@ impl State {
             .collect();
         for no in gone {
             self.picker.forget(no);
-            self.peers.remove(&no);
+            let Some(peer) = self.peers.remove(&no) else {
+                continue;
+            };
+            // the reports name it
+            let exchanged = self.files.values_mut();
+            exchanged
+                .filter_map(|held| held.exchanged.get_mut(&no))
+                .for_each(|with| with.left = Some((peer.addr, peer.latency)));
         }
     }
 

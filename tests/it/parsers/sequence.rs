@@ -580,7 +580,10 @@ impl Course {
         self.state.ending(self.now);
         self.state.few_peers(dice.below(4));
         self.state.contradicted();
-        self.state.given();
+        self.state.given(false, self.now);
+        self.state.untold_progress(self.now);
+        let (shown, _) = self.state.in_work(5, 0, self.now);
+        assert!(shown.len() <= 5);
         self.state.waits_for();
         self.state.from_originals_only();
         self.state.unpublished();

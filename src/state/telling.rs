@@ -1,0 +1,209 @@
+//! What is to be told by the clock: how far a download is, and what went to others.
+
+use std::time::{Duration, Instant};
+
+use super::{Held, State};
+use crate::picker::PeerNo;
+use crate::torrent::Name;
+
+/// What went to others is told so long after the first of it that wasn't told.
+const GIVEN_EVERY: Duration = Duration::from_secs(10);
+/// A download of which nothing was told for so long is told of.
+const PROGRESS_EVERY: Duration = Duration::from_secs(30);
+
+/// What of a file was told.
+pub(super) struct Told {
+    /// How many bytes had been given when that was told last.
+    gave: u64,
+    /// When the first and the last of those went that weren't told.
+    untold: Option<(Instant, Instant)>,
+    /// When its progress was told last, or its download began.
+    progress: Instant,
+}
+
+impl Told {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            gave: 0,
+            untold: None,
+            progress: now,
+        }
+    }
+}
+
+/// What went to others of one file since that was told last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The file.
+    pub name: Name,
+    /// So many bytes.
+    pub bytes: u64,
+    /// In this time, from the end of the first piece to that of the last.
+    pub time: Duration,
+}
+
+impl State {
+    /// Notes that a piece of so many bytes went to a peer.
+    pub fn gave(&mut self, peer: PeerNo, name: &Name, bytes: u64, now: Instant) {
+        let Some(held) = self.files.get_mut(name) else {
+            return;
+        };
+        let exchanged = held.exchanged.entry(peer).or_default();
+        exchanged.sent += 1;
+        exchanged.gave += bytes;
+        held.up.note(bytes, now);
+        held.told.untold.get_or_insert((now, now)).1 = now;
+    }
+
+    /// What of the whole files went to others and wasn't told, once that began 10 s ago; all of it where it is the end.
+    pub fn given(&mut self, at_the_end: bool, now: Instant) -> Vec<Given> {
+        let given = |(name, held): (&Name, &mut Held)| {
+            let (first, last) = held.told.untold?;
+            let due = at_the_end || now.saturating_duration_since(first) >= GIVEN_EVERY;
+            if !due || held.stamp.is_none() {
+                return None;
+            }
+            let (name, bytes) = (name.clone(), held.gave() - held.told.gave);
+            held.told_given();
+            let time = last.saturating_duration_since(first);
+            Some(Given { name, bytes, time })
+        };
+        self.files.iter_mut().filter_map(given).collect()
+    }
+
+    /// The downloads of which nothing was told for 30 s. They are told now.
+    pub fn untold_progress(&mut self, now: Instant) -> Vec<Name> {
+        let due = |held: &Held| {
+            let since = now.saturating_duration_since(held.told.progress);
+            !held.have.is_full() && since >= PROGRESS_EVERY
+        };
+        let due = self.files.iter_mut().filter(|(_, held)| due(held));
+        due.map(|(name, held)| {
+            held.told.progress = now;
+            name.clone()
+        })
+        .collect()
+    }
+}
+
+impl Held {
+    /// Verified bytes a second since its download began.
+    pub fn mean_speed(&self, now: Instant) -> f64 {
+        let came: u64 = self.exchanged.values().map(|with| with.got).sum();
+        let seconds = now.saturating_duration_since(self.since).as_secs_f64();
+        came as f64 / seconds.max(1e-3)
+    }
+
+    /// The peers to which something went in this run.
+    pub fn takers(&self) -> usize {
+        let takers = self.exchanged.values().filter(|with| with.gave > 0);
+        takers.count()
+    }
+
+    /// Whether the last piece that came made another tenth whole, which is told, unless there are few pieces.
+    pub fn is_tenth(&self) -> bool {
+        let (have, n) = (self.have.count(), self.torrent.n_pieces());
+        let tenth = |have: u32| u64::from(have) * 10 / u64::from(n.max(1));
+        n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1))
+    }
+
+    /// Its progress was told.
+    pub(super) fn told_progress(&mut self, now: Instant) {
+        self.told.progress = now;
+    }
+
+    /// What went to others so far was told.
+    pub fn told_given(&mut self) {
+        (self.told.gave, self.told.untold) = (self.gave(), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bitfield::Bitfield;
+    use crate::md5::Hasher;
+    use crate::state::Wants;
+    use crate::state::overview::Doing;
+    use crate::store::Stamp;
+    use crate::torrent::{BLOCKS_A_PIECE, Torrent};
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    const PIECE: u32 = 65_536;
+    const N_PIECES: u32 = 20;
+
+    fn torrent(name: &str) -> Arc<Torrent> {
+        let content = vec![7; N_PIECES as usize * PIECE as usize];
+        let mut hasher = Hasher::new(PIECE as usize / BLOCKS_A_PIECE);
+        hasher.update(&content);
+        let (checkpoints, md5) = hasher.finish();
+        let name = Name::parse(name).expect("a name");
+        let torrent = Torrent::new(name, content.len() as u64, PIECE, md5, checkpoints);
+        Arc::new(torrent.expect("a .torrent"))
+    }
+
+    fn state(now: Instant) -> (State, Arc<File>) {
+        let state = State::new(Wants::default(), StdRng::seed_from_u64(1), now);
+        let file = File::open("/dev/null").expect("it is always there");
+        (state, Arc::new(file))
+    }
+
+    #[test]
+    fn what_went_is_told_every_10_s_of_traffic_and_at_the_end() {
+        let start = Instant::now();
+        let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
+        let (mut state, file) = state(start);
+        let (torrent, stamp) = (torrent("f"), Stamp::of_file(&file).expect("a file"));
+        let name = torrent.name().clone();
+        assert!(state.share(torrent, file, stamp, start));
+        let peer = state.know(([10, 0, 0, 2], 5).into(), true);
+        let given = |bytes, seconds: f64| {
+            let (name, time) = (name.clone(), Duration::from_secs_f64(seconds));
+            vec![Given { name, bytes, time }]
+        };
+        assert_eq!(state.given(true, at(1.0)), []);
+        state.gave(peer, &name, 100, at(5.0));
+        state.gave(peer, &name, 100, at(7.0));
+        assert_eq!(state.given(false, at(14.9)), []);
+        assert_eq!(state.given(false, at(15.0)), given(200, 2.0));
+        assert_eq!(state.given(false, at(60.0)), [], "nothing went since");
+        state.gave(peer, &name, 50, at(70.0));
+        assert_eq!(state.given(false, at(71.0)), []);
+        assert_eq!(state.given(true, at(71.0)), given(50, 0.0));
+        let (work, others) = state.in_work(5, 0, at(75.0));
+        assert_eq!((work.len(), others), (1, 0), "something goes");
+        assert_eq!((work[0].takers, work[0].gave), (1, 250));
+        assert_eq!(state.in_work(5, 0, at(100.0)).0.len(), 0);
+    }
+
+    #[test]
+    fn a_download_is_told_of_after_30_s_without_a_tenth_and_is_in_work() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let (mut state, file) = state(start);
+        for name in ["a", "b", "c"] {
+            let torrent = torrent(name);
+            state.begin(torrent, Arc::clone(&file), Bitfield::new(N_PIECES), start);
+        }
+        assert_eq!(state.untold_progress(at(29)), []);
+        let peer = state.know(([10, 0, 0, 2], 5).into(), true);
+        let b = Name::parse("b").expect("a name");
+        state.landed(peer, &b, 0, at(20));
+        state.landed(peer, &b, 1, at(29));
+        let untold = state.untold_progress(at(30));
+        assert_eq!(untold.len(), 2, "{untold:?}");
+        assert_eq!(state.untold_progress(at(31)), []);
+        assert_eq!(state.untold_progress(at(59)), [b]);
+        let (work, others) = state.in_work(2, 0, at(60));
+        assert_eq!((work.len(), others), (2, 1));
+        let doing = Doing::Nowhere {
+            n: 20,
+            first: vec![0, 1, 2, 3, 4],
+        };
+        assert_eq!((work[0].name.as_str(), &work[0].doing), ("a", &doing));
+    }
+}
