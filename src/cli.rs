@@ -1,4 +1,5 @@
-//! What the two programs share of their command lines: exit codes, and flags that are numbers. Never panics on a closed pipe.
+//! What the two programs share of their command lines: exit codes, flags that are unknown, and flags that are numbers. Never
+//! panics on a closed pipe.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -6,7 +7,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use getopts::Matches;
+use getopts::{Fail, Matches, Options};
 
 /// How a program ends, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +34,10 @@ impl From<Exit> for ExitCode {
 
 /// Says on stderr why the program ends.
 pub fn fail(exit: Exit, why: impl Display) -> ExitCode {
+    let why = why.to_string();
     // who closed stderr doesn't want to know
     let _ = match exit {
-        Exit::Usage => writeln!(io::stderr(), "error: {why}; try --help"),
+        Exit::Usage if !why.ends_with('?') => writeln!(io::stderr(), "error: {why}; try --help"),
         _ => writeln!(io::stderr(), "error: {why}"),
     };
     exit.into()
@@ -57,6 +59,93 @@ pub fn args() -> Result<Vec<String>, String> {
             .map_err(|arg| format!("expected UTF-8, came the argument {arg:?}"))
     };
     std::env::args_os().skip(1).map(utf8).collect()
+}
+
+/// Reads the flags.
+///
+/// # Errors
+/// Where one is unknown, lacks its value, or the like, for people.
+pub fn parse(options: &Options, args: &[String]) -> Result<Matches, String> {
+    options.parse(args).map_err(|fault| match fault {
+        Fail::UnrecognizedOption(flag) => unknown_flag(&flag, args, &flags_of(options)),
+        fault => fault.to_string(),
+    })
+}
+
+/// The long flags, as they stand in the help.
+fn flags_of(options: &Options) -> Vec<String> {
+    let help = options.usage_with_format(|rows| rows.collect::<Vec<_>>().join("\n"));
+    let words = |row: &str| {
+        let flag = row
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("--"));
+        flag.filter(|_| row.trim_start().starts_with('-'))
+            .map(|flag| flag.trim_end_matches(',').to_owned())
+    };
+    help.lines().filter_map(words).collect()
+}
+
+/// What is said of a flag that isn't among the `known`: with the one that may have been meant.
+fn unknown_flag(flag: &str, args: &[String], known: &[String]) -> String {
+    // of `-quiet` only `q` is reported: a long flag with one dash is several short ones
+    let behind_dash = args.iter().filter_map(|arg| arg.strip_prefix('-'));
+    let mut behind_dash = behind_dash.filter(|arg| !arg.starts_with('-') && arg.contains(flag));
+    let with_one_dash = (flag.chars().count() == 1).then(|| behind_dash.next());
+    let (dashes, typed) = match with_one_dash.flatten() {
+        Some(typed) => ("-", typed),
+        None => ("--", flag),
+    };
+    let typed = typed.split('=').next().unwrap_or(typed);
+    match nearest(typed, known) {
+        Some(near) => format!("unknown flag {dashes}{typed}: did you mean --{near}?"),
+        None => format!("unknown flag {dashes}{typed}"),
+    }
+}
+
+/// The name that was meant by a mistyped one: a third of its letters may be wrong, or its end missing.
+fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let len = typed.chars().count();
+    let begins = |name: &&String| len >= 3 && name.starts_with(&typed);
+    let begun = known.iter().find(begins);
+    let near = known.iter().map(|name| (edits(&typed, name), name)).min();
+    let near = near.filter(|(edits, _)| *edits <= len / 3);
+    begun.or(near.map(|(_, name)| name)).map(String::as_str)
+}
+
+/// How many letters have to be put in, taken out, changed, or swapped with the next, to make one word of the other.
+fn edits(one: &str, other: &str) -> usize {
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let changed = rows[i][j] + usize::from(a != b);
+            let mut least = changed.min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[one.len()][other.len()]
+}
+
+/// How `client` is started where this program, `server`, was started as it was: beside it, or through cargo, too.
+pub fn client_command() -> String {
+    let program = std::env::args().next().unwrap_or_default();
+    beside(&program, std::env::var_os("CARGO").is_some())
+}
+
+fn beside(program: &str, by_cargo: bool) -> String {
+    let (dir, name) = program.rsplit_once('/').unwrap_or(("", program));
+    match by_cargo {
+        true if dir.ends_with("release") => "cargo run --release --bin client --".to_owned(),
+        true => "cargo run --bin client --".to_owned(),
+        false if program.contains('/') => format!("{dir}/{}", name.replace("server", "client")),
+        false => name.replace("server", "client"),
+    }
 }
 
 /// The value of the flag `name` as a number.
@@ -95,6 +184,75 @@ pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_flag_is_told_with_what_was_meant() {
+        let mut options = Options::new();
+        options
+            .optflag("", "exit-when-complete", "end --once all is here")
+            .optopt("", "max-up", "", "RATE")
+            .optopt("", "max-down", "", "RATE")
+            .optopt("", "log", "", "FILE")
+            .optopt("", "only", "", "NAME")
+            .optflag("", "quiet", "")
+            .optflag("h", "help", "");
+        for (args, expected) in [
+            (
+                &["--exit-when-complet"][..],
+                "unknown flag --exit-when-complet: did you mean --exit-when-complete?",
+            ),
+            (
+                &["--exit"],
+                "unknown flag --exit: did you mean --exit-when-complete?",
+            ),
+            (
+                &["a", "--qiuet"],
+                "unknown flag --qiuet: did you mean --quiet?",
+            ),
+            (&["--Quiet"], "unknown flag --Quiet: did you mean --quiet?"),
+            (
+                &["--max-dwn=5"],
+                "unknown flag --max-dwn: did you mean --max-down?",
+            ),
+            (&["-quiet"], "unknown flag -quiet: did you mean --quiet?"),
+            (&["-q"], "unknown flag -q"),
+            (&["--onyl"], "unknown flag --onyl: did you mean --only?"),
+            (&["--lgo"], "unknown flag --lgo: did you mean --log?"),
+            (&["--speed"], "unknown flag --speed"),
+            (&["--once"], "unknown flag --once"),
+            (&["--bogus"], "unknown flag --bogus"),
+            (&["--é"], "unknown flag --é"),
+            (&["-help"], "unknown flag -help: did you mean --help?"),
+        ] {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+            assert_eq!(
+                parse(&options, &args).err().as_deref(),
+                Some(expected),
+                "{args:?}"
+            );
+        }
+        let value = parse(&options, &["--log".to_owned()]).expect_err("it lacks its value");
+        assert!(value.contains("log"), "{value}");
+    }
+
+    #[test]
+    fn the_client_is_started_like_the_server() {
+        for (program, by_cargo, expected) in [
+            ("target/debug/server", true, "cargo run --bin client --"),
+            (
+                "target/release/server",
+                true,
+                "cargo run --release --bin client --",
+            ),
+            ("target/debug/server", false, "target/debug/client"),
+            ("./server", false, "./client"),
+            ("/opt/lab/server", false, "/opt/lab/client"),
+            ("/server", false, "/client"),
+            ("server", false, "client"),
+        ] {
+            assert_eq!(beside(program, by_cargo), expected, "{program}");
+        }
+    }
 
     #[test]
     fn seconds_are_above_zero_and_finite() {

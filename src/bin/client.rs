@@ -11,17 +11,22 @@ use bittorrentish::net;
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::store::Store;
-use bittorrentish::torrent::Name;
+use bittorrentish::torrent::{Name, legible};
 use getopts::{Matches, Options};
 
 const BRIEF: &str = "\
+Examples, where the tracker is at 192.168.1.10:
+    client 192.168.1.10 29283 shared
+        share the folder `shared`, and fetch into it whatever the others share
+    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600
+        fetch one file, serve it on for ten minutes, and end with exit code 0
+    client 192.168.1.10 29283 shared --max-up 5M --listen 50001
+        send at most 5 MiB a second, and be served at a port that the firewall lets through
+
 Usage: client <tracker-ip> <port> <dir> [flags]
 
 Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
-<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.
-
-  client 192.168.1.10 29283 shared
-  client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600 --listen 50001";
+<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
 
 const AFTER: &str = "\
 RATE is bytes a second; K, M and G are times 1024. Seconds may have fractions.
@@ -71,11 +76,10 @@ fn options() -> Options {
 
 fn main() -> ExitCode {
     let options = options();
-    let matches =
-        match cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string())) {
-            Ok(matches) => matches,
-            Err(fault) => return cli::fail(Exit::Usage, fault),
-        };
+    let matches = match cli::args().and_then(|args| cli::parse(&options, &args)) {
+        Ok(matches) => matches,
+        Err(fault) => return cli::fail(Exit::Usage, fault),
+    };
     if matches.opt_present("help") {
         return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
     }
@@ -174,37 +178,42 @@ fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
             );
         }
     };
-    let store = match Store::open(&config.dir) {
-        Ok(store) => store,
-        Err(fault) => return cli::fail(Exit::Disk, fault),
-    };
     let at = format!("{}:{}", config.tracker, config.tracker_port);
-    if let Err(fault) = net::resolve(&config.tracker, config.tracker_port) {
-        return cli::fail(
-            Exit::Unreachable,
-            format!("the tracker {at}: no such name or address ({fault})"),
-        );
+    // before anything that may take its time
+    report.say(&Event::Starting {
+        dir: legible(&config.dir.to_string_lossy()),
+        tracker: at.clone(),
+        only: config.wants.only.clone(),
+        pick: config.wants.pick,
+    });
+    let ended = serve(config, listen, &at, &report);
+    report.settle();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err((exit, why)) => cli::fail(exit, why),
     }
-    let listener = match net::listen(listen) {
-        Ok(listener) => listener,
-        Err(fault) => {
-            return cli::fail(
-                Exit::Other,
-                format!(
-                    "port {listen} can't be listened on: {fault}; choose another with --listen"
-                ),
-            );
-        }
-    };
+}
+
+/// Runs the peer to its end, if it has one.
+fn serve(config: Config, listen: u16, at: &str, report: &Report) -> Result<Exit, (Exit, String)> {
+    let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
+    net::resolve(&config.tracker, config.tracker_port).map_err(|fault| {
+        let why = format!("the tracker {at}: no such name or address ({fault})");
+        (Exit::Unreachable, why)
+    })?;
+    let listener = net::listen(listen).map_err(|fault| {
+        let why =
+            format!("port {listen} can't be listened on: {fault}; choose another with --listen");
+        (Exit::Other, why)
+    })?;
     let port = listener.local_addr().map_or(listen, |addr| addr.port());
     report.say(&Event::Listening {
         port,
         dir: config.dir.display().to_string(),
-        tracker: at,
+        tracker: at.to_owned(),
     });
-    match Client::start(config, store, listener, report) {
-        // whatever is under way is on the disk, and is gone on from by the next run
-        Ok(running) => running.client.wait_until_done().into(),
-        Err(fault) => cli::fail(Exit::Other, format!("no threads: {fault}")),
-    }
+    let running = Client::start(config, store, listener, report.clone())
+        .map_err(|fault| (Exit::Other, format!("no threads: {fault}")))?;
+    // whatever is under way is on the disk, and is gone on from by the next run
+    Ok(running.client.wait_until_done())
 }

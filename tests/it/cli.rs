@@ -164,6 +164,58 @@ fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
 }
 
 #[test]
+fn a_mistyped_flag_is_told_with_what_was_meant() {
+    let [client, server] = [env!("CARGO_BIN_EXE_client"), env!("CARGO_BIN_EXE_server")];
+    for (program, flag, expected) in [
+        (
+            client,
+            "--exit-when-complet",
+            "error: unknown flag --exit-when-complet: did you mean --exit-when-complete?\n",
+        ),
+        (
+            client,
+            "--max-dwon=3M",
+            "error: unknown flag --max-dwon: did you mean --max-down?\n",
+        ),
+        (
+            server,
+            "--prot",
+            "error: unknown flag --prot: did you mean --port?\n",
+        ),
+        (
+            server,
+            "--exit-when-complete",
+            "error: unknown flag --exit-when-complete; try --help\n",
+        ),
+    ] {
+        let ended = Command::new(program)
+            .args(["127.0.0.1", "29283", "d", flag])
+            .output()
+            .expect("it ends");
+        assert_eq!(String::from_utf8_lossy(&ended.stderr), expected);
+        assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0));
+    }
+}
+
+#[test]
+fn the_help_leads_with_three_examples() {
+    for (program, name) in [
+        (env!("CARGO_BIN_EXE_client"), "client "),
+        (env!("CARGO_BIN_EXE_server"), "server "),
+    ] {
+        let help = Command::new(program).arg("--help").output();
+        let help = String::from_utf8(help.expect("it runs").stdout).expect("UTF-8");
+        let (examples, rest) = help.split_once("\nUsage: ").expect("the usage");
+        assert!(examples.starts_with("Examples"), "{help}");
+        let commands = examples.lines().map(str::trim);
+        let commands = commands.filter(|line| line.starts_with(name));
+        assert_eq!(commands.count(), 3, "{help}");
+        assert!(rest.starts_with(name), "{help}");
+        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+    }
+}
+
+#[test]
 fn an_empty_dir_is_a_mistake() {
     // `client 10.0.0.1 29283 "$DIR"` with the variable unset must not share the working folder, nor go on without one
     fails_with(&run(&["127.0.0.1", "29283", ""]), 2, &["<dir>"]);
@@ -358,7 +410,7 @@ fn quiet_prints_results_and_trouble_only() {
     seed.until_line("ping →");
     seed.until_line("list →");
     seed.until_line("sharing f");
-    let noise = ["ping →", "list →", "connected to", "fetching", "hashed"];
+    let noise = ["ping →", "list →", "connected to", "fetching f", "hashed"];
     let lines = quiet.lines();
     assert!(
         !lines

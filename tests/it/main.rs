@@ -14,5 +14,6 @@ mod original;
 mod parsers;
 mod support;
 mod swarm;
+mod terminal;
 mod tracker;
 mod with_original;
