@@ -4,6 +4,8 @@
 //! `accept`: still one thread for each connection, but without the price of making one each time, and never more than a
 //! fixed number.
 
+pub mod addresses;
+
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,

@@ -13,12 +13,13 @@ mod turns;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::md5::Digest;
+use crate::net::addresses::own_addresses;
 use crate::net::{Connection, HEADER, Listener, Trouble, canonical};
 use crate::protocol::{Reply, TORRENT_CAP, ToTracker, VERSION, to_bytes};
 use crate::repeated_timer::RepeatedTimer;
@@ -37,6 +38,9 @@ const SMALL: usize = 1 << 20;
 /// Connections at a time that may hold a longer message in memory; others wait for one of them to end.
 const LARGE_AT_ONCE: usize = 4;
 
+/// The most addresses of this machine that are told to whoever starts peers.
+const TOLD_ADDRESSES: usize = 4;
+
 /// What a tracker is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -46,6 +50,8 @@ pub struct Config {
     pub torrents: PathBuf,
     /// The time between two sweeps.
     pub sweep_every: Duration,
+    /// How a peer is started, to be told: `./client`, say.
+    pub client: String,
 }
 
 /// A running tracker. Dropping it ends it.
@@ -77,17 +83,20 @@ impl Tracker {
     ) -> Result<Self, StartError> {
         let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
         let shelf = Shelf::open(&config.torrents).map_err(disk)?;
-        let (loaded, bad) = shelf.load().map_err(disk)?;
         let addr = canonical(listener.local_addr().map_err(StartError::System)?);
         report.say(&Event::Listening {
             port: addr.port(),
             local: config.reach == Reach::Local,
+            client: config.client,
             client_at: match config.reach {
-                Reach::Local => Some(Ipv4Addr::LOCALHOST.into()),
-                Reach::Remote => own_address(),
+                Reach::Local => vec![Ipv4Addr::LOCALHOST.into()],
+                Reach::Remote => own_addresses(TOLD_ADDRESSES),
             },
+        });
+        let (loaded, bad) = shelf.load().map_err(disk)?;
+        report.say(&Event::Loaded {
             n_torrents: loaded.len(),
-            torrents: config.torrents,
+            torrents: config.torrents.clone(),
         });
         bad.iter().for_each(|event| report.say(event));
         let mut roster = Roster::new(config.reach);
@@ -112,15 +121,6 @@ impl Tracker {
     pub fn addr(&self) -> SocketAddr {
         self.listener.addr
     }
-}
-
-/// An address of this machine on its network: the one it would send from. Nothing is sent.
-fn own_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    // an address that is nowhere, for examples: it goes by the default route
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
-    let ip = socket.local_addr().ok()?.ip();
-    Some(ip).filter(|ip| !ip.is_unspecified())
 }
 
 /// Accepts connections, each on a thread of its own.

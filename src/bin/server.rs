@@ -15,18 +15,22 @@ use getopts::{Matches, Options};
 /// The original's interval between two sweeps.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
-const BRIEF: &str =
-    "Keeps the list of peers and the .torrents of what they share; holds no part of any file.
-
-Usage: server [--remote] [--port N] [--torrents DIR] [--sweep-every S] [--quiet]";
-
-const REST: &str = "Examples:
+const BRIEF: &str = "\
+Examples:
     server --remote
-        a tracker for the classroom; on each machine: client <this machine's address> 29283 DIR
-    server --port 4000 --sweep-every 1.5
-        one for this machine alone, on another port, that soon drops who left
+        a tracker for the classroom; it prints the command for the other machines
+    server --remote --port 4000 --torrents lab
+        a second one on the same machine, with a port and a folder of its own
+    server --sweep-every 1.5
+        one for this machine alone, that soon drops who left
 
-Exit codes: 0 done, 1 other (the port is taken, say), 2 usage, 5 disk. It runs until Ctrl-C, which is safe at any moment.";
+Usage: server [flags]
+
+Keeps the list of peers and the .torrents of what they share; holds no part of any file.";
+
+const REST: &str = "\
+Exit codes: 0 done, 1 other (the port is taken, say), 2 usage, 5 disk.
+It runs until Ctrl-C, which is safe at any moment.";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -91,14 +95,14 @@ fn config(matches: &Matches) -> Result<Args, String> {
             reach,
             torrents: torrents.into(),
             sweep_every,
+            client: cli::client_command(),
         },
     })
 }
 
 fn main() -> ExitCode {
     let options = options();
-    let parsed =
-        cli::args().and_then(|args| options.parse(args).map_err(|fault| fault.to_string()));
+    let parsed = cli::args().and_then(|args| cli::parse(&options, &args));
     let matches = match parsed {
         Ok(matches) if matches.opt_present("help") => {
             return cli::say(format!("{}\n{REST}", options.usage(BRIEF)));
@@ -133,7 +137,11 @@ fn run(args: Args) -> ExitCode {
         }
     };
     let started = Report::new(args.report, None).map_err(StartError::System);
-    match started.and_then(|report| Tracker::start(args.tracker, listener, report)) {
+    let started = started.and_then(|report| {
+        // what it has said is written before a failure is
+        Tracker::start(args.tracker, listener, report.clone()).inspect_err(|_| report.settle())
+    });
+    match started {
         Ok(_tracker) => loop {
             // its threads do the work; only a signal ends the program
             std::thread::park();

@@ -232,6 +232,7 @@ mod tests {
             reach: TrackerReach::Local,
             torrents: temp.join("torrents"),
             sweep_every: Duration::from_secs(30),
+            client: "client".to_owned(),
         };
         let tracker = Tracker::start(config, listen(0).expect("a port"), Report::silent());
         let tracker = tracker.expect("it starts");

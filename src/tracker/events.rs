@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::md5::Digest;
-use crate::report::{self, Weight, bytes, plural};
+use crate::report::{self, Tone, Weight, bytes, plural};
 use crate::torrent::{Name, legible};
 
 /// What the tracker tells of.
@@ -18,7 +18,10 @@ pub(super) enum Event {
     Listening {
         port: u16,
         local: bool,
-        client_at: Option<IpAddr>,
+        client: String,
+        client_at: Vec<IpAddr>,
+    },
+    Loaded {
         n_torrents: usize,
         torrents: PathBuf,
     },
@@ -89,9 +92,19 @@ impl report::Event for Event {
             | Self::Published { .. }
             | Self::NotSynced { .. }
             | Self::AcceptFailed { .. }
+            | Self::Loaded { .. }
             | Self::Full { .. } => Weight::Important,
             Self::ConnectionFailed { .. } => Weight::Logged,
             _ => Weight::Normal,
+        }
+    }
+
+    fn tone(&self) -> Tone {
+        match self {
+            Self::BadTorrent { .. } | Self::NotSynced { .. } | Self::AcceptFailed { .. } => {
+                Tone::Bad
+            }
+            _ => Tone::Neutral,
         }
     }
 }
@@ -102,27 +115,41 @@ impl fmt::Display for Event {
             Self::Listening {
                 port,
                 local,
+                client,
                 client_at,
+            } => {
+                let (whom, on_each) = if *local {
+                    ("this machine only (--remote serves others)", "each peer")
+                } else {
+                    (
+                        "every machine that reaches it",
+                        "each of the other machines",
+                    )
+                };
+                writeln!(f, "tracker: listening on port {port} for {whom}")?;
+                writeln!(
+                    f,
+                    "Ctrl-C is safe at any moment: the same command goes on from there"
+                )?;
+                let which = if client_at.len() > 1 {
+                    ", with the address that it reaches"
+                } else {
+                    ""
+                };
+                write!(f, "on {on_each}, with a folder of its own{which}:")?;
+                let mut at: Vec<String> = client_at.iter().map(IpAddr::to_string).collect();
+                if at.is_empty() {
+                    at.push("<this machine's address>".to_owned());
+                }
+                at.iter()
+                    .try_for_each(|at| write!(f, "\n  {client} {at} {port} shared"))
+            }
+            Self::Loaded {
                 n_torrents,
                 torrents,
             } => {
-                let whom = if *local {
-                    "this machine only (--remote serves others)"
-                } else {
-                    "every machine that reaches it"
-                };
-                let at =
-                    client_at.map_or("<this machine's address>".to_owned(), |ip| ip.to_string());
-                writeln!(
-                    f,
-                    "listening on port {port} for {whom}; to join: client {at} {port} DIR"
-                )?;
                 let torrents = legible(&torrents.to_string_lossy());
-                write!(
-                    f,
-                    "{} in {torrents}, safe at every moment: end with Ctrl-C",
-                    plural(*n_torrents, ".torrent")
-                )
+                write!(f, "{} in {torrents}", plural(*n_torrents, ".torrent"))
             }
             Self::BadTorrent { file, why } => {
                 write!(f, "left out {}: {}", legible(file), legible(why))

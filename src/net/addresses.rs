@@ -1,0 +1,129 @@
+//! The addresses of this machine, to be told to people. std can't list them: the system is asked which one it would send
+//! from, and on Linux `/proc` has the others.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+
+/// The addresses at which others may reach this machine, those of the default routes first; at most `most`.
+pub fn own_addresses(most: usize) -> Vec<IpAddr> {
+    // addresses that are nowhere, for examples: packets to them would go by the default route, and none is sent
+    let [v4, v6] = [
+        IpAddr::from([192, 0, 2, 1]),
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+    ]
+    .map(sends_from);
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let trie = local_in_fib_trie(&read("/proc/net/fib_trie"));
+    let inet6 = global_in_if_inet6(&read("/proc/net/if_inet6"));
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    let all = v4.into_iter().chain(trie).chain(v6).chain(inet6);
+    for address in all.filter(|address| is_reachable(*address)) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    addresses.truncate(most);
+    addresses
+}
+
+/// The address that the system would send from.
+fn sends_from(to: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = match to {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((to, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Whether another machine could reach it without naming an interface.
+fn is_reachable(address: IpAddr) -> bool {
+    !address.is_unspecified()
+        && !address.is_loopback()
+        && match address {
+            IpAddr::V4(address) => !address.is_link_local(),
+            IpAddr::V6(address) => !address.is_unicast_link_local(),
+        }
+}
+
+/// The machine's own addresses in `/proc/net/fib_trie`: each stands on a line of its own, and `host LOCAL` on the next.
+fn local_in_fib_trie(trie: &str) -> Vec<IpAddr> {
+    let lines = trie.lines().zip(trie.lines().skip(1));
+    let local = lines.filter(|(_, kind)| kind.trim() == "/32 host LOCAL");
+    let address = |(line, _): (&str, &str)| line.trim().strip_prefix("|-- ")?.parse().ok();
+    local.filter_map(address).collect()
+}
+
+/// The addresses in `/proc/net/if_inet6` of global scope that stay: neither temporary, nor tentative, nor about to go.
+fn global_in_if_inet6(table: &str) -> Vec<IpAddr> {
+    /// The system's flags: temporary, failed, deprecated, tentative.
+    const GOES: u8 = 0x01 | 0x08 | 0x20 | 0x40;
+    let address = |line: &str| {
+        let mut words = line.split_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        let mut hex = words.skip(2).map(|hex| u8::from_str_radix(hex, 16).ok());
+        let (scope, flags) = (hex.next()??, hex.next()??);
+        (scope == 0 && flags & GOES == 0).then(|| Ipv6Addr::from_bits(address).into())
+    };
+    table.lines().filter_map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_from_the_tables_of_linux() {
+        let trie = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     +-- 192.168.1.0/24 2 0 2
+        |-- 192.168.1.0
+           /24 link UNICAST
+        |-- 192.168.1.10
+           /32 host LOCAL
+     |-- 127.0.0.1
+        /32 host LOCAL
+     |-- 192.168.1.255
+        /32 link BROADCAST
+Local:
+     |-- 10.8.0.3
+        /32 host LOCAL
+     |-- 10.9.0.3
+        /32 link UNICAST
+     |-- nonsense
+        /32 host LOCAL
+";
+        let found: Vec<String> = local_in_fib_trie(trie)
+            .iter()
+            .map(IpAddr::to_string)
+            .collect();
+        assert_eq!(found, ["192.168.1.10", "127.0.0.1", "10.8.0.3"]);
+        let table = "\
+fe8000000000000000fc00fffe000001 04 40 20 80     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+fd000000000000000000000000000002 04 40 00 82     eth0
+fd000000000000000000000000000003 04 40 00 01     eth0
+fd000000000000000000000000000004 04 40 00 a0     eth0
+nonsense
+";
+        assert_eq!(
+            global_in_if_inet6(table),
+            ["fd00::2".parse::<IpAddr>().expect("an address")]
+        );
+        assert!(local_in_fib_trie("").is_empty() && global_in_if_inet6("").is_empty());
+    }
+
+    #[test]
+    fn own_addresses_are_few_different_and_reachable() {
+        let mut own = own_addresses(4);
+        assert!(
+            own.len() <= 4 && own.iter().all(|address| is_reachable(*address)),
+            "{own:?}"
+        );
+        own.sort();
+        assert!(own.windows(2).all(|pair| pair[0] != pair[1]), "{own:?}");
+        assert!(own_addresses(0).is_empty());
+    }
+}
