@@ -401,9 +401,9 @@ impl report::Event for Event {
 fn purpose(dir: &str, only: &[Name], pick: bool) -> String {
     let names: Vec<String> = only.iter().map(Name::to_string).collect();
     match names.as_slice() {
-        [] if pick => format!("sharing {dir}, fetching what is picked"),
-        [] => format!("sharing {dir}, fetching what it lacks"),
-        names => format!("sharing {dir}, fetching {}", names.join(", ")),
+        [] if pick => format!("serving {dir}, fetching what is picked"),
+        [] => format!("serving {dir}, fetching all else"),
+        names => format!("serving {dir}, fetching {}", names.join(", ")),
     }
 }
 

@@ -16,7 +16,7 @@ pub const MOST: usize = 5;
 const CELLS: (usize, usize) = (20, 5);
 /// Columns for the state of a file that moves: its numbers change each second, and the bar beside it must not.
 const MOVING: usize = 44;
-/// The time left is a mean of so many looks, each of which tells it by the speed of 20 s already.
+/// A look moves the time left by one part in so many, in the end, of what it differs: each is by the speed of 20 s already.
 const LOOKS: u32 = 8;
 /// The least time between two of them, seconds.
 const LOOK_AFTER: f64 = 0.5;
@@ -74,9 +74,10 @@ impl Status {
         let since = now.saturating_duration_since(left.at).as_secs_f64();
         let expected = (left.seconds - since).max(0.0);
         if left.looks == 0 || since >= LOOK_AFTER {
-            left.looks = (left.looks + 1).min(LOOKS);
+            left.looks = (left.looks + 1).min(FIRST_LOOKS + LOOKS);
             left.at = now;
-            left.seconds = expected + (raw - expected) / f64::from(left.looks);
+            let counted = (1 + 2 * left.looks.saturating_sub(FIRST_LOOKS)).min(LOOKS);
+            left.seconds = expected + (raw - expected) / f64::from(counted);
         }
         (left.looks >= FIRST_LOOKS).then_some(left.seconds.max(1.0))
     }
@@ -135,6 +136,9 @@ fn fetching(view: &FileView, peers: usize, left: Option<f64>) -> String {
         n => n.to_string(),
     };
     let holders = plural((view.holders.0 + view.holders.1).max(peers), "peer");
+    if peers == 0 && view.down == 0.0 {
+        return format!("waiting for its turn; {holders} with it");
+    }
     format!("{speed}{}, {asked} of {holders}", left.unwrap_or_default())
 }
 
@@ -342,10 +346,12 @@ mod tests {
             let mut view = view("image.iso", Doing::Fetching { peers: 1 });
             // pieces of 16 MiB: the speed falls between two of them, and jumps with each
             let wave = if look % 5 == 0 { 20.0 } else { 0.0 };
+            // the very first one says next to nothing
+            let wave = if look == 0 { 900.0 } else { wave };
             view.left = Some(100.0 - look as f64 + wave);
             told.push(status.left(&view, start + Duration::from_secs(look)));
         }
-        assert_eq!(told[..2], [None, None]);
+        assert_eq!(told[..3], [None, None, Some(98.0)]);
         let told: Vec<f64> = told.into_iter().flatten().collect();
         for pair in told.windows(2) {
             let change = pair[1] - pair[0];

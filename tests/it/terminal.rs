@@ -277,7 +277,7 @@ fn a_pipe_gets_plain_lines_with_the_steps_and_nothing_that_drives_a_terminal() {
     let lines = peer.lines();
     assert!(
         lines[0].ends_with(&format!(
-            "s  sharing {}, fetching image.iso; tracker {}",
+            "s  serving {}, fetching image.iso; tracker {}",
             dir.path().join("peer").display(),
             tracker.addr()
         )),
