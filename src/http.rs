@@ -1,6 +1,6 @@
 //! HTTP/1.1, as much as a page on the own machine needs: one request a connection, a small head, a body that is streamed.
 //!
-//! Also who may see a page and act on it ([`Guard`]). A browser runs other people's pages, too, so what it sends proves
+//! Also who may see a page and act on it (`Guard`). A browser runs other people's pages, too, so what it sends proves
 //! nothing by itself:
 //! - The `Host` must be an address or `localhost`: another site's name that was made to point here (DNS rebinding) is neither.
 //! - What changes something is a POST with a header that no form can send, and that no other site may.

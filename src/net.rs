@@ -305,7 +305,7 @@ impl Connection {
         Ok(Some(head))
     }
 
-    /// Says that nothing more is sent; what the other end still sends is waited for up to [`LINGER`].
+    /// Says that nothing more is sent; what the other end still sends is waited for up to `LINGER`.
     ///
     /// # Errors
     /// The system's.
