@@ -435,18 +435,11 @@ impl fmt::Display for BadPiece {
 
 impl From<Torrent> for Wire {
     fn from(torrent: Torrent) -> Self {
-        let mut checkpoints = String::with_capacity(torrent.checkpoints.len() * 32);
-        for byte in torrent
-            .checkpoints
-            .iter()
-            .flatten()
-            .flat_map(|word| word.to_le_bytes())
-        {
-            checkpoints.extend(
-                [byte >> 4, byte & 15]
-                    .map(|digit| char::from_digit(digit.into(), 16).expect("below 16")),
-            );
-        }
+        let words = torrent.checkpoints.as_flattened().iter();
+        let bytes = words.flat_map(|word| word.to_le_bytes());
+        let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+        let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+        let checkpoints = String::from_utf8(digits.collect()).expect("digits are ASCII");
         let n_pieces = torrent.n_pieces();
         let Torrent {
             name,
