@@ -15,8 +15,8 @@ use crate::state::{Exchanged, Held, State};
 /// The most rows that are printed; those of who exchanged most.
 const ROWS: usize = 10;
 
-/// Letters of the longest IPv4 address with a port.
-const IPV4: usize = 21;
+/// Letters of the shortest first column: room for what stands below it.
+const NARROW: usize = 13;
 
 /// What came from, and went to, one peer.
 #[derive(Clone, Debug, Serialize)]
@@ -73,27 +73,28 @@ fn who(state: &State, no: PeerNo, with: &Exchanged) -> Option<(SocketAddr, Optio
     here.map(|peer| (peer.addr, peer.latency)).or(with.left)
 }
 
-/// Prints the shares, each on a line of its own behind a line break; nothing where there are none. What came has columns
+/// Prints the shares, with the pieces that came of the requests that were made, each on a line of its own behind a line break; nothing where there are none. What came has columns
 /// where something came.
 pub(super) fn table(shares: &[Share], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let came = shares.iter().any(|share| share.got > 0);
     let (shown, others) = shares.split_at(shares.len().min(ROWS));
     let longest = shown.iter().map(|share| share.peer.to_string().len());
-    let column = longest.max().unwrap_or(0).max(IPV4);
+    let column = longest.max().unwrap_or(0).max(NARROW);
     let row = |f: &mut fmt::Formatter<'_>, [who, latency, pieces, got, share, gave]: [&str; 6]| {
-        write!(f, "\n{who:column$} {latency:>8}")?;
+        write!(f, "\n{who:column$} {latency:>7}")?;
         if came {
-            write!(f, " {pieces:>6} {got:>10} {share:>5}")?;
+            write!(f, " {pieces:>9} {got:>10} {share:>5}")?;
         }
         write!(f, " {gave:>10}")
     };
     if !shown.is_empty() {
-        row(f, ["peer", "latency", "pieces", "in", "share", "out"])?;
+        row(f, ["peer", "latency", "got/asked", "in", "share", "out"])?;
     }
     let percent = |share: f64| format!("{:.0} %", share * 100.0);
     for share in shown {
         let latency = share.latency_ms.map(millis).unwrap_or_default();
-        let (who, pieces) = (share.peer.to_string(), share.pieces.to_string());
+        let who = share.peer.to_string();
+        let pieces = format!("{}/{}", share.pieces, share.asked);
         let (got, gave, part) = (bytes(share.got), bytes(share.gave), percent(share.share));
         row(f, [&who, &latency, &pieces, &got, &part, &gave])?;
     }
@@ -101,7 +102,8 @@ pub(super) fn table(shares: &[Share], f: &mut fmt::Formatter<'_>) -> fmt::Result
         let sum = |of: fn(&Share) -> u64| others.iter().map(of).sum::<u64>();
         let part = percent(others.iter().map(|share| share.share).sum());
         let who = format!("and {}", plural(others.len(), "other"));
-        let pieces = sum(|share| share.pieces).to_string();
+        let (pieces, asked) = (sum(|share| share.pieces), sum(|share| share.asked));
+        let pieces = format!("{pieces}/{asked}");
         let (got, gave) = (
             bytes(sum(|share| share.got)),
             bytes(sum(|share| share.gave)),
@@ -142,19 +144,19 @@ mod tests {
         assert_eq!(
             both,
             "
-peer                   latency pieces         in share        out
-192.168.1.9:50001      0.42 ms   1000 1000.0 MiB  25 %    1.0 MiB
-192.168.1.10:50001                  0    0 bytes  25 %    5 bytes"
+peer               latency got/asked         in share        out
+192.168.1.9:50001  0.42 ms   1000/12 1000.0 MiB  25 %    1.0 MiB
+192.168.1.10:50001              0/12    0 bytes  25 %    5 bytes"
         );
         let gave = Table(vec![share(9, 0, 3 << 30)]).to_string();
         assert_eq!(
             gave,
-            "\npeer                   latency        out\n192.168.1.9:50001                 3.0 GiB"
+            "\npeer              latency        out\n192.168.1.9:50001            3.0 GiB"
         );
         let many = Table((0..30).map(|host| share(host, 1 << 20, 0)).collect()).to_string();
         assert_eq!(many.lines().count(), 1 + 1 + 10 + 1, "{many}");
         assert!(
-            many.ends_with("and 20 others                      20   20.0 MiB 500 %    0 bytes"),
+            many.ends_with("and 20 others                20/240   20.0 MiB 500 %    0 bytes"),
             "{many}"
         );
         let width = |table: &str| table.lines().map(str::len).max();
