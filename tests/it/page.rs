@@ -466,7 +466,7 @@ fn in_a_browser_a_file_is_clicked_and_comes() {
     let Some(mut browser) = browser(None) else {
         return;
     };
-    let swarm = Picked::new(&["--max-down", "2M"]);
+    let swarm = Picked::new(&["--max-down", "600K"]);
     let (at, _) = link(&swarm.picker);
     browser.open(&format!("http://{at}/"), "en");
     browser.until("document.querySelector('#files .action')?.offsetParent != null");
@@ -474,7 +474,8 @@ fn in_a_browser_a_file_is_clicked_and_comes() {
     browser.until("document.querySelectorAll('canvas').length === 2");
     browser.until("document.querySelector('#decisions li') !== null");
     browser.screenshots("fetching");
-    browser.eval("document.querySelector('#files .more').click()");
+    // closed by a click, unless it has come meanwhile
+    browser.eval("document.querySelector('#files .more[aria-expanded=true]')?.click()");
     browser.until("document.querySelectorAll('canvas').length === 0");
     browser.until("document.querySelector('#files .state').textContent === 'verified'");
     until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
