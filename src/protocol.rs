@@ -266,6 +266,11 @@ pub enum Pieces {
 }
 
 impl Pieces {
+    /// Whether it is every piece, however many there are.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::Digits(all) if all == "all")
+    }
+
     /// What `bits` has, in short.
     pub fn of(bits: &Bitfield) -> Self {
         Self::Digits(if bits.is_full() {
@@ -278,7 +283,7 @@ impl Pieces {
     /// The pieces below `n_pieces` as a set; `None` where they can't be of such a file.
     pub fn bits(&self, n_pieces: u32) -> Option<Bitfield> {
         match self {
-            Self::Digits(all) if all == "all" => Some(Bitfield::full(n_pieces)),
+            all if all.is_all() => Some(Bitfield::full(n_pieces)),
             Self::Digits(digits) => Bitfield::from_hex(digits, n_pieces),
             Self::These(idxs) => {
                 let mut bits = Bitfield::new(n_pieces);

@@ -445,6 +445,15 @@ mod tests {
     }
 
     #[test]
+    fn what_stood_in_the_way_of_a_file_is_forgotten_once_it_is_shared() {
+        let (mut state, torrent) = (state(), torrent());
+        let stamp = Stamp::of_file(&file()).expect("a file");
+        state.stuck.insert(torrent.name().clone(), "why".to_owned());
+        assert!(state.share(torrent, file(), stamp, Instant::now()));
+        assert!(state.stuck.is_empty());
+    }
+
+    #[test]
     fn a_bad_piece_of_an_earlier_download_says_nothing_of_this_one() {
         let (mut state, earlier, torrent) = (state(), torrent(), torrent());
         let bad = BadPiece::Block {

@@ -1,6 +1,6 @@
 //! `client`: flags → configuration → [`bittorrentish::client`], and exit codes.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -216,7 +216,8 @@ fn serve(
     report: &Report,
 ) -> Result<Exit, (Exit, String)> {
     let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
-    net::resolve(&config.tracker, config.tracker_port).map_err(|fault| {
+    let resolved = net::resolve(&config.tracker, config.tracker_port);
+    let tracker = resolved.map_err(|fault| {
         let why = format!("the tracker {at}: no such name or address ({fault})");
         (Exit::Unreachable, why)
     })?;
@@ -225,7 +226,7 @@ fn serve(
             format!("port {listen} can't be listened on: {fault}; choose another with --listen");
         (Exit::Other, why)
     })?;
-    let site = site(matches, &config).map_err(|why| (Exit::Other, why))?;
+    let site = site(matches, &tracker).map_err(|why| (Exit::Other, why))?;
     let port = listener.local_addr().map_or(listen, |addr| addr.port());
     report.say(&Event::Listening {
         port,
@@ -245,16 +246,14 @@ fn serve(
 }
 
 /// Where the page will be. One that nobody asked for is done without where there is no place for it.
-fn site(matches: &Matches, config: &Config) -> Result<Option<Site>, String> {
+fn site(matches: &Matches, tracker: &[SocketAddr]) -> Result<Option<Site>, String> {
     if matches.opt_present("no-page") {
         return Ok(None);
     }
     let Some(at) = cli::page(matches)? else {
         return Ok(Site::bind((Ipv4Addr::LOCALHOST, 0).into(), None).ok());
     };
-    let tracker = net::resolve(&config.tracker, config.tracker_port);
-    let tracker = tracker.ok().and_then(|addrs| addrs.first().copied());
-    let own = tracker.and_then(|tracker| sends_from(tracker.ip()));
+    let own = tracker.first().and_then(|tracker| sends_from(tracker.ip()));
     let site = Site::bind(at, own);
     let taken = |fault| {
         format!(

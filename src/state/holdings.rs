@@ -231,6 +231,7 @@ impl State {
             return false;
         }
         self.standing.insert(name.clone(), shared);
+        self.stuck.remove(&name);
         self.picker.unwant(&name);
         self.log.push(News {
             name: name.clone(),

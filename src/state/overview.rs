@@ -267,7 +267,7 @@ impl State {
         let listed = self.swarm.keys().chain(self.standing.keys());
         let originals = self.peers.values().filter(|peer| !peer.ours);
         let of_originals = originals.flat_map(|peer| &peer.offers);
-        let of_originals = of_originals.filter(|(_, pieces)| is_whole(pieces));
+        let of_originals = of_originals.filter(|(_, pieces)| pieces.is_all());
         let rest = listed.chain(of_originals.map(|(name, _)| name));
         let (mut shown, mut left_out) = (BTreeSet::new(), BTreeSet::new());
         for name in moving.chain(rest) {
@@ -303,7 +303,7 @@ impl State {
     fn holders(&self, name: &Name) -> (usize, usize) {
         let whole = |(no, peer): (&PeerNo, &super::Peer)| match self.picker.has(*no, name) {
             Some(has) => (!has.is_empty()).then(|| has.is_full()),
-            None => peer.offers.get(name).map(is_whole),
+            None => peer.offers.get(name).map(Pieces::is_all),
         };
         let holders = self.peers.iter().filter_map(whole);
         let (whole, some): (Vec<bool>, Vec<bool>) = holders.partition(|whole| *whole);
@@ -520,8 +520,4 @@ impl State {
         };
         self.peers.iter().take(SHOWN).map(view).collect()
     }
-}
-
-fn is_whole(pieces: &Pieces) -> bool {
-    matches!(pieces, Pieces::Digits(all) if all == "all")
 }

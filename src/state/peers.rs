@@ -374,8 +374,7 @@ impl State {
             .iter()
             .filter(|(_, peer)| !peer.ours && peer.on_list.is_some())
         {
-            let whole = |pieces: &Pieces| matches!(pieces, Pieces::Digits(all) if all == "all");
-            for (name, _) in peer.offers.iter().filter(|(_, pieces)| whole(pieces)) {
+            for (name, _) in peer.offers.iter().filter(|(_, pieces)| pieces.is_all()) {
                 names.entry(name).or_default().push((*no, peer.addr));
             }
         }

@@ -50,6 +50,18 @@ fn status(program: &Program, key: &str) -> u64 {
     value.unwrap_or_else(|| panic!("no {key} of {program:?}"))
 }
 
+/// Watches a program for a second in which it has nothing to do.
+#[track_caller]
+fn does_not_spin(program: &Program) {
+    let cpu_time = || process::cpu_time(program.id()).expect("/proc tells it");
+    let before = cpu_time();
+    let watched = Instant::now();
+    // not a wait for something, but the time in which it should do nothing
+    thread::sleep(Duration::from_secs(1));
+    let used = cpu_time() - before;
+    assert!(used < watched.elapsed() / 4, "it spins: {used:?} of CPU");
+}
+
 /// How many lines with this in them it has printed.
 fn count_lines(program: &Program, text: &str) -> usize {
     let lines = program.lines();
@@ -148,13 +160,7 @@ fn a_tracker_without_descriptors_says_so_once_and_serves_on() {
     let held = silent(tracker.addr(), 100);
     tracker.until_line(trouble);
     announce(&tracker);
-    let cpu_time = || process::cpu_time(tracker.id()).expect("/proc tells it");
-    let before = cpu_time();
-    let watched = Instant::now();
-    // not a wait for something, but the time in which it should do nothing
-    thread::sleep(Duration::from_secs(1));
-    let used = cpu_time() - before;
-    assert!(used < watched.elapsed() / 4, "it spins: {used:?} of CPU");
+    does_not_spin(&tracker);
     drop(held);
     announce(&tracker);
     assert_eq!(count_lines(&tracker, trouble), 1, "{tracker:?}");
@@ -558,13 +564,7 @@ fn a_peer_whose_descriptors_are_all_in_use_waits_for_one() {
     }
     let trouble = "no connection can be taken at the moment";
     seed.until_line(trouble);
-    let cpu_time = || process::cpu_time(seed.id()).expect("/proc tells it");
-    let before = cpu_time();
-    let watched = Instant::now();
-    // not a wait for something, but the time in which it should do nothing
-    thread::sleep(Duration::from_secs(1));
-    let used = cpu_time() - before;
-    assert!(used < watched.elapsed() / 4, "it spins: {used:?} of CPU");
+    does_not_spin(&seed);
     drop(held);
     until("the file", || {
         (answer_to(at, br#"{"filename": "f"}"#).ok()? == b"content").then_some(())
