@@ -25,11 +25,12 @@ impl Bitfield {
 
     /// All of `len` pieces.
     pub fn full(len: u32) -> Self {
-        let mut all = Self::new(len);
-        (0..len).for_each(|idx| {
-            all.set(idx);
-        });
-        all
+        let mut words = vec![u64::MAX; len.div_ceil(64) as usize];
+        if let (Some(last), 1..) = (words.last_mut(), len % 64) {
+            *last = (1 << (len % 64)) - 1;
+        }
+        let n_set = len;
+        Self { words, len, n_set }
     }
 
     /// How many pieces there are.
@@ -173,7 +174,8 @@ mod tests {
                 again.iter().collect::<Vec<_>>(),
                 (0..len).step_by(3).collect::<Vec<_>>()
             );
-            assert!(Bitfield::full(len).is_full());
+            let full = Bitfield::full(len);
+            assert!(full.is_full() && full.iter().eq(0..len));
         }
         let mut first = Bitfield::new(9);
         first.set(0);

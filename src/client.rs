@@ -161,15 +161,16 @@ impl Client {
 
     /// Every 10 s: I am here; who else is?
     fn ping_tracker(&self) {
-        let (connections, wants) = {
+        let (connections, wants, edition) = {
             let state = self.lock();
-            (state.connections(), state.wanted_names())
+            (state.connections(), state.wanted_names(), state.edition)
         };
         connections.iter().for_each(Sender::close_if_stranded);
         let ping = ToTracker::Ping {
             port: self.0.port,
             v: Some(VERSION),
             wants,
+            edition,
         };
         let answer = self.to_tracker().and_then(|mut tracker| {
             tracker.send(&ping)?;
@@ -180,7 +181,7 @@ impl Client {
         });
         match answer {
             Ok((PingAnswer::Ours(list), _)) => {
-                let (first, n_peers, wanted, few) = {
+                let (first, n_peers, n_files, wanted, few) = {
                     let mut state = self.lock();
                     let first = state.tracker == TrackerKind::Unknown || state.unreachable;
                     state.unreachable = false;
@@ -188,13 +189,14 @@ impl Client {
                     (
                         first,
                         state.n_listed(),
+                        state.swarm.len(),
                         wanted,
                         state.few_peers(self.0.config.min_peers),
                     )
                 };
                 self.say(&Event::List {
                     n_peers,
-                    n_files: list.torrents.len(),
+                    n_files,
                     original: false,
                 });
                 if let Some(waits_for) = few {

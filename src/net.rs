@@ -577,11 +577,12 @@ impl Accepting {
                     });
                     drop(threads);
                     let _open = Open(&self, id);
-                    if full {
-                        self.make_room(Trouble::Full(self.most));
+                    let ip = Some(connection.peer.ip());
+                    if full && !self.make_room(Trouble::Full(self.most), ip) {
+                        continue;
                     }
                     if more && let Err(fault) = spawn(&self) {
-                        self.make_room(Trouble::Accept(fault));
+                        self.make_room(Trouble::Accept(fault), None);
                     }
                     (self.handle)(connection);
                 }
@@ -593,7 +594,7 @@ impl Accepting {
                     ) => {}
                 Err(fault) => {
                     drop(threads);
-                    self.make_room(Trouble::Accept(fault));
+                    self.make_room(Trouble::Accept(fault), None);
                     std::thread::sleep(ACCEPT_PAUSE);
                 }
             }
@@ -602,8 +603,9 @@ impl Accepting {
 
     /// Closes the connection that has waited longest for its first message, so that its thread takes the next one: who
     /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way. Where all
-    /// have spoken, and most are from one address, its oldest makes room for others.
-    fn make_room(&self, trouble: Trouble) {
+    /// have spoken, and most are from one address, its oldest makes room for others; and where the newest is from there,
+    /// too, it is turned away: false. So the last thread is never a crowd's.
+    fn make_room(&self, trouble: Trouble, newest: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut threads = self.lock();
         let tells = threads.told.is_none_or(|at| now - at >= TOLD_EVERY);
@@ -616,7 +618,8 @@ impl Accepting {
         let silent = |one: &OpenOne| !one.closing && !one.spoke.load(Ordering::Relaxed);
         let crowding = |one: &OpenOne| !one.closing && Some(one.ip) == crowd;
         let at = older.iter().position(silent);
-        let at = at.or_else(|| older.iter().position(crowding));
+        let turned_away = at.is_none() && crowd.is_some() && newest == crowd;
+        let at = at.or_else(|| older.iter().position(crowding).filter(|_| !turned_away));
         let makes_room = at.map(|at| {
             older[at].closing = true;
             older[at].sender.clone()
@@ -628,6 +631,7 @@ impl Accepting {
         if let Some(sender) = makes_room {
             sender.close();
         }
+        !turned_away
     }
 }
 

@@ -15,11 +15,12 @@
 //! tells who is there, and nobody is probed.
 //! ```text
 //! {"msg": "ping", "port": 50001, "v": 1}
-//!   → {"v": 1, "local": false, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
+//!   → {"v": 1, "local": false, "edition": 7, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
 //!      "pieces": {"image.iso": "fff0"}}, …],
 //!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001"}]}
 //!   of a large swarm: {"v": 1, "local": false, "n_peers": 1000, "peers": [50 of them, others each time], …}
 //! {"msg": "ping", "port": 50001, "v": 1, "wants": ["image.iso"]}   → the same, but first of all with peers that have that file
+//! {"msg": "ping", "port": 50001, "v": 1, "edition": 7}   → the same, but without "torrents" where they are of this edition
 //! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"}}   → {"v": 1}
 //! {"msg": "publish", "port": 50001, "torrent": {…}}   → {"v": 1}, or {"v": 1, "error": "…", "md5": "the swarm's"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
@@ -83,6 +84,9 @@ pub enum ToTracker {
         /// The only files that I lack, where I don't want all: the answer is to have their holders.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         wants: Vec<Name>,
+        /// That of the last answer, whose files I know: they needn't be told again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        edition: Option<u64>,
     },
     /// What I have.
     FileList {
@@ -150,12 +154,16 @@ pub struct SwarmList {
     pub v: u32,
     /// Whether the tracker serves this machine alone.
     pub local: bool,
+    /// The number of `torrents` as they are, another for each list that differs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edition: Option<u64>,
     /// How many others there are, where `peers` is a sample of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_peers: Option<usize>,
     /// Everybody else; of a large swarm, some, and others the next time.
     pub peers: Vec<PeerEntry>,
-    /// The files that a live peer has.
+    /// The files that a live peer has; none where the ping named this edition.
+    #[serde(default)]
     pub torrents: Vec<Summary>,
 }
 
@@ -524,7 +532,8 @@ mod tests {
             ToTracker::Ping {
                 port: 50001,
                 v: None,
-                wants: vec![]
+                wants: vec![],
+                edition: None
             }
         );
         let list: ToTracker =

@@ -36,10 +36,11 @@ pub use caps::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_A
 use ends::Key;
 pub use ends::{Ends, Reach};
 use files::Files;
-use has::{Peer, PeerNo};
+use has::{ListNo, Peer, PeerNo};
+pub use holding::Listing;
 pub use original_list::OriginalList;
 pub use overview::{Overview, Row};
-pub use records::Verdict;
+pub use records::{Publishing, Verdict};
 pub use refusal::Refusal;
 pub use sample::PEERS_LISTED;
 use slab::Slab;
@@ -48,7 +49,11 @@ use slab::Slab;
 const LONGEST_LISTED: usize = 255;
 /// Bytes of files and of peers' names in one answer of ours: half of what a client reads.
 const LIST_ROOM: usize = LIST_CAP / 2;
-/// Peers that a sweep looks at in one go: whoever waits for the lock gets it in between.
+/// What is done in one go, in pieces that are counted: whoever waits for the lock gets it in between.
+const WORK_AT_ONCE: usize = 64 << 10;
+/// What a name takes, in pieces that are counted.
+const NAME_WORK: usize = 64;
+/// Peers that a sweep looks at in one go.
 const SWEPT_AT_ONCE: usize = 64;
 /// Strangers that are remembered, so as to tell of each once.
 const STRANGERS: usize = 4096;
@@ -68,6 +73,8 @@ pub struct Roster {
     strangers: HashSet<IpAddr>,
     /// How many sweeps there were.
     sweeps: u32,
+    /// How many lists came.
+    lists: ListNo,
 }
 
 /// A peer that was heard of.
@@ -95,6 +102,7 @@ impl Roster {
             addresses: Addresses::default(),
             strangers: HashSet::new(),
             sweeps: 0,
+            lists: 0,
         }
     }
 
@@ -130,7 +138,7 @@ impl Roster {
         let addr = from.addr_of(port, v);
         if let Some(no) = self.find(from, port, v) {
             self.peers[no].seen = self.sweeps;
-            if (self.peers[no].addr, self.peers[no].v) != (addr, v) {
+            if (self.peers[no].has.addr, self.peers[no].has.v) != (addr, v) {
                 self.moves(no, addr, v);
             }
             return Ok(Joined { addr, new: false });
@@ -140,39 +148,6 @@ impl Roster {
         }
         self.insert(addr, v);
         Ok(Joined { addr, new: true })
-    }
-
-    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out, and so are names
-    /// that no file has.
-    ///
-    /// # Errors
-    /// As [`Roster::append_client`]; where the list is too long, by itself or with those of the other peers at its address.
-    pub fn set_list(
-        &mut self,
-        from: Ends,
-        port: u16,
-        v: Option<u32>,
-        names: Vec<String>,
-        digits: &BTreeMap<String, String>,
-    ) -> Result<Joined, Refusal> {
-        let n_names = names.len() + digits.len();
-        if n_names > NAMES_PER_LIST {
-            return Err(Refusal::Names(n_names));
-        }
-        let ip = from.addr_of(port, v).ip();
-        let own = self.find(from, port, v).map(|no| &self.peers[no]);
-        let own = own.filter(|own| own.addr.ip() == ip);
-        let own = own.map_or(0, |own| own.has.held.len());
-        let beside = self.addresses.tally(ip).names.saturating_sub(own);
-        if !ip.is_loopback() && n_names + beside > NAMES_PER_ADDRESS {
-            return Err(Refusal::NamesOf(ip));
-        }
-        let joined = self.append_client(from, port, v)?;
-        let held = self.understand(v, names, digits);
-        if let Some(no) = self.find(from, port, v) {
-            self.hold(no, held);
-        }
-        Ok(joined)
     }
 
     /// The sweep: drops who sent nothing since the sweep before, and returns them.
@@ -190,15 +165,19 @@ impl Roster {
 
     /// Looks at some more peers, and adds to `dropped` who goes. Whether there are others yet.
     pub fn sweep_on(&mut self, sweep: &mut Sweep, dropped: &mut Vec<SocketAddr>) -> bool {
+        let (until, mut room) = (sweep.0.saturating_sub(SWEPT_AT_ONCE), WORK_AT_ONCE);
         // from behind: in the place of who goes comes the last, who was looked at already, or is new
-        for at in (sweep.0.saturating_sub(SWEPT_AT_ONCE)..sweep.0).rev() {
-            let no = self.all[at];
+        while sweep.0 > until && room > 0 {
+            let no = self.all[sweep.0 - 1];
             if self.peers[no].seen + 1 < self.sweeps {
-                dropped.push(self.peers[no].addr);
+                if !self.forget(no, &mut room) {
+                    break;
+                }
+                dropped.push(self.peers[no].has.addr);
                 self.remove(no);
             }
+            sweep.0 -= 1;
         }
-        sweep.0 = sweep.0.saturating_sub(SWEPT_AT_ONCE);
         sweep.0 > 0
     }
 }

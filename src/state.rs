@@ -82,6 +82,8 @@ pub struct State {
     pub given_up: BTreeMap<Name, String>,
     /// What the tracker lists.
     pub swarm: BTreeMap<Name, Summary>,
+    /// The tracker's number for `swarm` as it is.
+    pub edition: Option<u64>,
     /// Files whose `.torrent` is being fetched, or whose part is being checked.
     pub beginning: BTreeSet<Name>,
     /// Who else is there.
@@ -136,6 +138,7 @@ impl State {
             odd: BTreeSet::new(),
             given_up: BTreeMap::new(),
             swarm: BTreeMap::new(),
+            edition: None,
             beginning: BTreeSet::new(),
             peers: BTreeMap::new(),
             sampled_of: None,
@@ -168,14 +171,9 @@ impl State {
     pub fn update_list(&mut self, list: &SwarmList, now: Instant) -> Vec<Summary> {
         self.tracker = TrackerKind::Ours { local: list.local };
         self.answered = Some(now);
-        let before = std::mem::take(&mut self.swarm);
-        self.swarm = list
-            .torrents
-            .iter()
-            .map(|summary| (summary.name.clone(), summary.clone()))
-            .collect();
-        if self.swarm.keys().any(|name| !before.contains_key(name)) {
-            self.last_new = now;
+        let asked = std::mem::replace(&mut self.edition, list.edition);
+        if list.edition.is_none() || list.edition != asked {
+            self.take_files(&list.torrents, now);
         }
         self.drop_replaced();
         for held in self.files.values_mut() {
@@ -194,6 +192,15 @@ impl State {
         wanted
     }
 
+    /// Takes the files that are listed in the place of those before.
+    fn take_files(&mut self, listed: &[Summary], now: Instant) {
+        let listed = listed.iter().map(|file| (file.name.clone(), file.clone()));
+        let before = std::mem::replace(&mut self.swarm, listed.collect());
+        if self.swarm.keys().any(|name| !before.contains_key(name)) {
+            self.last_new = now;
+        }
+    }
+
     /// A part of a content that the swarm has replaced by another is of no use; what is whole here stays.
     fn drop_replaced(&mut self) {
         let replaced = |held: &&Held| {
@@ -210,6 +217,7 @@ impl State {
         self.tracker = TrackerKind::Original;
         self.answered = Some(now);
         self.swarm.clear();
+        self.edition = None;
         self.update_peer_list(peers, None, now);
     }
 
@@ -339,6 +347,7 @@ impl State {
         if let Some(held) = self.files.get_mut(&name) {
             held.listed = true;
         }
+        self.edition = None; // it is another list by now
         if self.swarm.insert(name, summary).is_none() {
             self.last_new = now;
         }
@@ -442,6 +451,38 @@ mod tests {
         let held = &state.files[name];
         assert!(held.have.is_full() && held.stamp == Some(stamp));
         assert!(!state.picker.wants(name) && state.beginning.is_empty());
+    }
+
+    #[test]
+    fn files_of_a_known_edition_stay_as_they_were() {
+        let (mut state, torrent) = (state(), torrent());
+        let file = Summary {
+            name: torrent.name().clone(),
+            size: torrent.size(),
+            md5: torrent.md5(),
+            n_pieces: torrent.n_pieces(),
+            publisher: String::new(),
+        };
+        let list = |edition: Option<u64>, torrents: &[&Summary]| SwarmList {
+            v: 1,
+            local: false,
+            edition,
+            n_peers: None,
+            peers: Vec::new(),
+            torrents: torrents.iter().copied().cloned().collect(),
+        };
+        let files = |state: &mut State, list| {
+            state.update_list(&list, Instant::now());
+            (state.edition, state.swarm.len())
+        };
+        assert_eq!(files(&mut state, list(Some(7), &[&file])), (Some(7), 1));
+        assert_eq!(files(&mut state, list(Some(7), &[])), (Some(7), 1));
+        assert_eq!(files(&mut state, list(Some(8), &[])), (Some(8), 0));
+        state.published(&torrent, Instant::now());
+        assert_eq!(state.edition, None, "the tracker has another by now");
+        // a tracker that knows of no editions tells all each time
+        assert_eq!(files(&mut state, list(None, &[&file])), (None, 1));
+        assert_eq!(files(&mut state, list(None, &[])), (None, 0));
     }
 
     #[test]

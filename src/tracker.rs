@@ -19,6 +19,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use crate::net::{Connection, HEADER, Listener, canonical};
@@ -39,6 +40,8 @@ const CONNECTIONS: usize = 512;
 const SMALL: usize = 1 << 20;
 /// Connections at a time that may hold a longer message in memory; others wait for one of them to end.
 const LARGE_AT_ONCE: usize = 4;
+/// Between two turns of one work under the lock.
+const BETWEEN_TURNS: Duration = Duration::from_micros(100);
 
 /// What a tracker is started with.
 #[derive(Clone, Debug)]
@@ -147,11 +150,19 @@ impl Inner {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sweep: bit by bit, so that nobody waits for all of it.
+    /// What may take long, bit by bit: whoever waits for the lock has it in between.
+    fn in_turns(&self, mut go_on: impl FnMut(&mut Roster) -> bool) {
+        while go_on(&mut self.lock()) {
+            // who takes a lock again at once mostly gets it, whoever waits
+            thread::sleep(BETWEEN_TURNS);
+        }
+    }
+
+    /// The sweep.
     fn update_peer_list(&self) {
         let mut dropped = Vec::new();
         let mut sweep = self.lock().begin_sweep();
-        while self.lock().sweep_on(&mut sweep, &mut dropped) {}
+        self.in_turns(|roster| roster.sweep_on(&mut sweep, &mut dropped));
         let n_peers = self.lock().n_peers();
         if n_peers + dropped.len() > 0 {
             self.report.say(&Event::Swept { dropped, n_peers });
@@ -206,13 +217,18 @@ impl Inner {
         };
         let answer = match message {
             _ if !self.reach.serves(from) => Err(Refusal::Stranger),
-            ToTracker::Ping { port, v, wants } => self.handle_ping(from, port, v, &wants),
+            ToTracker::Ping {
+                port,
+                v,
+                wants,
+                edition,
+            } => self.handle_ping(from, port, v, &wants, edition),
             ToTracker::FileList {
                 port,
                 files,
                 v,
                 pieces,
-            } => self.handle_file_list(from, port, v, files, &pieces),
+            } => self.handle_file_list(from, port, v, files, pieces),
             ToTracker::Publish { port, torrent } => self.handle_publish(from, port, torrent),
             ToTracker::GetTorrent { name } => self.handle_get_torrent(from, client.peer, &name),
         };
@@ -232,12 +248,16 @@ impl Inner {
         port: u16,
         v: Option<u32>,
         wants: &[Name],
+        edition: Option<u64>,
     ) -> Result<Vec<u8>, Refusal> {
         let rng = &mut rand::rng();
         let mut roster = self.lock();
         let joined = roster.append_client(from, port, v)?;
         let (ours, original) = match v {
-            Some(_) => (Some(roster.swarm_list(from, port, wants, rng)), None),
+            Some(_) => {
+                let list = roster.swarm_list(from, port, wants, edition, rng);
+                (Some(list), None)
+            }
             None => (None, Some(roster.original_list(from, port, rng))),
         };
         drop(roster);
@@ -255,10 +275,12 @@ impl Inner {
         port: u16,
         v: Option<u32>,
         files: Vec<String>,
-        pieces: &BTreeMap<String, String>,
+        pieces: BTreeMap<String, String>,
     ) -> Result<Vec<u8>, Refusal> {
         let (n_files, n_in_part) = (files.len(), pieces.len());
-        let joined = self.lock().set_list(from, port, v, files, pieces)?;
+        let mut listing = self.lock().begin_list(from, port, v, files, pieces)?;
+        self.in_turns(|roster| roster.list_on(&mut listing));
+        let joined = listing.joined;
         self.tell_joined(joined, v);
         self.report.say(&Event::FileList {
             peer: joined.addr,

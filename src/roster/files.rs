@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::{Index, IndexMut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use rand::{Rng, RngExt};
 
 use super::LIST_ROOM;
 use super::ends::{Ends, View};
@@ -21,11 +23,11 @@ const VIEWS: usize = 8;
 pub(super) struct File {
     pub(super) name: Arc<str>,
     /// What is published under it.
-    pub(super) record: Option<Summary>,
+    pub(super) record: Option<Arc<Summary>>,
     /// Who lists it, in no order.
     pub(super) holders: Vec<PeerNo>,
     /// How many have each piece, where it is published in several.
-    pub(super) counts: Vec<u32>,
+    pub(super) counts: Arc<Vec<u32>>,
     /// Some of those who have one of the rarest pieces, as of their last list.
     pub(super) rare: Vec<PeerNo>,
     /// Its place in [`Files::live`].
@@ -37,9 +39,22 @@ pub(super) struct Files {
     all: Slab<File>,
     by_name: BTreeMap<Arc<str>, FileNo>,
     pub(super) live: Vec<FileNo>,
-    /// The live files as they go over the wire, until one of them changes.
-    ready: Vec<(View, Arc<[u8]>)>,
+    /// The live files as they are told, until one of them changes.
+    ready: Vec<(View, Arc<FileList>)>,
 }
+
+/// The live files of one moment, as those with one [`View`] are told of them.
+pub(super) struct FileList {
+    /// Another number for each list that differs: who names it knows the list.
+    pub(super) edition: u64,
+    files: Vec<Arc<Summary>>,
+    asker: Ends,
+    /// Written by the first who tells of it, without a lock.
+    text: OnceLock<Box<[u8]>>,
+}
+
+/// Editions are below this: other languages' programs know whole numbers up to here.
+const EDITIONS: u64 = 1 << 53;
 
 impl Index<FileNo> for Files {
     type Output = File;
@@ -72,24 +87,33 @@ impl Files {
     /// What is published under a name.
     #[cfg(test)]
     pub(super) fn record(&self, name: &str) -> Option<&Summary> {
-        self.all[self.find(name)?].record.as_ref()
+        self.all[self.find(name)?].record.as_deref()
     }
 
     /// The number of a name: a new one where nobody has listed it.
     pub(super) fn intern(&mut self, name: &str) -> FileNo {
-        self.find(name).unwrap_or_else(|| {
-            let name: Arc<str> = name.into();
-            let no = self.all.insert(File {
-                name: Arc::clone(&name),
-                record: None,
-                holders: Vec::new(),
-                counts: Vec::new(),
-                rare: Vec::new(),
-                live_at: None,
-            });
-            self.by_name.insert(name, no);
-            no
-        })
+        self.find(name).unwrap_or_else(|| self.renew(name))
+    }
+
+    /// A new number for a name: nothing that was listed is of this file. What has the old number is nameless.
+    pub(super) fn renew(&mut self, name: &str) -> FileNo {
+        let name: Arc<str> = name.into();
+        let no = self.all.insert(File {
+            name: Arc::clone(&name),
+            record: None,
+            holders: Vec::new(),
+            counts: Arc::default(),
+            rare: Vec::new(),
+            live_at: None,
+        });
+        self.by_name.insert(name, no);
+        no
+    }
+
+    /// Whether a number is still that of this very file.
+    pub(super) fn is(&self, no: FileNo, name: &Arc<str>) -> bool {
+        let file = self.all.get(no);
+        file.is_some_and(|file| Arc::ptr_eq(&file.name, name))
     }
 
     /// A published file as it stands in the list of who has all of it.
@@ -101,6 +125,7 @@ impl Files {
             name: Arc::clone(&file.name),
             named: n_pieces == 0,
             bits: (n_pieces > 0).then(|| Bitfield::full(n_pieces)),
+            list: 0,
         }
     }
 
@@ -111,21 +136,25 @@ impl Files {
             name: Arc::clone(&self.all[no].name),
             named: false,
             bits: None,
+            list: 0,
         }
     }
 
-    /// Puts a record in the place of the last. Nobody holds pieces of another cut.
+    /// Puts a record to a file that has none, and of which nobody holds pieces.
     pub(super) fn set_record(&mut self, no: FileNo, record: Summary) {
-        let n_pieces = record.n_pieces as usize;
         let file = &mut self.all[no];
-        if n_pieces > 1 && file.counts.len() != n_pieces {
-            file.counts = vec![0; n_pieces];
-        } else if n_pieces <= 1 {
-            file.counts = Vec::new();
+        if record.n_pieces > 1 {
+            file.counts = vec![0; record.n_pieces as usize].into();
         }
-        file.record = Some(record);
-        self.ready.clear();
+        file.record = Some(Arc::new(record));
         self.settle(no);
+    }
+
+    /// Takes a file's record away.
+    pub(super) fn take_record(&mut self, no: FileNo) -> Option<Arc<Summary>> {
+        let record = self.all[no].record.take();
+        self.settle(no);
+        record
     }
 
     /// A peer lists it. Returns its place among the holders.
@@ -148,11 +177,10 @@ impl Files {
     ) {
         let file = &mut self.all[no];
         let [old, new] = [old, new].map(|held| held.and_then(|held| held.bits.as_ref()));
-        for idx in new.into_iter().flat_map(Bitfield::iter) {
-            file.counts[idx as usize] += 1;
-        }
-        for idx in old.into_iter().flat_map(Bitfield::iter) {
-            file.counts[idx as usize] -= 1;
+        if old != new {
+            let counts = Arc::make_mut(&mut file.counts);
+            count(counts, new, old, 1);
+            count(counts, old, new, -1);
         }
         file.rare.retain(|other| *other != peer);
         let Some(new) = new else { return };
@@ -200,33 +228,64 @@ impl Files {
         }
         let file = &self.all[no];
         if file.record.is_none() && file.holders.is_empty() {
-            self.by_name.remove(&file.name);
+            if self.by_name.get(&file.name) == Some(&no) {
+                self.by_name.remove(&file.name);
+            }
             self.all.remove(no);
         }
     }
 
     /// The live files for who asks.
-    pub(super) fn ready(&mut self, asker: Ends) -> Arc<[u8]> {
+    pub(super) fn ready(&mut self, asker: Ends, rng: &mut impl Rng) -> Arc<FileList> {
         let view = asker.view();
         if let Some((_, ready)) = self.ready.iter().find(|(of, _)| *of == view) {
             return Arc::clone(ready);
         }
-        let mut text = Vec::new();
-        for no in &self.live {
-            let record = self.all[*no].record.as_ref().expect("it is live");
-            let begin = text.len();
-            text.extend_from_slice(if begin == 0 { b"" } else { b"," });
-            text.extend_from_slice(&to_bytes(&summary_for(record, asker)));
-            if text.len() > LIST_ROOM {
-                text.truncate(begin);
-            }
-        }
         if self.ready.len() >= VIEWS {
             self.ready.clear();
         }
-        let ready: Arc<[u8]> = text.into();
+        let record = |no: &FileNo| self.all[*no].record.clone();
+        let ready = Arc::new(FileList {
+            edition: rng.random_range(..EDITIONS),
+            files: self.live.iter().filter_map(record).collect(),
+            asker,
+            text: OnceLock::new(),
+        });
         self.ready.push((view, Arc::clone(&ready)));
         ready
+    }
+}
+
+impl FileList {
+    /// As it goes over the wire.
+    pub(super) fn text(&self) -> &[u8] {
+        self.text.get_or_init(|| {
+            let mut text = Vec::new();
+            for record in &self.files {
+                let begin = text.len();
+                text.extend_from_slice(if begin == 0 { b"" } else { b"," });
+                text.extend_from_slice(&to_bytes(&summary_for(record, self.asker)));
+                if text.len() > LIST_ROOM {
+                    text.truncate(begin);
+                }
+            }
+            text.into()
+        })
+    }
+}
+
+/// Counts `change` more of what is in one set and not in the other.
+fn count(counts: &mut [u32], of: Option<&Bitfield>, beside: Option<&Bitfield>, change: i32) {
+    let add = |count: &mut u32| *count = count.wrapping_add_signed(change);
+    match (of, beside) {
+        (None, _) => {}
+        // a whole file is the usual case, and counted in vectors
+        (Some(of), None) if of.is_full() => counts.iter_mut().for_each(add),
+        (Some(of), None) => of.iter().for_each(|idx| add(&mut counts[idx as usize])),
+        (Some(of), Some(beside)) => {
+            of.minus(beside)
+                .for_each(|idx| add(&mut counts[idx as usize]));
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use super::Ends;
+use super::{Ends, NAME_WORK};
 use crate::bitfield::Bitfield;
 use crate::protocol::{PeerEntry, to_bytes};
 use crate::torrent::piece_name;
@@ -13,13 +13,13 @@ use crate::torrent::piece_name;
 pub(super) type PeerNo = u32;
 /// A file's number, while somebody lists it or it is published.
 pub(super) type FileNo = u32;
+/// The number of a list that came.
+pub(super) type ListNo = u64;
 
 /// A peer.
 ///
 /// Invariant: `places` goes with `has.held`: where this peer stands among each file's holders.
 pub(super) struct Peer {
-    pub(super) addr: SocketAddr,
-    pub(super) v: Option<u32>,
     /// The sweep before which it was heard of last.
     pub(super) seen: u32,
     /// The sweep before which it had something new last.
@@ -30,12 +30,20 @@ pub(super) struct Peer {
     pub(super) places: Vec<u32>,
 }
 
-/// What a peer has. It doesn't change: the next list makes another. So who answers takes it along, and needs no lock.
+/// Who a peer is and what it has. It doesn't change: the next list makes another. So who answers takes it along, and needs no
+/// lock.
 pub(super) struct Has {
+    pub(super) addr: SocketAddr,
+    pub(super) v: Option<u32>,
     /// By the files' numbers.
-    pub(super) held: Vec<Held>,
-    /// Its place in an answer of ours, as it goes over the wire.
-    pub(super) entry: Box<[u8]>,
+    pub(super) held: Vec<Arc<Held>>,
+    /// Written by the first who tells of it, without a lock, and kept ready for the others.
+    entry: OnceLock<Entry>,
+}
+
+/// A peer's place in an answer of ours, as it goes over the wire.
+struct Entry {
+    text: Box<[u8]>,
     /// Bytes of it before its names.
     head: usize,
 }
@@ -48,16 +56,41 @@ pub(super) struct Held {
     /// Whether it goes by its own name: a whole file, or a name that means nothing to the tracker.
     pub(super) named: bool,
     /// The pieces of a published file that has several: at least one, as many bits as the record says. Ours are listed so,
-    /// and an original's pieces.
+    /// and an original's pieces. A file in another cut has another number.
     pub(super) bits: Option<Bitfield>,
+    /// The list that it was on last.
+    pub(super) list: ListNo,
+}
+
+/// What one entry of a list says of a file.
+pub(super) enum Said {
+    /// It goes by its own name.
+    Name,
+    /// One piece, by its name.
+    Piece(u32),
+    /// Pieces, in digits or as a whole.
+    Pieces(Bitfield),
 }
 
 impl Has {
-    pub(super) fn new(addr: SocketAddr, v: Option<u32>, held: Vec<Held>) -> Self {
-        let entry: Box<[u8]> = to_bytes(&entry(addr, v, &held)).into();
-        let names = entry.iter().position(|byte| *byte == b'[');
-        let head = names.map_or(0, |at| at + 1);
-        Self { held, entry, head }
+    pub(super) fn new(addr: SocketAddr, v: Option<u32>, held: Vec<Arc<Held>>) -> Self {
+        Self {
+            addr,
+            v,
+            held,
+            entry: OnceLock::new(),
+        }
+    }
+
+    fn entry(&self) -> &Entry {
+        self.entry.get_or_init(|| {
+            let text = to_bytes(&entry(self.addr, self.v, &self.held));
+            let names = text.iter().position(|byte| *byte == b'[');
+            Entry {
+                text: text.into(),
+                head: names.map_or(0, |at| at + 1),
+            }
+        })
     }
 
     pub(super) fn of(&self, file: FileNo) -> Option<&Held> {
@@ -69,17 +102,15 @@ impl Has {
     }
 
     /// The pieces of each file that it has in part.
-    pub(super) fn in_part(&self) -> impl Iterator<Item = &Held> {
-        let in_part = |held: &&Held| held.bits.as_ref().is_some_and(|bits| !bits.is_full());
+    pub(super) fn in_part(&self) -> impl Iterator<Item = &Arc<Held>> {
+        let in_part = |held: &&Arc<Held>| held.bits.as_ref().is_some_and(|bits| !bits.is_full());
         self.held.iter().filter(in_part)
     }
 }
 
 /// A peer as the asker finds it.
 pub(super) struct Told {
-    addr: SocketAddr,
     found_at: IpAddr,
-    v: Option<u32>,
     pub(super) has: Arc<Has>,
 }
 
@@ -89,33 +120,37 @@ const BEGIN: &[u8] = br#"{"ip":""#;
 impl Told {
     pub(super) fn new(peer: &Peer, asker: Ends) -> Self {
         Self {
-            addr: peer.addr,
-            found_at: asker.finds(peer.addr.ip()),
-            v: peer.v,
+            found_at: asker.finds(peer.has.addr.ip()),
             has: Arc::clone(&peer.has),
         }
     }
 
+    /// About how many bytes its entry takes.
+    pub(super) fn len(&self) -> usize {
+        self.has.entry().text.len()
+    }
+
     /// Writes its entry.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        self.write_part(&self.has.entry, out);
+        self.write_part(&self.has.entry().text, out);
     }
 
     /// Writes its entry without any names.
     pub(super) fn write_bare(&self, out: &mut Vec<u8>) {
-        self.write_part(&to_bytes(&entry(self.addr, self.v, &[])), out);
+        self.write_part(&to_bytes(&entry(self.has.addr, self.has.v, &[])), out);
     }
 
     /// Its entry up to its names, as originals know it, with room for some.
     pub(super) fn head(&self, room: usize) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.has.head + room);
-        self.write_part(&self.has.entry[..self.has.head], &mut head);
+        let entry = self.has.entry();
+        let mut head = Vec::with_capacity(entry.head + room);
+        self.write_part(&entry.text[..entry.head], &mut head);
         head
     }
 
     /// Writes what is ready, with the address by which the asker finds it.
     fn write_part(&self, ready: &[u8], out: &mut Vec<u8>) {
-        if self.found_at == self.addr.ip() {
+        if self.found_at == self.has.addr.ip() {
             return out.extend_from_slice(ready);
         }
         let rest = &ready[BEGIN.len()..];
@@ -131,10 +166,38 @@ impl Held {
     pub(super) fn count(&self) -> u32 {
         u32::from(self.named) + self.bits.as_ref().map_or(0, Bitfield::count)
     }
+
+    /// How much work it is to note it, as [`WORK_AT_ONCE`] counts.
+    pub(super) fn work(&self) -> usize {
+        NAME_WORK + self.bits.as_ref().map_or(0, |bits| bits.len() as usize)
+    }
+
+    /// This is listed of it, too.
+    pub(super) fn add(&mut self, said: Said, n_pieces: u32) {
+        match said {
+            Said::Name => self.named = true,
+            Said::Piece(idx) => drop(self.bits_of(n_pieces).set(idx)),
+            Said::Pieces(some) => self.bits_of(n_pieces).set_all(&some),
+        }
+    }
+
+    fn bits_of(&mut self, n_pieces: u32) -> &mut Bitfield {
+        self.bits.get_or_insert_with(|| Bitfield::new(n_pieces))
+    }
+
+    /// And all that was listed of it before.
+    pub(super) fn join(&mut self, before: &Self) {
+        self.named |= before.named;
+        match (&mut self.bits, &before.bits) {
+            (Some(bits), Some(before)) => bits.set_all(before),
+            (None, before) => self.bits = before.clone(),
+            (Some(_), None) => {}
+        }
+    }
 }
 
 /// A peer's place in an answer of ours: an original's pieces go by their names, as it listed them.
-fn entry(addr: SocketAddr, v: Option<u32>, held: &[Held]) -> PeerEntry {
+fn entry(addr: SocketAddr, v: Option<u32>, held: &[Arc<Held>]) -> PeerEntry {
     let mut file_list: Vec<String> = Vec::new();
     file_list.extend(
         held.iter()

@@ -4,22 +4,95 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::has::{FileNo, Has, Held, Peer, PeerNo};
-use super::{LONGEST_LISTED, Roster};
+use super::has::{FileNo, Has, Held, ListNo, Peer, PeerNo, Said};
+use super::{
+    Ends, Joined, LONGEST_LISTED, NAME_WORK, NAMES_PER_ADDRESS, NAMES_PER_LIST, Refusal, Roster,
+    WORK_AT_ONCE,
+};
 use crate::bitfield::Bitfield;
 use crate::torrent::Name;
 
+/// A list on its way in, see [`Roster::list_on`].
+pub struct Listing {
+    /// Whose it is.
+    pub joined: Joined,
+    from: Ends,
+    port: u16,
+    v: Option<u32>,
+    /// Not understood yet.
+    names: Vec<String>,
+    /// Likewise.
+    digits: Vec<(String, String)>,
+    no: ListNo,
+}
+
+/// What a peer has of some files from now on, if anything.
+pub(super) type Changes = BTreeMap<FileNo, Option<Held>>;
+
 impl Roster {
+    /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out, and so are names
+    /// that no file has.
+    ///
+    /// # Errors
+    /// As [`Roster::append_client`]; where the list is too long, by itself or with those of the other peers at its address.
+    pub fn set_list(
+        &mut self,
+        from: Ends,
+        port: u16,
+        v: Option<u32>,
+        names: Vec<String>,
+        digits: BTreeMap<String, String>,
+    ) -> Result<Joined, Refusal> {
+        let mut listing = self.begin_list(from, port, v, names, digits)?;
+        while self.list_on(&mut listing) {}
+        Ok(listing.joined)
+    }
+
+    /// Begins to take a list, which [`Roster::list_on`] goes on with.
+    ///
+    /// # Errors
+    /// As [`Roster::set_list`].
+    pub fn begin_list(
+        &mut self,
+        from: Ends,
+        port: u16,
+        v: Option<u32>,
+        names: Vec<String>,
+        digits: BTreeMap<String, String>,
+    ) -> Result<Listing, Refusal> {
+        let n_names = names.len() + digits.len();
+        if n_names > NAMES_PER_LIST {
+            return Err(Refusal::Names(n_names));
+        }
+        let ip = from.addr_of(port, v).ip();
+        let own = self.find(from, port, v).map(|no| &self.peers[no]);
+        let own = own.filter(|own| own.has.addr.ip() == ip);
+        let own = own.map_or(0, |own| own.has.held.len());
+        let beside = self.addresses.tally(ip).names.saturating_sub(own);
+        if !ip.is_loopback() && n_names + beside > NAMES_PER_ADDRESS {
+            return Err(Refusal::NamesOf(ip));
+        }
+        self.lists += 1;
+        Ok(Listing {
+            joined: self.append_client(from, port, v)?,
+            from,
+            port,
+            v,
+            names,
+            digits: digits.into_iter().collect(),
+            no: self.lists,
+        })
+    }
+
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
     pub(super) fn moves(&mut self, no: PeerNo, addr: SocketAddr, v: Option<u32>) {
-        if self.peers[no].v != v {
-            self.hold(no, Vec::new());
+        if self.peers[no].has.v != v {
+            self.forget(no, &mut { usize::MAX });
         }
-        let peer = &mut self.peers[no];
-        let n_names = peer.has.held.len();
-        let before = std::mem::replace(&mut peer.addr, addr);
-        peer.v = v;
-        peer.has = Arc::new(Has::new(addr, v, peer.has.held.clone()));
+        let has = &mut self.peers[no].has;
+        let (before, held) = (has.addr, has.held.clone());
+        let n_names = held.len();
+        *has = Arc::new(Has::new(addr, v, held));
         self.addresses.change(before.ip(), |tally| {
             tally.peers -= 1;
             tally.names -= n_names;
@@ -30,82 +103,148 @@ impl Roster {
         });
     }
 
-    /// What a list says, by the records.
-    pub(super) fn understand(
-        &mut self,
-        v: Option<u32>,
-        names: Vec<String>,
-        digits: &BTreeMap<String, String>,
-    ) -> Vec<Held> {
-        let mut held = BTreeMap::new();
-        for (name, digits) in digits {
-            let Some(no) = self.files.find(name) else {
-                continue;
-            };
-            let n_pieces = self.files[no].record.as_ref().map(|record| record.n_pieces);
-            let bits = n_pieces.and_then(|n_pieces| Bitfield::from_hex(digits, n_pieces));
-            if let Some(bits) = bits.filter(|bits| !bits.is_empty()) {
-                let mut whole = self.files.whole(no);
-                whole.bits = whole.bits.map(|_| bits);
-                held.insert(no, whole);
+    /// Understands some more of a list; once all of it is, forgets some more of what isn't on it. Whether there is more to do.
+    pub fn list_on(&mut self, listing: &mut Listing) -> bool {
+        let Some(no) = self.find(listing.from, listing.port, listing.v) else {
+            return false; // it was swept meanwhile
+        };
+        let has = Arc::clone(&self.peers[no].has);
+        let mut room = WORK_AT_ONCE;
+        let mut changes = Changes::new();
+        for (file, mut held) in self.understand(listing, &mut room) {
+            held.list = listing.no;
+            if let Some(had) = has.of(file).filter(|had| had.list == listing.no) {
+                held.join(had); // an original's other pieces
             }
+            changes.insert(file, Some(held));
         }
-        for name in names.iter().filter(|name| name.len() <= LONGEST_LISTED) {
-            let piece = Name::parse_piece(name).and_then(|(file, idx)| {
-                let no = self.files.find(file.as_str())?;
-                ((idx as usize) < self.files[no].counts.len()).then_some((no, idx))
-            });
-            if let Some((no, idx)) = piece {
-                let file = held.entry(no).or_insert_with(|| self.files.none(no));
-                let n_pieces = self.files[no].counts.len() as u32;
-                let bits = file.bits.get_or_insert_with(|| Bitfield::new(n_pieces));
-                bits.set(idx);
-            } else {
-                let no = self.files.intern(name);
-                let whole = self.files.whole(no);
-                let file = held.entry(no).or_insert_with(|| self.files.none(no));
-                match whole.bits {
-                    Some(bits) if v.is_some() => file.bits = Some(bits),
-                    _ => file.named = true,
-                }
-            }
+        let understood = listing.names.is_empty() && listing.digits.is_empty();
+        let mut others = has.held.iter().filter(|had| had.list != listing.no);
+        while understood
+            && room > 0
+            && let Some(had) = others.next()
+        {
+            room = room.saturating_sub(had.work());
+            changes.entry(had.file).or_default();
         }
-        held.into_values().collect()
+        let more = !understood || others.next().is_some();
+        drop(has);
+        self.change(no, changes);
+        more
     }
 
-    /// A peer has this, and no more what it had.
-    pub(super) fn hold(&mut self, no: PeerNo, mut held: Vec<Held>) {
-        held.sort_unstable_by_key(|held| held.file);
-        let (addr, v) = (self.peers[no].addr, self.peers[no].v);
-        let before = Arc::clone(&self.peers[no].has);
-        let mut places = Vec::with_capacity(held.len());
-        let mut grew = false;
-        for new in &held {
-            let at = before.place_of(new.file);
-            let old = at.map(|at| &before.held[at]);
-            places.push(match at {
-                Some(at) => self.peers[no].places[at],
-                None => self.files.join(new.file, no),
-            });
-            self.files.recount(new.file, no, old, Some(new));
-            grew |= old.is_none_or(|old| old.count() < new.count());
+    /// Forgets what a peer has, as far as there is room for the work. Whether that is all of it.
+    pub(super) fn forget(&mut self, no: PeerNo, room: &mut usize) -> bool {
+        let has = Arc::clone(&self.peers[no].has);
+        let mut changes = Changes::new();
+        for had in &has.held {
+            if *room == 0 {
+                break;
+            }
+            *room = room.saturating_sub(had.work());
+            changes.insert(had.file, None);
         }
-        let has = Arc::new(Has::new(addr, v, held));
+        let all = changes.len() == has.held.len();
+        drop(has);
+        self.change(no, changes);
+        all
+    }
+
+    /// What some more of a list says, by the records.
+    fn understand(&mut self, listing: &mut Listing, room: &mut usize) -> BTreeMap<FileNo, Held> {
+        let mut understood = BTreeMap::new();
+        while *room > 0 {
+            *room = room.saturating_sub(NAME_WORK);
+            let said = if let Some((name, digits)) = listing.digits.pop() {
+                self.in_part(&name, &digits)
+            } else if let Some(name) = listing.names.pop() {
+                self.named(&name, listing.v.is_some())
+            } else {
+                break;
+            };
+            let Some((no, said)) = said else { continue };
+            let n_pieces = self.files[no].counts.len();
+            let new = || {
+                *room = room.saturating_sub(n_pieces);
+                self.files.none(no)
+            };
+            let held: &mut Held = understood.entry(no).or_insert_with(new);
+            held.add(said, n_pieces as u32);
+        }
+        understood
+    }
+
+    /// Digits of a published file; none where they aren't of it, or of no piece.
+    fn in_part(&self, name: &str, digits: &str) -> Option<(FileNo, Said)> {
+        let no = self.files.find(name)?;
+        let n_pieces = self.files[no].record.as_ref()?.n_pieces;
+        let bits = Bitfield::from_hex(digits, n_pieces).filter(|bits| !bits.is_empty())?;
+        let several = !self.files[no].counts.is_empty();
+        let pieces = several.then_some(Said::Pieces(bits));
+        Some((no, pieces.unwrap_or(Said::Name)))
+    }
+
+    /// A whole file, or an original's piece of a published one; none where no file has such a name.
+    fn named(&mut self, name: &str, ours: bool) -> Option<(FileNo, Said)> {
+        let n_pieces = |no: FileNo| self.files[no].counts.len() as u32;
+        let piece = Name::parse_piece(name)
+            .and_then(|(file, idx)| Some((self.files.find(file.as_str())?, idx)));
+        if let Some((no, idx)) = piece.filter(|(no, idx)| *idx < n_pieces(*no)) {
+            return Some((no, Said::Piece(idx)));
+        }
+        let no = (name.len() <= LONGEST_LISTED).then(|| self.files.intern(name))?;
+        Some(match self.files[no].counts.len() as u32 {
+            n_pieces @ 1.. if ours => (no, Said::Pieces(Bitfield::full(n_pieces))),
+            _ => (no, Said::Name),
+        })
+    }
+
+    /// A peer has something else of some files, or nothing any more.
+    pub(super) fn change(&mut self, no: PeerNo, changes: Changes) {
         let peer = &mut self.peers[no];
-        let old_places = std::mem::replace(&mut peer.places, places);
-        peer.has = Arc::clone(&has);
+        let (addr, v) = (peer.has.addr, peer.has.v);
+        // unless somebody is being told of it, it needn't be copied
+        let own = Arc::get_mut(&mut peer.has).map(|has| std::mem::take(&mut has.held));
+        let before = own.unwrap_or_else(|| peer.has.held.clone());
+        let (less, most) = (before.len(), before.len() + changes.len());
+        let places = std::mem::take(&mut peer.places);
+        let mut olds = before.into_iter().zip(places).peekable();
+        let (mut held, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
+        let (mut gone, mut grew) = (Vec::new(), false);
+        for (file, new) in changes {
+            while let Some((kept, place)) = olds.next_if(|(old, _)| old.file < file) {
+                held.push(kept);
+                places.push(place);
+            }
+            let old = olds.next_if(|(old, _)| old.file == file);
+            let Some(new) = new else {
+                gone.extend(old);
+                continue;
+            };
+            let (old, place) = old.unzip();
+            places.push(place.unwrap_or_else(|| self.files.join(file, no)));
+            self.files.recount(file, no, old.as_deref(), Some(&new));
+            grew |= old.is_none_or(|old| old.count() < new.count());
+            held.push(Arc::new(new));
+        }
+        for (kept, place) in olds {
+            held.push(kept);
+            places.push(place);
+        }
+        let more = held.len();
+        let peer = &mut self.peers[no];
+        peer.has = Arc::new(Has::new(addr, v, held));
+        peer.places = places;
         if grew {
             peer.grew = self.sweeps;
         }
-        for (old, place) in before.held.iter().zip(old_places) {
-            if has.place_of(old.file).is_none() {
-                self.files.recount(old.file, no, Some(old), None);
-                self.leave(old.file, place);
-            }
+        for (old, place) in gone {
+            self.files.recount(old.file, no, Some(&old), None);
+            self.leave(old.file, place);
         }
-        let (less, more) = (before.held.len(), has.held.len());
-        self.addresses
-            .change(addr.ip(), |tally| tally.names = tally.names + more - less);
+        self.addresses.change(addr.ip(), |tally| {
+            tally.names = tally.names + more - less;
+        });
     }
 
     /// Who stood last among a file's holders stands where one has left.
@@ -118,12 +257,12 @@ impl Roster {
         }
     }
 
+    /// A peer that has nothing any more is gone.
     pub(super) fn remove(&mut self, no: PeerNo) {
-        self.hold(no, Vec::new());
         if let Some(peer) = self.peers.remove(no) {
-            self.by_key.remove(&self.reach.key(peer.addr));
-            self.addresses
-                .change(peer.addr.ip(), |tally| tally.peers -= 1);
+            let addr = peer.has.addr;
+            self.by_key.remove(&self.reach.key(addr));
+            self.addresses.change(addr.ip(), |tally| tally.peers -= 1);
             self.all.swap_remove(peer.at as usize);
             if let Some(moved) = self.all.get(peer.at as usize) {
                 self.peers[*moved].at = peer.at;
@@ -134,8 +273,6 @@ impl Roster {
     /// A new peer, which has nothing yet.
     pub(super) fn insert(&mut self, addr: SocketAddr, v: Option<u32>) {
         let no = self.peers.insert(Peer {
-            addr,
-            v,
             seen: self.sweeps,
             grew: self.sweeps,
             at: self.all.len() as u32,

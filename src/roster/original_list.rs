@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-use super::has::{FileNo, Has, Peer, PeerNo, Told};
+use super::has::{FileNo, Has, PeerNo, Told};
 use super::sample::some_of;
 use super::{Ends, PEERS_LISTED, Roster};
 use crate::bitfield::Bitfield;
@@ -41,7 +41,7 @@ struct Cut {
     file: FileNo,
     name: Arc<str>,
     /// How many have each piece.
-    counts: Vec<u32>,
+    counts: Arc<Vec<u32>>,
 }
 
 impl Roster {
@@ -49,8 +49,8 @@ impl Roster {
     pub fn original_list(&self, asker: Ends, port: u16, rng: &mut impl Rng) -> OriginalList {
         let own = self.find(asker, port, None);
         let fits = |no, idle| {
-            let peer: &Peer = &self.peers[no];
-            peer.has.held.is_empty() == idle && asker.finds(peer.addr.ip()).is_ipv4()
+            let has = &self.peers[no].has;
+            has.held.is_empty() == idle && asker.finds(has.addr.ip()).is_ipv4()
         };
         let wanted = self.wanted(own, Vec::new(), rng);
         let mut holders = self.sample(HOLDERS, own, &wanted, rng, |no| fits(no, false));
@@ -91,7 +91,7 @@ impl Roster {
         let cuts = files.into_iter().map(|no| Cut {
             file: no,
             name: Arc::clone(&self.files[no].name),
-            counts: self.files[no].counts.clone(),
+            counts: Arc::clone(&self.files[no].counts),
         });
         cuts.filter(|cut| !cut.counts.is_empty()).collect()
     }
@@ -501,7 +501,7 @@ mod tests {
         for asker in [here(), lan(50)] {
             let parts: Vec<String> = (1..=100).map(|n| format!("image.iso.part{n:04}")).collect();
             roster
-                .set_list(asker, 5, None, parts, &BTreeMap::new())
+                .set_list(asker, 5, None, parts, BTreeMap::new())
                 .expect("a fine list");
         }
         roster
@@ -605,7 +605,7 @@ mod tests {
                     u16::MAX,
                     (last % 2 == 0).then_some(1),
                     names,
-                    &BTreeMap::new(),
+                    BTreeMap::new(),
                 )
                 .expect("a fine list");
         }

@@ -1,5 +1,6 @@
 //! What a person may look at: who is there, how far each is, and who stands still. Pure.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub struct Overview {
     /// The first of them.
     pub rows: Vec<Row>,
     /// The largest of the published files that somebody has.
-    pub files: Vec<Summary>,
+    pub files: Vec<Arc<Summary>>,
 }
 
 /// One peer.
@@ -32,9 +33,9 @@ impl Row {
     /// The files that it lists, with how many of their pieces it has, and how many there are. What was never published counts
     /// as one piece.
     pub fn files(&self) -> impl Iterator<Item = (&str, u32, u32)> {
-        let pieces = |bits: &crate::bitfield::Bitfield| (bits.count(), bits.len());
-        self.has.held.iter().map(move |held| {
-            let (n, of) = held.bits.as_ref().map_or((1, 1), pieces);
+        self.has.held.iter().map(|held| {
+            let pieces = held.bits.as_ref().map(|bits| (bits.count(), bits.len()));
+            let (n, of) = pieces.unwrap_or((1, 1));
             (&*held.name, n, of)
         })
     }
@@ -44,19 +45,24 @@ impl Roster {
     /// At most so many peers, with what they have, and at most so many files.
     pub fn overview(&self, peers: usize, files: usize) -> Overview {
         let record = |no: &FileNo| self.files[*no].record.as_ref();
-        let mut live: Vec<&Summary> = self.files.live.iter().filter_map(record).collect();
-        live.sort_by_key(|file| std::cmp::Reverse(file.size));
+        let mut live: Vec<&Arc<Summary>> = self.files.live.iter().filter_map(record).collect();
+        let by_size = |file: &&Arc<Summary>| Reverse(file.size);
+        if live.len() > files {
+            live.select_nth_unstable_by_key(files, by_size);
+            live.truncate(files);
+        }
+        live.sort_by_key(by_size);
         let some = self.all.iter().take(peers).map(|no| &self.peers[*no]);
         let rows = some.map(|peer| Row {
-            addr: peer.addr,
-            original: peer.v.is_none(),
+            addr: peer.has.addr,
+            original: peer.has.v.is_none(),
             still: self.sweeps - peer.grew,
             has: Arc::clone(&peer.has),
         });
         Overview {
             n_peers: self.all.len(),
             rows: rows.collect(),
-            files: live.into_iter().take(files).cloned().collect(),
+            files: live.into_iter().cloned().collect(),
         }
     }
 }

@@ -9,8 +9,9 @@ use rand::Rng;
 use rand::seq::index;
 
 use super::files::summary_for;
-use super::has::{FileNo, Held, PeerNo};
-use super::{Ends, FILES_PER_ADDRESS, PEERS_LISTED, Refusal, Roster};
+use super::has::{FileNo, Held};
+use super::holding::Changes;
+use super::{Ends, FILES_PER_ADDRESS, NAME_WORK, PEERS_LISTED, Refusal, Roster, WORK_AT_ONCE};
 use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Source};
@@ -26,6 +27,15 @@ pub enum Verdict {
     Replaces(Digest),
 }
 
+/// A record on its way in, see [`Roster::publish_on`].
+pub struct Publishing {
+    /// What was listed under the name until now.
+    before: Option<(FileNo, Arc<str>)>,
+    no: FileNo,
+    /// Whether what was listed is of this content.
+    stays: bool,
+}
+
 impl Roster {
     /// Takes a record from the disk.
     pub fn load(&mut self, record: Summary) {
@@ -34,9 +44,6 @@ impl Roster {
     }
 
     fn set_record(&mut self, no: FileNo, record: Summary) {
-        if let Some(ip) = self.files[no].record.as_ref().and_then(ip_of) {
-            self.addresses.change(ip, |tally| tally.files -= 1);
-        }
         if let Some(ip) = ip_of(&record) {
             self.addresses.change(ip, |tally| tally.files += 1);
         }
@@ -83,70 +90,88 @@ impl Roster {
     /// Records what [`Roster::judge`] allowed. Its publisher has the file, by its word; what others listed under the name
     /// of a content that is replaced means nothing any more.
     pub fn publish(&mut self, publisher: SocketAddr, summary: Summary, verdict: Verdict) {
-        let no = self.files.intern(summary.name.as_str());
-        let holders = self.files[no].holders.clone();
-        let keeps = |held: &Held| (held.file != no).then(|| held.clone());
-        let mut listed = Vec::new();
-        // nobody has it while the record changes
-        for peer in holders {
-            let has = Arc::clone(&self.peers[peer].has);
-            listed.extend(has.of(no).cloned().map(|held| (peer, held)));
-            self.hold(peer, has.held.iter().filter_map(keeps).collect());
+        let mut publishing = self.begin_publish(publisher, summary, verdict);
+        while self.publish_on(&mut publishing) {}
+    }
+
+    /// Begins to record it, which [`Roster::publish_on`] goes on with. In between, those who listed it before have, as others
+    /// are told, what they listed.
+    pub fn begin_publish(
+        &mut self,
+        publisher: SocketAddr,
+        summary: Summary,
+        verdict: Verdict,
+    ) -> Publishing {
+        let before = self.files.find(summary.name.as_str());
+        let before = before.filter(|_| verdict != Verdict::Again);
+        let before = before.map(|no| (no, Arc::clone(&self.files[no].name)));
+        if let Some((no, _)) = before
+            && let Some(ip) = self.files.take_record(no).as_deref().and_then(ip_of)
+        {
+            self.addresses.change(ip, |tally| tally.files -= 1);
         }
-        let no = self.files.intern(summary.name.as_str());
-        if verdict != Verdict::Again {
-            let publisher = publisher.to_string();
-            self.set_record(
-                no,
-                Summary {
-                    publisher,
-                    ..summary
-                },
-            );
-        }
-        let n_pieces = self.files[no].counts.len() as u32;
-        for (peer, held) in listed {
-            let stays = !matches!(verdict, Verdict::Replaces(_));
-            let ours = self.peers[peer].v.is_some();
-            // what was listed while this was written, of the same content in another cut, means nothing
-            let bits = held.bits.filter(|bits| stays && bits.len() == n_pieces);
-            let named = held.named && stays;
-            // what ours listed before it was published is the file
-            if named && ours && n_pieces > 1 {
-                self.holds_whole(peer, no);
-            } else if named || bits.is_some() {
-                let (file, name) = (no, held.name);
-                self.also_hold(
-                    peer,
-                    Held {
-                        file,
-                        name,
-                        named,
-                        bits,
+        let no = match verdict {
+            Verdict::Again => self.files.intern(summary.name.as_str()),
+            Verdict::New | Verdict::Replaces(_) => {
+                let no = self.files.renew(summary.name.as_str());
+                let publisher = publisher.to_string();
+                self.set_record(
+                    no,
+                    Summary {
+                        publisher,
+                        ..summary
                     },
                 );
+                no
             }
-        }
+        };
         if let Some(peer) = self.by_key.get(&self.reach.key(publisher)).copied() {
-            self.holds_whole(peer, no);
+            let whole = self.files.whole(no);
+            self.change(peer, Changes::from([(no, Some(whole))]));
         }
+        let stays = !matches!(verdict, Verdict::Replaces(_));
+        Publishing { before, no, stays }
     }
 
-    fn holds_whole(&mut self, peer: PeerNo, no: FileNo) {
-        let whole = self.files.whole(no);
-        self.also_hold(peer, whole);
+    /// Sees what some more of those have who listed the name before. Whether there are others yet.
+    pub fn publish_on(&mut self, publishing: &mut Publishing) -> bool {
+        let Publishing { before, no, stays } = publishing;
+        let Some((before, name)) = before else {
+            return false;
+        };
+        let mut room = WORK_AT_ONCE;
+        while room > 0 {
+            // once nobody has it under the old number, there is no such file
+            let there = self.files.is(*before, name);
+            let Some(peer) = there.then(|| self.files[*before].holders.last()).flatten() else {
+                return false;
+            };
+            let (peer, has) = (*peer, Arc::clone(&self.peers[*peer].has));
+            let mut changes = Changes::from([(*before, None)]);
+            if let (Some(listed), None) = (has.of(*before).filter(|_| *stays), has.of(*no)) {
+                let held = self.under_record(*no, listed, has.v.is_some());
+                changes.extend(held.map(|held| (*no, Some(held))));
+            }
+            let n_pieces = self.files[*no].counts.len();
+            room = room.saturating_sub(NAME_WORK + n_pieces + has.held.len());
+            self.change(peer, changes);
+        }
+        true
     }
 
-    fn also_hold(&mut self, peer: PeerNo, new: Held) {
-        let has = Arc::clone(&self.peers[peer].has);
-        let others = has
-            .held
-            .iter()
-            .filter(|held| held.file != new.file)
-            .cloned();
-        let mut held: Vec<Held> = others.collect();
-        held.push(new);
-        self.hold(peer, held);
+    /// What somebody has of a file that was published after it was listed; nothing where that was in another cut.
+    fn under_record(&self, no: FileNo, listed: &Held, ours: bool) -> Option<Held> {
+        let n_pieces = self.files[no].counts.len() as u32;
+        // what ours listed before it was published is the file
+        if listed.named && ours && n_pieces > 0 {
+            return Some(self.files.whole(no));
+        }
+        let bits = listed.bits.clone().filter(|bits| bits.len() == n_pieces);
+        (listed.named || bits.is_some()).then(|| Held {
+            named: listed.named,
+            bits,
+            ..self.files.none(no)
+        })
     }
 
     /// Who published a file and who has pieces of it; `None` where the record isn't there or of another content.
@@ -165,7 +190,7 @@ impl Roster {
             file.holders.len().min(PEERS_LISTED),
         );
         let sources = some.into_iter().map(|at| {
-            let addr = self.peers[file.holders[at]].addr;
+            let addr = self.peers[file.holders[at]].has.addr;
             let (ip, port) = (asker.finds(addr.ip()).to_string(), addr.port());
             Source { ip, port }
         });

@@ -23,6 +23,10 @@ impl<T> Slab<T> {
         no
     }
 
+    pub(super) fn get(&self, no: u32) -> Option<&T> {
+        self.places.get(no as usize)?.as_ref()
+    }
+
     pub(super) fn remove(&mut self, no: u32) -> Option<T> {
         let thing = self.places[no as usize].take();
         self.free.extend(thing.as_ref().map(|_| no));

@@ -83,13 +83,13 @@ pub(super) fn list(
             port,
             v,
             names.iter().map(|name| name.to_string()).collect(),
-            &pieces,
+            pieces,
         )
         .expect("a fine list");
 }
 
 pub(super) fn swarm_list(roster: &mut Roster, asker: Ends, port: u16) -> SwarmList {
-    let answer = roster.swarm_list(asker, port, &[], &mut rng());
+    let answer = roster.swarm_list(asker, port, &[], None, &mut rng());
     parse(&answer.to_bytes()).expect("its own bytes")
 }
 
@@ -243,7 +243,7 @@ fn limits_are_kept_and_say_so() {
     }
     let many = vec![String::new(); NAMES_PER_LIST + 1];
     assert_eq!(
-        roster.set_list(here(), 1, None, many, &BTreeMap::new()),
+        roster.set_list(here(), 1, None, many, BTreeMap::new()),
         Err(Refusal::Names(NAMES_PER_LIST + 1))
     );
     let listed = swarm_list(&mut roster, here(), 1).peers;
@@ -262,7 +262,7 @@ fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
     for (from, refuses) in [(lan(2), true), (here(), false)] {
         let mut roster = Roster::new(Reach::Remote);
         let mut listing =
-            |from, port: u16| roster.set_list(from, port, OURS, names(port), &BTreeMap::new());
+            |from, port: u16| roster.set_list(from, port, OURS, names(port), BTreeMap::new());
         for port in 1..=4 {
             assert!(listing(from, port).is_ok(), "{NAMES_PER_ADDRESS} are fine");
         }
@@ -302,7 +302,7 @@ fn lists_that_are_too_long_together_still_fit_what_a_client_reads() {
     let long: Vec<String> = (0..NAMES_PER_LIST).map(|n| format!("{n:090}")).collect();
     for last in 2..22 {
         roster
-            .set_list(lan(last), 5, OURS, long.clone(), &BTreeMap::new())
+            .set_list(lan(last), 5, OURS, long.clone(), BTreeMap::new())
             .expect("a fine list");
     }
     let list = swarm_list(&mut roster, lan(99), 5);
@@ -407,6 +407,132 @@ fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
     assert!(
         roster.files.find("1.txt").is_none(),
         "nobody's name is kept"
+    );
+}
+
+/// So many names that one turn of the lock isn't enough for them.
+fn many(prefix: &str) -> Vec<String> {
+    let n = 3 * WORK_AT_ONCE / NAME_WORK;
+    (0..n).map(|n| format!("{prefix}-{n}")).collect()
+}
+
+#[test]
+fn a_long_list_is_taken_in_turns_and_forgotten_in_turns() {
+    let mut roster = Roster::new(Reach::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 900, "a")).expect("the first");
+    let parts = (1..=900).map(|n| format!("image.iso.part{n:04}"));
+    let parts: Vec<String> = parts.filter(|name| !name.ends_with('7')).collect();
+    let had = |roster: &Roster| {
+        let no = roster.find(lan(3), 5, None).expect("it listed");
+        let held = roster.peers[no].has.held.iter();
+        let had = held.map(|held| (held.name.to_string(), held.count()));
+        had.collect::<BTreeMap<_, _>>()
+    };
+    for (name, prefix) in [("the first", "a"), ("in place of the first", "b")] {
+        let names = [many(prefix), parts.clone()].concat();
+        let listing = roster.begin_list(lan(3), 5, None, names.clone(), BTreeMap::new());
+        let (mut listing, mut turns) = (listing.expect("a fine list"), 1);
+        while roster.list_on(&mut listing) {
+            // in between others come, and speak of the same files
+            list(
+                &mut roster,
+                lan(4),
+                5,
+                OURS,
+                &["a-5", "b-5"],
+                &[("image.iso", "80")],
+            );
+            turns += 1;
+        }
+        assert!(turns > 3, "{name}: {turns}");
+        let mut expected: BTreeMap<_, _> = many(prefix).into_iter().map(|it| (it, 1)).collect();
+        expected.insert("image.iso".to_owned(), parts.len() as u32);
+        assert_eq!(had(&roster), expected, "{name}");
+        let tally = roster.addresses.tally(lan(3).peer);
+        assert_eq!(tally.names, expected.len(), "{name}");
+    }
+    roster.update_peer_list();
+    let (mut sweep, mut dropped, mut turns) = (roster.begin_sweep(), Vec::new(), 1);
+    while roster.sweep_on(&mut sweep, &mut dropped) {
+        turns += 1;
+    }
+    assert!(turns > 3, "{turns}");
+    assert_eq!((dropped.len(), roster.n_peers()), (3, 0));
+    assert!(roster.files.find("b-5").is_none(), "nobody's name is kept");
+}
+
+#[test]
+fn what_many_have_is_published_in_turns() {
+    let n = 3 * (WORK_AT_ONCE / NAME_WORK) as u16;
+    let other = summary("f", 9, "other");
+    for (content, named, expected) in [
+        (&summary("f", 9, "a"), true, usize::from(n)),
+        (&other, false, 1),
+    ] {
+        let mut roster = Roster::new(Reach::Local);
+        if !named {
+            publish(&mut roster, here(), 1, &summary("f", 9, "a")).expect("the first");
+        }
+        (1..=n).for_each(|port| list(&mut roster, here(), port, OURS, &["f"], &[]));
+        // of another content its publisher's word is enough once its holders are out of date
+        let verdict = match named {
+            true => Verdict::New,
+            false => Verdict::Replaces(content.md5),
+        };
+        let publisher = SocketAddr::new(here().peer, 1);
+        let mut publishing = roster.begin_publish(publisher, content.clone(), verdict);
+        let mut turns = 1;
+        while roster.publish_on(&mut publishing) {
+            // in between somebody lists something else, and goes
+            list(&mut roster, here(), n, OURS, &["g"], &[]);
+            turns += 1;
+        }
+        assert!(turns > 3, "{turns}");
+        list(&mut roster, here(), n, OURS, &["f"], &[]);
+        let file = &roster.files[roster.files.find("f").expect("published")];
+        assert_eq!(file.holders.len(), expected + usize::from(!named));
+        assert!(
+            file.counts
+                .iter()
+                .all(|count| *count as usize == file.holders.len())
+        );
+        assert_eq!(roster.files.find("g"), None, "nobody's name is kept");
+    }
+}
+
+#[test]
+fn files_that_the_asker_knows_are_not_told_again() {
+    let mut roster = Roster::new(Reach::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
+    let rng = &mut rng();
+    let mut ask = |roster: &mut Roster, asker, edition| {
+        let answer = roster.swarm_list(asker, 5, &[], edition, rng).to_bytes();
+        let told = String::from_utf8_lossy(&answer).contains("torrents");
+        let list: SwarmList = parse(&answer).expect("its own bytes");
+        assert!(!list.peers.is_empty(), "peers are told each time");
+        (list.edition, told.then_some(list.torrents.len()))
+    };
+    let (first, told) = ask(&mut roster, lan(9), None);
+    assert!(first.is_some() && told == Some(1));
+    assert_eq!(ask(&mut roster, lan(9), first), (first, None));
+    assert_eq!(
+        ask(&mut roster, lan(8), first),
+        (first, None),
+        "whoever asks"
+    );
+    assert_eq!(ask(&mut roster, lan(9), Some(1)), (first, Some(1)));
+    let here = ask(&mut roster, here(), first);
+    assert_ne!(here.0, first, "there its publisher has another address");
+    assert_eq!(here.1, Some(1));
+    publish(&mut roster, lan(2), 5, &summary("more.iso", 9, "b")).expect("the first");
+    let (second, told) = ask(&mut roster, lan(9), first);
+    assert!(second != first && told == Some(2));
+    (0..2).for_each(|_| drop(roster.update_peer_list()));
+    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
+    assert_eq!(
+        ask(&mut roster, lan(9), second).1,
+        Some(0),
+        "nobody has them"
     );
 }
 

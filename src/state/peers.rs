@@ -406,6 +406,7 @@ mod tests {
         SwarmList {
             v: VERSION,
             local: false,
+            edition: None,
             n_peers: None,
             peers: peers.iter().map(entry).collect(),
             torrents: Vec::new(),

@@ -11,6 +11,9 @@ use crate::md5::Digest;
 use crate::report::{self, Tone, Weight, bytes, plural};
 use crate::torrent::{Name, legible};
 
+/// Peers that one line names; a program reads of all.
+const NAMED: usize = 10;
+
 /// What the tracker tells of.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -177,9 +180,13 @@ impl fmt::Display for Event {
             Self::Swept { dropped, n_peers } => {
                 write!(f, "sweep: {} here", plural(*n_peers, "peer"))?;
                 let mut before = "; gone: ";
-                dropped.iter().try_for_each(|peer| {
+                dropped.iter().take(NAMED).try_for_each(|peer| {
                     write!(f, "{}{peer}", std::mem::replace(&mut before, ", "))
-                })
+                })?;
+                match dropped.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    others => write!(f, " and {}", plural(others, "other")),
+                }
             }
             Self::Published {
                 peer,

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -100,7 +101,7 @@ impl Inner {
                 .map(part)
                 .collect(),
         };
-        let file = |file: &Summary| FileView {
+        let file = |file: &Arc<Summary>| FileView {
             name: file.name.as_str().to_owned(),
             shown: file.name.to_string(),
             size: file.size,

@@ -32,7 +32,9 @@ impl Inner {
                 ))
             })?;
         }
-        self.lock().publish(joined.addr, record.clone(), verdict);
+        let content = record.clone();
+        let mut publishing = self.lock().begin_publish(joined.addr, content, verdict);
+        self.in_turns(|roster| roster.publish_on(&mut publishing));
         self.report.say(&Event::Published {
             peer: joined.addr,
             name: record.name,

@@ -175,17 +175,18 @@ pub fn scale() {
     };
     let before = resident();
     let mut roster = large.roster();
+    large.is_told(&mut roster);
     let used = (resident() - before) / large.n_peers as f64;
     println!(
         "  {} peers of {} files: {used:.0} bytes for each, with its bitfield",
         large.n_peers, large.n_files
     );
-    println!("  the lock is held, µs:      median      99 %    99.9 %      most");
+    println!("  the lock is held, µs:            median      99 %    99.9 %      most");
     for (name, mut took) in large.holds(&mut roster, 20_000) {
         took.sort_unstable();
         let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
         println!(
-            "  {name:20} {:12.1} {:9.1} {:9.1} {:9.1}",
+            "  {name:26} {:12.1} {:9.1} {:9.1} {:9.1}",
             at(0.5),
             at(0.99),
             at(0.999),

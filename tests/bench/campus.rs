@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{Summary, VERSION};
-use bittorrentish::roster::{Ends, Reach, Roster};
+use bittorrentish::roster::{Ends, NAMES_PER_LIST, Reach, Roster, Verdict};
 use bittorrentish::torrent::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -21,6 +21,9 @@ const PIECES: u32 = 1024;
 pub const PORTS: usize = 60_000;
 pub const FIRST_PORT: u16 = 1024;
 
+/// How long the lock was held for one thing, each time.
+type Held = (&'static str, Vec<Duration>);
+
 /// So many peers, each with about half of one file.
 pub struct Campus {
     pub n_peers: usize,
@@ -30,17 +33,7 @@ pub struct Campus {
 impl Campus {
     pub fn roster(&self) -> Roster {
         let mut roster = Roster::new(Reach::Remote);
-        for file in 0..self.n_files {
-            let name = name(file);
-            let md5 = digest(name.as_bytes());
-            roster.load(Summary {
-                name: Name::parse(&name).expect("a name"),
-                size: u64::from(PIECES) << 16,
-                md5,
-                n_pieces: PIECES,
-                publisher: "127.0.0.1:1024".to_owned(),
-            });
-        }
+        (0..self.n_files).for_each(|file| roster.load(record(&name(file))));
         let mut rng = StdRng::seed_from_u64(1);
         (0..self.n_peers).for_each(|peer| self.lists(&mut roster, peer, &mut rng));
         roster
@@ -48,7 +41,7 @@ impl Campus {
 
     fn lists(&self, roster: &mut Roster, peer: usize, rng: &mut StdRng) {
         let (digits, (from, port)) = (self.digits(peer, rng), way(peer));
-        let listed = roster.set_list(from, port, Some(VERSION), Vec::new(), &digits);
+        let listed = roster.set_list(from, port, Some(VERSION), Vec::new(), digits);
         listed.expect("a fine list");
     }
 
@@ -61,37 +54,98 @@ impl Campus {
         BTreeMap::from([(name(peer % self.n_files), bits.to_hex())])
     }
 
+    /// Nearly everybody is told of once, so that what is kept ready is there.
+    pub fn is_told(&self, roster: &mut Roster) {
+        let rng = &mut StdRng::seed_from_u64(3);
+        for peer in (0..self.n_peers).step_by(10) {
+            let (from, port) = way(peer);
+            let list = roster.swarm_list(from, port, &[], None, rng);
+            assert!(!list.to_bytes().is_empty());
+        }
+    }
+
     /// What the tracker does under its lock, one after the other, and how long each took.
-    pub fn holds(&self, roster: &mut Roster, turns: usize) -> Vec<(&'static str, Vec<Duration>)> {
+    pub fn holds(&self, roster: &mut Roster, turns: usize) -> Vec<Held> {
         let rng = &mut StdRng::seed_from_u64(2);
         let mut clock = Clock::new();
-        let [mut ours, mut originals, mut lists, mut sweeps] = [const { Vec::new() }; 4];
+        let [mut ours, mut originals, mut lists] = [const { Vec::new() }; 3];
         for _ in 0..turns {
             let (from, port) = way(rng.random_range(0..self.n_peers));
             ours.extend(clock.time(|| {
                 let joined = roster.append_client(from, port, Some(VERSION));
-                (joined, roster.swarm_list(from, port, &[], rng))
+                (joined, roster.swarm_list(from, port, &[], None, rng))
             }));
             originals.extend(clock.time(|| roster.original_list(from, port, rng)));
             let peer = rng.random_range(0..self.n_peers);
             let (digits, (from, port)) = (self.digits(peer, rng), way(peer));
-            let list = || roster.set_list(from, port, Some(VERSION), Vec::new(), &digits);
+            let list = || roster.set_list(from, port, Some(VERSION), Vec::new(), digits);
             lists.extend(clock.time(list));
         }
-        // the first finds everybody, the second drops all
-        for _ in 0..2 {
-            let (mut sweep, mut dropped) = (roster.begin_sweep(), Vec::new());
-            let mut more = true;
-            while more {
-                sweeps.extend(clock.time(|| more = roster.sweep_on(&mut sweep, &mut dropped)));
-            }
-        }
-        vec![
+        let mut held = vec![
             ("our ping", ours),
             ("an original's ping", originals),
             ("a list", lists),
-            ("a step of a sweep", sweeps),
+        ];
+        held.extend(self.rare(roster, &mut clock));
+        // the first finds everybody, the second drops all
+        let mut sweeps = Vec::new();
+        for _ in 0..2 {
+            let (mut sweep, mut dropped) = (roster.begin_sweep(), Vec::new());
+            sweeps.extend(clock.turns(|| roster.sweep_on(&mut sweep, &mut dropped)));
+        }
+        held.push(("a turn of a sweep", sweeps));
+        held
+    }
+
+    /// What comes seldom, and takes longer: the longest lists, and files that are published while many have them.
+    fn rare(&self, roster: &mut Roster, clock: &mut Clock) -> Vec<Held> {
+        let rng = &mut StdRng::seed_from_u64(4);
+        let (from, port) = way(self.n_peers);
+        let [mut lists, mut pings, mut publishings] = [const { Vec::new() }; 3];
+        let names = |prefix: &str| {
+            (0..NAMES_PER_LIST)
+                .map(|n| format!("{prefix}-{n}"))
+                .collect()
+        };
+        let named: Vec<String> = names("document");
+        named.iter().for_each(|name| roster.load(record(name)));
+        for names in [named, names("unknown"), Vec::new()] {
+            for _ in 0..3 {
+                let digits = BTreeMap::new();
+                let listing = roster.begin_list(from, port, Some(VERSION), names.clone(), digits);
+                let mut listing = listing.expect("a fine list");
+                lists.extend(clock.turns(|| roster.list_on(&mut listing)));
+                let (other, port) = way(0);
+                pings.extend(clock.time(|| roster.swarm_list(other, port, &[], None, rng)));
+            }
+        }
+        let publisher = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT));
+        for file in 0..self.n_files {
+            for verdict in [Verdict::New, Verdict::Again] {
+                let (mut publishing, record) = (None, record(&name(file)));
+                publishings.extend(clock.time(|| {
+                    publishing = Some(roster.begin_publish(publisher, record, verdict));
+                }));
+                let mut publishing = publishing.expect("it was begun");
+                publishings.extend(clock.turns(|| roster.publish_on(&mut publishing)));
+            }
+        }
+        vec![
+            ("a turn of a list of 10,000", lists),
+            ("our ping, 10,000 files new", pings),
+            ("a turn of a publishing", publishings),
         ]
+    }
+}
+
+/// The record of a file in as many pieces as all have.
+fn record(name: &str) -> Summary {
+    Summary {
+        name: Name::parse(name).expect("a name"),
+        size: u64::from(PIECES) << 16,
+        md5: digest(name.as_bytes()),
+        n_pieces: PIECES,
+        publisher: "127.0.0.1:1024".to_owned(),
     }
 }
 
@@ -116,6 +170,15 @@ impl Clock {
         let took = start.elapsed();
         drop(done);
         (self.interruptions() == before).then_some(took)
+    }
+
+    /// Times each turn of what takes several.
+    fn turns(&mut self, mut turn: impl FnMut() -> bool) -> Vec<Duration> {
+        let (mut turns, mut more) = (Vec::new(), true);
+        while more {
+            turns.extend(self.time(|| more = turn()));
+        }
+        turns
     }
 
     fn interruptions(&mut self) -> Option<String> {

@@ -802,7 +802,7 @@ fn f3_who_sent_neither_ping_nor_list_since_the_sweep_before_goes() {
         own: Ipv4Addr::LOCALHOST.into(),
     };
     let list = |roster: &mut Roster, port| {
-        let listed = roster.set_list(from, port, None, vec!["1.txt".to_owned()], &BTreeMap::new());
+        let listed = roster.set_list(from, port, None, vec!["1.txt".to_owned()], BTreeMap::new());
         listed.expect("a list");
     };
     let mut roster = Roster::new(Reach::Local);

@@ -13,10 +13,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use bittorrentish::protocol::{Answer, PEER_CAP, read_message, to_bytes};
-use bittorrentish::torrent::Torrent;
+use bittorrentish::md5::{INITIAL, digest};
+use bittorrentish::protocol::{Answer, PEER_CAP, ToTracker, read_message, to_bytes};
+use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
+use super::lab::lab;
 use super::process;
 use super::support::{
     DEADLINE, Program, Temp, plant, random_bytes, torrent_of, until, until_content,
@@ -146,6 +148,48 @@ fn ten_thousand_connections_hold_up_no_announce() {
     until("the threads of the flood to end", || {
         (status(&tracker, "Threads") <= IDLE_THREADS + OTHER_THREADS).then_some(())
     });
+}
+
+#[test]
+fn a_flood_from_one_machine_leaves_another_served() {
+    /// More than the tracker has at a time, 512.
+    const FLOOD: usize = 560;
+    let _alone = alone();
+    let Some(lab) = lab(2) else { return };
+    let dir = Temp::new();
+    let torrents = dir.dir("torrents");
+    let torrents = torrents.to_str().expect("UTF-8");
+    let tracker = lab.start(
+        0,
+        "server",
+        &["--remote", "--torrents", torrents, "--quiet"],
+    );
+    let at = SocketAddr::from((lab.addr(0), tracker.port()));
+    // of over 8 MiB: more than the system keeps for who doesn't read
+    let size = 300_000 << 12;
+    let checkpoints = vec![INITIAL; 300_000];
+    let name = Name::parse("image.iso").expect("a name");
+    let image = Torrent::new(name, size, 64 << 10, digest(b"any"), checkpoints);
+    let torrent = image.expect("a .torrent");
+    let taken = answer_to(at, &to_bytes(&ToTracker::Publish { port: 1, torrent }));
+    assert_eq!(taken.expect("an answer"), br#"{"v":1}"#);
+    // each has asked, and takes nothing
+    let ask = |_| {
+        let mut stream = TcpStream::connect_timeout(&at, SOON).expect("it listens");
+        let _ = stream.write_all(br#"{"msg": "get_torrent", "name": "image.iso"}"#);
+        stream
+    };
+    let flood: Vec<TcpStream> = (0..FLOOD).map(ask).collect();
+    until("a full tracker", || {
+        (status(&tracker, "Threads") >= 512).then_some(())
+    });
+    let (folder, ip, port) = (dir.dir("other"), at.ip().to_string(), at.port().to_string());
+    let folder = folder.to_str().expect("UTF-8");
+    let other = lab.start(1, "client", &[&ip, &port, folder]);
+    other.until_line("ping → ");
+    assert!(status(&tracker, "Threads") >= 512, "while the flood lasts");
+    assert_eq!(count_lines(&other, "no list from"), 0, "{other:?}");
+    drop(flood);
 }
 
 #[test]

@@ -52,11 +52,13 @@ fn to_tracker() -> Vec<Sample> {
             port: 50001,
             v,
             wants: vec![name("image.iso")],
+            edition: Some(u64::MAX),
         }),
         of(ToTracker::Ping {
             port: 1,
             v: None,
             wants: vec![],
+            edition: None,
         }),
         of(ToTracker::FileList {
             port: 50001,
@@ -100,6 +102,7 @@ fn from_tracker() -> Vec<Sample> {
         of(to_bytes(&PingAnswer::Ours(SwarmList {
             v: VERSION,
             local: false,
+            edition: Some(7),
             n_peers: None,
             peers: vec![peer(Some(VERSION), digits)],
             torrents: vec![summary],

@@ -42,10 +42,13 @@ impl Server {
     }
 
     fn ping(&self, port: u16) -> SwarmList {
-        let (v, wants) = (Some(1), vec![]);
-        match parse(&self.ask(&to_bytes(&ToTracker::Ping { port, v, wants })))
-            .expect("an answer of ours")
-        {
+        let ping = ToTracker::Ping {
+            port,
+            v: Some(1),
+            wants: Vec::new(),
+            edition: None,
+        };
+        match parse(&self.ask(&to_bytes(&ping))).expect("an answer of ours") {
             PingAnswer::Ours(list) => list,
             other => panic!("{other:?}"),
         }
@@ -289,15 +292,24 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
     );
     let list = r#"{"msg": "file_list", "port": 50002, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "50"}}"#;
     assert_eq!(server.json(list), json!({"v": 1}));
-    assert_eq!(
-        server.json(r#"{"msg": "ping", "port": 50003, "v": 1}"#),
-        json!({"v": 1, "local": true, "peers": [
-            {"ip": "127.0.0.1", "port": 50001, "file_list": ["image.iso"], "v": 1},
-            {"ip": "127.0.0.1", "port": 50002, "file_list": ["1.txt"], "v": 1, "pieces": {"image.iso": "50"}},
-        ], "torrents": [
-            {"name": "image.iso", "size": 200_000, "md5": image.md5().to_string(), "n_pieces": 4, "publisher": "127.0.0.1:50001"},
-        ]})
+    let mut answer = server.json(r#"{"msg": "ping", "port": 50003, "v": 1}"#);
+    let mut expected = json!({"v": 1, "local": true, "edition": answer["edition"], "peers": [
+        {"ip": "127.0.0.1", "port": 50001, "file_list": ["image.iso"], "v": 1},
+        {"ip": "127.0.0.1", "port": 50002, "file_list": ["1.txt"], "v": 1, "pieces": {"image.iso": "50"}},
+    ], "torrents": [
+        {"name": "image.iso", "size": 200_000, "md5": image.md5().to_string(), "n_pieces": 4, "publisher": "127.0.0.1:50001"},
+    ]});
+    assert_eq!(answer, expected);
+    let known = format!(
+        r#"{{"msg": "ping", "port": 50003, "v": 1, "edition": {}}}"#,
+        answer["edition"]
     );
+    answer = server.json(&known);
+    expected
+        .as_object_mut()
+        .expect("an object")
+        .remove("torrents");
+    assert_eq!(answer, expected, "it knows them");
     let handed_out = server
         .get_torrent("image.iso")
         .torrent

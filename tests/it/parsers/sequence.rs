@@ -320,6 +320,7 @@ impl Course {
         let list = SwarmList {
             v: VERSION,
             local: false,
+            edition: dice.one_in(2).then_some(7),
             n_peers: None,
             peers: dice.up_to(4, Dice::entry),
             torrents: dice.up_to(4, |dice| {
@@ -342,6 +343,7 @@ impl Course {
         let list = SwarmList {
             v: VERSION,
             local: false,
+            edition: None,
             n_peers: None,
             peers: Vec::new(),
             torrents: vec![summary(&content)],
@@ -702,7 +704,9 @@ pub fn of_a_tracker(bytes: &[u8]) {
     }
     (0..2).for_each(|_| drop(roster.update_peer_list()));
     assert_eq!(roster.n_peers(), 0, "who is silent goes");
-    let left = roster.swarm_list(ends(&mut dice), 1, &[], rng).to_bytes();
+    let left = roster
+        .swarm_list(ends(&mut dice), 1, &[], None, rng)
+        .to_bytes();
     let left: SwarmList = parse(&left).expect("a list");
     assert!(left.peers.is_empty() && left.torrents.is_empty());
 }
@@ -725,7 +729,7 @@ fn ends(dice: &mut Dice) -> Ends {
 
 fn lists(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16, v: Option<u32>) {
     let (files, pieces) = (dice.up_to(6, Dice::listed), dice.parts());
-    let taken = roster.set_list(from, port, v, files, &pieces);
+    let taken = roster.set_list(from, port, v, files, pieces);
     assert_eq!(taken.is_ok(), port > 0);
 }
 
@@ -746,7 +750,7 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16) {
 
 /// Whatever the tracker knows, its answers fit who asks.
 fn answers_hold(roster: &mut Roster, asker: Ends, port: u16, rng: &mut StdRng) {
-    let answer = roster.swarm_list(asker, port, &[], rng).to_bytes();
+    let answer = roster.swarm_list(asker, port, &[], None, rng).to_bytes();
     let list: SwarmList = parse(&answer).expect("a list");
     assert!(list.peers.len() <= PEERS_LISTED && answer.len() <= LIST_CAP);
     assert_eq!(to_bytes(&list), answer);
