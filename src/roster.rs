@@ -13,6 +13,7 @@
 
 mod answer;
 mod caps;
+mod counts;
 mod ends;
 mod files;
 mod has;

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rand::{Rng, RngExt};
 
 use super::LIST_ROOM;
+use super::counts::Counts;
 use super::ends::{Ends, View};
 use super::has::{FileNo, Held, PeerNo};
 use super::slab::Slab;
@@ -27,7 +28,7 @@ pub(super) struct File {
     /// Who lists it, in no order.
     pub(super) holders: Vec<PeerNo>,
     /// How many have each piece, where it is published in several.
-    pub(super) counts: Arc<Vec<u32>>,
+    pub(super) counts: Arc<Counts>,
     /// Some of those who have one of the rarest pieces, as of their last list.
     pub(super) rare: Vec<PeerNo>,
     /// Its place in [`Files::live`].
@@ -119,7 +120,7 @@ impl Files {
     /// A published file as it stands in the list of who has all of it.
     pub(super) fn whole(&self, no: FileNo) -> Held {
         let file = &self.all[no];
-        let n_pieces = file.counts.len() as u32;
+        let n_pieces = file.counts.n_pieces();
         Held {
             file: no,
             name: Arc::clone(&file.name),
@@ -144,7 +145,7 @@ impl Files {
     pub(super) fn set_record(&mut self, no: FileNo, record: Summary) {
         let file = &mut self.all[no];
         if record.n_pieces > 1 {
-            file.counts = vec![0; record.n_pieces as usize].into();
+            file.counts = Counts::new(record.n_pieces).into();
         }
         file.record = Some(Arc::new(record));
         self.settle(no);
@@ -178,17 +179,11 @@ impl Files {
         let file = &mut self.all[no];
         let [old, new] = [old, new].map(|held| held.and_then(|held| held.bits.as_ref()));
         if old != new {
-            let counts = Arc::make_mut(&mut file.counts);
-            count(counts, new, old, 1);
-            count(counts, old, new, -1);
+            Arc::make_mut(&mut file.counts).replace(old, new);
         }
         file.rare.retain(|other| *other != peer);
         let Some(new) = new else { return };
-        let least = file.counts.iter().filter(|count| **count > 0).min();
-        if new
-            .iter()
-            .any(|idx| Some(&file.counts[idx as usize]) == least)
-        {
+        if file.counts.are_rarest(new) {
             if file.rare.len() >= RARE_KEPT {
                 file.rare.remove(0);
             }
@@ -271,21 +266,6 @@ impl FileList {
             }
             text.into()
         })
-    }
-}
-
-/// Counts `change` more of what is in one set and not in the other.
-fn count(counts: &mut [u32], of: Option<&Bitfield>, beside: Option<&Bitfield>, change: i32) {
-    let add = |count: &mut u32| *count = count.wrapping_add_signed(change);
-    match (of, beside) {
-        (None, _) => {}
-        // a whole file is the usual case, and counted in vectors
-        (Some(of), None) if of.is_full() => counts.iter_mut().for_each(add),
-        (Some(of), None) => of.iter().for_each(|idx| add(&mut counts[idx as usize])),
-        (Some(of), Some(beside)) => {
-            of.minus(beside)
-                .for_each(|idx| add(&mut counts[idx as usize]));
-        }
     }
 }
 

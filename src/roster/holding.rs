@@ -163,13 +163,13 @@ impl Roster {
                 break;
             };
             let Some((no, said)) = said else { continue };
-            let n_pieces = self.files[no].counts.len();
+            let n_pieces = self.files[no].counts.n_pieces();
             let new = || {
-                *room = room.saturating_sub(n_pieces);
+                *room = room.saturating_sub(n_pieces as usize);
                 self.files.none(no)
             };
             let held: &mut Held = understood.entry(no).or_insert_with(new);
-            held.add(said, n_pieces as u32);
+            held.add(said, n_pieces);
         }
         understood
     }
@@ -179,21 +179,21 @@ impl Roster {
         let no = self.files.find(name)?;
         let n_pieces = self.files[no].record.as_ref()?.n_pieces;
         let bits = Bitfield::from_hex(digits, n_pieces).filter(|bits| !bits.is_empty())?;
-        let several = !self.files[no].counts.is_empty();
+        let several = self.files[no].counts.n_pieces() > 0;
         let pieces = several.then_some(Said::Pieces(bits));
         Some((no, pieces.unwrap_or(Said::Name)))
     }
 
     /// A whole file, or an original's piece of a published one; none where no file has such a name.
     fn named(&mut self, name: &str, ours: bool) -> Option<(FileNo, Said)> {
-        let n_pieces = |no: FileNo| self.files[no].counts.len() as u32;
+        let n_pieces = |no: FileNo| self.files[no].counts.n_pieces();
         let piece = Name::parse_piece(name)
             .and_then(|(file, idx)| Some((self.files.find(file.as_str())?, idx)));
         if let Some((no, idx)) = piece.filter(|(no, idx)| *idx < n_pieces(*no)) {
             return Some((no, Said::Piece(idx)));
         }
         let no = (name.len() <= LONGEST_LISTED).then(|| self.files.intern(name))?;
-        Some(match self.files[no].counts.len() as u32 {
+        Some(match self.files[no].counts.n_pieces() {
             n_pieces @ 1.. if ours => (no, Said::Pieces(Bitfield::full(n_pieces))),
             _ => (no, Said::Name),
         })

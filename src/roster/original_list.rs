@@ -5,11 +5,13 @@
 //! is taken along.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
+use super::counts::{Counts, turned};
 use super::has::{FileNo, Has, PeerNo, Told};
 use super::sample::some_of;
 use super::{Ends, PEERS_LISTED, Roster};
@@ -41,7 +43,7 @@ struct Cut {
     file: FileNo,
     name: Arc<str>,
     /// How many have each piece.
-    counts: Arc<Vec<u32>>,
+    counts: Arc<Counts>,
 }
 
 impl Roster {
@@ -93,7 +95,7 @@ impl Roster {
             name: Arc::clone(&self.files[no].name),
             counts: Arc::clone(&self.files[no].counts),
         });
-        cuts.filter(|cut| !cut.counts.is_empty()).collect()
+        cuts.filter(|cut| cut.counts.n_pieces() > 0).collect()
     }
 }
 
@@ -104,7 +106,7 @@ enum Item<'a> {
     Piece(&'a Pieces<'a>, u32),
 }
 
-/// What goes first, in one number, as a thousand of them are compared: what the asker lacks (1 bit), what few have (23), then
+/// What goes first, in one number, as hundreds of them are compared: what the asker lacks (1 bit), what few have (23), then
 /// chance (16); and in the last 24 bits which it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Order(u64);
@@ -142,6 +144,19 @@ struct Pieces<'a> {
     begin: Vec<u8>,
 }
 
+impl Pieces<'_> {
+    /// The pieces that can be asked for, the rarest first, and ties by turns.
+    fn rarest_first(&self, turn: usize) -> impl Iterator<Item = u32> {
+        let all = self.cut.counts.rarest_first(turn);
+        all.filter(|idx| self.any.get(*idx))
+    }
+
+    /// Whether the asker has this piece.
+    fn had(&self, idx: u32) -> bool {
+        self.had_whole || self.had.is_some_and(|bits| bits.get(idx))
+    }
+}
+
 impl Item<'_> {
     /// Its name in JSON.
     fn write(&self, out: &mut Vec<u8>) {
@@ -156,15 +171,20 @@ impl Item<'_> {
         }
     }
 
-    /// Who has it: all of them, from one of them on.
-    fn holders(&self, from: usize) -> impl Iterator<Item = usize> {
-        let (files, pieces, idx) = match self {
-            Self::File(_, holders) => (*holders, &[][..], 0),
-            Self::Piece(pieces, idx) => (&[][..], &pieces.of[..], *idx),
-        };
-        let able = move |(at, bits): &(usize, &Bitfield)| bits.get(idx).then_some(*at);
-        let files = turned(files, from).copied();
-        files.chain(turned(pieces, from).filter_map(able))
+    /// Who has it: the `nths` of them, from one of them on.
+    fn holders(&self, from: usize, nths: Range<usize>, add: impl FnMut(usize)) {
+        let n = nths.len();
+        match self {
+            Self::File(_, holders) => {
+                let all = turned(holders, from).copied();
+                all.skip(nths.start).take(n).for_each(add);
+            }
+            Self::Piece(pieces, idx) => {
+                let able = turned(&pieces.of, from).filter(|(_, bits)| bits.get(*idx));
+                let all = able.map(|(at, _)| *at);
+                all.skip(nths.start).take(n).for_each(add);
+            }
+        }
     }
 
     /// The least bytes that its name takes in JSON, with a comma.
@@ -196,11 +216,10 @@ impl OriginalList {
                 if shortest.is_some_and(|least| page.room < least) {
                     break;
                 }
-                let turn = item.holders(order.chance());
                 item.write(&mut name);
-                turn.skip(nths.start)
-                    .take(nths.len())
-                    .for_each(|holder| page.add(holder, &name));
+                item.holders(order.chance(), nths.clone(), |holder| {
+                    page.add(holder, &name)
+                });
             }
         }
         page.done(self)
@@ -215,33 +234,32 @@ impl OriginalList {
     ) -> Vec<(Order, Item<'a>)> {
         let own = self.asker.iter().flat_map(|asker| &asker.held);
         let own: HashSet<&str> = own.filter(|it| it.named).map(|it| &*it.name).collect();
-        let n_pieces: u32 = pieces.iter().map(|of| of.any.count()).sum();
-        let mut ranked = Vec::with_capacity(names.len() + n_pieces as usize);
+        // no more of the shortest names fit
+        let files = names.iter().map(|(name, _)| Item::File(name, &[]));
+        let all = files.chain(pieces.iter().map(|of| Item::Piece(of, 0)));
+        let most = self.cap / all.map(|item| item.min_len()).min().unwrap_or(1);
+        let mut ranked = Vec::with_capacity(names.len() + most);
         for (which, (name, holders)) in names.iter().enumerate() {
             let had = own.contains(name);
             ranked.push(Order::new(had, holders.len(), rng.random(), which));
         }
-        // dice for each of a thousand pieces would take longer than all the rest
-        let dice = rng.random::<u32>();
+        let dice = rng.random::<u16>().into();
         let mut first = names.len();
         for of in pieces {
-            for idx in of.any.iter() {
-                let had = of.had_whole || of.had.is_some_and(|bits| bits.get(idx));
-                let chance = (idx ^ dice).wrapping_mul(0x9e37_79b1) >> 16;
-                let (idx, n_holders) = (idx as usize, of.cut.counts[idx as usize]);
-                ranked.push(Order::new(had, n_holders as usize, chance, first + idx));
+            let mut left = most;
+            for had in [false, true] {
+                let some = of.rarest_first(dice).filter(|idx| of.had(*idx) == had);
+                for (chance, idx) in (dice as u32..).zip(some.take(left)) {
+                    let n_holders = of.cut.counts.of(idx) as usize;
+                    let which = first + idx as usize;
+                    ranked.push(Order::new(had, n_holders, chance, which));
+                    left -= 1;
+                }
             }
-            first += of.cut.counts.len();
-        }
-        // no more of the shortest names fit, so the others need no order
-        let files = names.iter().map(|(name, _)| Item::File(name, &[]));
-        let all = files.chain(pieces.iter().map(|of| Item::Piece(of, 0)));
-        let most = self.cap / all.map(|item| item.min_len()).min().unwrap_or(1);
-        if ranked.len() > most {
-            ranked.select_nth_unstable(most);
-            ranked.truncate(most);
+            first += of.cut.counts.n_pieces() as usize;
         }
         ranked.sort_unstable();
+        ranked.truncate(most);
         let item = |order: Order| (order, item(names, pieces, order.which()));
         ranked.into_iter().map(item).collect()
     }
@@ -272,7 +290,7 @@ impl OriginalList {
             let of: Vec<_> = of
                 .filter_map(|(at, holder)| Some((at, bits(holder)?)))
                 .collect();
-            let mut any = Bitfield::new(cut.counts.len() as u32);
+            let mut any = Bitfield::new(cut.counts.n_pieces());
             of.iter().for_each(|(_, bits)| any.set_all(bits));
             Pieces {
                 cut,
@@ -288,12 +306,6 @@ impl OriginalList {
     }
 }
 
-/// All of them, from one of them on.
-fn turned<T>(all: &[T], from: usize) -> impl Iterator<Item = &T> {
-    let (last, first) = all.split_at(from % all.len().max(1));
-    first.iter().chain(last)
-}
-
 /// The files come first, then each file's pieces.
 fn item<'a>(
     names: &'a [(&'a str, Vec<usize>)],
@@ -304,15 +316,15 @@ fn item<'a>(
         return Item::File(name, holders);
     }
     let mut idx = which - names.len();
-    let of = pieces
-        .iter()
-        .find(|of| match idx.checked_sub(of.cut.counts.len()) {
+    let of = pieces.iter().find(
+        |of| match idx.checked_sub(of.cut.counts.n_pieces() as usize) {
             Some(beyond) => {
                 idx = beyond;
                 false
             }
             None => true,
-        });
+        },
+    );
     Item::Piece(of.expect("it was numbered so"), idx as u32)
 }
 

@@ -152,7 +152,7 @@ impl Roster {
                 let held = self.under_record(*no, listed, has.v.is_some());
                 changes.extend(held.map(|held| (*no, Some(held))));
             }
-            let n_pieces = self.files[*no].counts.len();
+            let n_pieces = self.files[*no].counts.n_pieces() as usize;
             room = room.saturating_sub(NAME_WORK + n_pieces + has.held.len());
             self.change(peer, changes);
         }
@@ -161,7 +161,7 @@ impl Roster {
 
     /// What somebody has of a file that was published after it was listed; nothing where that was in another cut.
     fn under_record(&self, no: FileNo, listed: &Held, ours: bool) -> Option<Held> {
-        let n_pieces = self.files[no].counts.len() as u32;
+        let n_pieces = self.files[no].counts.n_pieces();
         // what ours listed before it was published is the file
         if listed.named && ours && n_pieces > 0 {
             return Some(self.files.whole(no));
