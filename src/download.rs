@@ -199,7 +199,6 @@ pub(crate) fn receive(
         client.manage_downloads();
         take(client, peer, (&torrent, &file), idx, &buffer);
     }
-    client.shared().buffers.keep(buffer);
     came
 }
 
@@ -234,13 +233,8 @@ fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -
 }
 
 fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<()> {
-    let mut buffer = client
-        .shared()
-        .buffers
-        .take(len.min(crate::torrent::MAX_PIECE_LEN as usize));
-    let skipped = read_body(client, connection, &mut buffer);
-    client.shared().buffers.keep(buffer);
-    skipped
+    let len = len.min(crate::torrent::MAX_PIECE_LEN as usize);
+    read_body(client, connection, &mut client.shared().buffers.take(len))
 }
 
 /// Checks a piece of a download that was [`held`] as it came, writes it, and counts it in; or finds out what is wrong with it.

@@ -602,9 +602,9 @@ impl Accepting {
     }
 
     /// Closes the connection that has waited longest for its first message, so that its thread takes the next one: who
-    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way. Where all
-    /// have spoken, and most are from one address, its oldest makes room for others; and where the newest is from there,
-    /// too, it is turned away: false. So the last thread is never a crowd's.
+    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way. Where most
+    /// are from one address, one of these it is; where all of them have spoken, the oldest, to make room for others. The
+    /// newest, where it is from there, too, is then turned away: false. So the last thread is never a crowd's.
     fn make_room(&self, trouble: Trouble, newest: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut threads = self.lock();
@@ -615,11 +615,12 @@ impl Accepting {
         let n_older = threads.open.len().saturating_sub(1);
         let older = &mut threads.open[..n_older];
         let crowd = majority(older.iter().map(|one| one.ip)).filter(|ip| !ip.is_loopback());
-        let silent = |one: &OpenOne| !one.closing && !one.spoke.load(Ordering::Relaxed);
-        let crowding = |one: &OpenOne| !one.closing && Some(one.ip) == crowd;
+        let eligible = |one: &OpenOne| !one.closing && crowd.is_none_or(|crowd| one.ip == crowd);
+        let silent = |one: &OpenOne| eligible(one) && !one.spoke.load(Ordering::Relaxed);
         let at = older.iter().position(silent);
         let turned_away = at.is_none() && crowd.is_some() && newest == crowd;
-        let at = at.or_else(|| older.iter().position(crowding).filter(|_| !turned_away));
+        let oldest = || older.iter().position(eligible);
+        let at = at.or_else(|| oldest().filter(|_| crowd.is_some() && !turned_away));
         let makes_room = at.map(|at| {
             older[at].closing = true;
             older[at].sender.clone()

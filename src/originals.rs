@@ -80,7 +80,8 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     let Some((torrent, file)) = held(client, name, idx) else {
         return Ok(());
     };
-    let mut piece = client.shared().buffers.take(0);
+    let mut piece = client.shared().buffers.take(torrent.piece_len(idx));
+    piece.clear();
     let mut latency = None;
     let came = ask(addr, &torrent.original_name(idx), &mut latency).and_then(|mut connection| {
         // one byte more than the longest piece is kept, so that too long is seen as wrong
@@ -105,7 +106,6 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
     if came.is_ok() {
         take(client, order.peer, (&torrent, &file), idx, &piece);
     }
-    client.shared().buffers.keep(piece);
     came.map_err(io::Error::other)
 }
 

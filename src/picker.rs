@@ -36,7 +36,7 @@ const MANY: usize = 6;
 const FAR: u32 = 8;
 /// Latencies below this are taken as this: on one machine, or one switch, the difference means nothing.
 pub const NEAREST: Duration = Duration::from_millis(2);
-/// Bytes asked for and not yet checked, in all; what bounds the memory of a download.
+/// Bytes asked for in all, and bytes in all that come and are checked at a time; what bounds the memory of a download.
 pub const IN_FLIGHT: u64 = 64 << 20;
 /// How long a holder may hold back its answer where it has nothing that is missing here: bounds how late a connection
 /// learns that it may ask again.

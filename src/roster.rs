@@ -8,8 +8,12 @@
 //! too. And where the original sends everybody the whole list, here a large swarm is told of by samples: so neither a ping
 //! nor a list costs more the more peers there are.
 //!
-//! Beside the lesson: what a list means (`holding`), who is on an answer (`sample`), how it is put together from what is ready (`has`, `files`, `answer`,
-//! and `original_list` for originals), what is published (`records`), and how much is taken (`caps`, `refusal`).
+//! What may take long, a sweep, a long list, or a file that many have already, is done in turns: `begin_…` and then `…_on`,
+//! between which the lock is free.
+//!
+//! Beside the lesson: what a list means (`holding`), who is on an answer (`sample`), how it is put together from what is
+//! ready (`has`, `counts`, `files`, `answer`, and `original_list` for originals), what is published (`records`), and how much
+//! is taken (`caps`, `refusal`).
 
 mod answer;
 mod caps;

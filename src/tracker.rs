@@ -141,7 +141,7 @@ fn listen_for_clients(inner: Arc<Inner>, listener: TcpListener) -> io::Result<Li
     let telling = Arc::clone(&inner);
     let told = move |trouble| telling.tell_trouble(trouble);
     let handle = move |client| inner.handle_client(client);
-    Listener::start("client", listener, CONNECTIONS, handle, told)
+    Listener::start("tracker", listener, CONNECTIONS, handle, told)
 }
 
 impl Inner {

@@ -167,7 +167,7 @@ impl Held {
         u32::from(self.named) + self.bits.as_ref().map_or(0, Bitfield::count)
     }
 
-    /// How much work it is to note it, as [`WORK_AT_ONCE`] counts.
+    /// How much work it is to note it, as [`super::WORK_AT_ONCE`] counts.
     pub(super) fn work(&self) -> usize {
         NAME_WORK + self.bits.as_ref().map_or(0, |bits| bits.len() as usize)
     }
