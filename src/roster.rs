@@ -33,6 +33,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::protocol::LIST_CAP;
 pub use answer::Answer;
@@ -41,7 +42,7 @@ pub use caps::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_A
 use ends::Key;
 pub use ends::{Ends, Reach};
 use files::Files;
-use has::{ListNo, Peer, PeerNo};
+use has::{Has, ListNo, Peer, PeerNo};
 pub use holding::Listing;
 pub use original_list::OriginalList;
 pub use overview::{Overview, Row};
@@ -91,9 +92,20 @@ pub struct Joined {
     pub new: bool,
 }
 
-/// A sweep under way: how many it has still to look at.
-#[derive(Debug)]
-pub struct Sweep(usize);
+/// A sweep under way.
+pub struct Sweep {
+    /// How many it has still to look at.
+    left: usize,
+    /// Who went, with what they had: freed by who needs no lock for it any more.
+    gone: Vec<Arc<Has>>,
+}
+
+impl Sweep {
+    /// Who was dropped.
+    pub fn dropped(&self) -> Vec<SocketAddr> {
+        self.gone.iter().map(|has| has.addr).collect()
+    }
+}
 
 impl Roster {
     /// Nobody and nothing.
@@ -157,32 +169,35 @@ impl Roster {
 
     /// The sweep: drops who sent nothing since the sweep before, and returns them.
     pub fn update_peer_list(&mut self) -> Vec<SocketAddr> {
-        let (mut sweep, mut dropped) = (self.begin_sweep(), Vec::new());
-        while self.sweep_on(&mut sweep, &mut dropped) {}
-        dropped
+        let mut sweep = self.begin_sweep();
+        while self.sweep_on(&mut sweep) {}
+        sweep.dropped()
     }
 
     /// Begins a sweep, which [`Roster::sweep_on`] goes on with.
     pub fn begin_sweep(&mut self) -> Sweep {
         self.sweeps += 1;
-        Sweep(self.all.len())
+        let left = self.all.len();
+        let gone = Vec::with_capacity(left);
+        Sweep { left, gone }
     }
 
-    /// Looks at some more peers, and adds to `dropped` who goes. Whether there are others yet.
-    pub fn sweep_on(&mut self, sweep: &mut Sweep, dropped: &mut Vec<SocketAddr>) -> bool {
-        let (until, mut room) = (sweep.0.saturating_sub(SWEPT_AT_ONCE), WORK_AT_ONCE);
+    /// Looks at some more peers. Whether there are others yet.
+    pub fn sweep_on(&mut self, sweep: &mut Sweep) -> bool {
+        let (until, mut room) = (sweep.left.saturating_sub(SWEPT_AT_ONCE), WORK_AT_ONCE);
         // from behind: in the place of who goes comes the last, who was looked at already, or is new
-        while sweep.0 > until && room > 0 {
-            let no = self.all[sweep.0 - 1];
+        while sweep.left > until && room > 0 {
+            let no = self.all[sweep.left - 1];
             if self.peers[no].seen + 1 < self.sweeps {
+                let had = Arc::clone(&self.peers[no].has);
                 if !self.forget(no, &mut room) {
                     break;
                 }
-                dropped.push(self.peers[no].has.addr);
+                sweep.gone.push(had);
                 self.remove(no);
             }
-            sweep.0 -= 1;
+            sweep.left -= 1;
         }
-        sweep.0 > 0
+        sweep.left > 0
     }
 }

@@ -160,9 +160,9 @@ impl Inner {
 
     /// The sweep.
     fn update_peer_list(&self) {
-        let mut dropped = Vec::new();
         let mut sweep = self.lock().begin_sweep();
-        self.in_turns(|roster| roster.sweep_on(&mut sweep, &mut dropped));
+        self.in_turns(|roster| roster.sweep_on(&mut sweep));
+        let dropped = sweep.dropped();
         let n_peers = self.lock().n_peers();
         if n_peers + dropped.len() > 0 {
             self.report.say(&Event::Swept { dropped, n_peers });

@@ -388,8 +388,8 @@ fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
     for port in (1..=n).filter(|port| !silent(port)) {
         list(&mut roster, lan(2), port, OURS, &["1.txt"], &[]);
     }
-    let (mut sweep, mut dropped, mut steps) = (roster.begin_sweep(), Vec::new(), 1);
-    while roster.sweep_on(&mut sweep, &mut dropped) {
+    let (mut sweep, mut steps) = (roster.begin_sweep(), 1);
+    while roster.sweep_on(&mut sweep) {
         // between the steps somebody new comes, and somebody known speaks
         let new = roster.append_client(lan(3), steps, OURS).expect("a peer");
         assert!(new.new);
@@ -397,6 +397,7 @@ fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
         steps += 1;
     }
     assert_eq!(steps, 5);
+    let dropped = sweep.dropped();
     let gone: BTreeSet<u16> = dropped.iter().map(SocketAddr::port).collect();
     assert_eq!(gone, (1..=n).filter(silent).collect());
     assert_eq!(dropped.len(), gone.len(), "each once");
@@ -452,12 +453,12 @@ fn a_long_list_is_taken_in_turns_and_forgotten_in_turns() {
         assert_eq!(tally.names, expected.len(), "{name}");
     }
     roster.update_peer_list();
-    let (mut sweep, mut dropped, mut turns) = (roster.begin_sweep(), Vec::new(), 1);
-    while roster.sweep_on(&mut sweep, &mut dropped) {
+    let (mut sweep, mut turns) = (roster.begin_sweep(), 1);
+    while roster.sweep_on(&mut sweep) {
         turns += 1;
     }
     assert!(turns > 3, "{turns}");
-    assert_eq!((dropped.len(), roster.n_peers()), (3, 0));
+    assert_eq!((sweep.dropped().len(), roster.n_peers()), (3, 0));
     assert!(roster.files.find("b-5").is_none(), "nobody's name is kept");
 }
 

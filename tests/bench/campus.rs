@@ -90,8 +90,8 @@ impl Campus {
         // the first finds everybody, the second drops all
         let mut sweeps = Vec::new();
         for _ in 0..2 {
-            let (mut sweep, mut dropped) = (roster.begin_sweep(), Vec::new());
-            sweeps.extend(clock.turns(|| roster.sweep_on(&mut sweep, &mut dropped)));
+            let mut sweep = roster.begin_sweep();
+            sweeps.extend(clock.turns(|| roster.sweep_on(&mut sweep)));
         }
         held.push(("a turn of a sweep", sweeps));
         held
