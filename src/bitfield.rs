@@ -110,14 +110,9 @@ impl Bitfield {
 
     /// The set as hexadecimal digits, two for each eight pieces.
     pub fn to_hex(&self) -> String {
-        let mut hex = String::with_capacity(self.len.div_ceil(8) as usize * 2);
-        for byte in 0..self.len.div_ceil(8) {
-            let low = (self.words[byte as usize / 8] >> (byte % 8 * 8)) as u8;
-            let byte = low.reverse_bits();
-            let digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[digit as usize]);
-            hex.extend(digits.map(char::from));
-        }
-        hex
+        let bytes = self.words.iter().flat_map(|word| word.to_le_bytes());
+        let bytes = bytes.map(u8::reverse_bits);
+        to_hex(bytes.take(self.len.div_ceil(8) as usize))
     }
 
     /// Reads what [`Bitfield::to_hex`] wrote. `None` where the length is not that of `len` pieces, a character is no
@@ -145,6 +140,13 @@ impl Bitfield {
         bits.n_set = bits.words.iter().map(|word| word.count_ones()).sum();
         Some(bits)
     }
+}
+
+/// Bytes as hexadecimal digits, two each.
+pub(crate) fn to_hex(bytes: impl Iterator<Item = u8>) -> String {
+    let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
+    let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);
+    String::from_utf8(digits.collect()).expect("digits are ASCII")
 }
 
 fn ones(words: impl Iterator<Item = u64>) -> impl Iterator<Item = u32> {

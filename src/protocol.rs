@@ -147,6 +147,19 @@ pub struct Summary {
     pub publisher: String,
 }
 
+impl Summary {
+    /// What a `.torrent` says, but for its checkpoints.
+    pub fn of(torrent: &Torrent) -> Self {
+        Self {
+            name: torrent.name().clone(),
+            size: torrent.size(),
+            md5: torrent.md5(),
+            n_pieces: torrent.n_pieces(),
+            publisher: torrent.publisher.clone(),
+        }
+    }
+}
+
 /// Our tracker's answer to a ping of ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SwarmList {

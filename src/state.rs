@@ -336,19 +336,12 @@ impl State {
 
     /// The tracker took a `.torrent`.
     pub fn published(&mut self, torrent: &Torrent, now: Instant) {
-        let (name, n_pieces) = (torrent.name().clone(), torrent.n_pieces());
-        let summary = Summary {
-            name: name.clone(),
-            size: torrent.size(),
-            md5: torrent.md5(),
-            n_pieces,
-            publisher: torrent.publisher.clone(),
-        };
+        let name = torrent.name().clone();
         if let Some(held) = self.files.get_mut(&name) {
             held.listed = true;
         }
         self.edition = None; // it is another list by now
-        if self.swarm.insert(name, summary).is_none() {
+        if self.swarm.insert(name, Summary::of(torrent)).is_none() {
             self.last_new = now;
         }
     }
@@ -456,13 +449,7 @@ mod tests {
     #[test]
     fn files_of_a_known_edition_stay_as_they_were() {
         let (mut state, torrent) = (state(), torrent());
-        let file = Summary {
-            name: torrent.name().clone(),
-            size: torrent.size(),
-            md5: torrent.md5(),
-            n_pieces: torrent.n_pieces(),
-            publisher: String::new(),
-        };
+        let file = Summary::of(&torrent);
         let list = |edition: Option<u64>, torrents: &[&Summary]| SwarmList {
             v: 1,
             local: false,

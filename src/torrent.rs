@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bitfield::to_hex;
 use crate::md5::{Digest, End, INITIAL, State, first_bad_block};
 
 /// The blocks of a full piece: as many as the lanes that [`crate::md5`] checks at once.
@@ -436,10 +437,7 @@ impl fmt::Display for BadPiece {
 impl From<Torrent> for Wire {
     fn from(torrent: Torrent) -> Self {
         let words = torrent.checkpoints.as_flattened().iter();
-        let bytes = words.flat_map(|word| word.to_le_bytes());
-        let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
-        let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);
-        let checkpoints = String::from_utf8(digits.collect()).expect("digits are ASCII");
+        let checkpoints = to_hex(words.flat_map(|word| word.to_le_bytes()));
         let n_pieces = torrent.n_pieces();
         let Torrent {
             name,

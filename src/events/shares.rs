@@ -73,8 +73,8 @@ fn who(state: &State, no: PeerNo, with: &Exchanged) -> Option<(SocketAddr, Optio
     here.map(|peer| (peer.addr, peer.latency)).or(with.left)
 }
 
-/// Prints the shares, with the pieces that came of the requests that were made, each on a line of its own behind a line break; nothing where there are none. What came has columns
-/// where something came.
+/// Prints the shares, with the pieces that came of the requests that were made, each on a line of its own behind a line
+/// break; nothing where there are none. What came has columns where something came.
 pub(super) fn table(shares: &[Share], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let came = shares.iter().any(|share| share.got > 0);
     let (shown, others) = shares.split_at(shares.len().min(ROWS));

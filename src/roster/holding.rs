@@ -120,31 +120,17 @@ impl Roster {
         }
         let understood = listing.names.is_empty() && listing.digits.is_empty();
         let mut others = has.held.iter().filter(|had| had.list != listing.no);
-        while understood
-            && room > 0
-            && let Some(had) = others.next()
-        {
-            room = room.saturating_sub(had.work());
-            changes.entry(had.file).or_default();
-        }
-        let more = !understood || others.next().is_some();
+        let all = understood && forget_some(&mut others, &mut room, &mut changes);
         drop(has);
         self.change(no, changes);
-        more
+        !all
     }
 
     /// Forgets what a peer has, as far as there is room for the work. Whether that is all of it.
     pub(super) fn forget(&mut self, no: PeerNo, room: &mut usize) -> bool {
         let has = Arc::clone(&self.peers[no].has);
         let mut changes = Changes::new();
-        for had in &has.held {
-            if *room == 0 {
-                break;
-            }
-            *room = room.saturating_sub(had.work());
-            changes.insert(had.file, None);
-        }
-        let all = changes.len() == has.held.len();
+        let all = forget_some(&mut has.held.iter(), room, &mut changes);
         drop(has);
         self.change(no, changes);
         all
@@ -283,4 +269,18 @@ impl Roster {
         self.all.push(no);
         self.addresses.change(addr.ip(), |tally| tally.peers += 1);
     }
+}
+
+/// Has these forgotten, but for what is kept otherwise, as far as there is room for the work. Whether that is all of them.
+fn forget_some<'a>(
+    had: &mut impl Iterator<Item = &'a Arc<Held>>,
+    room: &mut usize,
+    changes: &mut Changes,
+) -> bool {
+    while *room > 0 {
+        let Some(had) = had.next() else { return true };
+        *room = room.saturating_sub(had.work());
+        changes.entry(had.file).or_default();
+    }
+    had.next().is_none()
 }

@@ -4,9 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use super::events::Event;
-use super::shelf::summary_of;
 use super::{Inner, SMALL, done};
-use crate::protocol::{Reply, VERSION, to_bytes};
+use crate::protocol::{Reply, Summary, VERSION, to_bytes};
 use crate::roster::{Ends, Refusal, Verdict};
 use crate::torrent::{Name, Torrent};
 
@@ -22,7 +21,7 @@ impl Inner {
         self.tell_joined(joined, Some(VERSION));
         torrent.publisher = joined.addr.to_string();
         torrent.peers.clear();
-        let record = summary_of(&torrent);
+        let record = Summary::of(&torrent);
         let verdict = self.lock().judge(&record)?;
         if verdict != Verdict::Again {
             self.shelf.put(&torrent).map_err(|fault| {

@@ -67,7 +67,7 @@ impl Shelf {
             };
             let why = match read(&entry.path()) {
                 Ok(torrent) if torrent.name().as_str() == name => {
-                    loaded.push(summary_of(&torrent));
+                    loaded.push(Summary::of(&torrent));
                     continue;
                 }
                 Ok(torrent) => format!("it is of {}", torrent.name()),
@@ -87,14 +87,4 @@ fn read(path: &Path) -> io::Result<Torrent> {
         )));
     }
     parse(&fs::read(path)?)
-}
-
-pub(super) fn summary_of(torrent: &Torrent) -> Summary {
-    Summary {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        n_pieces: torrent.n_pieces(),
-        publisher: torrent.publisher.clone(),
-    }
 }

@@ -86,13 +86,7 @@ fn from_tracker() -> Vec<Sample> {
         v,
         pieces,
     };
-    let summary = Summary {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        n_pieces: torrent.n_pieces(),
-        publisher: torrent.publisher.clone(),
-    };
+    let summary = Summary::of(&torrent);
     let digits = [("image.iso".to_owned(), "a0".to_owned())].into();
     let reply = Reply {
         v: VERSION,
