@@ -86,7 +86,7 @@ impl Counts {
 }
 
 /// All of them, from one of them on.
-pub(super) fn turned<T>(all: &[T], from: usize) -> impl Iterator<Item = &T> {
+fn turned<T>(all: &[T], from: usize) -> impl Iterator<Item = &T> {
     let (last, first) = all.split_at(from % all.len().max(1));
     first.iter().chain(last)
 }

@@ -4,15 +4,14 @@
 //! doesn't fit is what helps the asker most; the next one names something else. Under the lock only what is needed for it
 //! is taken along.
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-use super::counts::{Counts, turned};
-use super::has::{FileNo, Has, PeerNo, Told};
+use super::counts::Counts;
+use super::has::{FileNo, Has, Held, PeerNo, Told};
 use super::sample::some_of;
 use super::{Ends, PEERS_LISTED, Roster};
 use crate::bitfield::Bitfield;
@@ -23,7 +22,7 @@ use crate::torrent::{PIECE_INFIX, PieceNumber};
 /// Whole files that are looked at for one answer, so that it takes a millisecond, not a second.
 const NAMES_WEIGHED: usize = 20_000;
 /// Holders of a large swarm that one answer is about: it has room for more of their names than for more of them.
-const HOLDERS: usize = 16;
+const HOLDERS: usize = 10;
 /// Files in several pieces that are looked at for one answer, for the same reason; beyond them some at random.
 const CUTS_WEIGHED: usize = 16;
 
@@ -99,11 +98,97 @@ impl Roster {
     }
 }
 
-/// A name, and who can be asked for it by their places.
+/// A name that a holder goes by for a whole file, and the holder's place.
+type Named<'a> = (&'a Held, usize);
+
+/// A file in several pieces, and who has which of them, by their places.
+struct Pieces<'a> {
+    cut: &'a Cut,
+    had: Option<&'a Bitfield>,
+    had_whole: bool,
+    of: Vec<(&'a Bitfield, usize)>,
+    /// What any of them has.
+    any: Bitfield,
+    /// The pieces' names in JSON, up to their numbers.
+    begin: Vec<u8>,
+}
+
+impl Pieces<'_> {
+    /// Whether the asker has this piece.
+    fn had(&self, idx: u32) -> bool {
+        self.had_whole || self.had.is_some_and(|bits| bits.get(idx))
+    }
+}
+
+/// A name, with those who can be asked for it.
 #[derive(Clone, Copy)]
 enum Item<'a> {
-    File(&'a str, &'a [usize]),
+    File(&'a [Named<'a>]),
     Piece(&'a Pieces<'a>, u32),
+}
+
+impl<'a> Item<'a> {
+    /// One of them: the files come first, then each file's pieces.
+    fn new(which: usize, names: &[&'a [Named<'a>]], pieces: &'a [Pieces<'a>]) -> Self {
+        if let Some(of) = names.get(which) {
+            return Self::File(of);
+        }
+        let mut idx = which - names.len();
+        let mut pieces = pieces.iter().filter_map(|of| {
+            let Some(beyond) = idx.checked_sub(of.cut.counts.n_pieces() as usize) else {
+                return Some(Self::Piece(of, idx as u32));
+            };
+            idx = beyond;
+            None
+        });
+        pieces.next().expect("it was numbered so")
+    }
+
+    /// Writes its name in JSON, with a comma.
+    fn write(self, out: &mut Vec<u8>) {
+        match self {
+            Self::File(of) => {
+                out.extend_from_slice(&to_bytes(&&*of[0].0.name));
+                out.push(b',');
+            }
+            Self::Piece(of, idx) => {
+                out.extend_from_slice(&of.begin);
+                PieceNumber(idx).append(out);
+                out.extend_from_slice(b"\",");
+            }
+        }
+    }
+
+    /// Who has it: the `nths` of them, from one of them on.
+    fn holders(self, from: usize, nths: Range<usize>, add: impl FnMut(usize)) {
+        match self {
+            Self::File(of) => some_of_turn(of, |_| true, from, nths, add),
+            Self::Piece(of, idx) => some_of_turn(&of.of, |bits| bits.get(idx), from, nths, add),
+        }
+    }
+}
+
+/// The places of the `nths` that are able, from one of them on.
+fn some_of_turn<T>(
+    all: &[(T, usize)],
+    able: impl Fn(&T) -> bool,
+    from: usize,
+    nths: Range<usize>,
+    mut add: impl FnMut(usize),
+) {
+    let (last, first) = all.split_at(from % all.len().max(1));
+    let mut nth = 0;
+    for part in [first, last] {
+        for (_, place) in part.iter().filter(|(it, _)| able(it)) {
+            if nths.contains(&nth) {
+                add(*place);
+            }
+            nth += 1;
+            if nth == nths.end {
+                return;
+            }
+        }
+    }
 }
 
 /// What goes first, in one number, as hundreds of them are compared: what the asker lacks (1 bit), what few have (23), then
@@ -132,78 +217,19 @@ impl Order {
     }
 }
 
-/// A file in several pieces, and who has which of them.
-struct Pieces<'a> {
-    cut: &'a Cut,
-    had: Option<&'a Bitfield>,
-    had_whole: bool,
-    of: Vec<(usize, &'a Bitfield)>,
-    /// What any of them has.
-    any: Bitfield,
-    /// The pieces' names in JSON, up to their numbers.
-    begin: Vec<u8>,
-}
-
-impl Pieces<'_> {
-    /// The pieces that can be asked for, the rarest first, and ties by turns.
-    fn rarest_first(&self, turn: usize) -> impl Iterator<Item = u32> {
-        let all = self.cut.counts.rarest_first(turn);
-        all.filter(|idx| self.any.get(*idx))
-    }
-
-    /// Whether the asker has this piece.
-    fn had(&self, idx: u32) -> bool {
-        self.had_whole || self.had.is_some_and(|bits| bits.get(idx))
-    }
-}
-
-impl Item<'_> {
-    /// Its name in JSON.
-    fn write(&self, out: &mut Vec<u8>) {
-        out.clear();
-        match self {
-            Self::File(name, _) => *out = to_bytes(name),
-            Self::Piece(pieces, idx) => {
-                out.extend_from_slice(&pieces.begin);
-                PieceNumber(*idx).append(out);
-                out.push(b'"');
-            }
-        }
-    }
-
-    /// Who has it: the `nths` of them, from one of them on.
-    fn holders(&self, from: usize, nths: Range<usize>, add: impl FnMut(usize)) {
-        let n = nths.len();
-        match self {
-            Self::File(_, holders) => {
-                let all = turned(holders, from).copied();
-                all.skip(nths.start).take(n).for_each(add);
-            }
-            Self::Piece(pieces, idx) => {
-                let able = turned(&pieces.of, from).filter(|(_, bits)| bits.get(*idx));
-                let all = able.map(|(at, _)| *at);
-                all.skip(nths.start).take(n).for_each(add);
-            }
-        }
-    }
-
-    /// The least bytes that its name takes in JSON, with a comma.
-    fn min_len(&self) -> usize {
-        match self {
-            Self::File(name, _) => name.len() + "\"\",".len(),
-            Self::Piece(pieces, _) => pieces.begin.len() + "0001\",".len(),
-        }
-    }
-}
-
 impl OriginalList {
     /// As it goes over the wire. First come names that the asker lacks, the rarest first; then second holders; then what it
     /// has; then the rest.
     pub fn to_bytes(&self, rng: &mut impl Rng) -> Vec<u8> {
-        let (names, pieces) = (self.names(), self.pieces());
-        let offers = self.offers(&names, &pieces, rng);
-        let shortest = offers.iter().map(|(_, item)| item.min_len()).min();
-        let (mut page, mut name) = (Page::new(self), Vec::new());
+        let named = self.named();
+        let names = named.chunk_by(|one, next| one.0.file == next.0.file);
+        let names: Vec<_> = names.collect();
+        let pieces: Vec<_> = self.cuts.iter().map(|cut| self.pieces(cut)).collect();
+        let of_files = names.iter().map(|of| of[0].0.name.len() + "\"\",".len());
+        let of_pieces = pieces.iter().map(|of| of.begin.len() + "0001\",".len());
+        let least = of_files.chain(of_pieces).min().unwrap_or(1);
+        let ranked = self.ranked(&names, &pieces, self.cap / least, rng);
+        let mut page = Page::new(self);
         let rest = usize::MAX;
         for (had, nths) in [
             (false, 0..1),
@@ -212,120 +238,92 @@ impl OriginalList {
             (false, 2..rest),
             (true, 1..rest),
         ] {
-            for (order, item) in offers.iter().filter(|(order, _)| order.had() == had) {
-                if shortest.is_some_and(|least| page.room < least) {
+            for order in ranked.iter().filter(|order| order.had() == had) {
+                if page.room < least {
                     break;
                 }
-                item.write(&mut name);
+                let item = Item::new(order.which(), &names, &pieces);
                 item.holders(order.chance(), nths.clone(), |holder| {
-                    page.add(holder, &name)
+                    page.add(holder, item)
                 });
             }
         }
         page.done(self)
     }
 
-    /// The names that can fit: those that the asker lacks first, then the rarest, ties at random.
-    fn offers<'a>(
+    /// At most so many: those that the asker lacks first, then the rarest, ties at random.
+    fn ranked(
         &self,
-        names: &'a [(&'a str, Vec<usize>)],
-        pieces: &'a [Pieces<'a>],
+        names: &[&[Named]],
+        pieces: &[Pieces],
+        most: usize,
         rng: &mut impl Rng,
-    ) -> Vec<(Order, Item<'a>)> {
-        let own = self.asker.iter().flat_map(|asker| &asker.held);
-        let own: HashSet<&str> = own.filter(|it| it.named).map(|it| &*it.name).collect();
-        // no more of the shortest names fit
-        let files = names.iter().map(|(name, _)| Item::File(name, &[]));
-        let all = files.chain(pieces.iter().map(|of| Item::Piece(of, 0)));
-        let most = self.cap / all.map(|item| item.min_len()).min().unwrap_or(1);
+    ) -> Vec<Order> {
         let mut ranked = Vec::with_capacity(names.len() + most);
-        for (which, (name, holders)) in names.iter().enumerate() {
-            let had = own.contains(name);
-            ranked.push(Order::new(had, holders.len(), rng.random(), which));
+        for (which, of) in names.iter().enumerate() {
+            let had = self.had(of[0].0.file).is_some_and(|held| held.named);
+            ranked.push(Order::new(had, of.len(), rng.random(), which));
         }
         let dice = rng.random::<u16>().into();
         let mut first = names.len();
         for of in pieces {
-            let mut left = most;
+            let (mut chance, until) = (dice as u32, ranked.len() + most);
             for had in [false, true] {
-                let some = of.rarest_first(dice).filter(|idx| of.had(*idx) == had);
-                for (chance, idx) in (dice as u32..).zip(some.take(left)) {
+                let rarest = of.cut.counts.rarest_first(dice);
+                let some = rarest.filter(|idx| of.any.get(*idx) && of.had(*idx) == had);
+                // several times as fast as a loop, from so many parts
+                some.take(until - ranked.len()).for_each(|idx| {
                     let n_holders = of.cut.counts.of(idx) as usize;
-                    let which = first + idx as usize;
-                    ranked.push(Order::new(had, n_holders, chance, which));
-                    left -= 1;
-                }
+                    ranked.push(Order::new(had, n_holders, chance, first + idx as usize));
+                    chance += 1;
+                });
             }
             first += of.cut.counts.n_pieces() as usize;
         }
-        ranked.sort_unstable();
+        ranked.sort();
         ranked.truncate(most);
-        let item = |order: Order| (order, item(names, pieces, order.which()));
-        ranked.into_iter().map(item).collect()
+        ranked
     }
 
-    /// The files that go under their own names, each with its holders' places.
-    fn names(&self) -> Vec<(&str, Vec<usize>)> {
+    /// What the asker has of a file.
+    fn had(&self, file: FileNo) -> Option<&Held> {
+        self.asker.as_ref()?.of(file)
+    }
+
+    /// What goes under its own name, by files.
+    fn named(&self) -> Vec<Named<'_>> {
         let holders = self.holders.iter().enumerate();
         let all = holders.flat_map(|(at, holder)| {
             let named = holder.has.held.iter().filter(|held| held.named);
-            named.map(move |held| (&*held.name, at))
+            named.map(move |held| (&**held, at))
         });
-        let mut names = HashMap::<_, Vec<_>>::new();
-        for (name, at) in all.take(NAMES_WEIGHED) {
-            names.entry(name).or_default().push(at);
+        let mut all: Vec<Named> = all.take(NAMES_WEIGHED).collect();
+        all.sort_unstable_by_key(|(held, at)| (held.file, *at));
+        all
+    }
+
+    /// A file that goes in pieces, with its holders' places and what they have.
+    fn pieces<'a>(&'a self, cut: &'a Cut) -> Pieces<'a> {
+        let had = self.had(cut.file);
+        let bits = |holder: &'a Told| holder.has.of(cut.file)?.bits.as_ref();
+        let holders = self.holders.iter().enumerate();
+        let of: Vec<_> = holders
+            .filter_map(|(at, holder)| Some((bits(holder)?, at)))
+            .collect();
+        let mut any = Bitfield::new(cut.counts.n_pieces());
+        of.iter().for_each(|(bits, _)| any.set_all(bits));
+        let mut begin = to_bytes(&&*cut.name);
+        begin.truncate(begin.len() - 1);
+        begin.extend_from_slice(PIECE_INFIX.as_bytes());
+        Pieces {
+            cut,
+            had: had.and_then(|held| held.bits.as_ref()),
+            had_whole: had.is_some_and(|held| held.named),
+            of,
+            any,
+            begin,
         }
-        names.into_iter().collect()
     }
-
-    /// The files that go in pieces, each with its holders' places and what they have.
-    fn pieces<'a>(&'a self) -> Vec<Pieces<'a>> {
-        let of_cut = |cut: &'a Cut| {
-            let had = self.asker.as_ref().and_then(|asker| asker.of(cut.file));
-            let bits = |holder: &'a Told| holder.has.of(cut.file)?.bits.as_ref();
-            let of = self.holders.iter().enumerate();
-            let mut begin = to_bytes(&&*cut.name);
-            begin.truncate(begin.len() - 1);
-            begin.extend_from_slice(PIECE_INFIX.as_bytes());
-            let of: Vec<_> = of
-                .filter_map(|(at, holder)| Some((at, bits(holder)?)))
-                .collect();
-            let mut any = Bitfield::new(cut.counts.n_pieces());
-            of.iter().for_each(|(_, bits)| any.set_all(bits));
-            Pieces {
-                cut,
-                any,
-                had: had.and_then(|held| held.bits.as_ref()),
-                had_whole: had.is_some_and(|held| held.named),
-                of,
-                begin,
-            }
-        };
-        let cuts = self.cuts.iter().map(of_cut);
-        cuts.filter(|pieces| !pieces.of.is_empty()).collect()
-    }
-}
-
-/// The files come first, then each file's pieces.
-fn item<'a>(
-    names: &'a [(&'a str, Vec<usize>)],
-    pieces: &'a [Pieces<'a>],
-    which: usize,
-) -> Item<'a> {
-    if let Some((name, holders)) = names.get(which) {
-        return Item::File(name, holders);
-    }
-    let mut idx = which - names.len();
-    let of = pieces.iter().find(
-        |of| match idx.checked_sub(of.cut.counts.n_pieces() as usize) {
-            Some(beyond) => {
-                idx = beyond;
-                false
-            }
-            None => true,
-        },
-    );
-    Item::Piece(of.expect("it was numbered so"), idx as u32)
 }
 
 /// The list as it fills up.
@@ -359,17 +357,14 @@ impl Page {
     }
 
     /// Adds a name to a holder's, where there is room for it.
-    fn add(&mut self, holder: usize, name: &[u8]) {
-        let entry = &mut self.entries[holder];
-        let around = match entry.has_name {
-            true => 0,
-            false => entry.text.len() + TAIL.len(),
-        };
-        if let Some(left) = self.room.checked_sub(name.len() + ",".len() + around) {
-            self.room = left;
-            entry.has_name = true;
-            entry.text.extend_from_slice(name);
-            entry.text.push(b',');
+    fn add(&mut self, holder: usize, name: Item) {
+        let Entry { text, has_name } = &mut self.entries[holder];
+        let before = text.len();
+        name.write(text);
+        let head = if *has_name { 0 } else { before + TAIL.len() };
+        match self.room.checked_sub(text.len() - before + head) {
+            Some(left) => (self.room, *has_name) = (left, true),
+            None => text.truncate(before),
         }
     }
 
@@ -402,7 +397,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
 
     use crate::protocol::PeerEntry;
     use crate::roster::Reach;
