@@ -33,7 +33,6 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use crate::protocol::LIST_CAP;
 pub use answer::Answer;
@@ -42,7 +41,7 @@ pub use caps::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_A
 use ends::Key;
 pub use ends::{Ends, Reach};
 use files::Files;
-use has::{Has, ListNo, Peer, PeerNo};
+use has::{ListNo, Peer, PeerNo};
 pub use holding::Listing;
 pub use original_list::OriginalList;
 pub use overview::{Overview, Row};
@@ -58,7 +57,7 @@ const LIST_ROOM: usize = LIST_CAP / 2;
 /// What is done in one go, in pieces that are counted: whoever waits for the lock gets it in between.
 const WORK_AT_ONCE: usize = 64 << 10;
 /// What a name takes, in pieces that are counted.
-const NAME_WORK: usize = 64;
+const NAME_WORK: usize = 256;
 /// Peers that a sweep looks at in one go.
 const SWEPT_AT_ONCE: usize = 64;
 /// Strangers that are remembered, so as to tell of each once.
@@ -97,13 +96,13 @@ pub struct Sweep {
     /// How many it has still to look at.
     left: usize,
     /// Who went, with what they had: freed by who needs no lock for it any more.
-    gone: Vec<Arc<Has>>,
+    gone: Vec<Peer>,
 }
 
 impl Sweep {
     /// Who was dropped.
     pub fn dropped(&self) -> Vec<SocketAddr> {
-        self.gone.iter().map(|has| has.addr).collect()
+        self.gone.iter().map(|peer| peer.has.addr).collect()
     }
 }
 
@@ -189,12 +188,10 @@ impl Roster {
         while sweep.left > until && room > 0 {
             let no = self.all[sweep.left - 1];
             if self.peers[no].seen + 1 < self.sweeps {
-                let had = Arc::clone(&self.peers[no].has);
-                if !self.forget(no, &mut room) {
+                let Some(peer) = self.go(no, &mut room) else {
                     break;
-                }
-                sweep.gone.push(had);
-                self.remove(no);
+                };
+                sweep.gone.push(peer);
             }
             sweep.left -= 1;
         }

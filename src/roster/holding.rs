@@ -87,7 +87,7 @@ impl Roster {
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
     pub(super) fn moves(&mut self, no: PeerNo, addr: SocketAddr, v: Option<u32>) {
         if self.peers[no].has.v != v {
-            self.forget(no, &mut { usize::MAX });
+            self.forget(no);
         }
         let has = &mut self.peers[no].has;
         let (before, held) = (has.addr, has.held.clone());
@@ -126,14 +126,37 @@ impl Roster {
         !all
     }
 
-    /// Forgets what a peer has, as far as there is room for the work. Whether that is all of it.
-    pub(super) fn forget(&mut self, no: PeerNo, room: &mut usize) -> bool {
+    /// Forgets what a peer has.
+    fn forget(&mut self, no: PeerNo) {
+        let held = &self.peers[no].has.held;
+        let changes = held.iter().map(|had| (had.file, None)).collect();
+        self.change(no, changes);
+    }
+
+    /// A peer goes, where there is room for the work; otherwise it forgets some of what it has.
+    pub(super) fn go(&mut self, no: PeerNo, room: &mut usize) -> Option<Peer> {
         let has = Arc::clone(&self.peers[no].has);
         let mut changes = Changes::new();
-        let all = forget_some(&mut has.held.iter(), room, &mut changes);
-        drop(has);
-        self.change(no, changes);
-        all
+        if !forget_some(&mut has.held.iter(), room, &mut changes) {
+            drop(has);
+            self.change(no, changes);
+            return None;
+        }
+        let peer = self.peers.remove(no)?;
+        for (held, place) in has.held.iter().zip(&peer.places) {
+            self.files.recount(held.file, no, Some(held), None);
+            self.leave(held.file, *place);
+        }
+        self.by_key.remove(&self.reach.key(has.addr));
+        self.addresses.change(has.addr.ip(), |tally| {
+            tally.peers -= 1;
+            tally.names -= has.held.len();
+        });
+        self.all.swap_remove(peer.at as usize);
+        if let Some(moved) = self.all.get(peer.at as usize) {
+            self.peers[*moved].at = peer.at;
+        }
+        Some(peer)
     }
 
     /// What some more of a list says, by the records.
@@ -218,6 +241,8 @@ impl Roster {
             places.push(place);
         }
         let more = held.len();
+        held.shrink_to_fit();
+        places.shrink_to_fit();
         let peer = &mut self.peers[no];
         peer.has = Arc::new(Has::new(addr, v, held));
         peer.places = places;
@@ -239,19 +264,6 @@ impl Roster {
             let moved = &mut self.peers[moved];
             if let Some(at) = moved.has.place_of(file) {
                 moved.places[at] = place;
-            }
-        }
-    }
-
-    /// A peer that has nothing any more is gone.
-    pub(super) fn remove(&mut self, no: PeerNo) {
-        if let Some(peer) = self.peers.remove(no) {
-            let addr = peer.has.addr;
-            self.by_key.remove(&self.reach.key(addr));
-            self.addresses.change(addr.ip(), |tally| tally.peers -= 1);
-            self.all.swap_remove(peer.at as usize);
-            if let Some(moved) = self.all.get(peer.at as usize) {
-                self.peers[*moved].at = peer.at;
             }
         }
     }
