@@ -84,10 +84,11 @@ impl Roster {
         })
     }
 
-    /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
+    /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold: a
+    /// long one is forgotten first, bit by bit each time that it is heard of.
     pub(super) fn moves(&mut self, no: PeerNo, addr: SocketAddr, v: Option<u32>) {
-        if self.peers[no].has.v != v {
-            self.forget(no);
+        if self.peers[no].has.v != v && !self.forget(no, &mut { WORK_AT_ONCE }) {
+            return;
         }
         let has = &mut self.peers[no].has;
         let (before, held) = (has.addr, has.held.clone());
@@ -109,6 +110,10 @@ impl Roster {
             return false; // it was swept meanwhile
         };
         let has = Arc::clone(&self.peers[no].has);
+        if has.v != listing.v {
+            self.moves(no, listing.joined.addr, listing.v);
+            return true;
+        }
         let mut room = WORK_AT_ONCE;
         let mut changes = Changes::new();
         for (file, mut held) in self.understand(listing, &mut room) {
@@ -126,22 +131,26 @@ impl Roster {
         !all
     }
 
-    /// Forgets what a peer has.
-    fn forget(&mut self, no: PeerNo) {
-        let held = &self.peers[no].has.held;
-        let changes = held.iter().map(|had| (had.file, None)).collect();
+    /// Forgets what a peer has, as far as there is room for the work. Whether that is all of it.
+    fn forget(&mut self, no: PeerNo, room: &mut usize) -> bool {
+        let has = Arc::clone(&self.peers[no].has);
+        let mut changes = Changes::new();
+        let all = forget_some(&mut has.held.iter(), room, &mut changes);
+        drop(has);
         self.change(no, changes);
+        all
     }
 
     /// A peer goes, where there is room for the work; otherwise it forgets some of what it has.
     pub(super) fn go(&mut self, no: PeerNo, room: &mut usize) -> Option<Peer> {
         let has = Arc::clone(&self.peers[no].has);
-        let mut changes = Changes::new();
-        if !forget_some(&mut has.held.iter(), room, &mut changes) {
+        let mut held = has.held.iter();
+        let Some(left) = held.try_fold(*room, |left, held| left.checked_sub(held.work())) else {
             drop(has);
-            self.change(no, changes);
+            self.forget(no, room);
             return None;
-        }
+        };
+        *room = left;
         let peer = self.peers.remove(no)?;
         for (held, place) in has.held.iter().zip(&peer.places) {
             self.files.recount(held.file, no, Some(held), None);

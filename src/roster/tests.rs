@@ -183,6 +183,30 @@ fn another_program_on_the_same_port_has_not_what_the_one_before_listed() {
 }
 
 #[test]
+fn what_another_program_listed_at_length_is_forgotten_bit_by_bit() {
+    let listed = |roster: &Roster| {
+        let no = roster.find(lan(3), 5, OURS).expect("it listed");
+        let has = &roster.peers[no].has;
+        (has.v, has.held.len())
+    };
+    let (n, long) = (many("a").len(), many("a"));
+    let mut roster = Roster::new(Reach::Remote);
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    list(&mut roster, lan(3), 5, OURS, &long, &[]);
+    let mut left = n;
+    while left > 0 {
+        assert_eq!(listed(&roster), (OURS, left));
+        roster.append_client(lan(3), 5, None).expect("a ping");
+        left -= n / 3;
+    }
+    assert_eq!(listed(&roster), (None, 0));
+    list(&mut roster, lan(3), 5, None, &long, &[]);
+    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
+    assert_eq!(listed(&roster), (OURS, 1), "a list goes on by itself");
+    assert_eq!(roster.addresses.tally(lan(3).peer).names, 1);
+}
+
+#[test]
 fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
     let (odd, own) = (ends("127.0.0.1", "127.0.1.1"), ends("10.0.0.1", "10.0.0.1"));
     let six = ends("::1", "::1");

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
@@ -86,6 +87,12 @@ impl Campus {
             ("an original's ping", originals),
             ("a list", lists),
         ];
+        // what the machine itself makes of some 40 µs of arithmetic
+        let count = || (0..60_000_u64).fold(1, |n, add| black_box(n + add));
+        held.push((
+            "no lock, a plain count",
+            (0..turns).filter_map(|_| clock.time(count)).collect(),
+        ));
         held.extend(self.rare(roster, &mut clock));
         // the first finds everybody, the second drops all
         let mut sweeps = Vec::new();
