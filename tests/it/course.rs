@@ -223,8 +223,8 @@ struct Holder {
 
 #[derive(Default)]
 struct HolderSeen {
-    /// The candidates of each request, in the order in which they came.
-    gets: Mutex<Vec<Vec<u32>>>,
+    /// The number of each request, and its candidates.
+    gets: Mutex<Vec<(u64, Vec<u32>)>>,
     /// Connections on which something was said.
     connections: AtomicUsize,
     left: AtomicI64,
@@ -275,13 +275,13 @@ impl Holder {
         format!("127.0.0.1:{}", self.port())
     }
 
-    /// The requests for pieces so far; those for news alone are left out.
+    /// The requests for pieces so far; those for news alone are left out. In the order in which one peer decided on them, which
+    /// their numbers tell: of two that are under way at a time, the later may be sent first, by another thread.
     fn gets(&self) -> Vec<Vec<u32>> {
-        let gets = self.seen.gets.lock().expect("no panic");
-        gets.iter()
-            .filter(|pieces| !pieces.is_empty())
-            .cloned()
-            .collect()
+        let mut gets = self.seen.gets.lock().expect("no panic").clone();
+        gets.sort_by_key(|(n, _)| *n);
+        let pieces = gets.into_iter().map(|(_, pieces)| pieces);
+        pieces.filter(|pieces| !pieces.is_empty()).collect()
     }
 
     fn connections(&self) -> usize {
@@ -316,7 +316,7 @@ fn hold(
                     .gets
                     .lock()
                     .expect("no panic")
-                    .push(get.pieces.clone());
+                    .push((get.n, get.pieces.clone()));
                 let now = pending.fetch_add(1, Ordering::SeqCst) + 1;
                 noted.outstanding.fetch_max(now, Ordering::SeqCst);
             }
