@@ -435,6 +435,29 @@ fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
     );
 }
 
+#[test]
+fn what_the_swept_had_is_counted_no_more_and_a_turn_counts_so_many_pieces_at_most() {
+    let n_pieces = WORK_AT_ONCE as u32 / 3;
+    let mut roster = Roster::new(Reach::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", n_pieces, "a")).expect("the first");
+    for host in 3..13 {
+        list(&mut roster, lan(host), 5, OURS, &["image.iso"], &[]);
+    }
+    let count = |roster: &Roster| {
+        let file = roster.files.find("image.iso").expect("it is published");
+        roster.files[file].counts.of(n_pieces - 1)
+    };
+    assert_eq!(count(&roster), 11);
+    roster.update_peer_list();
+    roster.append_client(lan(7), 5, OURS).expect("a ping");
+    let (mut sweep, mut turns) = (roster.begin_sweep(), 1);
+    while roster.sweep_on(&mut sweep) {
+        turns += 1;
+    }
+    assert_eq!(turns, 4, "three of the ten in each");
+    assert_eq!((sweep.dropped().len(), count(&roster)), (10, 1));
+}
+
 /// So many names that one turn of the lock isn't enough for them.
 fn many(prefix: &str) -> Vec<String> {
     let n = 3 * WORK_AT_ONCE / NAME_WORK;
