@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) grew: u32,
     /// Its place among all.
     pub(super) at: u32,
+    /// Its last list.
+    pub(super) list: ListNo,
     pub(super) has: Arc<Has>,
     pub(super) places: Vec<u32>,
 }

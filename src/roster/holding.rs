@@ -72,9 +72,13 @@ impl Roster {
         if !ip.is_loopback() && n_names + beside > NAMES_PER_ADDRESS {
             return Err(Refusal::NamesOf(ip));
         }
+        let joined = self.append_client(from, port, v)?;
         self.lists += 1;
+        if let Some(no) = self.find(from, port, v) {
+            self.peers[no].list = self.lists;
+        }
         Ok(Listing {
-            joined: self.append_client(from, port, v)?,
+            joined,
             from,
             port,
             v,
@@ -106,8 +110,9 @@ impl Roster {
 
     /// Understands some more of a list; once all of it is, forgets some more of what isn't on it. Whether there is more to do.
     pub fn list_on(&mut self, listing: &mut Listing) -> bool {
-        let Some(no) = self.find(listing.from, listing.port, listing.v) else {
-            return false; // it was swept meanwhile
+        let no = self.find(listing.from, listing.port, listing.v);
+        let Some(no) = no.filter(|no| self.peers[*no].list == listing.no) else {
+            return false; // it was swept meanwhile, or lists something else
         };
         let has = Arc::clone(&self.peers[no].has);
         if has.v != listing.v {
@@ -283,6 +288,7 @@ impl Roster {
             seen: self.sweeps,
             grew: self.sweeps,
             at: self.all.len() as u32,
+            list: 0,
             has: Arc::new(Has::new(addr, v, Vec::new())),
             places: Vec::new(),
         });

@@ -510,6 +510,24 @@ fn a_long_list_is_taken_in_turns_and_forgotten_in_turns() {
 }
 
 #[test]
+fn of_two_lists_of_one_peer_the_later_counts() {
+    let mut roster = Roster::new(Reach::Remote);
+    let begin = |roster: &mut Roster, names| {
+        let listing = roster.begin_list(lan(3), 5, OURS, names, BTreeMap::new());
+        let mut listing = listing.expect("a fine list");
+        let more = roster.list_on(&mut listing);
+        more.then_some(listing).expect("it takes several turns")
+    };
+    let mut long = begin(&mut roster, many("a"));
+    let mut short = begin(&mut roster, vec!["1.txt".to_owned()]);
+    while roster.list_on(&mut short) {}
+    assert!(!roster.list_on(&mut long), "it is out of date");
+    let no = roster.find(lan(3), 5, OURS).expect("it listed");
+    let held = roster.peers[no].has.held.iter().map(|held| &*held.name);
+    assert_eq!(held.collect::<Vec<_>>(), ["1.txt"]);
+}
+
+#[test]
 fn what_many_have_is_published_in_turns() {
     let n = 3 * (WORK_AT_ONCE / NAME_WORK) as u16;
     let other = summary("f", 9, "other");
