@@ -42,7 +42,7 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a moment), [`buffers`], [`report`] (lines to be printed), and the tracker's turns | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a moment), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and the tracker's turns | a few words each | |
 //!
 //! Nobody holds two, so there is no order to keep. Under a lock it is decided, and owned data comes out; sockets, files,
 //! hashes, sleeps and prints come after it.
@@ -54,10 +54,16 @@
 //! - A missing piece is open, or was asked for: whatever happens to who was asked, it is open again.
 //! - Nothing from the wire becomes part of a path but a [`torrent::Name`], and nothing is buffered beyond a cap.
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!(
+    "bittorrentish needs a 64-bit target: it keeps sizes and places in files as large as 1 TiB in a usize"
+);
+
 pub mod bitfield;
 pub mod buffers;
 pub mod cli;
 pub mod client;
+pub mod content;
 pub mod download;
 pub mod events;
 pub mod http;

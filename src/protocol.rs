@@ -17,12 +17,19 @@
 //! {"msg": "ping", "port": 50001, "v": 1}
 //!   → {"v": 1, "local": false, "edition": 7, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
 //!      "pieces": {"image.iso": "fff0"}}, …],
-//!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001"}]}
+//!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001",
+//!      "published": 1764000000, "checkpoints": "…", "here": true, "pinned": false, "others": [{"peer": "10.0.0.9:50001", "md5": "…"}]}],
+//!      "coming": [{"name": "b.iso", "size": 99, "done": 10, "peer": "10.0.0.7:50001"}]}
 //!   of a large swarm: {"v": 1, "local": false, "n_peers": 1000, "peers": [50 of them, others each time], …}
 //! {"msg": "ping", "port": 50001, "v": 1, "wants": ["image.iso"]}   → the same, but first of all with peers that have that file
 //! {"msg": "ping", "port": 50001, "v": 1, "edition": 7}   → the same, but without "torrents" where they are of this edition
-//! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"}}   → {"v": 1}
-//! {"msg": "publish", "port": 50001, "torrent": {…}}   → {"v": 1}, or {"v": 1, "error": "…", "md5": "the swarm's"}
+//! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"},
+//!   "coming": [{"name": "b.iso", "size": 99, "done": 10}], "others": {"c.iso": "an MD5"}}   → {"v": 1}
+//! {"msg": "publish", "port": 50001, "key": "5c…", "files": [{"name": "image.iso", "size": 1048576, "md5": "…", "checkpoints": "…",
+//!   "own": true}]}
+//!   → {"v": 1, "files": [{"is": "send"}]}, and then the same again with its "torrent": {…}
+//!   → {"v": 1, "files": [{"is": "stands", "mine": true, "published": 1764000000, "publisher": "10.0.0.7:50001"}]}
+//!   → {"v": 1, "files": [{"is": "other_stands", "md5": "the swarm's", "why": "…"}]}, or {"is": "refused", "why": "…"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
 //! ```
 //! Between peers of ours, the opener asks and the holder answers, in order, on a connection that stays open:
@@ -64,6 +71,11 @@ pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
 
+/// The most files in one publication: a thousand summaries are some 300 KB.
+pub const PUBLICATIONS: usize = 1000;
+/// The longest key of a publisher, bytes: twice what ours have.
+pub const KEY_CAP: usize = 64;
+
 /// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
 /// the longest lists of the shortest names have so many.
 const VALUES: usize = 2 << 20;
@@ -100,13 +112,22 @@ pub enum ToTracker {
         /// Files that are here in part, with their pieces as [`Bitfield`] digits.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pieces: BTreeMap<String, String>,
+        /// Files of my folder that I am hashing, or see changing.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        coming: Vec<Coming>,
+        /// Files that stand in my folder with another content than the swarm's: their MD5s.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        others: BTreeMap<Name, Digest>,
     },
-    /// Keep this `.torrent`, and hand it to whoever asks.
+    /// Let these contents stand under their names, and hand their `.torrent`s to whoever asks.
     Publish {
         /// My listening port.
         port: u16,
-        /// What I share.
-        torrent: Torrent,
+        /// Random, and kept in my folder: by it I am known as the publisher at another address, too. The tracker tells it to
+        /// nobody.
+        key: String,
+        /// At most [`PUBLICATIONS`].
+        files: Vec<Publication>,
     },
     /// Give me the `.torrent` of this file.
     GetTorrent {
@@ -145,6 +166,100 @@ pub struct Summary {
     pub n_pieces: u32,
     /// Who published it.
     pub publisher: String,
+    /// When it was published, seconds since 1970 by the tracker's clock.
+    #[serde(default)]
+    pub published: u64,
+    /// What tells its list of checkpoints from another list for the same content, see [`Torrent::checkpoints_md5`].
+    #[serde(default)]
+    pub checkpoints: Option<Digest>,
+    /// Whether its publisher is there now, and still has it.
+    #[serde(default)]
+    pub here: bool,
+    /// Whether its publisher pinned it: nobody else's content replaces it unless that is pinned, too.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Some of the peers in whose folders another content stands under this name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherCopy>,
+}
+
+/// A peer in whose folder another content stands than the swarm's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherCopy {
+    /// The peer's address and port.
+    pub peer: String,
+    /// The MD5 of its content.
+    pub md5: Digest,
+}
+
+/// A file of a folder that is being hashed, or is seen to change: a content that will be published, and may replace another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coming {
+    /// The file's name.
+    pub name: Name,
+    /// Its size so far, bytes.
+    pub size: u64,
+    /// How many of them were hashed.
+    pub done: u64,
+    /// The peer's address and port, by the tracker's word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+}
+
+/// One content that a peer publishes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Publication {
+    /// The file's name.
+    pub name: Name,
+    /// Its size, bytes.
+    pub size: u64,
+    /// Its MD5.
+    pub md5: Digest,
+    /// See [`Torrent::checkpoints_md5`].
+    pub checkpoints: Digest,
+    /// Whether it is the user's own file. Otherwise it was received from a swarm, and never competes with an own one.
+    pub own: bool,
+    /// Whether the user named its MD5 (`--md5`).
+    #[serde(default)]
+    pub pinned: bool,
+    /// Of a received file: when it was published, seconds since 1970. 0 of an own one: the tracker's clock counts.
+    #[serde(default)]
+    pub published: u64,
+    /// Of a received file: who published it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub publisher: String,
+    /// Its `.torrent`: sent only where the tracker answered [`Outcome::Send`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrent: Option<Torrent>,
+}
+
+/// What became of a [`Publication`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Outcome {
+    /// This content stands under its name.
+    Stands {
+        /// Whether the sender's key is its publisher's.
+        mine: bool,
+        /// When it was published, seconds since 1970.
+        published: u64,
+        /// Who published it.
+        publisher: String,
+    },
+    /// It may stand; the tracker hasn't its `.torrent` yet.
+    Send,
+    /// Another content stands, and stays.
+    OtherStands {
+        /// That content's MD5.
+        md5: Digest,
+        /// Why it stays, for people.
+        why: String,
+    },
+    /// It wasn't taken for another reason.
+    Refused {
+        /// The reason, for people.
+        why: String,
+    },
 }
 
 impl Summary {
@@ -156,6 +271,11 @@ impl Summary {
             md5: torrent.md5(),
             n_pieces: torrent.n_pieces(),
             publisher: torrent.publisher.clone(),
+            published: torrent.published,
+            checkpoints: Some(torrent.checkpoints_md5()),
+            here: false,
+            pinned: false,
+            others: Vec::new(),
         }
     }
 }
@@ -178,6 +298,9 @@ pub struct SwarmList {
     /// The files that a live peer has; none where the ping named this edition.
     #[serde(default)]
     pub torrents: Vec<Summary>,
+    /// Contents that are to be published soon, and may then stand under their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coming: Vec<Coming>,
 }
 
 /// A tracker's answer to our ping: which of the two tells what it is.
@@ -213,6 +336,9 @@ pub struct Reply {
     /// The `.torrent` that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<Torrent>,
+    /// What became of each file that was to be published, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Outcome>,
 }
 
 /// The first message on a connection to a peer.
@@ -559,7 +685,9 @@ mod tests {
                 port: 50001,
                 files,
                 v: None,
-                pieces: BTreeMap::new()
+                pieces: BTreeMap::new(),
+                coming: vec![],
+                others: BTreeMap::new()
             }
         );
         let first: FirstMessage = parse(br#"{"filename": "1.txt"}"#).expect("the original's");

@@ -219,6 +219,10 @@ pub struct Torrent {
     piece_len: u32,
     md5: Digest,
     checkpoints: Vec<State>,
+    /// Of the checkpoints and the piece length.
+    checkpoints_md5: Digest,
+    /// When it was published, seconds since 1970 by the tracker's clock; 0 until then.
+    pub published: u64,
     /// Who has pieces of it, by the tracker's word as it handed this out; the tracker keeps none.
     pub peers: Vec<Source>,
     /// Who published it, by the tracker's word; empty until it was published.
@@ -235,6 +239,8 @@ struct Wire {
     md5: Digest,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     publisher: String,
+    #[serde(default)]
+    published: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     peers: Vec<Source>,
     /// 32 hexadecimal digits for each block: the words of the state before it, each with its low byte first, as MD5s are
@@ -280,12 +286,17 @@ impl Torrent {
         if size == 0 && md5 != crate::md5::digest(b"") {
             return Err(TorrentError::Empty(md5));
         }
+        let words = checkpoints.as_flattened().iter();
+        let mut listed: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        listed.extend_from_slice(&piece_len.to_le_bytes());
         Ok(Self {
             name,
             size,
             piece_len,
             md5,
+            checkpoints_md5: crate::md5::digest(&listed),
             checkpoints,
+            published: 0,
             peers: Vec::new(),
             publisher: String::new(),
         })
@@ -304,6 +315,11 @@ impl Torrent {
     /// The whole file's MD5, the one that `md5sum` prints.
     pub fn md5(&self) -> Digest {
         self.md5
+    }
+
+    /// What tells this list of checkpoints from another list for the same content: a publisher may correct a wrong one.
+    pub fn checkpoints_md5(&self) -> Digest {
+        self.checkpoints_md5
     }
 
     /// How many pieces: none for an empty file.
@@ -446,6 +462,7 @@ impl From<Torrent> for Wire {
             md5,
             peers,
             publisher,
+            published,
             ..
         } = torrent;
         Self {
@@ -455,6 +472,7 @@ impl From<Torrent> for Wire {
             n_pieces,
             md5,
             publisher,
+            published,
             peers,
             checkpoints,
         }
@@ -479,6 +497,7 @@ impl TryFrom<Wire> for Torrent {
         Ok(Self {
             peers: wire.peers,
             publisher: wire.publisher,
+            published: wire.published,
             ..torrent
         })
     }
