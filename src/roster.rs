@@ -12,7 +12,7 @@
 //! between which the lock is free.
 //!
 //! Beside the lesson: what a list means (`holding`), who is on an answer (`sample`), how it is put together from what is
-//! ready (`has`, `counts`, `files`, `answer`, and `original_list` for originals), what is published (`records`), and how much
+//! ready (`has`, `counts`, `files`, `answer`, and `original_list` for originals), what is published and by whom (`records`, `publisher`), what isn't (`folder`), and how much
 //! is taken (`caps`, `refusal`).
 
 mod answer;
@@ -20,10 +20,12 @@ mod caps;
 mod counts;
 mod ends;
 mod files;
+mod folder;
 mod has;
 mod holding;
 mod original_list;
 mod overview;
+mod publisher;
 mod records;
 mod refusal;
 mod sample;
@@ -41,11 +43,13 @@ pub use caps::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_A
 use ends::Key;
 pub use ends::{Ends, Reach};
 use files::Files;
+pub use files::summary_for;
+use folder::Folders;
 use has::{ListNo, Peer, PeerNo};
 pub use holding::Listing;
 pub use original_list::OriginalList;
 pub use overview::{Overview, Row};
-pub use records::{Publishing, Verdict};
+pub use records::{Judged, Publishing, Record, Stands};
 pub use refusal::Refusal;
 pub use sample::PEERS_LISTED;
 use slab::Slab;
@@ -75,6 +79,7 @@ pub struct Roster {
     all: Vec<PeerNo>,
     files: Files,
     addresses: Addresses,
+    folders: Folders,
     strangers: HashSet<IpAddr>,
     /// How many sweeps there were.
     sweeps: u32,
@@ -116,6 +121,7 @@ impl Roster {
             all: Vec::new(),
             files: Files::new(),
             addresses: Addresses::default(),
+            folders: Folders::default(),
             strangers: HashSet::new(),
             sweeps: 0,
             lists: 0,

@@ -10,20 +10,23 @@
 mod events;
 mod page;
 mod publishing;
+mod reasons;
 mod shelf;
 mod telling;
 mod turns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::md5::Digest;
 use crate::net::{Connection, HEADER, Listener, canonical};
-use crate::protocol::{TORRENT_CAP, ToTracker};
+use crate::protocol::{Coming, TORRENT_CAP, ToTracker};
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
 use crate::roster::{Ends, Reach, Refusal, Roster};
@@ -31,7 +34,7 @@ use crate::torrent::Name;
 use events::Event;
 pub use events::StartError;
 use shelf::Shelf;
-use telling::{done, error, listening};
+use telling::{Joining, done, error};
 use turns::Turns;
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
@@ -42,6 +45,14 @@ const SMALL: usize = 1 << 20;
 const LARGE_AT_ONCE: usize = 4;
 /// Between two turns of one work under the lock.
 const BETWEEN_TURNS: Duration = Duration::from_micros(100);
+
+/// What a peer lists.
+struct Listed {
+    files: Vec<String>,
+    pieces: BTreeMap<String, String>,
+    coming: Vec<Coming>,
+    others: BTreeMap<Name, Digest>,
+}
 
 /// What a tracker is started with.
 #[derive(Clone, Debug)]
@@ -74,6 +85,14 @@ struct Inner {
     large: Turns,
     sweep_every: Duration,
     report: Report,
+    started: Instant,
+    /// For so long after the start no record that was loaded is replaced: its peers come back meanwhile.
+    settles_in: Duration,
+    joining: Joining,
+    /// How many files' commands were told.
+    commands_told: AtomicUsize,
+    /// Refused publications that were told of. A leaf lock.
+    not_published: Mutex<HashSet<(SocketAddr, Name, Digest)>>,
 }
 
 impl Tracker {
@@ -102,8 +121,11 @@ impl Tracker {
         let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
         let shelf = Shelf::open(&config.torrents).map_err(disk)?;
         let addr = canonical(listener.local_addr().map_err(StartError::System)?);
-        report.say(&listening(&config, addr.port()));
+        let joining = Joining::new(&config, addr.port());
         let (loaded, bad) = shelf.load().map_err(disk)?;
+        let all = loaded.iter().map(|record| &record.summary);
+        let largest = all.max_by_key(|summary| summary.size);
+        report.say(&joining.listening(&config, largest));
         report.say(&Event::Loaded {
             n_torrents: loaded.len(),
             torrents: config.torrents.clone(),
@@ -118,6 +140,11 @@ impl Tracker {
             large: Turns::new(LARGE_AT_ONCE),
             sweep_every: config.sweep_every,
             report,
+            started: Instant::now(),
+            settles_in: config.sweep_every * 4 / 3,
+            joining,
+            commands_told: AtomicUsize::new(0),
+            not_published: Mutex::default(),
         });
         let sweeping = Arc::clone(&inner);
         let sweep = move || sweeping.update_peer_list();
@@ -228,17 +255,23 @@ impl Inner {
                 files,
                 v,
                 pieces,
-            } => self.handle_file_list(from, port, v, files, pieces),
-            ToTracker::Publish { port, torrent } => self.handle_publish(from, port, torrent),
+                coming,
+                others,
+            } => {
+                let listed = Listed {
+                    files,
+                    pieces,
+                    coming,
+                    others,
+                };
+                self.handle_file_list(from, port, v, listed)
+            }
+            ToTracker::Publish { port, key, files } => self.handle_publish(from, port, &key, files),
             ToTracker::GetTorrent { name } => self.handle_get_torrent(from, client.peer, &name),
         };
         answer.unwrap_or_else(|refusal| {
             self.tell_refusal(client.peer, &refusal);
-            let md5 = match refusal {
-                Refusal::OtherContent { stands, .. } => Some(stands),
-                _ => None,
-            };
-            to_original.map_or_else(|| error(refusal.to_string(), md5), <[u8]>::to_vec)
+            to_original.map_or_else(|| error(refusal.to_string(), None), <[u8]>::to_vec)
         })
     }
 
@@ -274,11 +307,13 @@ impl Inner {
         from: Ends,
         port: u16,
         v: Option<u32>,
-        files: Vec<String>,
-        pieces: BTreeMap<String, String>,
+        listed: Listed,
     ) -> Result<Vec<u8>, Refusal> {
-        let (n_files, n_in_part) = (files.len(), pieces.len());
-        let mut listing = self.lock().begin_list(from, port, v, files, pieces)?;
+        let (n_files, n_in_part) = (listed.files.len(), listed.pieces.len());
+        let mut roster = self.lock();
+        let mut listing = roster.begin_list(from, port, v, listed.files, listed.pieces)?;
+        roster.list_folder(&mut listing, listed.coming, listed.others);
+        drop(roster);
         self.in_turns(|roster| roster.list_on(&mut listing));
         let joined = listing.joined;
         self.tell_joined(joined, v);

@@ -8,7 +8,7 @@ use super::files::FileList;
 use super::has::Told;
 use super::sample::PEERS_LISTED;
 use super::{Ends, LIST_ROOM, Reach, Roster};
-use crate::protocol::VERSION;
+use crate::protocol::{Coming, VERSION, to_bytes};
 use crate::torrent::Name;
 
 /// A [`crate::protocol::SwarmList`] that is still in pieces.
@@ -20,6 +20,7 @@ pub struct Answer {
     files: Arc<FileList>,
     /// Whether the asker knows the files.
     known: bool,
+    coming: Vec<Coming>,
 }
 
 impl Roster {
@@ -41,14 +42,16 @@ impl Roster {
             .filter_map(|name| self.files.find(name.as_str()));
         let wanted = self.wanted(own, wants.collect(), rng);
         let chosen = self.sample(PEERS_LISTED, own, &wanted, rng, |_| true);
+        let files = self.file_list(asker, rng);
+        let coming = self.coming(asker, own, rng);
         let told = chosen.iter().map(|no| Told::new(&self.peers[*no], asker));
-        let files = self.files.ready(asker, rng);
         Answer {
             local: self.reach == Reach::Local,
             n_peers: (n_others > PEERS_LISTED).then_some(n_others),
             peers: told.collect(),
             known: edition == Some(files.edition),
             files,
+            coming,
         }
     }
 }
@@ -57,9 +60,13 @@ impl Answer {
     /// As it goes over the wire: at most what a client reads. A peer whose names don't fit is listed without.
     pub fn to_bytes(&self) -> Vec<u8> {
         let files = if self.known { b"" } else { self.files.text() };
-        let mut room = LIST_ROOM.saturating_sub(files.len());
+        let coming = match self.coming.is_empty() {
+            true => Vec::new(),
+            false => to_bytes(&self.coming),
+        };
+        let mut room = LIST_ROOM.saturating_sub(files.len() + coming.len());
         let entries = self.peers.iter().map(|told| told.len() + 50);
-        let len = entries.sum::<usize>().min(LIST_ROOM) + files.len() + 150;
+        let len = entries.sum::<usize>().min(LIST_ROOM) + files.len() + coming.len() + 150;
         let mut out = Vec::with_capacity(len);
         let n_peers = self.n_peers.map(|n| format!("\"n_peers\":{n},"));
         let (local, n_peers) = (self.local, n_peers.unwrap_or_default());
@@ -85,6 +92,10 @@ impl Answer {
             out.extend_from_slice(b",\"torrents\":[");
             out.extend_from_slice(files);
             out.extend_from_slice(b"]");
+        }
+        if !coming.is_empty() {
+            out.extend_from_slice(b",\"coming\":");
+            out.extend_from_slice(&coming);
         }
         out.extend_from_slice(b"}");
         out

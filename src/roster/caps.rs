@@ -15,6 +15,9 @@ pub const NAMES_PER_ADDRESS: usize = 4 * NAMES_PER_LIST;
 /// Files that one address may have published, so that a single machine can't fill the disk with names.
 pub const FILES_PER_ADDRESS: usize = NAMES_PER_LIST;
 
+/// Coming files and other contents in the folders of all peers of one address, likewise. What is beyond isn't kept.
+pub(super) const FOLDERS_PER_ADDRESS: usize = NAMES_PER_LIST;
+
 /// What each address has here. Kept up to date with each change, so that nobody is counted one by one.
 #[derive(Default)]
 pub(super) struct Addresses(BTreeMap<IpAddr, Tally>);
@@ -25,6 +28,8 @@ pub(super) struct Tally {
     pub(super) peers: usize,
     /// In the lists of its peers.
     pub(super) names: usize,
+    /// Coming files and other contents in the folders of its peers.
+    pub(super) in_folders: usize,
     /// That were published from it.
     pub(super) files: usize,
 }

@@ -43,7 +43,7 @@ pub(super) struct Key(Option<IpAddr>, u16);
 impl Ends {
     /// Where the others find who comes this way. An original on this machine connects to its host name's address, and
     /// listens on just that.
-    pub(super) fn addr_of(self, port: u16, v: Option<u32>) -> SocketAddr {
+    pub fn addr_of(self, port: u16, v: Option<u32>) -> SocketAddr {
         let original_here = v.is_none() && is_local(self.peer, self.own);
         let ip = if original_here { self.own } else { self.peer };
         SocketAddr::new(ip, port)

@@ -11,6 +11,7 @@ use super::LIST_ROOM;
 use super::counts::Counts;
 use super::ends::{Ends, View};
 use super::has::{FileNo, Held, PeerNo};
+use super::publisher::Publisher;
 use super::slab::Slab;
 use crate::bitfield::Bitfield;
 use crate::protocol::{Summary, to_bytes};
@@ -25,6 +26,8 @@ pub(super) struct File {
     pub(super) name: Arc<str>,
     /// What is published under it.
     pub(super) record: Option<Arc<Summary>>,
+    /// Who published that.
+    pub(super) publisher: Publisher,
     /// Who lists it, in no order.
     pub(super) holders: Vec<PeerNo>,
     /// How many have each piece, where it is published in several.
@@ -102,6 +105,7 @@ impl Files {
         let no = self.all.insert(File {
             name: Arc::clone(&name),
             record: None,
+            publisher: Publisher::default(),
             holders: Vec::new(),
             counts: Arc::default(),
             rare: Vec::new(),
@@ -109,6 +113,11 @@ impl Files {
         });
         self.by_name.insert(name, no);
         no
+    }
+
+    /// What has this number, where there is anything.
+    pub(super) fn get(&self, no: FileNo) -> Option<&File> {
+        self.all.get(no)
     }
 
     /// Whether a number is still that of this very file.
@@ -142,8 +151,9 @@ impl Files {
     }
 
     /// Puts a record to a file that has none, and of which nobody holds pieces.
-    pub(super) fn set_record(&mut self, no: FileNo, record: Summary) {
+    pub(super) fn set_record(&mut self, no: FileNo, record: Summary, publisher: Publisher) {
         let file = &mut self.all[no];
+        file.publisher = publisher;
         if record.n_pieces > 1 {
             file.counts = Counts::new(record.n_pieces).into();
         }
@@ -230,23 +240,50 @@ impl Files {
         }
     }
 
-    /// The live files for who asks.
-    pub(super) fn ready(&mut self, asker: Ends, rng: &mut impl Rng) -> Arc<FileList> {
-        let view = asker.view();
-        if let Some((_, ready)) = self.ready.iter().find(|(of, _)| *of == view) {
-            return Arc::clone(ready);
+    /// A live file's record is told otherwise from now on.
+    pub(super) fn tell_anew(&mut self, no: FileNo) {
+        if self.all[no].live_at.is_some() {
+            self.ready.clear();
         }
+    }
+
+    /// Changes what is told of a file's record.
+    pub(super) fn change_record(&mut self, no: FileNo, change: impl FnOnce(&mut Summary)) {
+        if let Some(record) = &mut self.all[no].record {
+            change(Arc::make_mut(record));
+            self.tell_anew(no);
+        }
+    }
+
+    /// Whether its record is told: it has one, and somebody has the file.
+    pub(super) fn is_live(&self, no: FileNo) -> bool {
+        self.all[no].live_at.is_some()
+    }
+
+    /// The list that is ready for who asks.
+    pub(super) fn ready(&self, asker: Ends) -> Option<Arc<FileList>> {
+        let view = asker.view();
+        let (_, ready) = self.ready.iter().find(|(of, _)| *of == view)?;
+        Some(Arc::clone(ready))
+    }
+
+    /// Makes the list of these files ready for who asks.
+    pub(super) fn make_ready(
+        &mut self,
+        files: Vec<Arc<Summary>>,
+        asker: Ends,
+        rng: &mut impl Rng,
+    ) -> Arc<FileList> {
         if self.ready.len() >= VIEWS {
             self.ready.clear();
         }
-        let record = |no: &FileNo| self.all[*no].record.clone();
         let ready = Arc::new(FileList {
             edition: rng.random_range(..EDITIONS),
-            files: self.live.iter().filter_map(record).collect(),
+            files,
             asker,
             text: OnceLock::new(),
         });
-        self.ready.push((view, Arc::clone(&ready)));
+        self.ready.push((asker.view(), Arc::clone(&ready)));
         ready
     }
 }
@@ -270,11 +307,17 @@ impl FileList {
 }
 
 /// A record as the asker is told it: with its publisher's address as the asker finds it.
-pub(super) fn summary_for(record: &Summary, asker: Ends) -> Summary {
+pub fn summary_for(record: &Summary, asker: Ends) -> Summary {
     let mut summary = record.clone();
-    if let Ok(addr) = record.publisher.parse::<SocketAddr>() {
-        let ip = asker.finds(addr.ip());
-        summary.publisher = SocketAddr::new(ip, addr.port()).to_string();
+    let found = |text: &str| {
+        let addr: SocketAddr = text.parse().ok()?;
+        Some(SocketAddr::new(asker.finds(addr.ip()), addr.port()).to_string())
+    };
+    let others = summary.others.iter_mut().map(|other| &mut other.peer);
+    for addr in others.chain([&mut summary.publisher]) {
+        if let Some(found) = found(addr) {
+            *addr = found;
+        }
     }
     summary
 }

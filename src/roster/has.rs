@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
+use super::folder::Folder;
 use super::{Ends, NAME_WORK};
 use crate::bitfield::Bitfield;
 use crate::protocol::{PeerEntry, to_bytes};
@@ -30,6 +31,8 @@ pub(super) struct Peer {
     pub(super) list: ListNo,
     pub(super) has: Arc<Has>,
     pub(super) places: Vec<u32>,
+    /// The files of its folder that don't, or don't yet, stand in the swarm.
+    pub(super) folder: Folder,
 }
 
 /// Who a peer is and what it has. It doesn't change: the next list makes another. So who answers takes it along, and needs no

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::folder::Folder;
 use super::has::{FileNo, Has, Held, ListNo, Peer, PeerNo, Said};
 use super::{
     Ends, Joined, LONGEST_LISTED, NAME_WORK, NAMES_PER_ADDRESS, NAMES_PER_LIST, Refusal, Roster,
@@ -24,10 +25,17 @@ pub struct Listing {
     /// Likewise.
     digits: Vec<(String, String)>,
     no: ListNo,
+    pub(super) folder: Folder,
 }
 
 /// What a peer has of some files from now on, if anything.
 pub(super) type Changes = BTreeMap<FileNo, Option<Held>>;
+
+impl Listing {
+    pub(super) fn v(&self) -> Option<u32> {
+        self.v
+    }
+}
 
 impl Roster {
     /// Takes a peer's list in the place of its last. Digits that don't fit the published file are left out, and so are names
@@ -85,6 +93,7 @@ impl Roster {
             names,
             digits: digits.into_iter().collect(),
             no: self.lists,
+            folder: Folder::default(),
         })
     }
 
@@ -94,18 +103,25 @@ impl Roster {
         if self.peers[no].has.v != v && !self.forget(no, &mut { WORK_AT_ONCE }) {
             return;
         }
+        if self.peers[no].has.v != v {
+            self.set_folder(no, Folder::default());
+        }
         let has = &mut self.peers[no].has;
         let (before, held) = (has.addr, has.held.clone());
-        let n_names = held.len();
+        let (n_names, in_folder) = (held.len(), self.peers[no].folder.len());
+        let has = &mut self.peers[no].has;
         *has = Arc::new(Has::new(addr, v, held));
         self.addresses.change(before.ip(), |tally| {
             tally.peers -= 1;
             tally.names -= n_names;
+            tally.in_folders -= in_folder;
         });
         self.addresses.change(addr.ip(), |tally| {
             tally.peers += 1;
             tally.names += n_names;
+            tally.in_folders += in_folder;
         });
+        self.retell_others(no);
     }
 
     /// Understands some more of a list; once all of it is, forgets some more of what isn't on it. Whether there is more to do.
@@ -133,6 +149,10 @@ impl Roster {
         let all = understood && forget_some(&mut others, &mut room, &mut changes);
         drop(has);
         self.change(no, changes);
+        if all {
+            let folder = std::mem::take(&mut listing.folder);
+            self.set_folder(no, folder);
+        }
         !all
     }
 
@@ -156,12 +176,16 @@ impl Roster {
             return None;
         };
         *room = left;
+        self.set_folder(no, Folder::default());
         let peer = self.peers.remove(no)?;
         for (held, place) in has.held.iter().zip(&peer.places) {
             self.files.recount(held.file, no, Some(held), None);
             self.leave(held.file, *place);
         }
         self.by_key.remove(&self.reach.key(has.addr));
+        has.held
+            .iter()
+            .for_each(|held| self.see_publisher(held.file, Some(has.addr)));
         self.addresses.change(has.addr.ip(), |tally| {
             tally.peers -= 1;
             tally.names -= has.held.len();
@@ -234,6 +258,7 @@ impl Roster {
         let mut olds = before.into_iter().zip(places).peekable();
         let (mut held, mut places) = (Vec::with_capacity(most), Vec::with_capacity(most));
         let (mut gone, mut grew) = (Vec::new(), false);
+        let files: Vec<FileNo> = changes.keys().copied().collect();
         for (file, new) in changes {
             while let Some((kept, place)) = olds.next_if(|(old, _)| old.file < file) {
                 held.push(kept);
@@ -270,6 +295,9 @@ impl Roster {
         self.addresses.change(addr.ip(), |tally| {
             tally.names = tally.names + more - less;
         });
+        files
+            .into_iter()
+            .for_each(|file| self.see_publisher(file, Some(addr)));
     }
 
     /// Who stood last among a file's holders stands where one has left.
@@ -291,6 +319,7 @@ impl Roster {
             list: 0,
             has: Arc::new(Has::new(addr, v, Vec::new())),
             places: Vec::new(),
+            folder: Folder::default(),
         });
         self.by_key.insert(self.reach.key(addr), no);
         self.all.push(no);

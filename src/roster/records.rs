@@ -2,7 +2,7 @@
 //!
 //! The original has no such thing: two contents under one name would mix.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -11,20 +11,40 @@ use rand::seq::index;
 use super::files::summary_for;
 use super::has::{FileNo, Held};
 use super::holding::Changes;
+use super::publisher::Publisher;
 use super::{Ends, FILES_PER_ADDRESS, NAME_WORK, PEERS_LISTED, Refusal, Roster, WORK_AT_ONCE};
+use crate::content::{Offer, Offerer, Standing, Verdict, decide};
 use crate::md5::Digest;
-use crate::protocol::Summary;
+use crate::protocol::{Publication, Summary};
 use crate::torrent::{Name, Source};
 
-/// What comes of a content that somebody wants to publish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Keep it.
-    New,
-    /// It is there already, and stays as it is.
-    Again,
-    /// Keep it in the place of the content with this MD5.
-    Replaces(Digest),
+/// What is published under a name, and by whom.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// All that is told of it.
+    pub summary: Summary,
+    /// Its publisher's key, which isn't told.
+    pub key: Option<String>,
+}
+
+/// What stands under a name at the moment.
+#[derive(Clone)]
+pub struct Stands {
+    /// All that is told of it.
+    pub summary: Arc<Summary>,
+    /// Its publisher's key, which isn't told.
+    pub key: Option<Arc<str>>,
+}
+
+/// What becomes of a content that a peer publishes.
+#[derive(Clone)]
+pub struct Judged {
+    /// By the rules.
+    pub verdict: Verdict,
+    /// Who publishes it.
+    pub by: Offerer,
+    /// What stands under the name so far.
+    pub stands: Option<Stands>,
 }
 
 /// A record on its way in, see [`Roster::publish_on`].
@@ -38,98 +58,158 @@ pub struct Publishing {
 
 impl Roster {
     /// Takes a record from the disk.
-    pub fn load(&mut self, record: Summary) {
-        let no = self.files.intern(record.name.as_str());
-        self.set_record(no, record);
+    pub fn load(&mut self, record: Record) {
+        let no = self.files.intern(record.summary.name.as_str());
+        let addr: Option<SocketAddr> = record.summary.publisher.parse().ok();
+        let publisher = Publisher {
+            key: record.key.map(Into::into),
+            addr,
+            second: None,
+            counts_for: addr.map(|addr| addr.ip()),
+            loaded: true,
+        };
+        self.set_record(no, record.summary, publisher);
     }
 
-    fn set_record(&mut self, no: FileNo, record: Summary) {
-        if let Some(ip) = ip_of(&record) {
+    fn set_record(&mut self, no: FileNo, mut record: Summary, publisher: Publisher) {
+        record.here = false;
+        record.others.clear();
+        if let Some(ip) = publisher.counts_for {
             self.addresses.change(ip, |tally| tally.files += 1);
         }
-        self.files.set_record(no, record);
+        self.files.set_record(no, record, publisher);
+        self.see_publisher(no, None);
     }
 
-    /// Whether a content may be published. A record stands while a live peer other than its publisher holds a piece of it;
-    /// against the same content, also while its publisher lives.
+    /// Whether a content may be published by the peer at this address, by the rules in [`crate::content`]. `settling` says that
+    /// the tracker has just started.
     ///
     /// # Errors
-    /// Where another content stands, or too many files are published from its publisher's address.
-    pub fn judge(&self, new: &Summary) -> Result<Verdict, Refusal> {
+    /// Where too many files are published from this address.
+    pub fn judge(
+        &mut self,
+        from: SocketAddr,
+        key: &str,
+        new: &Publication,
+        settling: bool,
+    ) -> Result<Judged, Refusal> {
         let no = self.files.find(new.name.as_str());
-        let Some(file) = no.map(|no| &self.files[no]) else {
-            return self.judge_new(new);
-        };
-        let Some(old) = &file.record else {
-            return self.judge_new(new);
-        };
-        let publisher = old.publisher.parse().ok();
-        let publisher = publisher.and_then(|addr| self.by_key.get(&self.reach.key(addr)).copied());
-        let same = (old.size, old.md5) == (new.size, new.md5);
-        let stands =
-            file.holders.iter().any(|no| Some(*no) != publisher) || same && publisher.is_some();
-        match (same, stands) {
-            (true, true) => Ok(Verdict::Again),
-            (true, false) => Ok(Verdict::New),
-            (false, false) => Ok(Verdict::Replaces(old.md5)),
-            (false, true) => Err(Refusal::OtherContent {
-                name: new.name.clone(),
-                stands: old.md5,
-                came: new.md5,
-            }),
+        let no = no.filter(|no| self.files[*no].record.is_some());
+        let by = no.map_or(Offerer::Another, |no| self.offerer(no, from, key));
+        if let Some(no) = no.filter(|_| by == Offerer::CopiedFolder) {
+            self.files[no].publisher.second = Some(from);
         }
+        let file = no.map(|no| &self.files[no]);
+        let standing = file.and_then(|file| {
+            let record = file.record.as_deref()?;
+            Some(Standing {
+                size: record.size,
+                md5: record.md5,
+                checkpoints: record.checkpoints,
+                published: record.published,
+                pinned: record.pinned,
+                keyed: file.publisher.key.is_some(),
+                publisher_is_here: record.here,
+                settling: settling && file.publisher.loaded,
+            })
+        });
+        let offer = Offer {
+            size: new.size,
+            md5: new.md5,
+            checkpoints: new.checkpoints,
+            own: new.own,
+            pinned: new.pinned,
+            published: new.published,
+            by,
+        };
+        let verdict = decide(standing.as_ref(), &offer);
+        let counts_already = file.is_some_and(|it| it.publisher.counts_for == Some(from.ip()));
+        let is_kept = matches!(
+            verdict,
+            Verdict::New | Verdict::Replaces | Verdict::Corrects
+        );
+        let full = self.addresses.tally(from.ip()).files >= FILES_PER_ADDRESS;
+        if is_kept && full && !counts_already {
+            return Err(Refusal::Files(from.ip()));
+        }
+        let stands = file.and_then(|file| {
+            Some(Stands {
+                summary: Arc::clone(file.record.as_ref()?),
+                key: file.publisher.key.clone(),
+            })
+        });
+        Ok(Judged {
+            verdict,
+            by,
+            stands,
+        })
     }
 
-    fn judge_new(&self, new: &Summary) -> Result<Verdict, Refusal> {
-        match ip_of(new).filter(|ip| self.addresses.tally(*ip).files >= FILES_PER_ADDRESS) {
-            Some(ip) => Err(Refusal::Files(ip)),
-            None => Ok(Verdict::New),
-        }
-    }
-
-    /// Records what [`Roster::judge`] allowed. Its publisher has the file, by its word; what others listed under the name
-    /// of a content that is replaced means nothing any more.
-    pub fn publish(&mut self, publisher: SocketAddr, summary: Summary, verdict: Verdict) {
-        let mut publishing = self.begin_publish(publisher, summary, verdict);
+    /// Records what [`Roster::judge`] allowed. The sender has the file, by its word; what others listed under the name of a
+    /// content that is replaced means nothing any more.
+    pub fn publish(&mut self, sender: SocketAddr, record: Record, verdict: Verdict) {
+        let mut publishing = self.begin_publish(sender, record, verdict);
         while self.publish_on(&mut publishing) {}
     }
 
     /// Begins to record it, which [`Roster::publish_on`] goes on with. In between, those who listed it before have, as others
-    /// are told, what they listed.
+    /// are told, what they listed. Where the sender is credited with what stands already, the record takes its address, and the
+    /// key and the pin from here.
     pub fn begin_publish(
         &mut self,
-        publisher: SocketAddr,
-        summary: Summary,
+        sender: SocketAddr,
+        record: Record,
         verdict: Verdict,
     ) -> Publishing {
-        let before = self.files.find(summary.name.as_str());
-        let before = before.filter(|_| verdict != Verdict::Again);
+        let is_kept = matches!(
+            verdict,
+            Verdict::New | Verdict::Replaces | Verdict::Corrects
+        );
+        let name = record.summary.name.clone();
+        let before = self.files.find(name.as_str()).filter(|_| is_kept);
         let before = before.map(|no| (no, Arc::clone(&self.files[no].name)));
-        if let Some((no, _)) = before
-            && let Some(ip) = self.files.take_record(no).as_deref().and_then(ip_of)
-        {
-            self.addresses.change(ip, |tally| tally.files -= 1);
-        }
-        let no = match verdict {
-            Verdict::Again => self.files.intern(summary.name.as_str()),
-            Verdict::New | Verdict::Replaces(_) => {
-                let no = self.files.renew(summary.name.as_str());
-                let publisher = publisher.to_string();
-                self.set_record(
-                    no,
-                    Summary {
-                        publisher,
-                        ..summary
-                    },
-                );
-                no
+        if let Some((no, _)) = before {
+            let counted = std::mem::take(&mut self.files[no].publisher).counts_for;
+            if let Some(ip) = counted {
+                self.addresses.change(ip, |tally| tally.files -= 1);
             }
+            // without holders it is gone with its record
+            drop(self.files.take_record(no));
+        }
+        let no = match is_kept {
+            false => self.files.intern(name.as_str()),
+            true => self.files.renew(name.as_str()),
         };
-        if let Some(peer) = self.by_key.get(&self.reach.key(publisher)).copied() {
+        if is_kept {
+            let publisher = Publisher {
+                key: record.key.map(Into::into),
+                addr: record.summary.publisher.parse().ok(),
+                second: None,
+                counts_for: Some(sender.ip()),
+                loaded: false,
+            };
+            self.set_record(no, record.summary, publisher);
+        } else if verdict == (Verdict::Same { credited: true }) && self.files[no].record.is_some() {
+            self.files[no].publisher.key = record.key.map(Into::into);
+            self.publisher_moves(no, sender);
+            let pinned = record.summary.pinned;
+            if self.files[no]
+                .record
+                .as_ref()
+                .is_some_and(|it| it.pinned != pinned)
+            {
+                self.files
+                    .change_record(no, |record| record.pinned = pinned);
+            }
+        }
+        if let Some(peer) = self.by_key.get(&self.reach.key(sender)).copied() {
             let whole = self.files.whole(no);
             self.change(peer, Changes::from([(no, Some(whole))]));
         }
-        let stays = !matches!(verdict, Verdict::Replaces(_));
+        if self.files.get(no).is_some() {
+            self.see_publisher(no, None);
+        }
+        let stays = verdict != Verdict::Replaces;
         Publishing { before, no, stays }
     }
 
@@ -198,15 +278,13 @@ impl Roster {
     }
 }
 
-fn ip_of(record: &Summary) -> Option<IpAddr> {
-    Some(record.publisher.parse::<SocketAddr>().ok()?.ip())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::roster::Reach;
-    use crate::roster::tests::{OURS, lan, list, publish, rng, summary, swarm_list};
+    use crate::roster::tests::{
+        OURS, folder, lan, list, publication, publish, publish_by, rng, summary, swarm_list,
+    };
 
     #[test]
     fn a_record_without_a_live_holder_is_kept_and_not_listed() {
@@ -238,51 +316,183 @@ mod tests {
     }
 
     #[test]
-    fn another_content_is_refused_while_a_live_peer_other_than_its_publisher_holds_a_piece() {
+    fn a_publisher_that_is_here_decides_whoever_else_holds_pieces() {
+        use crate::content::Reason::PublisherIsHere;
         let (old, new) = (summary("f", 9, "old"), summary("f", 7, "new"));
-        let refused = Err(Refusal::OtherContent {
-            name: old.name.clone(),
-            stands: old.md5,
-            came: new.md5,
-        });
-        let replaces = Ok(Verdict::Replaces(old.md5));
+        let stays = Verdict::Stays(PublisherIsHere);
         let nobody = |_: &mut Roster| ();
         let whole = |r: &mut Roster| list(r, lan(4), 5, OURS, &["f"], &[]);
         let piece = |r: &mut Roster| list(r, lan(4), 5, OURS, &[], &[("f", "8000")]);
-        let named = |r: &mut Roster| list(r, lan(4), 5, None, &["f.part0002"], &[]);
-        let other = |r: &mut Roster| list(r, lan(4), 5, OURS, &[], &[("f", "80")]);
+        let deleted = |r: &mut Roster| list(r, lan(2), 5, OURS, &[], &[]);
         let left = |r: &mut Roster| (0..2).for_each(|_| drop(r.update_peer_list()));
-        type Case<'a> = (
-            &'a str,
-            fn(&mut Roster),
-            &'a Summary,
-            u8,
-            &'a Result<Verdict, Refusal>,
+        let alone = |r: &mut Roster| {
+            r.update_peer_list();
+            list(r, lan(4), 5, OURS, &["f"], &[]);
+            r.update_peer_list();
+        };
+        let (not_mine, mine) = (
+            Verdict::Same { credited: false },
+            Verdict::Same { credited: true },
         );
-        let cases: [Case; 9] = [
-            ("its publisher alone has it", nobody, &new, 3, &replaces),
-            ("another has it whole", whole, &new, 3, &refused),
-            ("another has a piece", piece, &new, 3, &refused),
-            ("an original has a piece", named, &new, 3, &refused),
-            ("its publisher may not, either", whole, &new, 2, &refused),
-            ("another has other digits", other, &new, 3, &replaces),
-            ("all have left", left, &new, 3, &replaces),
-            ("the same content", nobody, &old, 3, &Ok(Verdict::Again)),
-            ("the same, and all left", left, &old, 3, &Ok(Verdict::New)),
+        type Case<'a> = (&'a str, fn(&mut Roster), &'a Summary, u8, Verdict);
+        let cases: [Case; 11] = [
+            ("its publisher alone has it", nobody, &new, 3, stays),
+            ("another has it, too", whole, &new, 3, stays),
+            ("its publisher itself", nobody, &new, 2, Verdict::Replaces),
+            ("whoever has it whole", whole, &new, 2, Verdict::Replaces),
+            ("or in part", piece, &new, 2, Verdict::Replaces),
+            (
+                "its publisher has deleted it",
+                deleted,
+                &new,
+                3,
+                Verdict::Replaces,
+            ),
+            ("all have left", left, &new, 3, Verdict::Replaces),
+            ("its publisher has left", alone, &new, 3, Verdict::Replaces),
+            ("the same content", nobody, &old, 3, not_mine),
+            ("the same, and all left", left, &old, 3, not_mine),
+            ("the same by its publisher", left, &old, 2, mine),
         ];
         for (name, act, content, from, expected) in cases {
             let mut roster = Roster::new(Reach::Remote);
             publish(&mut roster, lan(2), 5, &old).expect("the first");
             act(&mut roster);
             let verdict = publish(&mut roster, lan(from), 5, content);
-            assert_eq!(verdict, *expected, "{name}");
-            let stands = match verdict {
-                Ok(Verdict::New | Verdict::Replaces(_)) => (content.md5, "10.0.0.3:5"),
-                Ok(Verdict::Again) | Err(_) => (old.md5, "10.0.0.2:5"),
+            assert_eq!(verdict, Ok(expected), "{name}");
+            let stands = match expected {
+                Verdict::Replaces => (content.md5, format!("10.0.0.{from}:5")),
+                _ => (old.md5, "10.0.0.2:5".to_owned()),
             };
             let record = roster.files.record("f").expect("published");
-            assert_eq!((record.md5, &*record.publisher), stands, "{name}");
+            assert_eq!((record.md5, record.publisher.clone()), stands, "{name}");
         }
+    }
+
+    /// What is told of `f`: its publisher's port, and whether that is here.
+    fn told(roster: &mut Roster) -> (u16, bool) {
+        let _ = swarm_list(roster, lan(9), 5);
+        let record = roster.files.record("f").expect("published");
+        let addr: SocketAddr = record.publisher.parse().expect("an address");
+        (addr.port(), record.here)
+    }
+
+    #[test]
+    fn a_publisher_is_known_by_its_key_at_another_port() {
+        let (old, new) = (summary("f", 9, "old"), summary("f", 9, "new"));
+        let offer = |roster: &mut Roster, port, content: &Summary| {
+            let file = publication(content);
+            publish_by(roster, lan(2), port, "key", content, file).expect("a fine offer")
+        };
+        let mut roster = Roster::new(Reach::Remote);
+        assert_eq!(offer(&mut roster, 5, &old), Verdict::New);
+        assert_eq!(told(&mut roster), (5, true));
+        // while it seems to be at the first port, this may be a copied folder
+        let copied = Verdict::Stays(crate::content::Reason::CopiedFolder);
+        assert_eq!(offer(&mut roster, 6, &new), copied);
+        assert_eq!(
+            offer(&mut roster, 6, &old),
+            Verdict::Same { credited: false }
+        );
+        assert_eq!(told(&mut roster), (5, true), "the first is here");
+        roster.update_peer_list();
+        list(&mut roster, lan(2), 6, OURS, &["f"], &[]);
+        roster.update_peer_list();
+        assert_eq!(told(&mut roster), (6, true), "the second goes on");
+        assert_eq!(offer(&mut roster, 6, &new), Verdict::Replaces);
+        (0..2).for_each(|_| drop(roster.update_peer_list()));
+        assert!(!roster.files.record("f").expect("kept").here, "swept");
+        assert_eq!(
+            offer(&mut roster, 7, &new),
+            Verdict::Same { credited: true }
+        );
+        assert_eq!(told(&mut roster), (7, true), "back elsewhere");
+    }
+
+    #[test]
+    fn a_file_that_its_publisher_hashes_is_here() {
+        let old = summary("f", 9, "old");
+        let mut roster = Roster::new(Reach::Remote);
+        publish(&mut roster, lan(2), 5, &old).expect("the first");
+        folder(&mut roster, lan(2), 5, &["g"], &["f"], &[]);
+        assert_eq!(told(&mut roster), (5, true), "it is coming");
+        folder(&mut roster, lan(2), 5, &["f"], &[], &[]);
+        assert_eq!(told(&mut roster), (5, true), "it is whole");
+        folder(&mut roster, lan(2), 5, &["g"], &[], &[]);
+        assert_eq!(told(&mut roster), (5, false), "it was deleted");
+    }
+
+    #[test]
+    fn what_was_loaded_is_kept_while_the_tracker_settles() {
+        use crate::content::Reason::{Pinned, Settling};
+        let (old, new) = (summary("f", 9, "old"), summary("f", 9, "new"));
+        let addr: SocketAddr = "10.0.0.3:5".parse().expect("an address");
+        let judge = |roster: &mut Roster, key: &str, content: &Summary, settling| {
+            let file = publication(content);
+            let judged = roster.judge(addr, key, &file, settling);
+            judged.expect("a fine offer").verdict
+        };
+        for pinned in [false, true] {
+            let mut roster = Roster::new(Reach::Remote);
+            let summary = Summary {
+                publisher: "10.0.0.2:5".to_owned(),
+                checkpoints: Some(publication(&old).checkpoints),
+                pinned,
+                ..old.clone()
+            };
+            let key = Some("key".to_owned());
+            roster.load(Record { summary, key });
+            let stays = Verdict::Stays(Settling);
+            for key in ["key", "other"] {
+                assert_eq!(judge(&mut roster, key, &new, true), stays);
+            }
+            let mine = Verdict::Same { credited: true };
+            assert_eq!(judge(&mut roster, "key", &old, true), mine);
+            let then = match pinned {
+                true => Verdict::Stays(Pinned),
+                false => Verdict::Replaces,
+            };
+            assert_eq!(judge(&mut roster, "other", &new, false), then);
+            publish_by(&mut roster, lan(3), 5, "key", &new, publication(&new)).expect("its own");
+            let again = judge(&mut roster, "key", &old, true);
+            assert_eq!(again, Verdict::Replaces, "it was published in this run");
+        }
+    }
+
+    #[test]
+    fn whoever_has_the_file_is_credited_where_nobodys_key_is_known() {
+        let f = Summary {
+            publisher: "10.0.0.2:5".to_owned(),
+            ..summary("f", 9, "a")
+        };
+        let received = Publication {
+            own: false,
+            publisher: f.publisher.clone(),
+            ..publication(&f)
+        };
+        let mut roster = Roster::new(Reach::Remote);
+        let verdict = publish_by(&mut roster, lan(3), 5, "other", &f, received);
+        assert_eq!(verdict, Ok(Verdict::New));
+        list(&mut roster, lan(2), 5, OURS, &["f"], &[]);
+        assert_eq!(told(&mut roster), (5, false), "its word doesn't count yet");
+        let pinned = Publication {
+            pinned: true,
+            ..publication(&f)
+        };
+        let verdict = publish_by(
+            &mut roster,
+            lan(2),
+            6,
+            "key",
+            &Summary {
+                pinned: true,
+                ..f.clone()
+            },
+            pinned,
+        );
+        assert_eq!(verdict, Ok(Verdict::Same { credited: true }));
+        assert_eq!(told(&mut roster), (6, true));
+        assert!(roster.files.record("f").expect("published").pinned);
     }
 
     #[test]
@@ -312,7 +522,9 @@ mod tests {
     fn what_was_listed_of_a_content_that_is_replaced_means_nothing_any_more() {
         let mut roster = Roster::new(Reach::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "old")).expect("the first");
-        publish(&mut roster, lan(3), 5, &summary("f", 9, "new")).expect("nobody else has it");
+        list(&mut roster, lan(2), 5, OURS, &[], &[("f", "8000")]);
+        list(&mut roster, lan(4), 5, OURS, &["f"], &[]);
+        publish(&mut roster, lan(3), 5, &summary("f", 9, "new")).expect("a fine offer");
         let answer = swarm_list(&mut roster, lan(9), 5);
         let holders: Vec<_> = answer
             .peers
@@ -324,8 +536,8 @@ mod tests {
         let again = publish(&mut roster, lan(3), 5, &summary("f", 9, "newer"));
         assert_eq!(
             again,
-            Ok(Verdict::Replaces(crate::md5::digest(b"new"))),
-            "its publisher's old list doesn't hold it"
+            Ok(Verdict::Replaces),
+            "its publisher has changed its mind"
         );
     }
 
@@ -340,29 +552,29 @@ mod tests {
             n_pieces: 5,
             ..old.clone()
         };
-        assert_eq!(roster.judge(&new), Ok(Verdict::New));
+        let (file, key) = (publication(&new), "other".to_owned());
+        let judged = roster.judge(joined.addr, &key, &file, false);
+        assert_eq!(judged.expect("fine").verdict, Verdict::Corrects);
         list(&mut roster, lan(4), 5, OURS, &[], &[("f", "8000")]);
-        roster.publish(joined.addr, new, Verdict::New);
+        let (summary, key) = (new, Some(key));
+        roster.publish(joined.addr, Record { summary, key }, Verdict::Corrects);
         let listed = swarm_list(&mut roster, lan(9), 5).peers;
         assert_eq!((listed[0].file_list.len(), listed[1].pieces.len()), (1, 0));
     }
 
     #[test]
     fn a_record_from_the_disk_knows_its_publisher() {
-        let mut roster = Roster::new(Reach::Remote);
-        roster.load(Summary {
-            publisher: "10.0.0.2:5".to_owned(),
-            ..summary("f", 9, "old")
-        });
-        list(&mut roster, lan(2), 5, OURS, &["f"], &[]);
-        assert!(matches!(
-            roster.judge(&summary("f", 9, "new")),
-            Ok(Verdict::Replaces(_))
-        ));
-        list(&mut roster, lan(2), 6, OURS, &["f"], &[]);
-        assert!(matches!(
-            roster.judge(&summary("f", 9, "new")),
-            Err(Refusal::OtherContent { .. })
-        ));
+        let (old, new) = (summary("f", 9, "old"), summary("f", 9, "new"));
+        for (key, stays) in [(Some("key".to_owned()), true), (None, false)] {
+            let mut roster = Roster::new(Reach::Remote);
+            let summary = Summary {
+                publisher: "10.0.0.2:5".to_owned(),
+                ..old.clone()
+            };
+            roster.load(Record { summary, key });
+            list(&mut roster, lan(2), 5, OURS, &["f"], &[]);
+            let verdict = publish(&mut roster, lan(3), 6, &new).expect("a fine offer");
+            assert_eq!(matches!(verdict, Verdict::Stays(_)), stays, "{verdict:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_ADDRESS};
-use crate::md5::Digest;
+use crate::protocol::{KEY_CAP, PUBLICATIONS};
 use crate::torrent::Name;
 
 /// Why the tracker doesn't do what it was asked for.
@@ -22,15 +22,10 @@ pub enum Refusal {
     NamesOf(IpAddr),
     /// [`FILES_PER_ADDRESS`] are published from this address.
     Files(IpAddr),
-    /// The swarm has another content under the name.
-    OtherContent {
-        /// The file.
-        name: Name,
-        /// The MD5 of what the swarm has.
-        stands: Digest,
-        /// The MD5 of what was to be published.
-        came: Digest,
-    },
+    /// A publisher's key of so many bytes: none, or over [`KEY_CAP`].
+    Key(usize),
+    /// So many files in one publication, over [`PUBLICATIONS`].
+    Publications(usize),
     /// There is no such record.
     Unknown(Name),
     /// The tracker's disk doesn't do what it should.
@@ -58,9 +53,13 @@ impl fmt::Display for Refusal {
                 f,
                 "{FILES_PER_ADDRESS} files have been published from {ip}, and no more are taken"
             ),
-            Self::OtherContent { name, stands, came } => write!(
+            Self::Key(n) => write!(
                 f,
-                "the swarm has another {name}, with MD5 {stands}; yours has MD5 {came}: publish it under another name"
+                "a publisher's key has 1 to {KEY_CAP} bytes, this one {n}"
+            ),
+            Self::Publications(n) => write!(
+                f,
+                "a publication has at most {PUBLICATIONS} files, this one {n}"
             ),
             Self::Unknown(name) => write!(f, "nobody has published {name} here"),
             Self::Disk(why) => write!(f, "the tracker's disk: {why}"),

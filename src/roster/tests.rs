@@ -3,11 +3,12 @@
 use super::*;
 use std::collections::BTreeSet;
 
+use crate::content::Verdict;
 use crate::torrent::Name;
 
 use crate::protocol::{
-    ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Summary, SwarmList, VERSION, parse,
-    to_bytes,
+    Coming, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Publication, Summary, SwarmList,
+    VERSION, parse, to_bytes,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -49,20 +50,69 @@ pub(super) fn summary(name: &str, n_pieces: u32, content: &str) -> Summary {
         md5,
         n_pieces,
         publisher: String::new(),
+        published: 0,
+        checkpoints: None,
+        here: false,
+        pinned: false,
+        others: Vec::new(),
     }
 }
 
-/// Publishes as `tracker.rs` does.
+/// A peer's own file, whose key is by its address.
+pub(super) fn publication(summary: &Summary) -> Publication {
+    let cut = summary.n_pieces.to_string();
+    Publication {
+        name: summary.name.clone(),
+        size: summary.size,
+        md5: summary.md5,
+        checkpoints: crate::md5::digest(cut.as_bytes()),
+        own: true,
+        pinned: summary.pinned,
+        published: summary.published,
+        publisher: String::new(),
+        torrent: None,
+    }
+}
+
+/// Publishes a file of one's own as the tracker does, with a key by the address.
 pub(super) fn publish(
     roster: &mut Roster,
     from: Ends,
     port: u16,
     summary: &Summary,
 ) -> Result<Verdict, Refusal> {
+    let key = format!("at {}", from.addr_of(port, OURS));
+    publish_by(roster, from, port, &key, summary, publication(summary))
+}
+
+/// Publishes as the tracker does, once it has settled.
+pub(super) fn publish_by(
+    roster: &mut Roster,
+    from: Ends,
+    port: u16,
+    key: &str,
+    summary: &Summary,
+    file: Publication,
+) -> Result<Verdict, Refusal> {
     let joined = roster.append_client(from, port, OURS)?;
-    let verdict = roster.judge(summary)?;
-    roster.publish(joined.addr, summary.clone(), verdict);
-    Ok(verdict)
+    let judged = roster.judge(joined.addr, key, &file, false)?;
+    if matches!(judged.verdict, Verdict::Stays(_)) {
+        return Ok(judged.verdict);
+    }
+    let publisher = match file.own {
+        true => joined.addr.to_string(),
+        false => file.publisher,
+    };
+    let record = Record {
+        summary: Summary {
+            checkpoints: Some(file.checkpoints),
+            publisher,
+            ..summary.clone()
+        },
+        key: file.own.then(|| key.to_owned()),
+    };
+    roster.publish(joined.addr, record, judged.verdict);
+    Ok(judged.verdict)
 }
 
 pub(super) fn list(
@@ -86,6 +136,33 @@ pub(super) fn list(
             pieces,
         )
         .expect("a fine list");
+}
+
+/// Lists whole files, files that are coming, and others with their contents.
+pub(super) fn folder(
+    roster: &mut Roster,
+    from: Ends,
+    port: u16,
+    names: &[&str],
+    coming: &[&str],
+    others: &[(&str, &str)],
+) {
+    let names = names.iter().map(|name| name.to_string()).collect();
+    let name = |name: &str| Name::parse(name).expect("a name");
+    let coming = coming.iter().map(|it| Coming {
+        name: name(it),
+        size: 9,
+        done: 1,
+        peer: "somebody".to_owned(),
+    });
+    let digest = |content: &str| crate::md5::digest(content.as_bytes());
+    let others = others
+        .iter()
+        .map(|(it, content)| (name(it), digest(content)));
+    let listing = roster.begin_list(from, port, OURS, names, BTreeMap::new());
+    let mut listing = listing.expect("a fine list");
+    roster.list_folder(&mut listing, coming.collect(), others.collect());
+    while roster.list_on(&mut listing) {}
 }
 
 pub(super) fn swarm_list(roster: &mut Roster, asker: Ends, port: u16) -> SwarmList {
@@ -301,7 +378,10 @@ fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
             publisher: SocketAddr::new(from.peer, 1).to_string(),
             ..summary(&n.to_string(), 1, "a")
         };
-        (0..FILES_PER_ADDRESS).for_each(|n| roster.load(of(from, n)));
+        for n in 0..FILES_PER_ADDRESS {
+            let (summary, key) = (of(from, n), None);
+            roster.load(Record { summary, key });
+        }
         let mut publishing = |from, n| publish(&mut roster, from, 1, &of(from, n)).map(drop);
         let refused = Err(Refusal::Files(from.peer));
         let one_more = publishing(from, FILES_PER_ADDRESS);
@@ -379,13 +459,14 @@ fn a_list_shows_what_was_announced_and_what_fits_the_record() {
         "part 10 is none of 9"
     );
     assert_eq!((original.v, original.pieces.len()), (None, 0));
-    assert_eq!(
-        answer.torrents,
-        [Summary {
-            publisher: "10.0.0.2:5".to_owned(),
-            ..summary("image.iso", 9, "a")
-        }]
-    );
+    let told = &answer.torrents[0];
+    let image = Summary {
+        publisher: "10.0.0.2:5".to_owned(),
+        checkpoints: told.checkpoints,
+        here: true,
+        ..summary("image.iso", 9, "a")
+    };
+    assert_eq!(answer.torrents, [image]);
     assert!(!answer.local && answer.v == VERSION);
 }
 
@@ -543,10 +624,12 @@ fn what_many_have_is_published_in_turns() {
         // of another content its publisher's word is enough once its holders are out of date
         let verdict = match named {
             true => Verdict::New,
-            false => Verdict::Replaces(content.md5),
+            false => Verdict::Replaces,
         };
         let publisher = SocketAddr::new(here().peer, 1);
-        let mut publishing = roster.begin_publish(publisher, content.clone(), verdict);
+        let (summary, key) = (content.clone(), None);
+        let record = Record { summary, key };
+        let mut publishing = roster.begin_publish(publisher, record, verdict);
         let mut turns = 1;
         while roster.publish_on(&mut publishing) {
             // in between somebody lists something else, and goes

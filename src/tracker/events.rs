@@ -23,6 +23,8 @@ pub(super) enum Event {
         local: bool,
         client: String,
         client_at: Vec<IpAddr>,
+        /// The commands for whoever is to fetch exactly one content.
+        pinned: Vec<String>,
     },
     Loaded {
         n_torrents: usize,
@@ -56,8 +58,21 @@ pub(super) enum Event {
         name: Name,
         size: u64,
         md5: Digest,
+        own: bool,
         again: bool,
+        corrected: bool,
         replaced: Option<Digest>,
+        /// The commands by which other machines fetch exactly this content, where they are told.
+        join: Vec<String>,
+    },
+    NotPublished {
+        peer: SocketAddr,
+        name: Name,
+        md5: Digest,
+        stands: Option<Digest>,
+        why: String,
+        #[serde(skip)]
+        weight: Weight,
     },
     NotSynced {
         why: String,
@@ -91,7 +106,7 @@ pub(super) enum Event {
 impl report::Event for Event {
     fn weight(&self) -> Weight {
         match self {
-            Self::Refused { weight, .. } => *weight,
+            Self::Refused { weight, .. } | Self::NotPublished { weight, .. } => *weight,
             Self::Published { again: true, .. } => Weight::Normal,
             Self::Listening { .. }
             | Self::Page { .. }
@@ -124,6 +139,7 @@ impl fmt::Display for Event {
                 local,
                 client,
                 client_at,
+                pinned,
             } => {
                 let (whom, on_each) = if *local {
                     ("this machine only (--remote serves others)", "each peer")
@@ -149,7 +165,11 @@ impl fmt::Display for Event {
                     at.push("<this machine's address>".to_owned());
                 }
                 at.iter()
-                    .try_for_each(|at| write!(f, "\n  {client} {at} {port} shared"))
+                    .try_for_each(|at| write!(f, "\n  {client} {at} {port} shared"))?;
+                write!(f, "\nand where exactly one content is wanted:")?;
+                pinned
+                    .iter()
+                    .try_for_each(|command| write!(f, "\n  {command}"))
             }
             Self::Loaded {
                 n_torrents,
@@ -194,13 +214,39 @@ impl fmt::Display for Event {
                 size,
                 md5,
                 again,
+                corrected,
                 replaced,
+                join,
+                ..
             } => {
                 let what = if *again { "has, too," } else { "published" };
                 write!(f, "{peer} {what} {name}, {}, MD5 {md5}", bytes(*size))?;
-                replaced.map_or(Ok(()), |old| {
-                    write!(f, ", in place of MD5 {old}, which nobody else has")
-                })
+                if *corrected {
+                    write!(f, ", with another list of checkpoints")?;
+                }
+                if let Some(old) = replaced {
+                    write!(f, ", in place of MD5 {old}")?;
+                }
+                if !join.is_empty() {
+                    write!(f, "\non each machine that is to have exactly this:")?;
+                }
+                join.iter()
+                    .try_for_each(|command| write!(f, "\n  {command}"))
+            }
+            Self::NotPublished {
+                peer,
+                name,
+                md5,
+                stands,
+                why,
+                ..
+            } => {
+                let why = legible(why);
+                write!(f, "not taken from {peer}: {name}, MD5 {md5}; ")?;
+                match stands {
+                    Some(_) => write!(f, "there stands {why}"),
+                    None => write!(f, "{why}"),
+                }
             }
             Self::NotSynced { why } => write!(f, "a .torrent may not outlive a power cut: {why}"),
             Self::HandedOut { to, name } => write!(f, ".torrent of {name} to {to}"),

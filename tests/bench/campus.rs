@@ -9,9 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use bittorrentish::bitfield::Bitfield;
+use bittorrentish::content::Verdict;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{Summary, VERSION};
-use bittorrentish::roster::{Ends, NAMES_PER_LIST, Reach, Roster, Verdict};
+use bittorrentish::roster::{Ends, NAMES_PER_LIST, Reach, Record, Roster};
 use bittorrentish::torrent::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -128,7 +129,7 @@ impl Campus {
         }
         let publisher = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT));
         for file in 0..self.n_files {
-            for verdict in [Verdict::New, Verdict::Again] {
+            for verdict in [Verdict::New, Verdict::Same { credited: true }] {
                 let (mut publishing, record) = (None, record(&name(file)));
                 publishings.extend(clock.time(|| {
                     publishing = Some(roster.begin_publish(publisher, record, verdict));
@@ -146,14 +147,21 @@ impl Campus {
 }
 
 /// The record of a file in as many pieces as all have.
-fn record(name: &str) -> Summary {
-    Summary {
+fn record(name: &str) -> Record {
+    let key = Some("key".to_owned());
+    let summary = Summary {
         name: Name::parse(name).expect("a name"),
         size: u64::from(PIECES) << 16,
         md5: digest(name.as_bytes()),
         n_pieces: PIECES,
         publisher: "127.0.0.1:1024".to_owned(),
-    }
+        published: 0,
+        checkpoints: None,
+        here: false,
+        pinned: false,
+        others: Vec::new(),
+    };
+    Record { summary, key }
 }
 
 /// Times what nobody interrupts: whoever else uses the cores would be measured otherwise.

@@ -8,11 +8,13 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 
 use bittorrentish::md5::{INITIAL, digest};
-use bittorrentish::protocol::{PingAnswer, Reply, SwarmList, ToTracker, parse, to_bytes};
+use bittorrentish::protocol::{
+    Outcome, PUBLICATIONS, PingAnswer, Publication, Reply, SwarmList, ToTracker, parse, to_bytes,
+};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
-use super::support::{DEADLINE, Program, Temp, torrent_of, until};
+use super::support::{DEADLINE, Program, Temp, publish_message, torrent_of, until};
 
 /// The program on a free port, and what it is asked.
 struct Server {
@@ -59,10 +61,27 @@ impl Server {
     }
 
     fn publish(&self, port: u16, torrent: &Torrent) -> Reply {
-        self.reply(&ToTracker::Publish {
+        let mut reply = self.reply(&publish_message(port, torrent.clone()));
+        match reply.files.pop() {
+            Some(Outcome::OtherStands { md5, why }) => {
+                (reply.md5, reply.error) = (Some(md5), Some(why));
+            }
+            Some(Outcome::Refused { why }) => reply.error = Some(why),
+            Some(Outcome::Stands { .. }) => {}
+            Some(Outcome::Send) | None => assert!(reply.error.is_some(), "{reply:?}"),
+        }
+        reply
+    }
+
+    /// Publishes with a key, and has what became of each.
+    fn outcomes(&self, port: u16, key: &str, files: &[Publication]) -> Vec<Outcome> {
+        let reply = self.reply(&ToTracker::Publish {
             port,
-            torrent: torrent.clone(),
-        })
+            key: key.to_owned(),
+            files: files.to_vec(),
+        });
+        assert_eq!(reply.error, None);
+        reply.files
     }
 
     fn get_torrent(&self, name: &str) -> Reply {
@@ -297,7 +316,9 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
         {"ip": "127.0.0.1", "port": 50001, "file_list": ["image.iso"], "v": 1},
         {"ip": "127.0.0.1", "port": 50002, "file_list": ["1.txt"], "v": 1, "pieces": {"image.iso": "50"}},
     ], "torrents": [
-        {"name": "image.iso", "size": 200_000, "md5": image.md5().to_string(), "n_pieces": 4, "publisher": "127.0.0.1:50001"},
+        {"name": "image.iso", "size": 200_000, "md5": image.md5().to_string(), "n_pieces": 4, "publisher": "127.0.0.1:50001",
+            "published": answer["torrents"][0]["published"], "checkpoints": image.checkpoints_md5().to_string(),
+            "here": true, "pinned": false},
     ]});
     assert_eq!(answer, expected);
     let known = format!(
@@ -391,7 +412,7 @@ fn torrents_survive_a_kill_and_are_all_that_is_stored() {
 }
 
 #[test]
-fn another_content_is_refused_with_both_md5s_until_its_holders_have_left() {
+fn another_content_is_refused_with_both_md5s_until_its_publisher_has_left() {
     let dir = Temp::new();
     let server = Server::start(&dir, &["--sweep-every", "0.3"]);
     let (one, two) = (torrent("f", 1), torrent("f", 2));
@@ -405,13 +426,13 @@ fn another_content_is_refused_with_both_md5s_until_its_holders_have_left() {
         "{error}"
     );
     assert_eq!(refused.md5, Some(one.md5()));
-    let line = server.program.until_line("refused 127.0.0.1:");
+    let line = server.program.until_line("not taken from 127.0.0.1:");
     assert!(
         line.contains(&one.md5().to_string()) && line.contains(&two.md5().to_string()),
         "{line}"
     );
     server.program.until_line("gone: ");
-    until("accepted once the holder is gone", || {
+    until("accepted once the publisher is gone", || {
         server.publish(50003, &two).error.is_none().then_some(())
     });
     assert!(
@@ -424,6 +445,161 @@ fn another_content_is_refused_with_both_md5s_until_its_holders_have_left() {
     server
         .program
         .until_line(&format!("in place of MD5 {}", one.md5()));
+}
+
+/// An own file without its `.torrent`.
+fn own(torrent: &Torrent) -> Publication {
+    Publication {
+        name: torrent.name().clone(),
+        size: torrent.size(),
+        md5: torrent.md5(),
+        checkpoints: torrent.checkpoints_md5(),
+        own: true,
+        pinned: false,
+        published: 0,
+        publisher: String::new(),
+        torrent: None,
+    }
+}
+
+/// The same with it.
+fn whole(torrent: &Torrent) -> Publication {
+    Publication {
+        torrent: Some(torrent.clone()),
+        ..own(torrent)
+    }
+}
+
+#[test]
+fn a_batch_is_published_in_two_steps() {
+    let dir = Temp::new();
+    let server = Server::start(&dir, &[]);
+    let (f, g) = (torrent("f", 1), torrent("g", 2));
+    let sent = server.outcomes(50001, "key", &[own(&f), own(&g)]);
+    assert_eq!(sent, [Outcome::Send, Outcome::Send]);
+    assert_eq!(server.ping(50002).torrents, [], "nothing is recorded yet");
+    let misfit = Publication {
+        torrent: Some(f.clone()),
+        ..own(&g)
+    };
+    let outcomes = server.outcomes(50001, "key", &[whole(&f), misfit, whole(&g)]);
+    let [first, Outcome::Refused { why }, last] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(why.contains("name f, expected g"), "{why}");
+    let stands = |outcome: &Outcome| match outcome {
+        Outcome::Stands {
+            mine,
+            published,
+            publisher,
+        } => {
+            assert_eq!(publisher, "127.0.0.1:50001");
+            (*mine, *published)
+        }
+        other => panic!("{other:?}"),
+    };
+    let (mine, published) = stands(first);
+    assert!(mine && published > 1_600_000_000 && stands(last).0);
+    let others = server.outcomes(50002, "other", &[own(&f), own(&torrent("g", 3))]);
+    let [same, Outcome::OtherStands { md5, why }] = &others[..] else {
+        panic!("{others:?}")
+    };
+    assert_eq!((stands(same), *md5), ((false, published), g.md5()));
+    assert!(why.contains("by 127.0.0.1:50001, which is here"), "{why}");
+    // a new version is later, even within one second
+    let new = torrent("f", 4);
+    assert_eq!(server.outcomes(50001, "key", &[own(&new)]), [Outcome::Send]);
+    let outcomes = server.outcomes(50001, "key", &[whole(&new)]);
+    assert!(stands(&outcomes[0]).1 > published);
+    let handed_out = server.get_torrent("f").torrent.expect("the .torrent");
+    assert!(handed_out.same_content(&new) && handed_out.published > published);
+}
+
+#[test]
+fn keys_and_pins_outlive_the_tracker_and_are_told_to_nobody() {
+    let dir = Temp::new();
+    let (f, other) = (torrent("f", 1), torrent("f", 2));
+    let pinned = Publication {
+        pinned: true,
+        ..whole(&f)
+    };
+    let received = Publication {
+        own: false,
+        published: u64::MAX,
+        publisher: "10.0.0.7:5\u{1b}[2J".to_owned(),
+        ..whole(&torrent("g", 1))
+    };
+    let server = Server::start(&dir, &[]);
+    let outcomes = server.outcomes(50001, "a secret", &[pinned, received]);
+    let [
+        Outcome::Stands {
+            mine: true,
+            published,
+            ..
+        },
+        Outcome::Stands {
+            mine: false,
+            publisher,
+            published: g,
+        },
+    ] = &outcomes[..]
+    else {
+        panic!("{outcomes:?}")
+    };
+    assert!(publisher.starts_with("10.0.0.7:5") && !publisher.contains('\u{1b}'));
+    assert!(*g <= published + 5, "not in the future");
+    drop(server);
+    let server = Server::start(&dir, &["--sweep-every", "0.3"]);
+    let first = server.outcomes(50003, "other", &[own(&other)]);
+    assert!(
+        matches!(first[..], [Outcome::OtherStands { .. }]),
+        "it settles"
+    );
+    let pinned = Publication {
+        pinned: true,
+        ..own(&f)
+    };
+    let again = server.outcomes(50002, "a secret", &[pinned]);
+    let mine = Outcome::Stands {
+        mine: true,
+        published: *published,
+        publisher: "127.0.0.1:50002".to_owned(),
+    };
+    assert_eq!(again, [mine]);
+    server.program.until_line("gone: ");
+    let outcomes = server.outcomes(50003, "other", &[own(&other)]);
+    let [Outcome::OtherStands { why, .. }] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert!(why.contains("pinned"), "{why}");
+    for message in [
+        r#"{"msg": "get_torrent", "name": "f"}"#,
+        r#"{"msg": "ping", "port": 50003, "v": 1}"#,
+    ] {
+        let told = server.json(message).to_string();
+        assert!(!told.contains("a secret"), "{told}");
+    }
+}
+
+#[test]
+fn what_is_no_publication_is_refused() {
+    let dir = Temp::new();
+    let server = Server::start(&dir, &[]);
+    let f = own(&torrent("f", 1));
+    for (key, n, why) in [
+        ("", 1, "1 to 64 bytes"),
+        (&*"k".repeat(65), 1, "1 to 64 bytes"),
+        ("key", PUBLICATIONS + 1, "at most 1000 files"),
+    ] {
+        let reply = server.reply(&ToTracker::Publish {
+            port: 50001,
+            key: key.to_owned(),
+            files: vec![f.clone(); n],
+        });
+        let error = reply.error.expect("an error");
+        assert!(error.contains(why) && reply.files.is_empty(), "{error}");
+    }
+    assert_eq!(server.ping(50002).peers, [], "and nobody was added");
 }
 
 #[test]
@@ -500,7 +676,7 @@ fn a_disk_that_fails_ends_the_publishing_and_not_the_tracker() {
         error.contains("the tracker's disk: can't keep the .torrent of f"),
         "{error}"
     );
-    server.program.until_line("refused 127.0.0.1:");
+    server.program.until_line("not taken from 127.0.0.1:");
     assert_eq!(server.ping(50002).torrents, []);
     fs::create_dir(&torrents).expect("a temporary folder");
     assert_eq!(
@@ -675,6 +851,15 @@ fn a_remote_tracker_says_how_to_join() {
         panic!("{command}");
     };
     assert_eq!((port, dir), (&*server.port.to_string(), "shared"));
+    let pinned = server.program.until_line("--md5 ");
+    let flags = " shared --only NAME --md5 MD5 --replace --exit-when-complete";
+    assert!(pinned.ends_with(flags), "{pinned}");
+    // of what is published, the command is told whole
+    let image = torrent("my image.iso", 1);
+    assert_eq!(server.publish(50001, &image).error, None);
+    let md5 = image.md5();
+    let flags = format!("--only 'my image.iso' --md5 {md5} --replace --exit-when-complete");
+    server.program.until_line(&flags);
     let address: IpAddr = address.parse().expect("an address");
     assert!(!address.is_loopback() && !address.is_unspecified());
 }

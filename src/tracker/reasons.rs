@@ -1,0 +1,134 @@
+//! Why a content that a peer publishes doesn't stand, and what its user can do about it. Pure.
+
+use crate::content::Reason;
+use crate::protocol::{Publication, Summary};
+use crate::report::plural;
+
+/// What whoever is refused reads: what stands, when and by whom it was published, whether that publisher is here, and what to
+/// do.
+pub(super) fn why_it_stays(
+    reason: Reason,
+    file: &Publication,
+    stands: &Summary,
+    now: u64,
+) -> String {
+    let (name, md5) = (&stands.name, stands.md5);
+    let by = match &*stands.publisher {
+        "" => "an unknown publisher".to_owned(),
+        publisher => publisher.to_owned(),
+    };
+    let here = match stands.here {
+        true => "which is here and has it",
+        false => "which isn't here now",
+    };
+    let age = age(now.saturating_sub(stands.published));
+    let age = match stands.published {
+        0 => "at an unknown time".to_owned(),
+        _ => age,
+    };
+    let pinned = if stands.pinned { ", pinned" } else { "" };
+    let what = format!("MD5 {md5}{pinned}, published {age} by {by}, {here}");
+    let pin = format!("--only {} --md5 {}", shell_quoted(name.as_str()), file.md5);
+    let todo = match reason {
+        Reason::PublisherIsHere if file.own => format!(
+            "if yours is the right one, pin it with {pin}, or stop the other publisher; otherwise move your file away"
+        ),
+        Reason::Pinned if file.own => format!(
+            "if yours is the right one, pin it with {pin}; otherwise move your file away"
+        ),
+        Reason::CopiedFolder => "this folder is a copy of that publisher's: delete .bittorrentish in the copy, or stop one of the two".to_owned(),
+        Reason::Settling => "the tracker has just started and waits for its peers to come back; this is tried again".to_owned(),
+        Reason::PublisherIsHere | Reason::Pinned | Reason::Received => {
+            "your copy was received from a swarm, and is no later one: move it away to fetch what stands".to_owned()
+        }
+    };
+    format!("{what}: {todo}")
+}
+
+/// How long ago something was, in the largest unit that fits.
+fn age(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+    let fits = |(unit, _): &&(u64, &str)| seconds >= *unit;
+    match UNITS.iter().find(fits) {
+        Some((unit, name)) => format!("{} ago", plural((seconds / unit) as usize, name)),
+        None => "less than a minute ago".to_owned(),
+    }
+}
+
+/// A word as a shell takes it literally.
+pub(super) fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+,:=@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        let shown = crate::torrent::legible(word);
+        format!("'{}'", shown.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::md5::digest;
+    use crate::torrent::Name;
+
+    fn stands() -> Summary {
+        Summary {
+            name: Name::parse("my image.iso").expect("a name"),
+            size: 9,
+            md5: digest(b"old"),
+            n_pieces: 1,
+            publisher: "10.0.0.2:5".to_owned(),
+            published: 1000,
+            checkpoints: None,
+            here: true,
+            pinned: false,
+            others: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_reason_says_what_stands_and_what_to_do() {
+        for (reason, own, todo) in [
+            (Reason::PublisherIsHere, true, "stop the other publisher"),
+            (Reason::PublisherIsHere, false, "received"),
+            (Reason::CopiedFolder, true, "delete .bittorrentish"),
+            (Reason::Pinned, true, "--only 'my image.iso' --md5"),
+            (Reason::Received, false, "received"),
+            (Reason::Settling, true, "tried again"),
+        ] {
+            let file = Publication {
+                name: stands().name,
+                size: 9,
+                md5: digest(b"new"),
+                checkpoints: digest(b"list"),
+                own,
+                pinned: false,
+                published: 0,
+                publisher: String::new(),
+                torrent: None,
+            };
+            let why = why_it_stays(reason, &file, &stands(), 1000 + 7200);
+            let what = format!(
+                "MD5 {}, published 2 hours ago by 10.0.0.2:5, which is here and has it: ",
+                digest(b"old")
+            );
+            assert!(
+                why.starts_with(&what) && why.contains(todo),
+                "{reason:?}: {why}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_is_quoted_where_a_shell_needs_it() {
+        for (word, quoted) in [
+            ("image.iso", "image.iso"),
+            ("my image", "'my image'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(shell_quoted(word), quoted);
+        }
+    }
+}
