@@ -4,70 +4,70 @@
 //! name into `<dir>` only when all of it is checked and on the disk, never overwrites or changes what stands there, and
 //! never follows a link out of it.
 //!
-//! In `.bittorrentish/`: `NAME.part`, the pieces so far, in place; `NAME.torrent`, what is known of the file, so that it
-//! isn't hashed or asked for again. There is no list of finished pieces that could be wrong: a part is checked against its
-//! checkpoints whenever it is opened, at several GB/s. Called from several threads; holds no lock but that on the folder.
+//! In `.bittorrentish/`, under names of hexadecimal digits that no file system takes for one another:
+//! - `<MD5>.part`, the pieces so far, in place: see `parts`;
+//! - `<MD5>.<digits of the name>.torrent`, what is known of a file, so that it isn't hashed or asked for again: `memory`;
+//! - `key`, what a publisher is known by; `lock`.
+//!
+//! There is no list of finished pieces that could be wrong: a part is checked against its checkpoints whenever it is
+//! opened, at several GB/s. How a file gets its final name is in `naming`. Called from several threads; holds no lock but
+//! that on the folder, and leaf locks for a few words each.
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 
-use serde::{Deserialize, Serialize};
+use rand::RngExt;
 
 use crate::bitfield::Bitfield;
-use crate::md5::Hasher;
-use crate::protocol::TORRENT_CAP;
-use crate::torrent::{BLOCKS_A_PIECE, Name, NameError, Torrent};
+use crate::md5::{Hasher, digest};
+use crate::report::bytes;
+use crate::torrent::{BLOCKS_A_PIECE, Name, NameError, Torrent, legible};
 
+use self::cache::Cache;
+use self::memory::Memory;
+use self::parts::Parts;
+
+pub use self::cache::Place;
 pub use self::disk::{Disk, Plain};
+pub use self::left_out::{LeftOut, TEMPORARY, is_temporary};
+pub use self::memory::{Known, Saved};
+pub use self::stamp::{AccessStamp, Stamp};
 
+mod cache;
 mod disk;
+#[cfg(test)]
+mod fake;
+mod lacks;
+mod left_out;
+mod memory;
+mod naming;
+mod parts;
+mod stamp;
+#[cfg(test)]
+mod tests;
 
 /// Where unfinished files are, within the folder.
 pub const HIDDEN: &str = ".bittorrentish";
-/// Bytes that are hashed at a stride.
+/// Bytes that are hashed or copied at a stride.
 const STRIDE: usize = 1 << 20;
 
-/// What tells whether a file was touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
-    /// Bytes.
-    pub size: u64,
-    /// Seconds and nanoseconds since 1970.
-    pub mtime: (i64, i64),
-    /// The file's number in its file system.
-    pub inode: u64,
-}
+/// How the names of copies in the folder itself begin, which are made where `.bittorrentish` is on another file system.
+const BESIDE: &str = ".bittorrentish-";
+/// How they end.
+const NEW: &str = ".new";
+/// Hexadecimal digits of a name's MD5 that stand for it in file names.
+const NAME_DIGITS: usize = 16;
 
-impl Stamp {
-    fn of(meta: &fs::Metadata) -> Self {
-        Self {
-            size: meta.len(),
-            mtime: (meta.mtime(), meta.mtime_nsec()),
-            inode: meta.ino(),
-        }
-    }
-
-    /// Of an open file.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn of_file(file: &File) -> io::Result<Self> {
-        file.metadata().map(|meta| Self::of(&meta))
-    }
-}
-
-/// What is remembered of a file from one run to the next.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saved {
-    /// The file that was hashed; none for one that isn't whole yet.
-    pub stamp: Option<Stamp>,
-    /// Whether the content is proven, or only came twice the same from originals.
-    pub verified: bool,
-    /// What is known of it.
-    pub torrent: Torrent,
+/// What stands for a name in the names of hidden files.
+fn digits_of(name: &Name) -> String {
+    let mut digits = digest(name.as_str().as_bytes()).to_string();
+    digits.truncate(NAME_DIGITS);
+    digits
 }
 
 /// A file in the folder, as it was when it was looked at.
@@ -76,7 +76,7 @@ pub enum Seen {
     /// It can be shared.
     File(Name, Stamp),
     /// It can't, and why.
-    Odd(String, NameError),
+    Odd(String, LeftOut),
 }
 
 /// A fault of the folder. Its text names the path, and what to do where that is known.
@@ -88,6 +88,26 @@ pub enum StoreError {
     InTheWay(PathBuf),
     /// A file with this name came into the folder meanwhile.
     Exists(PathBuf),
+    /// The file system takes this name for that of something else, which stands in the folder.
+    Folded {
+        /// What should be stored.
+        name: Name,
+        /// What stands there.
+        stands: String,
+    },
+    /// Nothing can be written here.
+    ReadOnly(PathBuf),
+    /// It isn't any more what it was.
+    Changed(PathBuf),
+    /// The download needs more room than there is.
+    NoRoom {
+        /// The folder.
+        dir: PathBuf,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
     /// The system's fault at this path.
     Io(PathBuf, io::Error),
 }
@@ -95,13 +115,34 @@ pub enum StoreError {
 impl StoreError {
     /// Whether there is no room: it may come back.
     pub fn is_full(&self) -> bool {
+        if matches!(self, Self::NoRoom { .. }) {
+            return true;
+        }
         matches!(self, Self::Io(_, fault) if matches!(fault.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+}
+
+impl StoreError {
+    /// Whether the file isn't there any more as it was.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Changed(_) | Self::InTheWay(_) => true,
+            Self::Io(_, fault) => fault.kind() == ErrorKind::NotFound,
+            _ => false,
+        }
     }
 }
 
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoRoom { dir, needed, free } => write!(
+                f,
+                "not enough room in {}: {} more are needed, {} are free",
+                dir.display(),
+                bytes(*needed),
+                bytes(*free)
+            ),
             Self::InUse(path) => write!(
                 f,
                 "another client works on {}: give each its own folder",
@@ -115,6 +156,14 @@ impl fmt::Display for StoreError {
                 "{} came into the folder meanwhile; it is left as it is",
                 path.display()
             ),
+            Self::Folded { name, stands } => write!(
+                f,
+                "{name} can't be stored here beside {}: to this file system they are the same name, as names are that differ in case or \
+                 Unicode form only; use another folder",
+                legible(stands)
+            ),
+            Self::ReadOnly(path) => write!(f, "{} can't be written to", path.display()),
+            Self::Changed(path) => write!(f, "{} has changed meanwhile", path.display()),
             Self::Io(path, fault) => match fault.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
                     write!(f, "disk full: no room for {}", path.display())
@@ -137,15 +186,30 @@ pub struct Store {
     disk: Box<dyn Disk>,
     dir: PathBuf,
     hidden: PathBuf,
-    /// Locked as long as it is open; the system unlocks it however the process ends.
-    _lock: File,
+    /// Locked as long as it is open; the system unlocks it however the process ends. `None` where it can't be.
+    lock: Mutex<Option<File>>,
+    is_read_only: bool,
+    remarks: Vec<String>,
+    key: OnceLock<String>,
+    memory: Mutex<Memory>,
+    parts: Mutex<Parts>,
+    cache: Mutex<Cache>,
+    /// Held while a name is given that can't be given in one step.
+    naming: Mutex<()>,
+}
+
+/// What became of locking a folder.
+enum Locked {
+    Ours(File),
+    Unsupported,
+    ReadOnly,
 }
 
 impl Store {
-    /// Takes the folder, and makes it where it is missing.
+    /// Takes the folder, and makes it where it is missing. One that can't be written to is taken for seeding only.
     ///
     /// # Errors
-    /// Where it can't be made or written, or another client works on it.
+    /// Where it can't be made, or another client works on it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_on(Box::new(Plain), dir)
     }
@@ -157,34 +221,125 @@ impl Store {
     pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
         fs::create_dir_all(dir).map_err(at(dir))?;
-        match fs::create_dir(&hidden) {
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {}
-            done => done.map_err(at(&hidden))?,
-        }
-        let is_dir = fs::symlink_metadata(&hidden).map_err(at(&hidden))?.is_dir();
-        if !is_dir {
-            return Err(StoreError::InTheWay(hidden));
-        }
-        let path = hidden.join("lock");
-        let lock = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(at(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {
-                discard_copies(&hidden);
-                Ok(Self {
-                    disk,
-                    dir: dir.to_owned(),
-                    hidden,
-                    _lock: lock,
-                })
+        let locked = match disk.create_dir(&hidden) {
+            Err(fault) if lacks::writing(&fault) => Locked::ReadOnly,
+            Err(fault) if fault.kind() != ErrorKind::AlreadyExists => {
+                return Err(at(&hidden)(fault));
             }
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
-            Err(TryLockError::Error(fault)) => Err(StoreError::Io(path, fault)),
+            _ => lock(&*disk, dir, &hidden)?,
+        };
+        let mut store = Self {
+            disk,
+            dir: dir.to_owned(),
+            hidden,
+            is_read_only: matches!(locked, Locked::ReadOnly),
+            remarks: Vec::new(),
+            lock: Mutex::default(),
+            key: OnceLock::new(),
+            memory: Mutex::default(),
+            parts: Mutex::default(),
+            cache: Mutex::default(),
+            naming: Mutex::default(),
+        };
+        store.remarks = store.lacking(&locked);
+        if let Locked::Ours(file) = locked {
+            store.lock = Mutex::new(Some(file));
         }
+        if !store.is_read_only {
+            store.discard_left_overs();
+        }
+        store.memory = Mutex::new(store.load_memory());
+        Ok(store)
+    }
+
+    fn lacking(&self, locked: &Locked) -> Vec<String> {
+        let dir = self.dir.display();
+        let mut remarks = Vec::new();
+        match locked {
+            Locked::Ours(_) => {}
+            Locked::Unsupported => remarks.push(format!(
+                "{dir} can't be locked on this file system: see to it that no other client works on it"
+            )),
+            Locked::ReadOnly => remarks.push(format!(
+                "{dir} can't be written to: what is in it is shared, nothing is downloaded or remembered"
+            )),
+        }
+        let device = |path| self.disk.device(path).ok();
+        let devices = device(&self.dir).zip(device(&self.hidden));
+        if devices.is_some_and(|(one, other)| one != other) {
+            remarks.push(format!(
+                "{} is on another file system than {dir}: each file is copied once it is whole, and needs room on both",
+                self.hidden.display()
+            ));
+        }
+        remarks
+    }
+
+    /// What the folder's file system lacks, one sentence each, to be told at the start.
+    pub fn remarks(&self) -> Vec<String> {
+        self.remarks.clone()
+    }
+
+    /// Makes `.bittorrentish` again where somebody has removed it, and locks it again.
+    fn make_hidden(&self) -> Result<(), StoreError> {
+        if self.is_read_only {
+            return Err(StoreError::ReadOnly(self.dir.clone()));
+        }
+        match self.disk.create_dir(&self.hidden) {
+            Ok(()) => {}
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            Err(fault) => return Err(at(&self.hidden)(fault)),
+        }
+        if let Locked::Ours(file) = lock(&*self.disk, &self.dir, &self.hidden)? {
+            *self.lock.lock().expect("no panic while locked") = Some(file);
+        }
+        Ok(())
+    }
+
+    /// What a publisher is known by: 32 hexadecimal digits, made at their first use. Where they can't be kept, they are
+    /// others in the next run.
+    pub fn key(&self) -> String {
+        let kept = || self.kept_key().unwrap_or_else(|| self.make_key());
+        self.key.get_or_init(kept).clone()
+    }
+
+    fn kept_key(&self) -> Option<String> {
+        let path = self.hidden.join("key");
+        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
+        let mut key = String::new();
+        file.take(64).read_to_string(&mut key).ok()?;
+        let is_key = key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_key.then_some(key)
+    }
+
+    fn make_key(&self) -> String {
+        let key = format!("{:032x}", rand::rng().random::<u128>());
+        let beside = self.hidden.join("key.new");
+        let _ = self.make_hidden().and_then(|()| {
+            let _ = self.disk.remove(&beside);
+            let mut options = File::options();
+            options.write(true).create_new(true).mode(0o600);
+            let written = self.disk.open(&beside, &options).and_then(|file| {
+                self.disk.write_all_at(&file, key.as_bytes(), 0)?;
+                self.disk.sync(&file)?;
+                self.disk.rename(&beside, &self.hidden.join("key"))
+            });
+            written.map_err(at(&beside))
+        });
+        key
+    }
+
+    /// Bytes that are free for files in the folder, by `df`; `None` where that can't be learnt.
+    pub fn free_space(&self) -> Option<u64> {
+        let mut df = Command::new("df");
+        df.args(["-Pk", "--"]).arg(&self.dir).env("LC_ALL", "C");
+        let out = df
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = out.status.success().then(|| String::from_utf8(out.stdout));
+        free_of_df(&text?.ok()?)
     }
 
     /// The folder.
@@ -196,45 +351,80 @@ impl Store {
         self.dir.join(name.as_str())
     }
 
-    fn hidden(&self, name: &Name, what: &str) -> PathBuf {
-        self.hidden.join(format!("{}.{what}", name.as_str()))
-    }
-
-    /// The plain files in the folder. Folders, links and what else there is are passed over, and so are names that begin
-    /// with a dot.
+    /// All that stands in the folder: the files that can be shared, and what can't be, and why. `.bittorrentish` and what
+    /// belongs to it are passed over.
     ///
     /// # Errors
     /// Where the folder can't be read.
     pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
+        self.look_for(&|_| false)
+    }
+
+    /// The same, but a file that is asked for by its name is shared although it looks like a half download.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn look_for(&self, explicit: &dyn Fn(&str) -> bool) -> Result<Vec<Seen>, StoreError> {
         let mut seen = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(at(&self.dir))? {
-            let entry = entry.map_err(at(&self.dir))?;
+        for found in self.disk.read_dir(&self.dir).map_err(at(&self.dir))? {
+            let shown = found.to_string_lossy().into_owned();
+            if shown == HIDDEN || shown.starts_with(BESIDE) && shown.ends_with(NEW) {
+                continue;
+            }
             // a file that went away since is no fault
-            let Some(meta) = entry.metadata().ok().filter(fs::Metadata::is_file) else {
+            let Ok(meta) = self.disk.lstat(&self.dir.join(&found)) else {
                 continue;
             };
-            let shown = entry.file_name().to_string_lossy().into_owned();
-            match entry
-                .file_name()
-                .to_str()
-                .map_or(Err(NameError::NotPlain), Name::parse)
-            {
-                Ok(name) => seen.push(Seen::File(name, Stamp::of(&meta))),
-                Err(NameError::LeadingDot) => {}
-                Err(fault) => seen.push(Seen::Odd(shown, fault)),
-            }
+            seen.push(match self.shareable(found.to_str(), &meta, explicit) {
+                Ok(name) => Seen::File(name, Stamp::of(&meta)),
+                Err(why) => Seen::Odd(shown, why),
+            });
         }
         Ok(seen)
     }
 
+    fn shareable(
+        &self,
+        name: Option<&str>,
+        meta: &fs::Metadata,
+        explicit: &dyn Fn(&str) -> bool,
+    ) -> Result<Name, LeftOut> {
+        let kind = meta.file_type();
+        if name.is_some_and(|name| name.starts_with('.')) {
+            return Err(LeftOut::Name(NameError::LeadingDot));
+        }
+        if kind.is_dir() {
+            return Err(LeftOut::Folder(self.dir.clone()));
+        }
+        if kind.is_symlink() {
+            return Err(LeftOut::Link);
+        }
+        if !kind.is_file() {
+            return Err(LeftOut::Special);
+        }
+        let name = name.ok_or(LeftOut::NotUtf8)?;
+        let name = Name::parse(name).map_err(LeftOut::Name)?;
+        if is_temporary(name.as_str()) && !explicit(name.as_str()) {
+            return Err(LeftOut::Temporary);
+        }
+        Ok(name)
+    }
+
+    /// What changes when a file's permissions do; `None` where there is no such file.
+    pub fn access_stamp(&self, name: &Name) -> Option<AccessStamp> {
+        let meta = self.disk.lstat(&self.path(name)).ok()?;
+        Some(AccessStamp::of(&meta))
+    }
+
     /// Whether anything, be it a folder or a link, has this name in the folder.
     pub fn exists(&self, name: &Name) -> bool {
-        fs::symlink_metadata(self.path(name)).is_ok()
+        self.disk.lstat(&self.path(name)).is_ok()
     }
 
     /// Whether something that is no plain file has this name in the folder.
     pub fn is_blocked(&self, name: &Name) -> bool {
-        fs::symlink_metadata(self.path(name)).is_ok_and(|meta| !meta.is_file())
+        let found = self.disk.lstat(&self.path(name));
+        found.is_ok_and(|meta| !meta.is_file())
     }
 
     /// Opens a whole file of the folder to be read.
@@ -297,7 +487,9 @@ impl Store {
                 .read_exact_at(file, piece, torrent.piece_start(idx))
             {
                 Err(fault) if fault.kind() == ErrorKind::UnexpectedEof => break,
-                read => read.map_err(at(&self.hidden(torrent.name(), "part")))?,
+                read => {
+                    read.map_err(|fault| at(&self.part_path(torrent.name(), torrent.md5()))(fault))?
+                }
             }
             let good = torrent.check(idx, piece).is_ok() && have.set(idx);
             let done = torrent.piece_start(idx) + piece.len() as u64;
@@ -308,20 +500,21 @@ impl Store {
         Ok(have)
     }
 
-    /// Opens a file that is plain, and no link: what was opened is what stands there.
+    /// Opens a file that is plain, and no link, before and after: what was opened is what stands there.
     fn open_plain(
         &self,
         path: &Path,
         options: &fs::OpenOptions,
     ) -> Result<(File, Stamp), StoreError> {
-        let before = fs::symlink_metadata(path).map_err(at(path))?;
-        if !before.is_file() {
-            return Err(StoreError::InTheWay(path.to_owned()));
+        let is_plain = || self.disk.lstat(path).map(|meta| meta.is_file());
+        let in_the_way = || StoreError::InTheWay(path.to_owned());
+        if !is_plain().map_err(at(path))? {
+            return Err(in_the_way());
         }
         let file = self.disk.open(path, options).map_err(at(path))?;
         let opened = file.metadata().map_err(at(path))?;
-        if (before.dev(), before.ino()) != (opened.dev(), opened.ino()) {
-            return Err(StoreError::InTheWay(path.to_owned()));
+        if !opened.is_file() || !is_plain().map_err(at(path))? {
+            return Err(in_the_way());
         }
         Ok((file, Stamp::of(&opened)))
     }
@@ -334,140 +527,14 @@ impl Store {
         self.disk.read_exact_at(file, buf, offset)
     }
 
-    /// Moves `part` to `path` where nothing stands, for good. A hard link fails where something does, as a rename would
-    /// not; file systems without hard links are asked first, which leaves a moment in between.
-    fn publish_name(&self, part: &Path, path: &Path) -> Result<(), StoreError> {
-        match self.disk.hard_link(part, path) {
-            Ok(()) => self.disk.remove(part).map_err(at(part))?,
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-                return Err(StoreError::Exists(path.to_owned()));
-            }
-            Err(fault)
-                if matches!(
-                    fault.kind(),
-                    ErrorKind::Unsupported | ErrorKind::PermissionDenied
-                ) =>
-            {
-                match fs::symlink_metadata(path) {
-                    Ok(_) => return Err(StoreError::Exists(path.to_owned())),
-                    Err(_) => self.disk.rename(part, path).map_err(at(path))?,
-                }
-            }
-            Err(fault) => return Err(StoreError::Io(path.to_owned(), fault)),
-        }
-        let dir = self.disk.open(&self.dir, File::options().read(true));
-        dir.and_then(|dir| self.disk.sync(&dir))
-            .map_err(at(&self.dir))
-    }
-
-    /// What was remembered of a file; anything that isn't that is as if it weren't there.
-    pub fn saved(&self, name: &Name) -> Option<Saved> {
-        let path = self.hidden(name, "torrent");
-        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
-        let mut bytes = Vec::new();
-        file.take(TORRENT_CAP as u64).read_to_end(&mut bytes).ok()?;
-        let saved: Saved = serde_json::from_slice(&bytes).ok()?;
-        (saved.torrent.name() == name).then_some(saved)
-    }
-
-    /// Remembers what is known of a file.
-    ///
-    /// # Errors
-    /// Where it can't be written; then it is only hashed again.
-    pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
-        let name = saved.torrent.name();
-        let bytes = serde_json::to_vec(saved).expect("plain data");
-        write_atomically(
-            &*self.disk,
-            &self.hidden(name, "torrent"),
-            &self.hidden(name, "new"),
-            &bytes,
-        )
-    }
-
-    /// Opens the unfinished file, at its full size, and tells whether it was there before.
-    ///
-    /// # Errors
-    /// Where it can't be made: the folder is read-only, say, or the file system has no files of that size.
-    pub fn open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
-        let path = self.hidden(torrent.name(), "part");
-        // cut off between the two names of a whole file: it is the user's by now, and not to be written to
-        if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
-            self.disk.remove(&path).map_err(at(&path))?;
-        }
-        let mut options = File::options();
-        options.read(true).write(true);
-        let new = self.disk.open(&path, options.clone().create_new(true));
-        let (file, was_there) = match new {
-            Ok(file) => (file, false),
-            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
-                (self.open_plain(&path, &options)?.0, true)
-            }
-            Err(fault) => return Err(StoreError::Io(path, fault)),
-        };
-        if file.metadata().map_err(at(&path))?.len() != torrent.size() {
-            self.disk
-                .set_len(&file, torrent.size())
-                .map_err(at(&path))?;
-        }
-        Ok((file, was_there))
-    }
-
-    /// Removes what is unfinished of a file that is whole now.
-    pub fn discard_part(&self, name: &Name) {
-        let _ = self.disk.remove(&self.hidden(name, "part"));
-    }
-
-    /// Writes into a part.
-    ///
-    /// # Errors
-    /// Where the disk doesn't take it.
-    pub fn write(
-        &self,
-        torrent: &Torrent,
-        file: &File,
-        bytes: &[u8],
-        offset: u64,
-    ) -> Result<(), StoreError> {
-        self.disk
-            .write_all_at(file, bytes, offset)
-            .map_err(at(&self.hidden(torrent.name(), "part")))
-    }
-
-    /// Gives a part, all of which is checked, its final name: first its bytes are on the disk, then the name, and where
-    /// something has that name already, neither is touched.
-    ///
-    /// # Errors
-    /// As for the steps; after a failed sync the part has to be checked anew.
-    pub fn complete(
-        &self,
-        torrent: &Torrent,
-        file: &File,
-        verified: bool,
-    ) -> Result<Stamp, StoreError> {
-        let (part, path) = (
-            self.hidden(torrent.name(), "part"),
-            self.path(torrent.name()),
-        );
-        self.disk.sync(file).map_err(at(&part))?;
-        self.publish_name(&part, &path)?;
-        let stamp = Stamp::of_file(file).map_err(at(&path))?;
-        // only a hint that saves a hashing: the file is whole without it
-        let _ = self.save(&Saved {
-            stamp: Some(stamp),
-            verified,
-            torrent: torrent.clone(),
-        });
-        Ok(stamp)
-    }
-
     /// Makes an empty file for a copy from an original, or an upload; `which` is its file's ending,
     /// `copy1`, `copy2` or `upload`.
     ///
     /// # Errors
     /// Where it can't be made.
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
-        let path = self.hidden(name, which);
+        self.make_hidden()?;
+        let path = self.hidden.join(format!("{}.{which}", digits_of(name)));
         let gone = self.disk.remove(&path);
         if let Err(fault) = gone
             && fault.kind() != ErrorKind::NotFound
@@ -497,29 +564,56 @@ impl Store {
         })
     }
 
-    /// Gives a copy its final name.
-    ///
-    /// # Errors
-    /// As [`Store::complete`].
-    pub fn complete_copy(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
-        self.disk.sync(&copy.file).map_err(at(&copy.path))?;
-        let path = self.path(name);
-        self.publish_name(&copy.path, &path)?;
-        Stamp::of_file(&copy.file).map_err(at(&path))
+    /// Removes what an earlier run had received of copies and uploads, and what it hadn't written to the end: it can't be
+    /// gone on with.
+    fn discard_left_overs(&self) {
+        for name in self.disk.read_dir(&self.hidden).unwrap_or_default() {
+            let path = self.hidden.join(name);
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if matches!(ending, Some("copy1" | "copy2" | "upload" | "new")) {
+                let _ = self.disk.remove(&path);
+            }
+        }
+        for name in self.disk.read_dir(&self.dir).unwrap_or_default() {
+            let shown = name.to_string_lossy();
+            if shown.starts_with(BESIDE) && shown.ends_with(NEW) {
+                let _ = self.disk.remove(&self.dir.join(&name));
+            }
+        }
     }
 }
 
-/// What an earlier run had received of copies and uploads: it can't be gone on with.
-fn discard_copies(hidden: &Path) {
-    let entries = fs::read_dir(hidden).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let is_copy = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        matches!(ending, Some("copy1" | "copy2" | "upload"))
+/// Takes the folder for this process.
+fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
+    if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
+        return Err(StoreError::InTheWay(hidden.to_owned()));
+    }
+    let path = hidden.join("lock");
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = match disk.open(&path, &options) {
+        Err(fault) if lacks::writing(&fault) => return Ok(Locked::ReadOnly),
+        opened => opened.map_err(at(&path))?,
     };
-    paths
-        .filter(is_copy)
-        .for_each(|path| drop(fs::remove_file(path)));
+    match disk.try_lock(&file) {
+        Ok(()) => Ok(Locked::Ours(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
+        Err(TryLockError::Error(fault)) if lacks::locks(&fault) => Ok(Locked::Unsupported),
+        Err(TryLockError::Error(fault)) => Err(at(&path)(fault)),
+    }
+}
+
+/// The bytes that are free, as `df -Pk` says: the third number of the last line; the file system's name before them may
+/// have blanks in it.
+fn free_of_df(text: &str) -> Option<u64> {
+    let words: Vec<&str> = text.lines().next_back()?.split_whitespace().collect();
+    let mut fields = words.windows(4);
+    fields.find_map(|fields| {
+        let is_share = fields[3] == "-" || fields[3].ends_with('%');
+        let numbers: Vec<u64> = fields[..3].iter().flat_map(|word| word.parse()).collect();
+        let kib = *numbers.get(2).filter(|_| is_share)?;
+        kib.checked_mul(1024)
+    })
 }
 
 /// A copy from an original, or an upload, not yet in the folder. It is removed with this value.
@@ -558,222 +652,4 @@ pub fn write_atomically(
         let _ = disk.remove(beside);
         StoreError::Io(path.to_owned(), fault)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    /// A store in a folder of its own, which is removed with it.
-    struct Own(Option<Store>, PathBuf);
-
-    impl Own {
-        fn new() -> Self {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let next = NEXT.fetch_add(1, Ordering::Relaxed);
-            let dir = std::env::temp_dir()
-                .join(format!("bittorrentish-store-{}-{next}", std::process::id()));
-            Self(Some(Store::open(&dir).expect("a new folder")), dir)
-        }
-
-        fn store(&self) -> &Store {
-            self.0.as_ref().expect("open")
-        }
-    }
-
-    impl Drop for Own {
-        fn drop(&mut self) {
-            self.0 = None;
-            let _ = fs::remove_dir_all(&self.1);
-        }
-    }
-
-    fn name(name: &str) -> Name {
-        Name::parse(name).expect("a name")
-    }
-
-    /// The `.torrent` of some bytes, by way of the folder.
-    fn torrent(own: &Own, content: &[u8]) -> Torrent {
-        let path = own.1.join("made");
-        fs::write(&path, content).expect("room");
-        let (file, stamp) = own
-            .store()
-            .open_shared(&name("made"))
-            .expect("a plain file");
-        let torrent = own.store().hash(&name("made"), &file, stamp.size, |_| true);
-        fs::remove_file(path).expect("it was there");
-        torrent.expect("readable").expect("not ended")
-    }
-
-    #[test]
-    fn a_folder_is_one_clients() {
-        let own = Own::new();
-        assert!(matches!(Store::open(&own.1), Err(StoreError::InUse(_))));
-    }
-
-    #[test]
-    fn a_look_sees_plain_files_only() {
-        let own = Own::new();
-        fs::write(own.1.join("plain"), "12345").expect("room");
-        fs::write(own.1.join(".hidden"), "").expect("room");
-        fs::write(own.1.join("image.iso.part0001"), "").expect("room");
-        fs::create_dir(own.1.join("folder")).expect("room");
-        symlink("/etc/passwd", own.1.join("link")).expect("room");
-        let seen = own.store().look().expect("readable");
-        let odd = Seen::Odd("image.iso.part0001".to_owned(), NameError::Piece);
-        assert!(seen.len() == 2 && seen.contains(&odd), "{seen:?}");
-        assert!(seen.iter().any(|seen| matches!(seen, Seen::File(name, stamp) if name.as_str() == "plain" && stamp.size == 5)));
-        for other in ["link", "folder"] {
-            assert!(
-                matches!(
-                    own.store().open_shared(&name(other)),
-                    Err(StoreError::InTheWay(_))
-                ),
-                "{other}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_whole_part_gets_its_name_and_never_somebody_elses() {
-        let own = Own::new();
-        let content = vec![3; 200_000];
-        let torrent = torrent(&own, &content);
-        for taken in [false, true] {
-            let (part, was_there) = own.store().open_part(&torrent).expect("room");
-            assert!(!was_there);
-            own.store()
-                .write(&torrent, &part, &content, 0)
-                .expect("room");
-            let done = own.store().complete(&torrent, &part, true);
-            assert_eq!(done.is_err(), taken);
-            assert_eq!(
-                fs::read(own.1.join("made")).expect("it stands there"),
-                content
-            );
-            if !taken {
-                let saved = own.store().saved(torrent.name()).expect("remembered");
-                assert_eq!(saved.stamp, done.ok());
-                assert!(!own.store().hidden(torrent.name(), "part").exists());
-            }
-        }
-        assert!(
-            own.store().hidden(torrent.name(), "part").exists(),
-            "what came isn't lost"
-        );
-    }
-
-    #[test]
-    fn a_part_is_checked_whatever_it_is() {
-        let own = Own::new();
-        let content: Vec<u8> = (0..300_000_u32).map(|i| (i % 251) as u8).collect();
-        let torrent = torrent(&own, &content);
-        let part = own.store().hidden(torrent.name(), "part");
-        let mut flipped = content.clone();
-        flipped[70_000] ^= 1;
-        let half = [&content[..131_072], &[0; 168_928]].concat();
-        for (what, bytes, here) in [
-            ("whole", content.clone(), vec![0, 1, 2, 3, 4]),
-            ("a bit flipped", flipped, vec![0, 2, 3, 4]),
-            ("cut short", content[..131_080].to_vec(), vec![0, 1]),
-            ("zeroed behind", half, vec![0, 1]),
-            (
-                "too long",
-                [&content[..], &[1; 50]].concat(),
-                vec![0, 1, 2, 3, 4],
-            ),
-            ("empty", Vec::new(), vec![]),
-            ("garbage", vec![0xaa; 300_000], vec![]),
-        ] {
-            fs::write(&part, bytes).expect("room");
-            let (file, was_there) = own.store().open_part(&torrent).expect("a plain file");
-            assert!(was_there);
-            let have = own
-                .store()
-                .check(&torrent, &file, |_, _| true)
-                .expect("readable");
-            assert_eq!(have.iter().collect::<Vec<_>>(), here, "{what}");
-        }
-    }
-
-    #[test]
-    fn what_stands_in_the_parts_way_is_not_followed() {
-        let own = Own::new();
-        let torrent = torrent(&own, &[1; 1000]);
-        let part = own.store().hidden(torrent.name(), "part");
-        fs::write(own.1.join("victim"), "mine").expect("room");
-        symlink(own.1.join("victim"), &part).expect("room");
-        assert!(matches!(
-            own.store().open_part(&torrent),
-            Err(StoreError::InTheWay(_))
-        ));
-        fs::remove_file(&part).expect("the link");
-        fs::create_dir(&part).expect("room");
-        assert!(matches!(
-            own.store().open_part(&torrent),
-            Err(StoreError::InTheWay(_))
-        ));
-        fs::remove_dir(&part).expect("the folder");
-        // a run that was cut off between the two names of a whole file
-        fs::hard_link(own.1.join("victim"), &part).expect("room");
-        let (_, was_there) = own.store().open_part(&torrent).expect("a new one");
-        assert!(!was_there);
-        assert_eq!(
-            fs::read(own.1.join("victim")).expect("it stands there"),
-            b"mine"
-        );
-    }
-
-    #[test]
-    fn what_is_remembered_wrongly_is_as_if_it_were_not() {
-        let own = Own::new();
-        let torrent = torrent(&own, b"some bytes");
-        let saved = Saved {
-            stamp: None,
-            verified: true,
-            torrent,
-        };
-        own.store().save(&saved).expect("room");
-        let path = own.store().hidden(saved.torrent.name(), "torrent");
-        let good = fs::read(&path).expect("it was saved");
-        assert!(own.store().saved(saved.torrent.name()).is_some());
-        let other = String::from_utf8(good.clone())
-            .expect("JSON")
-            .replace("\"made\"", "\"other\"");
-        for (what, bytes) in [
-            ("empty", Vec::new()),
-            ("cut", good[..good.len() / 2].to_vec()),
-            ("garbage", vec![0xff; 100]),
-            ("another file's", other.into_bytes()),
-        ] {
-            fs::write(&path, bytes).expect("room");
-            assert!(own.store().saved(saved.torrent.name()).is_none(), "{what}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_shrinks_while_it_is_hashed_has_no_torrent() {
-        let own = Own::new();
-        let path = own.1.join("shrinks");
-        fs::write(&path, vec![0; 3 << 20]).expect("room");
-        let (file, stamp) = own
-            .store()
-            .open_shared(&name("shrinks"))
-            .expect("a plain file");
-        let cut = |_| {
-            File::options()
-                .write(true)
-                .open(&path)
-                .and_then(|file| file.set_len(10))
-                .is_ok()
-        };
-        assert!(
-            own.store()
-                .hash(&name("shrinks"), &file, stamp.size, cut)
-                .expect("readable")
-                .is_none()
-        );
-    }
 }

@@ -1,9 +1,10 @@
-//! The file operations that can fail in the middle of a download, one method each, so that a test can have the k-th of
-//! them fail. Every method is the standard library's, and so are its errors.
+//! The file operations that can fail, or differ from one file system to another, one method each, so that a test can have
+//! the k-th of them fail, or play a file system that lacks something. Every method is the standard library's, and so are its errors.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 /// Where files are.
@@ -70,6 +71,47 @@ pub trait Disk: Send + Sync {
     /// The system's.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    /// Makes a folder where nothing has its name.
+    ///
+    /// # Errors
+    /// The system's.
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    /// What stands at this path; a link isn't followed.
+    ///
+    /// # Errors
+    /// The system's.
+    fn lstat(&self, path: &Path) -> io::Result<fs::Metadata> {
+        fs::symlink_metadata(path)
+    }
+
+    /// The names in a folder.
+    ///
+    /// # Errors
+    /// The system's.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let entries = fs::read_dir(path)?;
+        entries.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    /// Locks a file for this process, until it is closed.
+    ///
+    /// # Errors
+    /// Another process has it locked, or the system's fault.
+    fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
+        file.try_lock()
+    }
+
+    /// The number of the file system that a path is on.
+    ///
+    /// # Errors
+    /// The system's.
+    fn device(&self, path: &Path) -> io::Result<u64> {
+        fs::symlink_metadata(path).map(|meta| meta.dev())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -172,14 +173,15 @@ fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
             only: vec![Name::parse("image.iso").expect("a name")],
             exit_when_complete: exits,
             seed_for: Duration::ZERO,
-            pick: false,
             list_every: every,
+            ping_every: every,
+            ..Wants::default()
         },
+        reuse: None,
         classic: false,
         min_peers: 0,
         max_up: None,
         max_down: None,
-        ping_every: every,
         round_every: every,
     };
     let store = open(dir, disk);
@@ -347,13 +349,17 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
     let content = random_bytes(4 * (64 << 10) + 100, 52);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
     let right = Some(bittorrentish::md5::digest(&content));
-    for (what, harm) in harms {
-        let dir = temp.dir(&what.replace(' ', "-"));
-        let hidden = temp.dir(&format!("{}/.bittorrentish", what.replace(' ', "-")));
-        let (part, saved) = (
-            hidden.join("image.iso.part"),
-            hidden.join("image.iso.torrent"),
-        );
+    let digits = &bittorrentish::md5::digest(b"image.iso").to_string()[..16];
+    let md5 = bittorrentish::md5::digest(&content);
+    let ours = (format!("{md5}.part"), format!("{md5}.{digits}.torrent"));
+    let first_versions = ("image.iso.part".to_owned(), "image.iso.torrent".to_owned());
+    let both = harms
+        .iter()
+        .flat_map(|harm| [(harm, &ours), (harm, &first_versions)]);
+    for (k, (&(what, harm), names)) in both.enumerate() {
+        let dir = temp.dir(&k.to_string());
+        let hidden = temp.dir(&format!("{k}/.bittorrentish"));
+        let (part, saved) = (hidden.join(&names.0), hidden.join(&names.1));
         let mut begun = content.clone();
         begun[2 * (64 << 10)..].fill(0);
         fs::write(&part, begun).expect("room");
@@ -362,7 +368,7 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
         fs::write(&saved, text.to_string()).expect("room");
         harm(&part, &saved);
         let exit = run(&tracker, &dir, &plain);
-        if saved.is_dir() {
+        if saved.is_dir() && *names == ours {
             // it can't be remembered: said, and nothing else is lost
             assert_eq!(exit, Exit::Disk, "{what}");
             fs::remove_dir(&saved).expect("a folder");
@@ -375,18 +381,42 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
 }
 
 #[test]
+fn the_holes_of_a_sparse_file_take_no_room_at_the_receiver() {
+    let temp = Temp::new();
+    let path = temp.dir("seed").join("image.iso");
+    let sparse = File::create(&path).expect("room");
+    sparse.set_len(512 << 20).expect("room");
+    sparse
+        .write_all_at(&random_bytes(1 << 20, 58), 100 << 20)
+        .expect("room");
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    seed.until_line("the tracker has the .torrent of image.iso");
+    let dir = temp.dir("a");
+    assert_eq!(run(&tracker, &dir, &plain), Exit::Done, "{seed:?}");
+    let came = dir.join("image.iso");
+    assert_eq!(md5_of(&came), md5_of(&path));
+    let used = fs::metadata(&came).expect("a file").blocks() * 512;
+    assert!(used < 64 << 20, "{used} bytes are used");
+}
+
+#[test]
 fn what_stands_in_one_files_way_holds_up_no_other() {
     let temp = Temp::new();
     let content = random_bytes(300_000, 53);
-    let (tracker, _seed) = seeded(&temp, &["blocked", "free"], &content);
+    let other = random_bytes(200_000, 57);
+    plant(&temp.dir("seed"), "blocked", &other);
+    let (tracker, seed) = seeded(&temp, &["free"], &content);
+    seed.until_line("the tracker has the .torrent of blocked");
     let dir = temp.dir("a");
-    let in_the_way = temp.dir("a/.bittorrentish/blocked.part");
+    let part = format!("{}.part", bittorrentish::md5::digest(&other));
+    let in_the_way = temp.dir(&format!("a/.bittorrentish/{part}"));
     let peer = Program::peer(&tracker, &dir, &[]);
     until_content(&dir.join("free"), &content);
     let line = peer.until_line("isn't a plain file: move it away");
-    assert!(line.contains("blocked.part"), "{line}");
+    assert!(line.contains(&part), "{line}");
     fs::remove_dir(in_the_way).expect("it is empty");
-    until_content(&dir.join("blocked"), &content);
+    until_content(&dir.join("blocked"), &other);
     assert_eq!(peer.events("disk").len(), 1, "once: {peer:?}");
 }
 

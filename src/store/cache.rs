@@ -1,0 +1,142 @@
+//! Files that are open for a while: a shared file needs no descriptor while nobody reads it.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{Stamp, Store, StoreError, at};
+use crate::md5::Digest;
+use crate::torrent::{Name, Torrent};
+
+/// The most files that are kept open; who has a thousand of them may have only 1024 descriptors.
+const OPEN_FILES: usize = 32;
+
+/// Where bytes are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The whole file of this name, as it was when it was hashed.
+    Whole(Name, Stamp),
+    /// What came so far of this content of a name.
+    Part(Name, Digest),
+}
+
+impl Place {
+    /// The part of this `.torrent`'s content.
+    pub fn part(torrent: &Torrent) -> Self {
+        Self::Part(torrent.name().clone(), torrent.md5())
+    }
+
+    fn key(&self) -> Key {
+        match self {
+            Self::Whole(name, _) => Key::Whole(name.clone()),
+            Self::Part(name, md5) => Key::Part(name.clone(), *md5),
+        }
+    }
+}
+
+/// What an open file is found by.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Key {
+    Whole(Name),
+    Part(Name, Digest),
+}
+
+/// Open files, the least recently used first.
+#[derive(Default)]
+pub(super) struct Cache(Vec<(Key, Arc<File>)>);
+
+impl Cache {
+    fn get(&mut self, key: &Key) -> Option<Arc<File>> {
+        let at = self.0.iter().position(|(of, _)| of == key)?;
+        let used = self.0.remove(at);
+        let file = Arc::clone(&used.1);
+        self.0.push(used);
+        Some(file)
+    }
+
+    fn put(&mut self, key: Key, file: Arc<File>) {
+        self.0.retain(|(of, _)| *of != key);
+        if self.0.len() >= OPEN_FILES {
+            self.0.remove(0);
+        }
+        self.0.push((key, file));
+    }
+}
+
+impl Store {
+    /// The file at a place, open; a part can be written to, too. A whole file has the stamp that is asked for at this
+    /// moment.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] where the whole file isn't any more what it was; the system's faults.
+    pub fn open_at(&self, place: &Place) -> Result<Arc<File>, StoreError> {
+        let key = place.key();
+        let cached = self.cache.lock().expect("no panic while locked").get(&key);
+        let file = match (place, cached) {
+            (Place::Part(..), Some(file)) => return Ok(file),
+            (Place::Whole(_, stamp), Some(file))
+                if Stamp::of_file(&file).is_ok_and(|now| now == *stamp) =>
+            {
+                return Ok(file);
+            }
+            // it was replaced, perhaps by what is asked for
+            (Place::Whole(name, stamp), _) => {
+                self.forget_open(&key);
+                let (file, now) = self.open_shared(name)?;
+                if now != *stamp {
+                    return Err(StoreError::Changed(self.path(name)));
+                }
+                file
+            }
+            (Place::Part(name, md5), None) => {
+                let path = self.part_path(name, *md5);
+                let mut options = File::options();
+                self.open_plain(&path, options.read(true).write(true))?.0
+            }
+        };
+        let file = Arc::new(file);
+        let mut cache = self.cache.lock().expect("no panic while locked");
+        cache.put(key, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Reads bytes at a place.
+    ///
+    /// # Errors
+    /// As [`Store::open_at`], and where the file ends before.
+    pub fn read_at(&self, place: &Place, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let file = self.open_at(place)?;
+        self.read(&file, buf, offset).map_err(|fault| match place {
+            Place::Whole(name, _) => at(&self.path(name))(fault),
+            Place::Part(name, md5) => at(&self.part_path(name, *md5))(fault),
+        })
+    }
+
+    /// Writes into a part that was opened by [`Store::open_part`].
+    ///
+    /// # Errors
+    /// As [`Store::open_at`], and where the disk doesn't take it.
+    pub fn write_part(
+        &self,
+        torrent: &Torrent,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), StoreError> {
+        if !self.is_open_part(torrent.name(), torrent.md5()) {
+            return Ok(());
+        }
+        let file = self.open_at(&Place::part(torrent))?;
+        self.write(torrent, &file, bytes, offset)
+    }
+
+    /// Closes a file that is open only to be found again.
+    pub(super) fn forget_open(&self, key: &Key) {
+        let mut cache = self.cache.lock().expect("no panic while locked");
+        cache.0.retain(|(of, _)| of != key);
+    }
+
+    /// How many files are kept open.
+    #[cfg(test)]
+    pub(super) fn open_files(&self) -> usize {
+        self.cache.lock().expect("no panic while locked").0.len()
+    }
+}

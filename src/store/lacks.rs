@@ -1,0 +1,42 @@
+//! Which of the system's faults mean that a file system lacks something.
+
+use std::io::{self, ErrorKind};
+
+/// The numbers that the standard library has no kind for everywhere: `ENOSYS`, `EOPNOTSUPP`, `ENOTSUP`, `ENOLCK`.
+#[cfg(target_os = "linux")]
+const UNSUPPORTED: [i32; 3] = [38, 95, 37];
+#[cfg(not(target_os = "linux"))]
+const UNSUPPORTED: [i32; 4] = [78, 102, 45, 77];
+/// `EBADF`: some systems sync no folder that is only read.
+const EBADF: i32 = 9;
+
+/// Returns true if the system says that it can't do this at all.
+fn is_unsupported(fault: &io::Error) -> bool {
+    let by_number = fault
+        .raw_os_error()
+        .is_some_and(|number| UNSUPPORTED.contains(&number));
+    fault.kind() == ErrorKind::Unsupported || by_number
+}
+
+/// Returns true if a file can't have a second name here.
+pub(super) fn hard_links(fault: &io::Error) -> bool {
+    let kinds = [ErrorKind::PermissionDenied, ErrorKind::TooManyLinks];
+    is_unsupported(fault) || kinds.contains(&fault.kind())
+}
+
+/// Returns true if files can't be locked here.
+pub(super) fn locks(fault: &io::Error) -> bool {
+    is_unsupported(fault) || fault.kind() == ErrorKind::InvalidInput
+}
+
+/// Returns true if folders can't be synced here; then their names are as safe as they get.
+pub(super) fn folder_syncs(fault: &io::Error) -> bool {
+    let kinds = [ErrorKind::InvalidInput, ErrorKind::PermissionDenied];
+    is_unsupported(fault) || kinds.contains(&fault.kind()) || fault.raw_os_error() == Some(EBADF)
+}
+
+/// Returns true if nothing can be written here.
+pub(super) fn writing(fault: &io::Error) -> bool {
+    let kinds = [ErrorKind::ReadOnlyFilesystem, ErrorKind::PermissionDenied];
+    kinds.contains(&fault.kind())
+}

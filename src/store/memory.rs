@@ -1,0 +1,229 @@
+//! What is remembered of files from one run to the next: `<MD5 of the content>.<16 digits of the name's MD5>.torrent`.
+//!
+//! All of it is a hint that saves hashing and asking. What is torn, or speaks of something else, is as if it weren't there,
+//! so nothing is synced.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Stamp, Store, StoreError, at, digits_of};
+use crate::md5::Digest;
+use crate::protocol::TORRENT_CAP;
+use crate::torrent::{Name, Torrent};
+
+/// The most contents that are remembered of one name; the oldest is dropped.
+const CONTENTS_A_NAME: usize = 16;
+/// Bytes of what is remembered that aren't the `.torrent`.
+const BESIDE_THE_TORRENT: usize = 4096;
+
+/// What is remembered of a file from one run to the next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// The file that was hashed; none for one that isn't whole yet.
+    pub stamp: Option<Stamp>,
+    /// Whether the content is proven, or only came twice the same from originals.
+    pub verified: bool,
+    /// Whether its `.torrent` came from a swarm.
+    #[serde(default)]
+    pub received: bool,
+    /// What is known of it.
+    pub torrent: Torrent,
+}
+
+/// One content that is remembered of a name: [`Saved`] without the checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The content's MD5.
+    pub md5: Digest,
+    /// The content's size, bytes.
+    pub size: u64,
+    /// When it was published, seconds since 1970 by the tracker's clock; 0 if it wasn't.
+    pub published: u64,
+    /// The file that was hashed; none for one that isn't whole yet.
+    pub stamp: Option<Stamp>,
+    /// Whether the content is proven.
+    pub verified: bool,
+    /// Whether its `.torrent` came from a swarm.
+    pub received: bool,
+}
+
+impl Known {
+    fn of(saved: &Saved) -> Self {
+        Self {
+            md5: saved.torrent.md5(),
+            size: saved.torrent.size(),
+            published: saved.torrent.published,
+            stamp: saved.stamp,
+            verified: saved.verified,
+            received: saved.received,
+        }
+    }
+}
+
+/// What is known, and in which file of the hidden folder the rest of it is.
+#[derive(Clone)]
+struct Entry {
+    known: Known,
+    file: String,
+}
+
+/// What is remembered of each name, the oldest first.
+#[derive(Default)]
+pub(super) struct Memory(HashMap<Name, Vec<Entry>>);
+
+impl Memory {
+    /// Puts in the newest of a name, and returns the files that aren't needed any more.
+    fn put(&mut self, name: &Name, entry: Entry) -> Vec<String> {
+        let entries = self.0.entry(name.clone()).or_default();
+        let mut gone = Vec::new();
+        entries.retain(|old| {
+            let replaced = old.known.md5 == entry.known.md5;
+            if replaced && old.file != entry.file {
+                gone.push(old.file.clone());
+            }
+            !replaced
+        });
+        entries.push(entry);
+        if entries.len() > CONTENTS_A_NAME {
+            gone.push(entries.remove(0).file);
+        }
+        gone
+    }
+}
+
+fn file_of(name: &Name, md5: Digest) -> String {
+    format!("{md5}.{}.torrent", digits_of(name))
+}
+
+impl Store {
+    /// Reads what earlier runs remembered, the first version's `NAME.torrent` included: of such a file that isn't whole
+    /// the `.torrent` came from a swarm.
+    pub(super) fn load_memory(&self) -> Memory {
+        let mut found = Vec::new();
+        for file in self.disk.read_dir(&self.hidden).unwrap_or_default() {
+            let Some(file) = file.to_str().filter(|file| file.ends_with(".torrent")) else {
+                continue;
+            };
+            let path = self.hidden.join(file);
+            let Some(mut saved) = self.read_saved(&path) else {
+                continue;
+            };
+            let torrent = &saved.torrent;
+            let by_name = format!("{}.torrent", torrent.name().as_str());
+            if file == by_name {
+                saved.received |= saved.stamp.is_none();
+            } else if file != file_of(torrent.name(), torrent.md5()) {
+                continue;
+            }
+            let Ok(meta) = self.disk.lstat(&path) else {
+                continue;
+            };
+            let entry = Entry {
+                known: Known::of(&saved),
+                file: file.to_owned(),
+            };
+            found.push((Stamp::of(&meta).mtime, torrent.name().clone(), entry));
+        }
+        found.sort_by(|one, two| (one.0, &one.2.file).cmp(&(two.0, &two.2.file)));
+        let mut memory = Memory::default();
+        for (_, name, entry) in found {
+            let gone = memory.put(&name, entry).into_iter();
+            gone.filter(|_| !self.is_read_only)
+                .for_each(|file| drop(self.disk.remove(&self.hidden.join(file))));
+        }
+        memory
+    }
+
+    fn read_saved(&self, path: &Path) -> Option<Saved> {
+        let (file, _) = self.open_plain(path, File::options().read(true)).ok()?;
+        let mut bytes = Vec::new();
+        let cap = (TORRENT_CAP + BESIDE_THE_TORRENT) as u64;
+        file.take(cap).read_to_end(&mut bytes).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    fn recall(&self, name: &Name, entry: &Entry) -> Option<Saved> {
+        let mut saved = self.read_saved(&self.hidden.join(&entry.file))?;
+        let fits = saved.torrent.name() == name && saved.torrent.md5() == entry.known.md5;
+        saved.received = entry.known.received;
+        fits.then_some(saved)
+    }
+
+    fn entries(&self, name: &Name) -> Vec<Entry> {
+        let memory = self.memory.lock().expect("no panic while locked");
+        let entries = memory.0.get(name).into_iter().flatten();
+        entries.rev().cloned().collect()
+    }
+
+    /// The contents that are remembered of a name, the most recent first.
+    pub fn known(&self, name: &Name) -> Vec<Known> {
+        let entries = self.entries(name).into_iter();
+        entries.map(|entry| entry.known).collect()
+    }
+
+    /// What is remembered of a name: of the file that stands there, if that wasn't touched; else of the most recent one
+    /// that was whole; else the most recent.
+    pub fn saved(&self, name: &Name) -> Option<Saved> {
+        let standing = self.disk.lstat(&self.path(name)).ok();
+        let standing = standing.filter(|meta| meta.is_file());
+        let standing = standing.map(|meta| Stamp::of(&meta));
+        let mut entries = self.entries(name);
+        // the sort is stable: the most recent stays first among equals
+        entries.sort_by_key(|entry| match entry.known.stamp {
+            Some(stamp) if standing == Some(stamp) => 0,
+            Some(_) => 1,
+            None => 2,
+        });
+        entries.iter().find_map(|entry| self.recall(name, entry))
+    }
+
+    /// What is remembered of this content of a name.
+    pub fn saved_content(&self, name: &Name, md5: Digest) -> Option<Saved> {
+        let entries = self.entries(name);
+        let entry = entries.iter().find(|entry| entry.known.md5 == md5)?;
+        self.recall(name, entry)
+    }
+
+    /// Remembers what is known of a file. Where nothing can be written, nothing is remembered, and that is no fault.
+    ///
+    /// # Errors
+    /// Where it can't be written; then it is only hashed again.
+    pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        match self.make_hidden() {
+            Err(StoreError::ReadOnly(_)) => return Ok(()),
+            made => made?,
+        }
+        let name = saved.torrent.name();
+        let file = file_of(name, saved.torrent.md5());
+        let (path, beside) = (
+            self.hidden.join(&file),
+            self.hidden.join(format!("{file}.new")),
+        );
+        let bytes = serde_json::to_vec(saved).expect("plain data");
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        let _ = self.disk.remove(&beside);
+        let written = self
+            .disk
+            .open(&beside, &options)
+            .and_then(|new| self.disk.write_all_at(&new, &bytes, 0))
+            .and_then(|()| self.disk.rename(&beside, &path));
+        if let Err(fault) = written {
+            let _ = self.disk.remove(&beside);
+            return Err(at(&path)(fault));
+        }
+        let known = Known::of(saved);
+        let gone = {
+            let mut memory = self.memory.lock().expect("no panic while locked");
+            memory.put(name, Entry { known, file })
+        };
+        for file in gone {
+            let _ = self.disk.remove(&self.hidden.join(file));
+        }
+        Ok(())
+    }
+}

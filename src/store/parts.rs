@@ -1,0 +1,266 @@
+//! Unfinished files: `<MD5 of the content>.part`, the pieces so far, in place.
+//!
+//! If two names with one content are fetched at once, the second has a part of its own, with the name's digits in between.
+//! Holes stay holes: what nobody wrote to yet reads as zeros, so zeros aren't written there.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use super::cache::Key;
+use super::{Store, StoreError, at, digits_of};
+use crate::md5::Digest;
+use crate::torrent::{Name, Torrent};
+
+/// Bytes of which all or nothing is left out as a hole.
+const HOLE: usize = 64 << 10;
+
+/// A part that is worked on.
+struct Part {
+    /// Its file in the hidden folder.
+    file: String,
+    /// Which strides were written to. `None` if the part was there before: then there may be anything in it.
+    written: Option<HashSet<u64>>,
+}
+
+/// The parts that were opened in this run and are not done with.
+#[derive(Default)]
+pub(super) struct Parts(HashMap<(Name, Digest), Part>);
+
+impl Parts {
+    fn is_anothers(&self, name: &Name, file: &str) -> bool {
+        let mut parts = self.0.iter();
+        parts.any(|((of, _), part)| of != name && part.file == file)
+    }
+
+    fn place_of(&self, name: &Name, md5: Digest, is_at_second: bool) -> String {
+        let first = first_place(md5);
+        match self.0.get(&(name.clone(), md5)) {
+            Some(part) => part.file.clone(),
+            None if is_at_second || self.is_anothers(name, &first) => second_place(name, md5),
+            None => first,
+        }
+    }
+}
+
+fn first_place(md5: Digest) -> String {
+    format!("{md5}.part")
+}
+
+fn second_place(name: &Name, md5: Digest) -> String {
+    format!("{md5}.{}.part", digits_of(name))
+}
+
+/// The ranges of `bytes`, which begin at `offset`, that have to be written; from now on these count as written.
+fn to_write(written: &mut HashSet<u64>, bytes: &[u8], offset: u64) -> Vec<Range<usize>> {
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut start = 0;
+    while start < bytes.len() {
+        let place = offset + start as u64;
+        let to_the_next = HOLE - (place % HOLE as u64) as usize;
+        let end = bytes.len().min(start + to_the_next);
+        let stride = place / HOLE as u64;
+        let is_zero = bytes[start..end].iter().all(|byte| *byte == 0);
+        if !is_zero || written.contains(&stride) {
+            written.insert(stride);
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        start = end;
+    }
+    ranges
+}
+
+impl Store {
+    fn is_plain(&self, file: &str) -> bool {
+        let found = self.disk.lstat(&self.hidden.join(file));
+        found.is_ok_and(|meta| meta.is_file())
+    }
+
+    /// Returns true if an earlier run left this content's part at the second place only.
+    fn is_at_second(&self, name: &Name, md5: Digest) -> bool {
+        self.is_plain(&second_place(name, md5)) && !self.is_plain(&first_place(md5))
+    }
+
+    /// Where this content's part is: the place that it has in this run, or else the one where an earlier run left it.
+    fn find_part(&self, name: &Name, md5: Digest) -> String {
+        let is_at_second = self.is_at_second(name, md5);
+        let parts = self.parts.lock().expect("no panic while locked");
+        parts.place_of(name, md5, is_at_second)
+    }
+
+    pub(super) fn part_path(&self, name: &Name, md5: Digest) -> PathBuf {
+        self.hidden.join(self.find_part(name, md5))
+    }
+
+    /// Takes a part's place for this content; there may be anything in it.
+    fn take_part(&self, name: &Name, md5: Digest) -> PathBuf {
+        let is_at_second = self.is_at_second(name, md5);
+        let mut parts = self.parts.lock().expect("no panic while locked");
+        let file = parts.place_of(name, md5, is_at_second);
+        let (path, written) = (self.hidden.join(&file), None);
+        parts.0.insert((name.clone(), md5), Part { file, written });
+        path
+    }
+
+    /// Returns true if this content's part was opened and isn't done with.
+    pub(super) fn is_open_part(&self, name: &Name, md5: Digest) -> bool {
+        let parts = self.parts.lock().expect("no panic while locked");
+        parts.0.contains_key(&(name.clone(), md5))
+    }
+
+    /// A part is done with: nothing is written to it any more.
+    pub(super) fn part_is_done(&self, name: &Name, md5: Digest) {
+        let mut parts = self.parts.lock().expect("no panic while locked");
+        parts.0.remove(&(name.clone(), md5));
+        drop(parts);
+        self.forget_open(&Key::Part(name.clone(), md5));
+    }
+
+    /// What the first version left of this name becomes the part at `path`, if nothing stands there. It is checked as any.
+    fn adopt_first_versions(&self, name: &Name, path: &PathBuf) -> Result<(), StoreError> {
+        let left = format!("{}.part", name.as_str());
+        let left_at = self.hidden.join(&left);
+        if &left_at != path && self.is_plain(&left) && self.is_free(path)? {
+            self.disk.rename(&left_at, path).map_err(at(&left_at))?;
+        }
+        Ok(())
+    }
+
+    /// Opens the unfinished file, at its full size, and tells whether it was there before.
+    ///
+    /// # Errors
+    /// Where it can't be made: the folder is read-only, say, or the file system has no files of that size.
+    pub fn open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
+        self.make_hidden()?;
+        let (name, md5) = (torrent.name(), torrent.md5());
+        let path = self.take_part(name, md5);
+        self.forget_open(&Key::Part(name.clone(), md5));
+        self.adopt_first_versions(name, &path)?;
+        // cut off between the two names of a whole file: it is the user's by now, and not to be written to
+        let found = self.disk.lstat(&path);
+        if found.is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
+            self.disk.remove(&path).map_err(at(&path))?;
+        }
+        let mut options = File::options();
+        options.read(true).write(true);
+        let new = self.disk.open(&path, options.clone().create_new(true));
+        let (file, was_there) = match new {
+            Ok(file) => (file, false),
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => {
+                (self.open_plain(&path, &options)?.0, true)
+            }
+            Err(fault) => return Err(StoreError::Io(path, fault)),
+        };
+        if file.metadata().map_err(at(&path))?.len() != torrent.size() {
+            self.disk
+                .set_len(&file, torrent.size())
+                .map_err(at(&path))?;
+        }
+        if !was_there {
+            let mut parts = self.parts.lock().expect("no panic while locked");
+            if let Some(part) = parts.0.get_mut(&(name.clone(), md5)) {
+                part.written = Some(HashSet::new());
+            }
+        }
+        Ok((file, was_there))
+    }
+
+    /// Bytes of a content's part that are on the disk already.
+    pub fn part_on_disk(&self, torrent: &Torrent) -> u64 {
+        let path = self.part_path(torrent.name(), torrent.md5());
+        self.disk.lstat(&path).map_or(0, |meta| meta.blocks() * 512)
+    }
+
+    /// A download of this name goes on with another content: what came of content `old` becomes the new one's part, so that
+    /// the blocks in common are kept. Returns whether there was such a part and none of the new content. The caller opens
+    /// and checks it as any part that was there; nothing may be written to the old one any more.
+    ///
+    /// # Errors
+    /// Where it can't be renamed.
+    pub fn adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
+        self.make_hidden()?;
+        let (name, md5) = (torrent.name(), torrent.md5());
+        let (from, to) = (self.find_part(name, old), self.find_part(name, md5));
+        let anothers = {
+            let parts = self.parts.lock().expect("no panic while locked");
+            parts.is_anothers(name, &from) || parts.is_anothers(name, &to)
+        };
+        let (from_path, to_path) = (self.hidden.join(&from), self.hidden.join(&to));
+        if anothers || old == md5 || !self.is_plain(&from) || !self.is_free(&to_path)? {
+            return Ok(false);
+        }
+        self.part_is_done(name, old);
+        self.part_is_done(name, md5);
+        self.disk
+            .rename(&from_path, &to_path)
+            .map_err(at(&from_path))?;
+        Ok(true)
+    }
+
+    /// Removes all that is unfinished of a name: what is worked on, what is remembered, and what the first version left.
+    pub fn discard_part(&self, name: &Name) {
+        let mut contents: HashSet<Digest> =
+            self.known(name).iter().map(|known| known.md5).collect();
+        {
+            let parts = self.parts.lock().expect("no panic while locked");
+            let of_it = parts.0.keys().filter(|(of, _)| of == name);
+            contents.extend(of_it.map(|(_, md5)| *md5));
+        }
+        for md5 in contents {
+            self.discard_part_of(name, md5);
+        }
+        let _ = self
+            .disk
+            .remove(&self.hidden.join(format!("{}.part", name.as_str())));
+    }
+
+    /// Removes what is unfinished of one content of a name.
+    pub fn discard_part_of(&self, name: &Name, md5: Digest) {
+        let file = self.find_part(name, md5);
+        let anothers = {
+            let parts = self.parts.lock().expect("no panic while locked");
+            parts.is_anothers(name, &file)
+        };
+        self.part_is_done(name, md5);
+        if !anothers {
+            let _ = self.disk.remove(&self.hidden.join(file));
+        }
+    }
+
+    /// Writes into a part. What comes late, when the part is done with, is not written: by then `file` may be the user's.
+    ///
+    /// # Errors
+    /// Where the disk doesn't take it.
+    pub fn write(
+        &self,
+        torrent: &Torrent,
+        file: &File,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), StoreError> {
+        let key = (torrent.name().clone(), torrent.md5());
+        let ranges = {
+            let mut parts = self.parts.lock().expect("no panic while locked");
+            match parts.0.get_mut(&key) {
+                None => return Ok(()),
+                Some(Part {
+                    written: Some(written),
+                    ..
+                }) => to_write(written, bytes, offset),
+                Some(_) => std::iter::once(0..bytes.len()).collect(),
+            }
+        };
+        for range in ranges {
+            self.disk
+                .write_all_at(file, &bytes[range.clone()], offset + range.start as u64)
+                .map_err(|fault| at(&self.part_path(&key.0, key.1))(fault))?;
+        }
+        Ok(())
+    }
+}
