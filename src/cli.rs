@@ -104,7 +104,7 @@ fn unknown_flag(flag: &str, args: &[String], known: &[String]) -> String {
 }
 
 /// The name that was meant by a mistyped one: a third of its letters may be wrong, or its end missing.
-fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
+pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let len = typed.chars().count();
     let begins = |name: &&String| len >= 3 && name.starts_with(&typed);

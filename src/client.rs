@@ -37,6 +37,11 @@ mod telling;
 
 pub use running::Running;
 
+/// After a list, the next one waits so long for each file that it named.
+const LIST_PAUSE: Duration = Duration::from_micros(100);
+/// But for so many of them at most: half a second in all.
+const LONG_LIST: usize = 5000;
+
 /// What a peer is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -50,14 +55,14 @@ pub struct Config {
     pub wants: Wants,
     /// The course text's round: one piece, the rarest, one holder at random, one connection for it.
     pub classic: bool,
+    /// A file of which what fits is copied, see `--reuse`.
+    pub reuse: Option<PathBuf>,
     /// Ask nobody before so many others are listed.
     pub min_peers: usize,
     /// The most bytes a second that are sent, and received.
     pub max_up: Option<u64>,
     /// See [`Config::max_up`].
     pub max_down: Option<u64>,
-    /// Between two pings.
-    pub ping_every: Duration,
     /// Between two rounds.
     pub round_every: Duration,
 }
@@ -73,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) report: Report,
     /// Random for each run: who meets it has called itself.
     pub(crate) id: String,
+    /// By which the tracker knows this folder as a publisher.
+    key: String,
     /// The listening port.
     pub(crate) port: u16,
     pub(crate) up: Option<Limit>,
@@ -134,6 +141,11 @@ impl Client {
         loop {
             let now = Instant::now();
             match state.ending(now) {
+                Ending::Ask => {
+                    drop(state);
+                    self.ping_tracker();
+                    state = self.lock();
+                }
                 Ending::Now(exit, why) => {
                     drop(state);
                     self.tell_given(true);
@@ -205,12 +217,16 @@ impl Client {
                 wanted
                     .into_iter()
                     .for_each(|summary| drop(self.0.to_begin.send(Some(summary))));
-                self.publish();
-                if first {
+                self.tell_conflicts();
+                let unpublished = !self.lock().unpublished().is_empty();
+                if first || unpublished {
                     self.list_now();
                 }
             }
-            Ok((PingAnswer::Original(peers), own)) => self.original_answered(&peers, own),
+            Ok((PingAnswer::Original(peers), own)) => {
+                self.original_answered(&peers, own);
+                self.announce_all();
+            }
             Ok((PingAnswer::Refused(refusal), _)) => {
                 self.unreachable(format!("it answers: {}", legible(&refusal.error)));
             }
@@ -258,17 +274,25 @@ impl Client {
         }
     }
 
-    /// Every 20 s, and whenever a file became whole: what I have.
+    /// Every 20 s, and whenever something changed: what I have. What the tracker doesn't know yet is published first.
     fn send_tracker_file_list(&self) {
-        let (kind, files, pieces) = {
+        self.publish();
+        let (kind, (files, pieces), coming, others) = {
             let state = self.lock();
             match state.tracker {
                 TrackerKind::Unknown => return,
-                TrackerKind::Ours { .. } => {
-                    let (files, pieces) = state.file_list();
-                    (state.tracker, files, pieces)
-                }
-                TrackerKind::Original => (state.tracker, state.whole_names(), Default::default()),
+                TrackerKind::Ours { .. } => (
+                    state.tracker,
+                    state.file_list(),
+                    state.coming(),
+                    state.other_contents(),
+                ),
+                TrackerKind::Original => (
+                    state.tracker,
+                    (state.whole_names(), Default::default()),
+                    Vec::new(),
+                    Default::default(),
+                ),
             }
         };
         let (n_files, n_parts) = (files.len(), pieces.len());
@@ -281,6 +305,8 @@ impl Client {
                 files,
                 v: Some(VERSION),
                 pieces,
+                coming,
+                others,
             })?;
             let reply: Reply = tracker.expect(HEADER, ORIGINAL_CAP)?;
             reply
@@ -291,6 +317,8 @@ impl Client {
             Ok(()) => self.say(&Event::ListSent { n_files, n_parts }),
             Err(fault) => self.unreachable(fault.to_string()),
         }
+        // where thousands of files become whole one after the other, the next list tells of many of them
+        std::thread::sleep(LIST_PAUSE * n_files.min(LONG_LIST) as u32);
     }
 
     pub(crate) fn list_now(&self) {
@@ -308,7 +336,11 @@ impl Client {
             self.manage_downloads();
         }
         originals::fetch_whole_files(self);
-        let waits_for = self.lock().waits_for();
+        let waits_for = {
+            let mut state = self.lock();
+            state.retry_bad_pieces();
+            state.waits_for()
+        };
         for why in waits_for {
             self.say(&Event::Waiting { why });
         }

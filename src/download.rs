@@ -4,7 +4,6 @@
 //! come in, each piece is checked against its checkpoints while it is in the cache, and written in place. The original reads
 //! until the close and believes what came.
 
-use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -178,7 +177,7 @@ pub(crate) fn receive(
             .map(|(name, _)| name.clone())
     };
     let name = asked.ok_or_else(|| unexpected("a piece that wasn't asked for"))?;
-    let Some((torrent, file)) = held(client, &name, idx) else {
+    let Some(torrent) = held(client, &name, idx) else {
         // it was given up, or came into the folder, meanwhile
         client.lock().picker.answered(peer, n, None, Instant::now());
         return skip(client, connection, len as usize);
@@ -197,17 +196,17 @@ pub(crate) fn receive(
             .picker
             .answered(peer, n, Some(idx), Instant::now());
         client.manage_downloads();
-        take(client, peer, (&torrent, &file), idx, &buffer);
+        take(client, peer, &torrent, idx, &buffer);
     }
     came
 }
 
 /// The file that a piece belongs to, while it is held; another content under its name may have fewer pieces.
-pub(crate) fn held(client: &Client, name: &Name, idx: u32) -> Option<(Arc<Torrent>, Arc<File>)> {
+pub(crate) fn held(client: &Client, name: &Name, idx: u32) -> Option<Arc<Torrent>> {
     let state = client.lock();
     let held = state.files.get(name);
     let held = held.filter(|held| idx < held.torrent.n_pieces());
-    held.map(|held| (Arc::clone(&held.torrent), Arc::clone(&held.file)))
+    held.map(|held| Arc::clone(&held.torrent))
 }
 
 fn read_body(client: &Client, connection: &mut Connection, mut buf: &mut [u8]) -> io::Result<()> {
@@ -238,13 +237,7 @@ fn skip(client: &Client, connection: &mut Connection, len: usize) -> io::Result<
 }
 
 /// Checks a piece of a download that was [`held`] as it came, writes it, and counts it in; or finds out what is wrong with it.
-pub(crate) fn take(
-    client: &Client,
-    peer: PeerNo,
-    (torrent, file): (&Arc<Torrent>, &File),
-    idx: u32,
-    piece: &[u8],
-) {
+pub(crate) fn take(client: &Client, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32, piece: &[u8]) {
     let name = torrent.name();
     if let Err(bad) = torrent.check(idx, piece) {
         return bad_piece(client, peer, torrent, idx, bad);
@@ -255,7 +248,7 @@ pub(crate) fn take(
         state.goes_on(torrent) && !state.files[name].have.get(idx)
     };
     let (store, start) = (&client.shared().store, torrent.piece_start(idx));
-    if new && let Err(fault) = store.write(torrent, file, piece, start) {
+    if new && let Err(fault) = store.write_part(torrent, piece, start) {
         let mut state = client.lock();
         if state.goes_on(torrent) {
             state.picker.dropped(peer, name, idx);
@@ -298,21 +291,11 @@ fn bad_piece(client: &Client, peer: PeerNo, torrent: &Arc<Torrent>, idx: u32, ba
         why: bad.to_string(),
         peer: addr,
     });
-    if verdict == Verdict::ListIsWrong {
-        let publisher = if torrent.publisher.is_empty() {
-            "unknown".to_owned()
-        } else {
-            legible(&torrent.publisher)
-        };
-        let why = format!(
-            "two peers sent the same bytes for piece {idx}, and they fail the check: the list of checkpoints from its publisher \
-             ({publisher}) is wrong; have the file published again"
-        );
-        client.lock().give_up(torrent.name(), why.clone());
-        client.say(&Event::GivenUp {
+    if verdict == Verdict::PublisherIsFaulty {
+        client.say(&Event::PublisherFaulty {
             name: torrent.name().to_string(),
-            why,
+            idx,
+            peer: addr,
         });
-        client.tell_all();
     }
 }

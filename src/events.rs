@@ -94,6 +94,30 @@ pub enum Event {
     Withdrawn {
         name: String,
     },
+    Deleted {
+        name: String,
+    },
+    Command {
+        command: String,
+    },
+    OtherCopy {
+        name: String,
+        peer: String,
+        md5: String,
+    },
+    PublisherFaulty {
+        name: String,
+        idx: u32,
+        peer: Option<SocketAddr>,
+    },
+    Remark {
+        what: String,
+    },
+    Reusing {
+        name: String,
+        done: u64,
+        size: u64,
+    },
     Published {
         name: String,
         md5: String,
@@ -168,6 +192,8 @@ pub enum Event {
         seconds: f64,
         here: u32,
         n_pieces: u32,
+        /// Of what was here as the download began, what was copied from other files.
+        reused: u64,
         gave: u64,
         shares: Vec<Share>,
     },
@@ -339,6 +365,7 @@ impl Event {
             md5: held.torrent.md5().to_string(),
             seconds: now.saturating_duration_since(held.since).as_secs_f64(),
             here: held.had,
+            reused: u64::from(held.reused) * held.torrent.full_piece_len() as u64,
             n_pieces: held.torrent.n_pieces(),
             gave: held.gave(),
             shares: shares(state, held),
@@ -366,11 +393,14 @@ impl report::Event for Event {
             Self::Pick { classic: true, .. } | Self::Piece { classic: true, .. } => Weight::Normal,
             Self::Pick { .. } | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
             Self::Refused { .. }
+            | Self::OtherCopy { .. }
+            | Self::PublisherFaulty { .. }
             | Self::GivenUp { .. }
             | Self::Complete { .. }
             | Self::Unverified { .. } => Weight::Important,
             Self::Hashing { .. }
             | Self::Checking { .. }
+            | Self::Reusing { .. }
             | Self::Progress { .. }
             | Self::Waiting { .. } => Weight::Progress,
             Self::Starting { .. }
@@ -388,6 +418,8 @@ impl report::Event for Event {
             Self::Complete { .. } | Self::Ending { code: 0, .. } => Tone::Good,
             Self::Ending { .. }
             | Self::Refused { .. }
+            | Self::OtherCopy { .. }
+            | Self::PublisherFaulty { .. }
             | Self::GivenUp { .. }
             | Self::BadPiece { .. }
             | Self::Disk { .. }
@@ -513,8 +545,41 @@ impl fmt::Display for Event {
                 write!(f, "sharing {name}: {}, MD5 {md5}", bytes(*size))
             }
             Self::Withdrawn { name } => {
-                write!(f, "{name} changed or went away: it is shared no more")
+                write!(
+                    f,
+                    "{name} changed: it is shared again once it is left alone"
+                )
             }
+            Self::Deleted { name } => write!(
+                f,
+                "{name} was deleted or moved away: it is shared no more, and not fetched again in this run"
+            ),
+            Self::Command { command } => {
+                write!(
+                    f,
+                    "this content and no other, on the other machines:\n{command}"
+                )
+            }
+            Self::OtherCopy { name, peer, md5 } => write!(
+                f,
+                "{peer} has another {name}, MD5 {md5}: that copy isn't shared"
+            ),
+            Self::PublisherFaulty { name, idx, peer } => {
+                let peer = peer.map_or("its publisher".to_owned(), |peer| {
+                    format!("its publisher {peer}")
+                });
+                write!(
+                    f,
+                    "{name} is published wrongly: {peer} sent piece {idx} twice, and both times it failed {peer}'s own list; have the file \
+                     hashed and published again there (its memory or its disk may be faulty)"
+                )
+            }
+            Self::Remark { what } => write!(f, "{what}"),
+            Self::Reusing { name, done, size } => write!(
+                f,
+                "looking for what can be copied into {name}: {} %",
+                done * 100 / size.max(&1)
+            ),
             Self::Published { name, md5 } => {
                 write!(f, "the tracker has the .torrent of {name}, MD5 {md5}")
             }
@@ -522,12 +587,17 @@ impl fmt::Display for Event {
                 name,
                 md5,
                 swarm: Some(swarm),
-                ..
+                why,
             } => {
                 write!(
                     f,
-                    "{name} isn't shared: here it has MD5 {md5}, in the swarm MD5 {swarm}; give one of the two another name"
-                )
+                    "{name} isn't shared: here it has MD5 {md5}, in the swarm MD5 {swarm}"
+                )?;
+                if why.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, "\n{why}")
+                }
             }
             Self::Refused { name, why, .. } => write!(f, "the tracker refused {name}: {why}"),
             Self::NoTorrent { name, why } => {
@@ -639,6 +709,7 @@ impl fmt::Display for Event {
                 seconds,
                 here,
                 n_pieces,
+                reused,
                 shares,
                 ..
             } => {
@@ -647,6 +718,13 @@ impl fmt::Display for Event {
                 let rate = bytes((came / seconds.max(1e-3)) as u64);
                 let size = bytes(*size);
                 writeln!(f, "complete: {name}, {size} in {seconds:.1} s ({rate}/s)")?;
+                if *reused > 0 {
+                    writeln!(
+                        f,
+                        "{} of it copied from files that were here",
+                        bytes(*reused)
+                    )?;
+                }
                 write!(f, "MD5 {md5} verified; serving on")?;
                 table(shares, f)
             }
@@ -710,7 +788,10 @@ impl fmt::Display for Event {
             Self::Full { most } => {
                 write!(f, "all {most} connections are in use: the next ones wait")
             }
-            Self::Ending { code: 0, .. } => write!(f, "everything wanted is here and verified"),
+            Self::Ending { code: 0, why } => {
+                write!(f, "everything wanted is here and verified")?;
+                why.iter().try_for_each(|why| write!(f, "\n{why}"))
+            }
             Self::Ending { why, .. } => write!(f, "{}", why.join("\n")),
         }
     }

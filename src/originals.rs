@@ -77,7 +77,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
         return Ok(());
     };
     let name = &order.get.name;
-    let Some((torrent, file)) = held(client, name, idx) else {
+    let Some(torrent) = held(client, name, idx) else {
         return Ok(());
     };
     let mut piece = client.shared().buffers.take(torrent.piece_len(idx));
@@ -104,7 +104,7 @@ fn from_original(client: &Client, order: Order, addr: SocketAddr) -> io::Result<
         }
     }
     if came.is_ok() {
-        take(client, order.peer, (&torrent, &file), idx, &piece);
+        take(client, order.peer, &torrent, idx, &piece);
     }
     came.map_err(io::Error::other)
 }
@@ -213,6 +213,7 @@ fn fetch_whole_file(
             .save(&Saved {
                 stamp: Some(stamp),
                 verified: false,
+                received: true,
                 torrent,
             })
             .map_err(|fault| io::Error::other(fault.to_string()))?;
@@ -272,6 +273,8 @@ fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
             files: files.clone(),
             v: None,
             pieces: Default::default(),
+            coming: Vec::new(),
+            others: Default::default(),
         });
         if list.len() <= cap || files.is_empty() {
             return list;

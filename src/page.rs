@@ -13,7 +13,6 @@
 //! | `POST /share/NAME` | the body becomes a new file of the folder, and is shared |
 
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::client::Client;
@@ -83,13 +82,15 @@ fn handle_file(client: &Client, name: &Name) -> Response {
     let whole = {
         let state = client.lock();
         let held = state.files.get(name);
-        held.and_then(|held| Some((Arc::clone(&held.file), held.stamp?)))
+        held.and_then(|held| Some((held.place(), held.stamp?)))
     };
+    let whole = whole.and_then(|(place, stamp)| {
+        let file = client.shared().store.open_at(&place);
+        Some((file.ok()?, stamp))
+    });
     match whole {
-        Some((file, stamp)) if Stamp::of_file(&file).is_ok_and(|now| now == stamp) => {
-            Response::file(name.as_str(), file, stamp)
-        }
-        _ => Response::text(
+        Some((file, stamp)) => Response::file(name.as_str(), file, stamp),
+        None => Response::text(
             "404 Not Found",
             format!("{name} isn't here, whole and verified."),
         ),
@@ -112,7 +113,7 @@ fn handle_share(client: &Client, name: &Name, len: u64, connection: &mut Connect
     client.end_upload(name, came.as_ref().ok().copied());
     match came {
         Ok(_) => Response::text("200 OK", ""),
-        Err(Fault::Disk(fault @ StoreError::Exists(_))) => {
+        Err(Fault::Disk(fault @ (StoreError::Exists(_) | StoreError::Folded { .. }))) => {
             Response::text("409 Conflict", fault.to_string())
         }
         Err(Fault::Disk(fault)) => Response::text("507 Insufficient Storage", fault.to_string()),

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
@@ -17,7 +18,7 @@ use crate::protocol::{
     Answer, Ask, FirstMessage, Get, Hello, PEER_CAP, VERSION, invalid, to_bytes,
 };
 use crate::state::{Found, Served, TrackerKind};
-use crate::store::Stamp;
+use crate::store::Place;
 use crate::torrent::legible;
 
 /// A connection on which nothing is asked for so long is closed.
@@ -142,14 +143,11 @@ fn handle_piece_request(
             name: get.name.clone(),
         }),
         Served::NotHere => connection.send(&Answer::News { n, news }),
-        Served::Piece(torrent, file, stamp, idx) => {
-            if changed(&file, stamp) {
-                client.withdraw(&get.name);
-                return connection.send(&Answer::Gone {
-                    n,
-                    name: get.name.clone(),
-                });
-            }
+        Served::Piece(torrent, place, idx) => {
+            let Some(file) = open(client, &place)? else {
+                let name = get.name.clone();
+                return connection.send(&Answer::Gone { n, name });
+            };
             let (start, len) = (torrent.piece_start(idx), torrent.piece_len(idx) as u32);
             let header = to_bytes(&Answer::Piece { n, idx, len, news });
             send_range(
@@ -166,9 +164,18 @@ fn handle_piece_request(
     }
 }
 
-/// Whether a file of the folder isn't any more what was hashed.
-fn changed(file: &File, stamp: Option<Stamp>) -> bool {
-    stamp.is_some_and(|stamp| Stamp::of_file(file).ok() != Some(stamp))
+/// The file that is to be read; none where it isn't any more what was hashed: then it is withdrawn.
+fn open(client: &Client, place: &Place) -> io::Result<Option<Arc<File>>> {
+    match client.shared().store.open_at(place) {
+        Ok(file) => Ok(Some(file)),
+        Err(fault) if fault.is_gone() => {
+            if let Place::Whole(name, _) = place {
+                client.withdraw(name);
+            }
+            Ok(None)
+        }
+        Err(fault) => Err(io::Error::other(fault.to_string())),
+    }
 }
 
 /// Sends a header and some bytes of a file, at strides that a rate limit allows.
@@ -214,16 +221,16 @@ fn serve_original(client: &Client, connection: &Connection, filename: &str) -> i
         }
     };
     drop(state);
-    let Found::Here(name, file, stamp, range) = found else {
+    let Found::Here(place, range) = found else {
         return Err(invalid(format!(
             "it asked for {:?}, which isn't here",
             legible(filename)
         )));
     };
-    if changed(&file, stamp) {
-        client.withdraw(&name);
+    let Some(file) = open(client, &place)? else {
+        let name = legible(filename);
         return Err(invalid(format!("it asked for {name}, which has changed")));
-    }
+    };
     let len = range.end - range.start;
     send_range(client, connection, &mut Vec::new(), &[], &file, range)?;
     client.say(&Event::GaveOriginal {

@@ -9,6 +9,7 @@ use bittorrentish::cli::{self, Exit};
 use bittorrentish::client::{Client, Config};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
+use bittorrentish::md5::Digest;
 use bittorrentish::net::addresses::sends_from;
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
@@ -49,6 +50,23 @@ fn options() -> Options {
             "only",
             "fetch this file alone; may be given again",
             "NAME",
+        )
+        .optopt(
+            "",
+            "md5",
+            "with one --only: this content and no other",
+            "HEX",
+        )
+        .optflag(
+            "",
+            "replace",
+            "replace a received file that isn't the swarm's any more",
+        )
+        .optopt(
+            "",
+            "reuse",
+            "copy what fits from this file, and fetch the rest",
+            "FILE",
         )
         .optflag("", "pick", "fetch only what is picked on the page")
         .optflag(
@@ -124,6 +142,8 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
             .into_iter()
             .map(name)
             .collect::<Result<_, _>>()?,
+        md5: md5(matches)?,
+        replace: matches.opt_present("replace"),
         pick: matches.opt_present("pick"),
         exit_when_complete: matches.opt_present("exit-when-complete"),
         seed_for: if matches.opt_present("seed-for") {
@@ -132,6 +152,7 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
             Duration::ZERO
         },
         list_every: cli::seconds(matches, "list-every", Duration::from_secs(20))?,
+        ping_every: cli::seconds(matches, "ping-every", Duration::from_secs(10))?,
     };
     if matches.opt_present("seed-for") && !wants.exit_when_complete {
         return Err("--seed-for goes with --exit-when-complete: without it, the client serves until it is ended".to_owned());
@@ -144,14 +165,44 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
         tracker_port,
         dir: PathBuf::from(dir),
         wants,
+        reuse: reuse(matches)?,
         classic: matches.opt_present("classic"),
         min_peers: cli::number(matches, "min-peers", 0)?,
         max_up: rate(matches, "max-up")?,
         max_down: rate(matches, "max-down")?,
-        ping_every: cli::seconds(matches, "ping-every", Duration::from_secs(10))?,
         round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
     };
     Ok((config, cli::number(matches, "listen", 0)?))
+}
+
+/// The MD5 that the one file of `--only` must have.
+fn md5(matches: &Matches) -> Result<Option<Digest>, String> {
+    let Some(hex) = matches.opt_str("md5") else {
+        return Ok(None);
+    };
+    if matches.opt_count("only") != 1 {
+        return Err(
+            "--md5 says which content --only NAME is to have: give exactly one --only with it"
+                .to_owned(),
+        );
+    }
+    let digest = hex.to_ascii_lowercase().parse();
+    digest.map(Some).map_err(|_| {
+        format!("--md5 takes 32 hexadecimal digits, as md5sum prints them, came {hex:?}")
+    })
+}
+
+/// The file of which what fits is copied: one that can be read now.
+fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
+    let path = matches.opt_str("reuse").map(PathBuf::from);
+    if let Some(path) = &path {
+        let file = std::fs::File::open(path).and_then(|file| file.metadata());
+        let file = file.map_err(|fault| format!("--reuse {}: {fault}", path.display()))?;
+        if !file.is_file() {
+            return Err(format!("--reuse {}: expected a file", path.display()));
+        }
+    }
+    Ok(path)
 }
 
 /// `500`, `500K`, `1.5M`, `2G`: bytes a second.
@@ -233,6 +284,9 @@ fn serve(
         dir: config.dir.display().to_string(),
         tracker: at.to_owned(),
     });
+    for what in store.remarks() {
+        report.say(&Event::Remark { what });
+    }
     if let Some(site) = &site {
         let url = site.url.clone();
         report.say(&Event::Page { url });

@@ -1,76 +1,229 @@
-//! The `.torrent`s' way to the tracker and back.
+//! Which content is the swarm's: what is published, and what the tracker answers.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Client;
 use crate::events::Event;
 use crate::net::HEADER;
-use crate::protocol::{ORIGINAL_CAP, Reply, Summary, TORRENT_CAP, ToTracker, invalid};
-use crate::torrent::{Torrent, legible};
+use crate::net::addresses::own_addresses;
+use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTracker, invalid};
+use crate::state::{Published, TrackerKind};
+use crate::torrent::{Name, Torrent, legible};
+
+/// `.torrent`s of so many bytes go to the tracker in one message: it takes one connection for many small files.
+const BATCH: u64 = 256 << 10;
+/// Bytes of a `.torrent` for each byte of its file, at most: 32 digits for a block of 4 KiB.
+const TORRENT_SHARE: u64 = 128;
+/// The command for the other machines is printed for so many files: nobody reads more.
+const COMMANDS: usize = 3;
 
 impl Client {
-    /// Hands the tracker what it should have and hasn't: a new file, or all of them, where it lost its own.
+    /// Asks the tracker about everything that it should know and doesn't: whether it may stand under its name. Its
+    /// `.torrent` goes along where the tracker hasn't it.
     pub(super) fn publish(&self) {
-        let (unpublished, contradicted) = {
-            let mut state = self.lock();
-            (state.unpublished(), state.contradicted())
-        };
-        for (name, here, swarm) in contradicted {
-            let (name, md5, swarm) = (name.to_string(), here.to_string(), Some(swarm.to_string()));
-            let why = String::new();
-            self.say(&Event::Refused {
-                name,
-                md5,
-                swarm,
-                why,
+        loop {
+            let asked = self.lock().unpublished();
+            if asked.is_empty() {
+                return;
+            }
+            let done = self.ask(&asked).and_then(|outcomes| {
+                let sends = |(_, outcome): &(&Publication, &Outcome)| **outcome == Outcome::Send;
+                let wanted = asked.iter().zip(&outcomes).filter(sends);
+                let wanted: Vec<Publication> = wanted.map(|(asked, _)| asked.clone()).collect();
+                let answered = self.answered(&asked, &outcomes);
+                Ok(answered + self.send_torrents(wanted)?)
             });
-        }
-        for torrent in unpublished {
-            let reply = self.to_tracker().and_then(|mut tracker| {
-                tracker.send(&ToTracker::Publish {
-                    port: self.0.port,
-                    torrent: (*torrent).clone(),
-                })?;
-                tracker.expect::<Reply>(HEADER, ORIGINAL_CAP)
-            });
-            match reply {
+            match done {
+                Ok(0) => return,
+                Ok(_) => {}
                 Err(fault) => return self.unreachable(fault.to_string()),
-                Ok(Reply { error: None, .. }) => {
-                    self.lock().published(&torrent, Instant::now());
-                    self.say(&Event::Published {
-                        name: torrent.name().to_string(),
-                        md5: torrent.md5().to_string(),
-                    });
-                    self.list_now();
+            }
+        }
+    }
+
+    fn ask(&self, files: &[Publication]) -> io::Result<Vec<Outcome>> {
+        let mut tracker = self.to_tracker()?;
+        tracker.send(&ToTracker::Publish {
+            port: self.0.port,
+            key: self.0.key.clone(),
+            files: files.to_vec(),
+        })?;
+        let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
+        match reply.error {
+            Some(why) => Ok(vec![Outcome::Refused { why }; files.len()]),
+            None if reply.files.len() == files.len() => Ok(reply.files),
+            None => Err(invalid("it didn't answer for each file")),
+        }
+    }
+
+    /// Sends the `.torrent`s in messages of about [`BATCH`] bytes. Returns how many were answered.
+    fn send_torrents(&self, wanted: Vec<Publication>) -> io::Result<usize> {
+        let mut answered = 0;
+        let mut wanted = wanted.into_iter().peekable();
+        while wanted.peek().is_some() {
+            let (mut batch, mut room) = (Vec::new(), BATCH);
+            while room > 0
+                && let Some(mut next) = wanted.next()
+            {
+                let torrent = self.lock().torrent_of(&next.name, next.md5);
+                room = room.saturating_sub(next.size / TORRENT_SHARE + 500);
+                next.torrent = torrent.map(|torrent| (*torrent).clone());
+                // it may have gone away meanwhile
+                if next.torrent.is_some() {
+                    batch.push(next);
                 }
-                Ok(Reply {
-                    error: Some(why),
-                    md5,
-                    ..
-                }) => {
-                    let why = legible(&why);
-                    let news = self.lock().refused(&torrent, md5, &why);
-                    if news {
-                        let (name, swarm) =
-                            (torrent.name().to_string(), md5.map(|md5| md5.to_string()));
-                        self.say(&Event::Refused {
-                            name,
-                            md5: torrent.md5().to_string(),
-                            swarm,
-                            why,
-                        });
-                    }
-                }
+            }
+            if !batch.is_empty() {
+                let outcomes = self.ask(&batch)?;
+                answered += self.answered(&batch, &outcomes);
+            }
+        }
+        Ok(answered)
+    }
+
+    /// Takes what became of publications, and tells what is news of them. Returns how many were decided.
+    fn answered(&self, asked: &[Publication], outcomes: &[Outcome]) -> usize {
+        let decided = asked.iter().zip(outcomes);
+        let decided = decided.filter(|(_, outcome)| **outcome != Outcome::Send);
+        let mut n_decided = 0;
+        for (publication, outcome) in decided {
+            n_decided += 1;
+            let news = self.lock().published(publication, outcome, Instant::now());
+            if let Some(news) = news {
+                self.tell_published(publication, outcome, news);
             }
         }
         self.tell_all();
+        n_decided
     }
 
+    fn tell_published(&self, publication: &Publication, outcome: &Outcome, news: Published) {
+        let (name, md5) = (publication.name.to_string(), publication.md5.to_string());
+        match (news, outcome) {
+            (
+                Published::Stands {
+                    announce,
+                    mine,
+                    credited,
+                },
+                _,
+            ) => {
+                if credited {
+                    self.remember_received(&publication.name);
+                }
+                if announce {
+                    let size = publication.size;
+                    self.say(&Event::Sharing {
+                        name: name.clone(),
+                        size,
+                        md5: md5.clone(),
+                    });
+                }
+                if announce && mine {
+                    self.say(&Event::Published { name, md5 });
+                    self.tell_command(publication);
+                }
+            }
+            (Published::Other, Outcome::OtherStands { md5: swarm, why }) => {
+                self.say(&Event::Refused {
+                    name,
+                    md5,
+                    swarm: Some(swarm.to_string()),
+                    why: legible(why),
+                })
+            }
+            (_, Outcome::Refused { why }) => self.say(&Event::Refused {
+                name,
+                md5,
+                swarm: None,
+                why: legible(why),
+            }),
+            _ => {}
+        }
+    }
+
+    /// The tracker credits another publisher with this content: so do the next runs.
+    fn remember_received(&self, name: &Name) {
+        if let Some(mut saved) = self.0.store.saved(name) {
+            saved.received = true;
+            let _ = self.0.store.save(&saved);
+        }
+    }
+
+    /// The exact command that brings this very content to the other machines.
+    fn tell_command(&self, publication: &Publication) {
+        // a name with characters that drive a terminal is printed as what it isn't
+        let name = publication.name.as_str();
+        if legible(name) != name {
+            return;
+        }
+        let local = {
+            let mut state = self.lock();
+            if state.commands_told >= COMMANDS {
+                return;
+            }
+            state.commands_told += 1;
+            state.tracker == TrackerKind::Ours { local: true }
+        };
+        let loopback = self
+            .0
+            .config
+            .tracker
+            .parse()
+            .is_ok_and(|ip: IpAddr| ip.is_loopback());
+        let tracker = match own_addresses(1).first() {
+            Some(own) if loopback && !local => own.to_string(),
+            _ => self.0.config.tracker.clone(),
+        };
+        self.say(&Event::Command {
+            command: pinned_command(
+                "client",
+                &tracker,
+                self.0.config.tracker_port,
+                publication.name.as_str(),
+                &publication.md5.to_string(),
+            ),
+        });
+    }
+
+    /// The peers that have another content than this peer's, which is the swarm's.
+    pub(super) fn tell_conflicts(&self) {
+        let conflicts = self.lock().new_conflicts();
+        for (name, others) in conflicts {
+            for other in others {
+                self.say(&Event::OtherCopy {
+                    name: name.to_string(),
+                    peer: legible(&other.peer),
+                    md5: other.md5.to_string(),
+                });
+            }
+        }
+    }
+
+    /// Behind an original tracker nobody accepts anything: what is here is shared.
+    pub(super) fn announce_all(&self) {
+        let announced = self.lock().announce_all();
+        for torrent in announced {
+            self.say(&Event::Sharing {
+                name: torrent.name().to_string(),
+                size: torrent.size(),
+                md5: torrent.md5().to_string(),
+            });
+        }
+    }
+
+    /// The `.torrent` of what is listed: as an earlier run kept it, or from the tracker.
     pub(super) fn get_torrent(&self, summary: &Summary) -> io::Result<Torrent> {
-        if let Some(saved) = self.0.store.saved(&summary.name)
-            && (saved.torrent.md5(), saved.torrent.size()) == (summary.md5, summary.size)
-        {
+        let fits = |torrent: &Torrent| {
+            let list = summary.checkpoints;
+            (torrent.name(), torrent.md5(), torrent.size())
+                == (&summary.name, summary.md5, summary.size)
+                && list.is_none_or(|list| list == torrent.checkpoints_md5())
+        };
+        let saved = self.0.store.saved_content(&summary.name, summary.md5);
+        if let Some(saved) = saved.filter(|saved| fits(&saved.torrent)) {
             return Ok(saved.torrent);
         }
         let mut tracker = self.to_tracker()?;
@@ -78,18 +231,29 @@ impl Client {
             name: summary.name.clone(),
         })?;
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
-        let torrent = reply.torrent.ok_or_else(|| {
-            io::Error::other(
-                reply
-                    .error
-                    .map_or("the answer has none".to_owned(), |why| legible(&why)),
-            )
-        })?;
-        if (torrent.name(), torrent.md5(), torrent.size())
-            != (&summary.name, summary.md5, summary.size)
-        {
+        let why = reply.error.map(|why| legible(&why));
+        let why = why.unwrap_or("the answer has none".to_owned());
+        let torrent = reply.torrent.ok_or_else(|| io::Error::other(why))?;
+        if !fits(&torrent) {
             return Err(invalid("the .torrent isn't of the file that was listed"));
         }
         Ok(torrent)
     }
+}
+
+/// The command that fetches a file with this MD5 and no other.
+pub fn pinned_command(client: &str, tracker: &str, port: u16, name: &str, md5: &str) -> String {
+    let name = shell_word(name);
+    format!(
+        "{client} {tracker} {port} DIR --only {name} --md5 {md5} --replace --exit-when-complete"
+    )
+}
+
+/// A name as a shell takes it for one word.
+pub fn shell_word(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%,:".contains(c);
+    if !name.is_empty() && name.chars().all(plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
 }

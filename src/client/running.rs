@@ -53,10 +53,12 @@ impl Client {
     ) -> io::Result<Running> {
         let port = listener.local_addr()?.port();
         let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
+        let key = store.key();
         let state = State::new(config.wants.clone(), rng, Instant::now());
         let ((to_hash, hashes), (to_begin, begins)) = (channel(), channel());
         let client = Self(Arc::new(Shared {
             id: format!("{:016x}", rand::rng().random::<u64>()),
+            key,
             port,
             up: config.max_up.map(Limit::new),
             down: config.max_down.map(Limit::new),
@@ -120,7 +122,7 @@ impl Client {
         running.timers = vec![
             list,
             timer("look", LOOK_EVERY, Self::look_at_folder)?,
-            timer("ping", config.ping_every, Self::ping_tracker)?,
+            timer("ping", config.wants.ping_every, Self::ping_tracker)?,
             timer("round", config.round_every, Self::round)?,
         ];
         running.timers.extend(self.tell_by_the_clock()?);
@@ -199,13 +201,14 @@ mod tests {
             dir: dir.to_owned(),
             wants: Wants {
                 list_every: quick,
+                ping_every: quick,
                 ..Wants::default()
             },
+            reuse: None,
             classic: false,
             min_peers: 0,
             max_up: None,
             max_down: None,
-            ping_every: quick,
             round_every: quick,
         };
         let store = Store::open(dir).expect("a folder");

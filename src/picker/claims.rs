@@ -42,6 +42,15 @@ impl Picker {
         self.files.is_empty()
     }
 
+    /// How many files are wanted of which some other peer has a piece that is missing here.
+    pub fn n_obtainable(&self) -> usize {
+        let obtainable = |file: &&Wanted| {
+            let mut copies = file.copies.iter().enumerate();
+            copies.any(|(idx, copies)| *copies > 0 && !file.have.get(idx as u32))
+        };
+        self.files.values().filter(obtainable).count()
+    }
+
     /// Whether this file is wanted and not whole.
     pub fn wants(&self, name: &Name) -> bool {
         self.files.contains_key(name)

@@ -3,65 +3,152 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Standing, State};
+use super::{Held, Standing, State, TrackerKind, Word};
 use crate::cli::Exit;
 use crate::md5::Digest;
-use crate::torrent::Name;
+use crate::torrent::{Name, legible};
 
 /// With `--exit-when-complete`: without any answer of the tracker, it is given up after this time.
 const NO_ANSWER: Duration = Duration::from_secs(60);
+
+/// A wanted file of the user's own that can't be read ends the program after this time.
+const UNREADABLE: Duration = Duration::from_secs(60);
+/// As the program ends, so many files are told of by whom they were published.
+const CREDITED: usize = 10;
 
 /// Whether the program may end.
 #[derive(Debug, PartialEq)]
 pub enum Ending {
     /// Not before something changes, or this moment.
     Wait(Option<Instant>),
-    /// With this code; the names that are the reason, with what is wrong with them.
+    /// The tracker is to be asked once more: a new version may be coming.
+    Ask,
+    /// With this code, and for people what is here, or what is wrong.
     Now(Exit, Vec<String>),
 }
 
 enum Fault {
     Missing,
+    /// The user's own file can't be read.
+    Unreadable(String),
     Wrong(String),
 }
 
-impl Fault {
-    fn other(name: &Name, here: Digest, swarm: Digest) -> Self {
-        Self::Wrong(format!(
-            "{name} stands here with MD5 {here}, the swarm's has MD5 {swarm}: move one of the two away"
+impl State {
+    /// What is said of a file that stands here with another content than the swarm's.
+    fn other(&self, name: &Name, here: Digest, swarm: Digest, received: bool) -> Fault {
+        let advice = match received {
+            true if !self.wants.replace => "--replace has it replaced, or move it away",
+            true => "move it away",
+            false => {
+                "it is your own file, so nothing replaces it: move one of the two away, or pin the one that counts with --only \
+                 and --md5"
+            }
+        };
+        Fault::Wrong(format!(
+            "{name} stands here with MD5 {here}, the swarm's has MD5 {swarm}: {advice}"
         ))
     }
-}
 
-impl State {
     /// What keeps a wanted file from counting as done.
     fn fault(&self, name: &Name) -> Result<(), Fault> {
         if let Some(why) = self.given_up.get(name) {
             return Err(Fault::Wrong(format!("{name}: {why}")));
         }
-        match (
-            self.standing.get(name),
-            self.files.get(name),
-            self.swarm.get(name),
-        ) {
-            (Some(Standing::Unverified(_, here)), _, Some(summary)) if *here != summary.md5 => {
-                Err(Fault::other(name, *here, summary.md5))
+        let listed = self.swarm.get(name);
+        let unpinned = self.pin(name).is_none();
+        if unpinned && self.coming.contains_key(name) {
+            return Err(Fault::Missing);
+        }
+        match (self.standing.get(name), self.files.get(name), listed) {
+            (Some(Standing::Unverified(_, here)), _, Some(listed)) if *here != listed.md5 => {
+                Err(self.other(name, *here, listed.md5, false))
             }
             (Some(Standing::Unverified(..)), ..) => Err(Fault::Wrong(format!(
                 "{name} came from originals only: nobody knows its MD5, so it is unverified"
             ))),
-            (Some(Standing::Shared(_)), Some(held), Some(summary))
-                if held.torrent.md5() != summary.md5 =>
-            {
-                Err(Fault::other(name, held.torrent.md5(), summary.md5))
+            (Some(Standing::Shared(_)), Some(held), _) => self.fault_of_whole(name, held),
+            (Some(Standing::Hashing(_)), ..) if self.stuck.contains_key(name) => {
+                Err(Fault::Unreadable(self.stuck[name].clone()))
             }
-            (Some(Standing::Shared(_)), Some(_), _) => Ok(()),
+            (None, None, listed) => match self.deleted.get(name) {
+                Some(md5) if listed.is_none_or(|listed| listed.md5 == *md5) => {
+                    Err(Fault::Wrong(format!(
+                        "{name} was whole here and was deleted or moved away: it isn't fetched again in this run; start again to \
+                         fetch it"
+                    )))
+                }
+                _ => Err(Fault::Missing),
+            },
             _ => Err(Fault::Missing),
         }
     }
 
+    /// The same, of a file that is whole in the folder.
+    fn fault_of_whole(&self, name: &Name, held: &Held) -> Result<(), Fault> {
+        if self.tracker == TrackerKind::Original {
+            return Ok(());
+        }
+        match &held.word {
+            Word::Stands { .. } if self.is_unconfirmed(name, held) => Err(Fault::Missing),
+            Word::Stands { .. } => Ok(()),
+            Word::Unasked | Word::Refused { .. } => Err(Fault::Missing),
+            Word::Other { md5, gone_since } => {
+                let listed = self.swarm.get(name);
+                let pinned = listed.is_some_and(|listed| listed.pinned);
+                // it will be published again, or make way
+                let undecided = !held.received && gone_since.is_some() && !pinned;
+                let makes_way = self.replaces(name, held.received);
+                if undecided || makes_way {
+                    return Err(Fault::Missing);
+                }
+                Err(self.other(name, held.torrent.md5(), *md5, held.received))
+            }
+        }
+    }
+
+    /// A pinned file that stands here with another MD5: it can't be shared, and without `--replace` it can't be fetched.
+    fn breaks_pin(&self) -> Option<String> {
+        let name = self.wants.only.first()?;
+        let pin = self.pin(name)?;
+        let held = self.files.get(name)?;
+        let md5 = held.torrent.md5();
+        (held.stamp.is_some() && md5 != pin && !self.wants.replace).then(|| {
+            format!(
+                "{name} stands here with MD5 {md5}, and --md5 asks for {pin}: it isn't shared; correct the MD5, move the file away, or \
+                 add --replace"
+            )
+        })
+    }
+
+    /// What is said of a file that is here, as the program ends: which content it is, and by whose word.
+    fn credits(&self, name: &Name) -> Option<String> {
+        let held = self.files.get(name)?;
+        let md5 = held.torrent.md5();
+        if self.pin(name).is_some() {
+            return Some(format!("{name}, MD5 {md5}, as pinned"));
+        }
+        if held.word == (Word::Stands { mine: true }) {
+            return Some(format!("{name}, MD5 {md5}, published by this machine"));
+        }
+        let listed = self.swarm.get(name)?;
+        let here = if listed.here {
+            "who is here"
+        } else {
+            "who isn't here now"
+        };
+        Some(format!(
+            "{name}, MD5 {md5}, published {} by {}, {here}",
+            date(listed.published),
+            legible(&listed.publisher)
+        ))
+    }
+
     /// Whether the program may end now, by `--exit-when-complete`.
     pub fn ending(&mut self, now: Instant) -> Ending {
+        if let Some(why) = self.breaks_pin() {
+            return Ending::Now(Exit::Integrity, vec![why]);
+        }
         if !self.wants.exit_when_complete {
             return Ending::Wait(None);
         }
@@ -82,7 +169,7 @@ impl State {
             return Ending::Wait(None);
         }
         if self.wants.only.is_empty() && !self.wants.pick {
-            names.extend(self.swarm.keys().cloned());
+            names.extend(self.swarm.keys().chain(self.coming.keys()).cloned());
             names.extend(
                 self.standing
                     .iter()
@@ -103,18 +190,73 @@ impl State {
             self.done_at = None;
             return Ending::Wait(None);
         }
-        let until = *self.done_at.get_or_insert(now) + self.wants.seed_for;
-        let wrong = faults.into_iter().filter_map(|fault| {
-            if let Fault::Wrong(why) = fault {
-                Some(why)
-            } else {
-                None
-            }
+        let since = *self.done_at.get_or_insert(now);
+        let unreadable = faults.iter().find_map(|fault| match fault {
+            Fault::Unreadable(why) => Some(why.clone()),
+            _ => None,
         });
-        match wrong.collect::<Vec<_>>() {
-            _ if now < until => Ending::Wait(Some(until)),
-            wrong if wrong.is_empty() => Ending::Now(Exit::Done, wrong),
-            wrong => Ending::Now(Exit::Integrity, wrong),
+        if let Some(why) = unreadable {
+            let until = since + UNREADABLE;
+            return if now < until {
+                Ending::Wait(Some(until))
+            } else {
+                Ending::Now(Exit::Disk, vec![why])
+            };
+        }
+        let until = since + self.wants.seed_for;
+        if now < until {
+            return Ending::Wait(Some(until));
+        }
+        let wrong = faults.into_iter().filter_map(|fault| match fault {
+            Fault::Wrong(why) => Some(why),
+            Fault::Missing | Fault::Unreadable(_) => None,
+        });
+        let wrong: Vec<String> = wrong.collect();
+        if !wrong.is_empty() {
+            return Ending::Now(Exit::Integrity, wrong);
+        }
+        let ours = matches!(self.tracker, TrackerKind::Ours { .. });
+        if ours && !self.unreachable && self.answered.is_none_or(|at| at < until) {
+            return Ending::Ask;
+        }
+        let credits = names.iter().filter_map(|name| self.credits(name));
+        Ending::Now(Exit::Done, credits.take(CREDITED).collect())
+    }
+}
+
+/// A moment as people write it, in UTC; `seconds` are since 1970.
+pub fn date(seconds: u64) -> String {
+    // by eras of 400 years, each of which has 146,097 days and begins in March
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let (of_month, of_day) = (of_year - (153 * month + 2) / 5 + 1, seconds % 86_400);
+    let (month, turn) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = year + era * 400 + turn;
+    let (hour, minute) = (of_day / 3_600, of_day / 60 % 60);
+    format!("{year:04}-{month:02}-{of_month:02} {hour:02}:{minute:02} UTC")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::date;
+
+    #[test]
+    fn a_moment_is_written_as_people_do() {
+        for (seconds, written) in [
+            (0, "1970-01-01 00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59 UTC"),
+            (951_868_800, "2000-03-01 00:00 UTC"),
+            (1_764_046_000, "2025-11-25 04:46 UTC"),
+            (4_102_444_800, "2100-01-01 00:00 UTC"),
+        ] {
+            assert_eq!(date(seconds), written);
         }
     }
 }

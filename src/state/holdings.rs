@@ -1,7 +1,6 @@
 //! The files: what stands in the folder, which pieces are here, and what is told and sent of them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,16 +13,21 @@ use super::telling::Told;
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
 use crate::picker::PeerNo;
-use crate::protocol::{Get, Have, Pieces};
-use crate::store::{Seen, Stamp};
+use crate::protocol::{Coming, Get, Have, Pieces};
+use crate::store::{Place, Seen, Stamp};
 use crate::torrent::{BadPiece, Name, Torrent};
+
+/// A file whose last change is so long ago was left alone, seconds.
+const LEFT_ALONE: i64 = 10;
+/// The most files that a list tells of as being hashed, or as having another content.
+const COMING: usize = 100;
+/// A peer is asked so often for a piece that it sends wrong, where nobody else has it.
+const RETRIES: usize = 3;
 
 /// A file whose pieces are here, all or some.
 pub struct Held {
     /// What it should be.
     pub torrent: Arc<Torrent>,
-    /// The part or the whole file.
-    pub file: Arc<File>,
     /// The pieces that are here and checked.
     pub have: Bitfield,
     /// The whole file as it stands in the folder; none while it is a part.
@@ -34,12 +38,16 @@ pub struct Held {
     pub since: Instant,
     /// Pieces that were here already when the download began.
     pub had: u32,
-    /// Whether the tracker was seen to have its `.torrent`.
-    pub listed: bool,
-    /// The MD5 of another content that the tracker has under this name, as it refused ours.
-    pub refused: Option<Digest>,
-    /// What the tracker said as it refused ours last.
-    pub(super) refusal: Option<String>,
+    /// Whether it came from a swarm, in this run or an earlier one; otherwise it is the user's own.
+    pub received: bool,
+    /// Whether it was downloaded in this run.
+    pub downloaded: bool,
+    /// Pieces that were copied from other files as the download began.
+    pub reused: u32,
+    /// What the tracker says of this content.
+    pub word: Word,
+    /// Whether people were told that it is shared.
+    pub announced: bool,
     /// What came from, and went to, each peer in this run.
     pub exchanged: BTreeMap<PeerNo, Exchanged>,
     /// Bytes that came lately and were verified, and that went.
@@ -48,8 +56,34 @@ pub struct Held {
     pub up: Rate,
     /// What was told of it.
     pub(super) told: Told,
-    /// Pieces that failed their check: from whom, and what came.
-    bad: BTreeMap<u32, Vec<(PeerNo, BadPiece)>>,
+    /// Pieces that failed their check, and who sent them so.
+    bad: BTreeMap<u32, Vec<PeerNo>>,
+}
+
+/// What the tracker says of a content that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// Nothing, or nothing that still holds: it is to be published.
+    Unasked,
+    /// It is the content that stands under its name.
+    Stands {
+        /// Whether this peer is its publisher.
+        mine: bool,
+    },
+    /// Another content stands under its name.
+    Other {
+        /// That content's MD5.
+        md5: Digest,
+        /// Since when that content, or its publisher, hasn't been seen: after a while this one is published again.
+        gone_since: Option<Instant>,
+    },
+    /// It wasn't taken for another reason.
+    Refused {
+        /// The tracker's reason.
+        why: String,
+        /// When it said so.
+        at: Instant,
+    },
 }
 
 /// What came from a peer, and went to it.
@@ -80,6 +114,8 @@ pub enum Standing {
     Shared(Stamp),
     /// Came twice the same from originals, and nobody knows its MD5.
     Unverified(Stamp, Digest),
+    /// Has another content than the swarm's, of this MD5, and stands until that is here and replaces it.
+    Outdated(Stamp, Digest),
 }
 
 impl Standing {
@@ -88,7 +124,8 @@ impl Standing {
             Self::Looked(stamp)
             | Self::Hashing(stamp)
             | Self::Shared(stamp)
-            | Self::Unverified(stamp, _) => *stamp,
+            | Self::Unverified(stamp, _)
+            | Self::Outdated(stamp, _) => *stamp,
         }
     }
 }
@@ -105,7 +142,7 @@ pub(super) struct News {
 /// What to send to a holder's asker.
 pub enum Served {
     /// This piece of this file.
-    Piece(Arc<Torrent>, Arc<File>, Option<Stamp>, u32),
+    Piece(Arc<Torrent>, Place, u32),
     /// None of them is here yet.
     NotHere,
     /// This content isn't here.
@@ -114,8 +151,8 @@ pub enum Served {
 
 /// Where a file or piece is that an original asks for by name.
 pub enum Found {
-    /// In this file, which is stamped so where it stands in the folder, at these bytes.
-    Here(Name, Arc<File>, Option<Stamp>, Range<u64>),
+    /// In this file, at these bytes.
+    Here(Place, Range<u64>),
     /// On its way.
     Coming,
     /// It isn't here and won't come.
@@ -125,20 +162,34 @@ pub enum Found {
 /// What a bad piece proves.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing yet.
-    Open,
-    /// Two peers sent the same bytes: the list of checkpoints is wrong.
-    ListIsWrong,
+    /// Nothing but that this copy is bad.
+    BadCopy,
+    /// The publisher's own bytes fail its own list, also after it has read them once more.
+    PublisherIsFaulty,
+}
+
+/// What a look at the folder found.
+#[derive(Debug, Default, PartialEq)]
+pub struct Looked {
+    /// Files that were left alone long enough to be hashed.
+    pub to_hash: Vec<(Name, Stamp)>,
+    /// Shared files that changed.
+    pub withdrawn: Vec<Name>,
+    /// Shared files that went away.
+    pub deleted: Vec<Name>,
+    /// Whether other files than before are hashed, or seen to change.
+    pub news: bool,
 }
 
 impl State {
-    /// Takes a look at the folder, which began when `before` was known to stand there. Returns the files that were left
-    /// alone long enough to be hashed, and those that were withdrawn because they changed or went away.
+    /// Takes a look at the folder, which began when `before` was known to stand there; `today` is the wall clock's time,
+    /// seconds since 1970. A file whose last change is old was left alone; of any other that is known at the second look.
     pub fn looked(
         &mut self,
         before: &BTreeMap<Name, Standing>,
         seen: &[Seen],
-    ) -> (Vec<(Name, Stamp)>, Vec<Name>) {
+        today: i64,
+    ) -> Looked {
         let file = |seen: &Seen| match seen {
             Seen::File(name, stamp) => Some((name.clone(), *stamp)),
             Seen::Odd(..) => None,
@@ -153,20 +204,63 @@ impl State {
             .filter(changed)
             .map(|(name, _)| name)
             .collect();
-        let withdrawn = changed.into_iter().filter(|name| self.withdraw(name));
-        let withdrawn = withdrawn.cloned().collect();
-        let mut to_hash = Vec::new();
-        for (name, stamp) in seen {
-            match self.standing.get(&name) {
-                None => drop(self.standing.insert(name.clone(), Standing::Looked(stamp))),
-                Some(Standing::Looked(_)) => {
-                    self.standing.insert(name.clone(), Standing::Hashing(stamp));
-                    to_hash.push((name.clone(), stamp));
-                }
-                Some(_) => {}
+        let mut looked = Looked::default();
+        for name in changed {
+            let md5 = self.files.get(name).map(|held| held.torrent.md5());
+            if !self.withdraw(name) {
+                continue;
+            }
+            if seen.contains_key(name) {
+                looked.withdrawn.push(name.clone());
+            } else {
+                self.deleted.extend(md5.map(|md5| (name.clone(), md5)));
+                looked.deleted.push(name.clone());
             }
         }
-        (to_hash, withdrawn)
+        for (name, stamp) in seen {
+            let known = self.standing.get(&name);
+            let old = today.saturating_sub(stamp.mtime.0) >= LEFT_ALONE;
+            looked.news |= known.is_none();
+            if matches!(known, Some(Standing::Looked(_))) || known.is_none() && old {
+                self.standing.insert(name.clone(), Standing::Hashing(stamp));
+                looked.to_hash.push((name, stamp));
+            } else if known.is_none() {
+                self.standing.insert(name, Standing::Looked(stamp));
+            }
+        }
+        looked
+    }
+
+    /// The files that are being hashed or may still be growing: what they contain will be published.
+    pub fn coming(&self) -> Vec<Coming> {
+        let coming = |(name, standing): (&Name, &Standing)| {
+            let (Standing::Looked(stamp) | Standing::Hashing(stamp)) = standing else {
+                return None;
+            };
+            let done = self.progress.get(name).map_or(0, |(done, _)| *done);
+            Some(Coming {
+                name: name.clone(),
+                size: stamp.size,
+                done,
+                peer: String::new(),
+            })
+        };
+        let coming = self.standing.iter().filter_map(coming);
+        coming.take(COMING).collect()
+    }
+
+    /// The files of the folder whose content isn't the swarm's, with their MD5s.
+    pub fn other_contents(&self) -> BTreeMap<Name, Digest> {
+        let refused = self.files.iter();
+        let refused = refused.filter(|(_, held)| matches!(held.word, Word::Other { .. }));
+        let refused = refused.map(|(name, held)| (name.clone(), held.torrent.md5()));
+        let outdated = self.standing.iter().filter_map(|(name, standing)| {
+            let Standing::Outdated(_, md5) = standing else {
+                return None;
+            };
+            Some((name.clone(), *md5))
+        });
+        refused.chain(outdated).take(COMING).collect()
     }
 
     /// Whether nothing in the folder, in the swarm or on its way has this name.
@@ -220,8 +314,8 @@ impl State {
     pub fn share(
         &mut self,
         torrent: Arc<Torrent>,
-        file: Arc<File>,
         stamp: Stamp,
+        received: bool,
         now: Instant,
     ) -> bool {
         let name = torrent.name().clone();
@@ -233,25 +327,23 @@ impl State {
         self.standing.insert(name.clone(), shared);
         self.stuck.remove(&name);
         self.picker.unwant(&name);
-        self.log.push(News {
-            name: name.clone(),
-            md5: torrent.md5(),
-            piece: None,
-        });
         let have = Bitfield::full(torrent.n_pieces());
-        self.files
-            .insert(name, Held::new(torrent, file, have, Some(stamp), now));
+        let mut held = Held::new(torrent, have, Some(stamp), now);
+        held.received = received;
+        self.files.insert(name, held);
         true
     }
 
+    /// Others may know that this whole file is here.
+    pub(super) fn announce(&mut self, name: &Name) {
+        if let Some(held) = self.files.get(name) {
+            let (name, md5, piece) = (name.clone(), held.torrent.md5(), None);
+            self.log.push(News { name, md5, piece });
+        }
+    }
+
     /// Begins a download, of which `have` is here already. False where a file of this name is shared by now.
-    pub fn begin(
-        &mut self,
-        torrent: Arc<Torrent>,
-        file: Arc<File>,
-        have: Bitfield,
-        now: Instant,
-    ) -> bool {
+    pub fn begin(&mut self, torrent: Arc<Torrent>, have: Bitfield, now: Instant) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
         self.stuck.remove(&name);
@@ -268,8 +360,10 @@ impl State {
                 piece: Some(idx),
             });
         }
-        self.files
-            .insert(name.clone(), Held::new(torrent, file, have, None, now));
+        let mut held = Held::new(torrent, have, None, now);
+        held.received = true;
+        held.word = Word::Stands { mine: false };
+        self.files.insert(name.clone(), held);
         let offers: Vec<_> = self
             .peers
             .iter_mut()
@@ -313,7 +407,7 @@ impl State {
         let mut held: Vec<&Held> = self
             .files
             .values()
-            .filter(|held| !held.have.is_empty())
+            .filter(|held| !held.have.is_empty() && held.is_offered())
             .collect();
         // what is whole, the tracker's list tells, too
         held.sort_by_key(|held| held.have.is_full());
@@ -370,7 +464,7 @@ impl State {
         let Some(held) = self
             .files
             .get_mut(&get.name)
-            .filter(|held| held.torrent.md5() == get.md5)
+            .filter(|held| held.torrent.md5() == get.md5 && held.is_offered())
         else {
             return Served::Gone;
         };
@@ -379,12 +473,7 @@ impl State {
             None => Served::NotHere,
             Some(idx) => {
                 held.sent[idx as usize] = held.sent[idx as usize].saturating_add(1);
-                Served::Piece(
-                    Arc::clone(&held.torrent),
-                    Arc::clone(&held.file),
-                    held.stamp,
-                    idx,
-                )
+                Served::Piece(Arc::clone(&held.torrent), held.place(), idx)
             }
         }
     }
@@ -396,9 +485,7 @@ impl State {
             .as_ref()
             .map(|(name, _)| name.clone())
             .or_else(|| Name::parse(filename).ok());
-        let Some((name, held)) =
-            name.and_then(|name| self.files.get(&name).map(|held| (name, held)))
-        else {
+        let Some(held) = name.and_then(|name| self.files.get(&name)) else {
             return Found::Unknown;
         };
         let torrent = &held.torrent;
@@ -411,20 +498,14 @@ impl State {
             }
             None => 0..torrent.size(),
         };
-        Found::Here(name, Arc::clone(&held.file), held.stamp, range)
+        Found::Here(held.place(), range)
     }
 
     /// A piece is here, checked and written. Returns whether it is the last; `None` where it was here before.
     pub fn landed(&mut self, peer: PeerNo, name: &Name, idx: u32, now: Instant) -> Option<bool> {
         let held = self.files.get_mut(name)?;
         let new = held.have.set(idx);
-        let guilty: Vec<PeerNo> = held
-            .bad
-            .remove(&idx)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(peer, _)| peer)
-            .collect();
+        let guilty: Vec<PeerNo> = held.bad.remove(&idx).unwrap_or_default();
         let (md5, whole) = (held.torrent.md5(), held.have.is_full());
         if new {
             let len = held.torrent.piece_len(idx) as u64;
@@ -467,32 +548,90 @@ impl State {
         bad: BadPiece,
     ) -> Verdict {
         if !self.goes_on(torrent) {
-            return Verdict::Open;
+            return Verdict::BadCopy;
         }
         let name = torrent.name();
         self.picker.dropped(peer, name, idx);
-        self.picker.peer_lacks(peer, name, idx);
+        let publishes = self.publishes(peer, name);
         let Some(held) = self.files.get_mut(name) else {
-            return Verdict::Open;
+            return Verdict::BadCopy;
         };
         // what is cut short says nothing of the list, and is an original's lost connection more often than a lie
         if matches!(bad, BadPiece::Length { .. }) {
-            return Verdict::Open;
+            self.picker.peer_lacks(peer, name, idx);
+            return Verdict::BadCopy;
         }
         let senders = held.bad.entry(idx).or_default();
-        let twice = senders
-            .iter()
-            .any(|(other, came)| *other != peer && *came == bad);
-        senders.push((peer, bad));
-        if twice {
-            Verdict::ListIsWrong
+        senders.push(peer);
+        let times = senders.iter().filter(|sender| **sender == peer).count();
+        // the publisher is asked once more, and reads it from its disk again
+        if publishes && times == 1 {
+            return Verdict::BadCopy;
+        }
+        self.picker.peer_lacks(peer, name, idx);
+        if publishes && times == 2 {
+            Verdict::PublisherIsFaulty
         } else {
-            Verdict::Open
+            Verdict::BadCopy
+        }
+    }
+
+    /// Whether this peer published the content that stands under the name, by the tracker's word.
+    fn publishes(&self, peer: PeerNo, name: &Name) -> bool {
+        let addr = self.peers.get(&peer).map(|peer| peer.addr);
+        let listed = self.swarm.get(name).filter(|listed| listed.here);
+        let publisher = listed.and_then(|listed| listed.publisher.parse().ok());
+        publisher.is_some() && publisher == addr
+    }
+
+    /// The pieces that only bad copies came of, with who sent these; of each file those that nobody else has.
+    pub fn without_good_copy(&self) -> Vec<(&Name, u32, Vec<SocketAddr>)> {
+        let mut found = Vec::new();
+        for (name, held) in &self.files {
+            let nowhere = self.picker.nowhere(name);
+            for idx in nowhere.iter().filter(|idx| held.bad.contains_key(idx)) {
+                let mut tried: Vec<SocketAddr> = held.bad[idx]
+                    .iter()
+                    .filter_map(|peer| Some(self.peers.get(peer)?.addr))
+                    .collect();
+                tried.sort();
+                tried.dedup();
+                found.push((name, *idx, tried));
+            }
+        }
+        found
+    }
+
+    /// Gives those that sent a piece wrong another chance, where nobody else has it: a bit may have been lost on the way.
+    pub fn retry_bad_pieces(&mut self) {
+        let State {
+            files,
+            picker,
+            peers,
+            ..
+        } = self;
+        for (name, held) in files {
+            for idx in picker.nowhere(name) {
+                for peer in held.bad.get(&idx).into_iter().flatten() {
+                    let times = held.bad[&idx].iter().filter(|sender| *sender == peer);
+                    if times.count() < RETRIES && peers.contains_key(peer) {
+                        picker.peer_has(*peer, name, [idx]);
+                    }
+                }
+            }
         }
     }
 }
 
 impl Held {
+    /// Where its bytes are read.
+    pub fn place(&self) -> Place {
+        match self.stamp {
+            Some(stamp) => Place::Whole(self.torrent.name().clone(), stamp),
+            None => Place::part(&self.torrent),
+        }
+    }
+
     /// Bytes that are here and verified.
     pub fn verified(&self) -> u64 {
         let (torrent, n) = (&self.torrent, self.torrent.n_pieces());
@@ -503,30 +642,30 @@ impl Held {
         })
     }
 
+    /// Whether others are told of it and given it: not while another content stands under its name.
+    pub fn is_offered(&self) -> bool {
+        self.stamp.is_none() || !matches!(self.word, Word::Other { .. })
+    }
+
     /// Bytes that went to others in this run.
     pub fn gave(&self) -> u64 {
         self.exchanged.values().map(|with| with.gave).sum()
     }
 
-    fn new(
-        torrent: Arc<Torrent>,
-        file: Arc<File>,
-        have: Bitfield,
-        stamp: Option<Stamp>,
-        now: Instant,
-    ) -> Self {
+    fn new(torrent: Arc<Torrent>, have: Bitfield, stamp: Option<Stamp>, now: Instant) -> Self {
         let (sent, had) = (vec![0; torrent.n_pieces() as usize], have.count());
         Self {
             torrent,
-            file,
             have,
             stamp,
             sent,
             since: now,
             had,
-            listed: false,
-            refused: None,
-            refusal: None,
+            received: false,
+            downloaded: false,
+            reused: 0,
+            word: Word::Unasked,
+            announced: false,
             exchanged: BTreeMap::new(),
             down: Rate::default(),
             up: Rate::default(),

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Held, Reach, Standing, State, TrackerKind};
+use super::{Held, Reach, Standing, State, TrackerKind, Word};
 use crate::events::Event;
 use crate::picker::PeerNo;
 use crate::protocol::Pieces;
 use crate::report::{bytes, plural};
-use crate::torrent::Name;
+use crate::torrent::{Name, legible};
 
 /// The most files and peers that are shown: more help nobody, and a page asks again each second.
 const SHOWN: usize = 200;
@@ -165,8 +165,12 @@ pub enum Doing {
     Verified,
     /// Whole, and nobody knows its MD5.
     Unverified,
-    /// Another content stands here under its name.
-    OtherContent,
+    /// Another content stands here under its name: the two MD5s.
+    OtherContent { here: String, swarm: String },
+    /// Somebody else is hashing it.
+    Coming { done: u64, of: u64, peer: String },
+    /// It was whole here, and the user deleted or moved it away.
+    Deleted,
     /// It can't be had.
     GivenUp { why: String },
 }
@@ -210,7 +214,17 @@ impl fmt::Display for Doing {
             Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(done, of)),
             Self::Verified => write!(f, "verified, serving"),
             Self::Unverified => write!(f, "unverified: originals know no MD5"),
-            Self::OtherContent => write!(f, "another content stands here under its name"),
+            Self::OtherContent { here, swarm } => write!(
+                f,
+                "not shared: here it has MD5 {here}, in the swarm MD5 {swarm}"
+            ),
+            Self::Coming { done, of, peer } => {
+                write!(f, "waiting: {peer} is hashing it, {} %", percent(done, of))
+            }
+            Self::Deleted => write!(
+                f,
+                "deleted or moved away here: not fetched again in this run"
+            ),
             Self::GivenUp { why } => write!(f, "given up: {why}"),
         }
     }
@@ -222,10 +236,11 @@ impl Doing {
         match self {
             Self::Stuck { .. } => 0,
             Self::Fetching { .. } => 1,
+            Self::Coming { .. } => 4,
             Self::Completing | Self::Checking { .. } | Self::Uploading { .. } => 2,
             Self::Hashing { .. } | Self::Beginning => 3,
             Self::Nowhere { .. } | Self::Unconnected { .. } | Self::FewPeers { .. } => 4,
-            Self::OtherContent | Self::GivenUp { .. } => 5,
+            Self::OtherContent { .. } | Self::GivenUp { .. } => 5,
             Self::Unlisted => CALM,
             _ => CALM + 1,
         }
@@ -333,9 +348,11 @@ impl State {
         let doing = self.doing(name, min_peers);
         let in_work = match doing {
             Doing::Verified => self.files.get(name).is_some_and(goes),
-            Doing::Listed | Doing::Unverified | Doing::OtherContent | Doing::GivenUp { .. } => {
-                false
-            }
+            Doing::Listed
+            | Doing::Unverified
+            | Doing::Deleted
+            | Doing::OtherContent { .. }
+            | Doing::GivenUp { .. } => false,
             _ => true,
         };
         let waits = matches!(doing, Doing::Fetching { peers: 0 });
@@ -399,8 +416,12 @@ impl State {
             (Some(Standing::Looked(_)), _) => Doing::Settling,
             (Some(Standing::Hashing(_)), _) => Doing::Hashing { done, of },
             (Some(Standing::Unverified(..)), _) => Doing::Unverified,
-            (_, Some(held)) if held.stamp.is_some() => match self.swarm.get(name) {
-                Some(listed) if listed.md5 != held.torrent.md5() => Doing::OtherContent,
+            (_, Some(held)) if held.stamp.is_some() => match &held.word {
+                Word::Other { md5, .. } => Doing::OtherContent {
+                    here: held.torrent.md5().to_string(),
+                    swarm: md5.to_string(),
+                },
+                Word::Refused { why, .. } => Doing::Stuck { why: why.clone() },
                 _ => Doing::Verified,
             },
             (_, Some(held)) => self.doing_part(held, min_peers),
@@ -409,6 +430,16 @@ impl State {
                 None => Doing::Beginning,
             },
             _ if !self.is_wanted(name) => Doing::Listed,
+            _ if self.deleted.contains_key(name) => Doing::Deleted,
+            _ if self.coming.contains_key(name) => {
+                let coming = &self.coming[name];
+                let peer = legible(&coming.peer);
+                Doing::Coming {
+                    done: coming.done,
+                    of: coming.size,
+                    peer,
+                }
+            }
             _ if self.swarm.contains_key(name) || self.fetching_whole => Doing::Beginning,
             _ => Doing::Unlisted,
         }

@@ -23,7 +23,7 @@ const STRIKES: u32 = 3;
 /// After a failed connection, a peer is tried again so much later; after bad pieces, too.
 const RETRY: Duration = Duration::from_secs(5);
 /// The most files that are remembered of one peer, and that one hello lists.
-pub(super) const OFFERS: usize = 4000;
+pub(super) const OFFERS: usize = 10_000;
 /// The most digits or numbers of one offer that are remembered: a file's pieces have no more digits, as the longest `.torrent`
 /// has no checkpoints for them.
 const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
@@ -378,7 +378,14 @@ impl State {
                 names.entry(name).or_default().push((*no, peer.addr));
             }
         }
-        names.retain(|name, _| !self.swarm.contains_key(name) && self.lacks(name));
+        let lacks = |name: &Name| {
+            self.is_wanted(name)
+                && !self.files.contains_key(name)
+                && !self.standing.contains_key(name)
+                && !self.deleted.contains_key(name)
+                && !self.given_up.contains_key(name)
+        };
+        names.retain(|name, _| !self.swarm.contains_key(name) && lacks(name));
         names
             .into_iter()
             .map(|(name, holders)| (name.clone(), holders))
@@ -410,6 +417,7 @@ mod tests {
             n_peers: None,
             peers: peers.iter().map(entry).collect(),
             torrents: Vec::new(),
+            coming: Vec::new(),
         }
     }
 

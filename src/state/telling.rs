@@ -146,10 +146,10 @@ mod tests {
         Arc::new(torrent.expect("a .torrent"))
     }
 
-    fn state(now: Instant) -> (State, Arc<File>) {
+    fn state(now: Instant) -> (State, File) {
         let state = State::new(Wants::default(), StdRng::seed_from_u64(1), now);
         let file = File::open("/dev/null").expect("it is always there");
-        (state, Arc::new(file))
+        (state, file)
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         let (mut state, file) = state(start);
         let (torrent, stamp) = (torrent("f"), Stamp::of_file(&file).expect("a file"));
         let name = torrent.name().clone();
-        assert!(state.share(torrent, file, stamp, start));
+        assert!(state.share(torrent, stamp, false, start));
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);
         let given = |bytes, seconds: f64| {
             let (name, time) = (name.clone(), Duration::from_secs_f64(seconds));
@@ -184,10 +184,10 @@ mod tests {
     fn a_download_is_told_of_after_30_s_without_a_tenth_and_is_in_work() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        let (mut state, file) = state(start);
+        let (mut state, _) = state(start);
         for name in ["a", "b", "c"] {
             let torrent = torrent(name);
-            state.begin(torrent, Arc::clone(&file), Bitfield::new(N_PIECES), start);
+            state.begin(torrent, Bitfield::new(N_PIECES), start);
         }
         assert_eq!(state.untold_progress(at(29)), []);
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);
