@@ -640,7 +640,8 @@ fn exit_is_5_where_the_disk_refuses() {
     plant(&dir.dir("seed"), "f", b"content");
     let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
     // a folder where the unfinished file should be: even root can't write into it
-    fs::create_dir_all(dir.dir("peer").join(".bittorrentish/f.part")).expect("a folder");
+    let part = ".bittorrentish/9a0364b9e99bb480dd25e1f0284c8555.part";
+    fs::create_dir_all(dir.dir("peer").join(part)).expect("a folder");
     let mut peer = Program::peer(
         &tracker,
         &dir.dir("peer"),
@@ -648,7 +649,7 @@ fn exit_is_5_where_the_disk_refuses() {
     );
     assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
     assert!(
-        peer.lines().iter().any(|line| line.contains("f.part")),
+        peer.lines().iter().any(|line| line.contains(part)),
         "{peer:?}"
     );
 }

@@ -23,7 +23,9 @@ use bittorrentish::roster::{Ends, Reach, Roster};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
-use super::support::{DEADLINE, Program, Temp, md5_of, random_bytes, until, until_content};
+use super::support::{
+    DEADLINE, Program, Temp, md5_of, publish_message, random_bytes, until, until_content,
+};
 
 /// The piece length of all files here, bytes.
 const PIECE: usize = 64 << 10;
@@ -135,8 +137,9 @@ fn list_pieces(tracker: &Program, port: u16, content: &Content, pieces: &BTreeSe
 
 #[track_caller]
 fn publish(tracker: &Program, port: u16, torrent: &Torrent) {
-    let publish = json!({"msg": "publish", "port": port, "torrent": torrent});
-    assert_eq!(tell(tracker, &publish), json!({"v": 1}));
+    let publish = serde_json::to_value(publish_message(port, torrent.clone())).expect("JSON");
+    let answer = tell(tracker, &publish);
+    assert_eq!(answer["files"][0]["is"], "stands", "{answer}");
 }
 
 /// A port that somebody listens on who never accepts.
@@ -1430,8 +1433,12 @@ fn p4_what_has_another_md5_than_the_torrent_never_enters_the_folder() {
     let _second = Holder::listed(&tracker, &wrong, Manner::default());
     let flags = ["--only", "image.iso", "--exit-when-complete"];
     let mut peer = Program::peer(&tracker, &dir.dir("a"), &flags);
-    let status = peer.until_ended();
-    assert_eq!(status.code(), Some(4), "{peer:?}");
+    peer.until_event("publisher_faulty", |event| event["idx"] == 3);
+    peer.until_event("waiting", |event| {
+        let why = event["why"].as_str();
+        why.is_some_and(|why| why.contains("nobody has a correct copy of piece 3"))
+    });
+    assert!(peer.is_running(), "it waits for a correct one: {peer:?}");
     assert!(!dir.path().join("a/image.iso").exists());
     assert_eq!(peer.events("complete"), Vec::<Value>::new());
 }

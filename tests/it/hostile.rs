@@ -167,8 +167,16 @@ fn listing(
                 .find(|torrent| message["name"] == torrent.name().as_str());
             Some(to_bytes(&json!({"v": 1, "torrent": torrent})))
         }
+        Some("publish") => Some(accepting(message)),
         _ => Some(br#"{"v": 1}"#.to_vec()),
     }
+}
+
+/// The answer to a publication, all of which is accepted.
+fn accepting(message: &Value) -> Vec<u8> {
+    let stands = json!({"is": "stands", "mine": true, "published": 1, "publisher": "127.0.0.1:4"});
+    let n_files = message["files"].as_array().map_or(0, Vec::len);
+    to_bytes(&json!({"v": 1, "files": vec![stands; n_files]}))
 }
 
 /// How a peer misbehaves.
@@ -622,10 +630,7 @@ fn wrong_bytes_are_caught_wherever_they_are() {
                         "{evil:?}: {bad:?}"
                     );
                 }
-                assert!(
-                    peer.events("given_up").is_empty(),
-                    "one peer alone convicts no list"
-                );
+                assert!(peer.events("publisher_faulty").is_empty(), "{peer:?}");
             });
         }
     });
@@ -675,63 +680,101 @@ fn who_calls_itself_notices() {
     }
 }
 
-#[test]
-fn a_wrong_list_of_checkpoints_convicts_its_publisher_and_nobody_else() {
-    let honest = Honest::start();
-    let other = FakeTracker::listing(&[], &[]);
-    let twin = {
-        plant(&honest.dir.dir("twin"), "image.iso", &honest.content);
-        plant(&honest.dir.dir("twin"), "good", b"another file");
-        let twin = other.peer(&honest.dir, "twin", &[]);
-        until("both shared", || {
-            (twin.events("sharing").len() == 2).then_some(())
-        });
-        twin
-    };
-    // one word of one checkpoint
-    let mut wrong = serde_json::to_value(&honest.torrent).expect("JSON");
+/// The `.torrent` with one word of one checkpoint wrong: that before piece 3.
+fn with_wrong_list(torrent: &Torrent) -> Torrent {
+    let mut wrong = serde_json::to_value(torrent).expect("JSON");
     let mut checkpoints = wrong["checkpoints"].as_str().expect("digits").to_owned();
     let at = 32 * 16 * 3 + 7;
-    checkpoints.replace_range(
-        at..=at,
-        if &checkpoints[at..=at] == "0" {
-            "1"
-        } else {
-            "0"
-        },
-    );
+    let digit = match &checkpoints[at..=at] {
+        "0" => "1",
+        _ => "0",
+    };
+    checkpoints.replace_range(at..=at, digit);
     wrong["checkpoints"] = checkpoints.into();
-    wrong["publisher"] = "192.0.2.7:50007\u{1b}[2J".into();
-    let wrong: Torrent = serde_json::from_value(wrong).expect("a .torrent that looks well");
-    let both = [honest.seed.addr(), twin.addr()];
-    let tracker = FakeTracker::listing(&[&wrong], &both);
+    serde_json::from_value(wrong).expect("a .torrent that looks well")
+}
 
+/// Lists this content with this publisher, which is here, and with its checkpoints.
+fn published_by(
+    torrent: &Torrent,
+    publisher: &str,
+    peers: &[SocketAddr],
+) -> impl Fn(&Value, &TcpStream) -> Option<Vec<u8>> + Send + Sync + use<> {
+    let mut listed = summary(torrent);
+    listed["publisher"] = publisher.into();
+    listed["here"] = true.into();
+    listed["checkpoints"] = torrent.checkpoints_md5().to_string().into();
+    let entries: Vec<Value> = peers
+        .iter()
+        .map(|peer| entry(*peer, &[torrent.name().as_str()]))
+        .collect();
+    let list = swarm_list(&entries, &[listed]);
+    let all_else = listing(&[torrent], peers);
+    move |message, stream| match message["msg"].as_str() {
+        Some("ping") => Some(list.clone()),
+        _ => all_else(message, stream),
+    }
+}
+
+fn says(why: &str) -> impl Fn(&Value) -> bool + '_ {
+    move |event| event["why"].as_str().is_some_and(|said| said.contains(why))
+}
+
+#[test]
+fn a_wrong_list_of_checkpoints_names_its_publisher_and_nobody_else() {
+    let honest = Honest::start();
+    let wrong = with_wrong_list(&honest.torrent);
+    let seed = honest.seed.addr();
+    let tracker = FakeTracker::start(published_by(&wrong, &seed.to_string(), &[seed]));
     let flags = ["--only", "image.iso", "--exit-when-complete"];
-    let mut ends = tracker.peer(&honest.dir, "ends", &flags);
-    assert_eq!(ends.until_ended().code(), Some(4), "{ends:?}");
-    assert!(
-        ends.lines()
-            .iter()
-            .any(|line| line.contains("192.0.2.7:50007") && line.contains("image.iso")),
-        "{ends:?}"
-    );
-    let drives = |line: &String| line.contains('\u{1b}');
-    assert!(!ends.lines().iter().any(drives), "{ends:?}");
-    assert!(!honest.dir.path().join("ends/image.iso").exists());
+    let mut peer = tracker.peer(&honest.dir, "peer", &flags);
+    let faulty = peer.until_event("publisher_faulty", |event| event["name"] == "image.iso");
+    assert_eq!(faulty["peer"], seed.to_string());
+    peer.until_event("waiting", says("nobody has a correct copy of piece"));
+    assert!(peer.is_running() && !honest.dir.path().join("peer/image.iso").exists());
+    // its corrected list reaches who has the wrong one, and keeps what is here
+    tracker.becomes(published_by(&honest.torrent, &seed.to_string(), &[seed]));
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    until_content(&honest.dir.path().join("peer/image.iso"), &honest.content);
+    let begun = peer.events("begin");
+    assert!(begun[1]["here"].as_u64() > Some(5), "{begun:?}");
+}
 
-    // who goes on takes other files from the same two
-    let peer = tracker.peer(&honest.dir, "peer", &[]);
-    peer.until_event("given_up", |event| {
-        event["why"].to_string().contains("192.0.2.7:50007")
-    });
-    tracker.becomes(listing(
-        &[&wrong, &torrent_of("good", b"another file")],
-        &both[1..],
-    ));
-    peer.until_event("complete", |event| event["name"] == "good");
-    let left_alone = |event: &Value| event["why"].to_string().contains("left alone");
-    assert!(!peer.events("lost").iter().any(left_alone), "{peer:?}");
-    assert!(!honest.dir.path().join("peer/image.iso").exists());
+#[test]
+fn a_piece_that_nobody_sends_correctly_is_named() {
+    let honest = Honest::start();
+    let hostile = EvilPeer::start(Evil::Corrupt(3), &honest.torrent, &honest.content);
+    let nobody = "192.0.2.7:50007\u{1b}[2J";
+    let only_bad = published_by(&honest.torrent, nobody, &[hostile.fake.addr]);
+    let tracker = FakeTracker::start(only_bad);
+    let mut peer = tracker.peer(&honest.dir, "peer", &[]);
+    let tried = format!(
+        "correct copy of piece 3 of image.iso; tried {}",
+        hostile.fake.addr
+    );
+    peer.until_event("waiting", says(&tried));
+    assert!(peer.events("publisher_faulty").is_empty(), "{peer:?}");
+    let both = [hostile.fake.addr, honest.seed.addr()];
+    tracker.becomes(published_by(&honest.torrent, nobody, &both));
+    honest.has_all_and_serves(&mut peer, "peer");
+}
+
+#[test]
+fn colluding_peers_stop_nobody() {
+    let honest = Honest::start();
+    let liars: Vec<EvilPeer> = (0..5)
+        .map(|_| EvilPeer::start(Evil::CorruptAll, &honest.torrent, &honest.content))
+        .collect();
+    let mut addrs: Vec<SocketAddr> = liars.iter().map(|liar| liar.fake.addr).collect();
+    let seed = honest.seed.addr();
+    let liars_alone = published_by(&honest.torrent, &seed.to_string(), &addrs);
+    let tracker = FakeTracker::start(liars_alone);
+    let mut peer = tracker.peer(&honest.dir, "peer", &[]);
+    peer.until_event("bad_piece", |_| true);
+    addrs.push(seed);
+    tracker.becomes(published_by(&honest.torrent, &seed.to_string(), &addrs));
+    honest.has_all_and_serves(&mut peer, "peer");
+    assert!(peer.events("publisher_faulty").is_empty(), "{peer:?}");
 }
 
 #[test]
@@ -1064,7 +1107,10 @@ fn a_tracker_that_takes_no_file_is_told_of_once_for_each_reason() {
     let refusing = |why: &'static str| {
         move |message: &Value, _: &TcpStream| match message["msg"].as_str() {
             Some("ping") => Some(swarm_list(&[], &[])),
-            Some("publish") => Some(to_bytes(&json!({"v": 1, "error": why}))),
+            Some("publish") => {
+                let refused = json!([{"is": "refused", "why": why}]);
+                Some(to_bytes(&json!({"v": 1, "files": refused})))
+            }
             _ => Some(br#"{"v": 1}"#.to_vec()),
         }
     };

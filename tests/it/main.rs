@@ -7,6 +7,7 @@ mod crashes;
 mod disk;
 #[cfg(target_os = "linux")] // what a process uses is told by /proc
 mod floods;
+mod folders;
 mod hostile;
 mod hosts;
 mod lab;
@@ -16,6 +17,7 @@ mod page;
 mod parsers;
 #[cfg(target_os = "linux")]
 mod process;
+mod rollout;
 mod support;
 mod swarm;
 mod terminal;

@@ -5,9 +5,11 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 
 use bittorrentish::bitfield::Bitfield;
+use bittorrentish::md5::digest;
 use bittorrentish::protocol::{
-    Answer, Ask, FirstMessage, Get, Have, Hello, PeerEntry, Pieces, PingAnswer, Refusal, Reply,
-    Summary, SwarmList, ToTracker, VERSION, read_message, read_value, to_bytes,
+    Answer, Ask, Coming, FirstMessage, Get, Have, Hello, PeerEntry, Pieces, PingAnswer,
+    Publication, Refusal, Reply, Summary, SwarmList, ToTracker, VERSION, read_message, read_value,
+    to_bytes,
 };
 use bittorrentish::store::{Saved, Stamp};
 use bittorrentish::torrent::{Name, Source, Torrent};
@@ -65,15 +67,37 @@ fn to_tracker() -> Vec<Sample> {
             files: vec!["1.txt".to_owned(), "\u{1b}\"\\".to_owned()],
             v,
             pieces: [("image.iso".to_owned(), "fff0".to_owned())].into(),
+            coming: vec![coming("")],
+            others: [(name("c"), digest(b"other"))].into(),
         }),
         of(ToTracker::Publish {
             port: 50001,
-            torrent: torrent(),
+            key: "5c".to_owned(),
+            files: vec![Publication {
+                name: name("image.iso"),
+                size: torrent().size(),
+                md5: torrent().md5(),
+                checkpoints: torrent().checkpoints_md5(),
+                own: true,
+                pinned: true,
+                published: 7,
+                publisher: "10.0.0.7:5".to_owned(),
+                torrent: Some(torrent()),
+            }],
         }),
         of(ToTracker::GetTorrent {
             name: name("image.iso"),
         }),
     ]
+}
+
+fn coming(peer: &str) -> Coming {
+    Coming {
+        name: name("b.iso"),
+        size: 99,
+        done: 10,
+        peer: peer.to_owned(),
+    }
 }
 
 fn from_tracker() -> Vec<Sample> {
@@ -100,6 +124,7 @@ fn from_tracker() -> Vec<Sample> {
             n_peers: None,
             peers: vec![peer(Some(VERSION), digits)],
             torrents: vec![summary],
+            coming: vec![coming("10.0.0.7:5")],
         }))),
         of(to_bytes(&PingAnswer::Original(vec![peer(
             None,
@@ -170,11 +195,11 @@ fn on_disk() -> Vec<Sample> {
     let stamp = Stamp {
         size: torrent().size(),
         mtime: (1_790_000_000, 5),
-        inode: 7,
     };
     let saved = Saved {
         stamp: Some(stamp),
         verified: true,
+        received: true,
         torrent: torrent(),
     };
     vec![

@@ -11,7 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::{Digest, Hasher, digest};
-use bittorrentish::protocol::{PingAnswer, SwarmList, parse, to_bytes};
+use bittorrentish::protocol::{PingAnswer, Publication, SwarmList, ToTracker, parse, to_bytes};
 use bittorrentish::torrent::{BLOCKS_A_PIECE, Name, Torrent};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -364,6 +364,26 @@ pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
     let (checkpoints, md5) = hasher.finish();
     let name = Name::parse(name).expect("a name");
     Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
+}
+
+/// The message that publishes a file of one's own; who listens at this port is known by it.
+pub fn publish_message(port: u16, torrent: Torrent) -> ToTracker {
+    let file = Publication {
+        name: torrent.name().clone(),
+        size: torrent.size(),
+        md5: torrent.md5(),
+        checkpoints: torrent.checkpoints_md5(),
+        own: true,
+        pinned: false,
+        published: 0,
+        publisher: String::new(),
+        torrent: Some(torrent),
+    };
+    ToTracker::Publish {
+        port,
+        key: format!("key of {port}"),
+        files: vec![file],
+    }
 }
 
 /// What a tracker tells a peer of ours.

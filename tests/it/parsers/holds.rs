@@ -29,7 +29,10 @@ pub fn to_tracker(bytes: &[u8]) -> bool {
             files.iter().for_each(|name| _ = text(name));
             digits(pieces.values());
         }
-        ToTracker::Publish { torrent, .. } => torrent_fits(torrent),
+        ToTracker::Publish { files, .. } => files
+            .iter()
+            .filter_map(|file| file.torrent.as_ref())
+            .for_each(torrent_fits),
         ToTracker::GetTorrent { name } => name_is_plain(name),
     }
     true

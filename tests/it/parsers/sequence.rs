@@ -2,22 +2,22 @@
 //! the tests next door, and in `tests/fuzz` as a fuzzer likes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use bittorrentish::bitfield::Bitfield;
+use bittorrentish::content::Verdict;
 use bittorrentish::md5::{INITIAL, digest};
 use bittorrentish::net::{Connection, Sender};
 use bittorrentish::picker::{Order, PeerNo};
 use bittorrentish::protocol::{
-    Get, Have, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Pieces, Summary,
-    SwarmList, VERSION, parse, to_bytes,
+    Coming, Get, Have, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, Outcome, PeerEntry,
+    Pieces, Publication, Summary, SwarmList, VERSION, parse, to_bytes,
 };
-use bittorrentish::roster::{Ends, PEERS_LISTED, Reach, Roster};
+use bittorrentish::roster::{Ends, PEERS_LISTED, Reach, Record, Roster};
 use bittorrentish::state::{Found, Held, Served, Standing, State, Wants};
-use bittorrentish::store::{Seen, Stamp};
+use bittorrentish::store::{Place, Seen, Stamp};
 use bittorrentish::torrent::{BLOCKS_A_PIECE, BadPiece, MIN_PIECE_LEN, Name, Torrent};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -57,9 +57,6 @@ const LISTED: [&str; 14] = [
     "\u{1}\"\\é",
 ];
 
-/// A file whose bytes nobody looks at.
-static FILE: LazyLock<Arc<File>> = LazyLock::new(|| Arc::new(File::open("/").expect("a folder")));
-
 /// A connection that nothing goes over.
 static SENDER: LazyLock<Sender> = LazyLock::new(|| {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -77,13 +74,7 @@ fn torrent(name: &str, size: u64, piece_len: u32, content: &str) -> Torrent {
 }
 
 fn summary(torrent: &Torrent) -> Summary {
-    Summary {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        n_pieces: torrent.n_pieces(),
-        publisher: String::new(),
-    }
+    Summary::of(torrent)
 }
 
 /// What somebody sent, as it is understood where it arrives.
@@ -208,7 +199,6 @@ impl Dice<'_> {
         Stamp {
             size: 100,
             mtime: (self.below(2) as i64, 0),
-            inode: 1,
         }
     }
 }
@@ -297,12 +287,36 @@ impl Course {
                     0 => self.state.drop_file(&name),
                     1 => self.state.give_up(&name, "why".to_owned()),
                     2 => drop(self.state.withdraw(&name)),
-                    _ => self.state.published(&dice.content(), self.now),
+                    _ => self.publishes(dice),
                 }
             }
             21 => self.serves(dice),
             22 => self.now += Duration::from_millis(*dice.of(&[1, 100, 6000, 70_000])),
             _ => self.tells(dice),
+        }
+    }
+
+    /// The tracker answers for what is to be published.
+    fn publishes(&mut self, dice: &mut Dice) {
+        for publication in self.state.unpublished() {
+            let md5 = dice.content().md5();
+            let outcome = match dice.below(4) {
+                0 => Outcome::Send,
+                1 => Outcome::OtherStands {
+                    md5,
+                    why: String::new(),
+                },
+                2 => Outcome::Refused {
+                    why: "why".to_owned(),
+                },
+                _ => Outcome::Stands {
+                    mine: dice.one_in(2),
+                    published: 1,
+                    publisher: String::new(),
+                },
+            };
+            self.state
+                .published(&publication, &sent(&outcome), self.now);
         }
     }
 
@@ -332,6 +346,7 @@ impl Course {
                     ..summary
                 }
             }),
+            coming: Vec::new(),
         };
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
@@ -347,6 +362,7 @@ impl Course {
             n_peers: None,
             peers: Vec::new(),
             torrents: vec![summary(&content)],
+            coming: Vec::new(),
         };
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
@@ -381,8 +397,7 @@ impl Course {
             Bitfield::new(torrent.n_pieces())
         };
         let whole = have.is_full();
-        let file = Arc::clone(&FILE);
-        self.state.begin(Arc::clone(&torrent), file, have, self.now);
+        self.state.begin(Arc::clone(&torrent), have, self.now);
         if whole {
             self.is_complete(torrent.name());
         }
@@ -545,12 +560,12 @@ impl Course {
                 held.filter_map(|(name, held)| Some(Seen::File(name.clone(), held.stamp?))),
             );
         }
-        let (to_hash, _) = self.state.looked(&before, &seen);
-        for (name, stamp) in to_hash {
+        let today = *dice.of(&[0, 1, i64::MAX]);
+        let looked = self.state.looked(&before, &seen, today);
+        for (name, stamp) in looked.to_hash {
             let content = dice.content();
             if content.name() == &name && dice.one_in(2) {
-                self.state
-                    .share(content, Arc::clone(&FILE), stamp, self.now);
+                self.state.share(content, stamp, dice.one_in(2), self.now);
             } else if dice.one_in(4) {
                 let standing = Standing::Unverified(stamp, content.md5());
                 self.state.standing.insert(name, standing);
@@ -570,11 +585,12 @@ impl Course {
             pieces: dice.up_to(4, |dice| *dice.of(&[0, 1, 4, 5, 9, 19, 69, 70, u32::MAX])),
             wait: 0.0,
         });
-        if let Served::Piece(torrent, _, _, idx) = self.state.choose(&get) {
+        if let Served::Piece(torrent, _, idx) = self.state.choose(&get) {
             assert!(get.pieces.contains(&idx) && torrent.md5() == get.md5);
             assert!(self.held(torrent.name()).have.get(idx));
         }
-        if let Found::Here(name, _, _, range) = self.state.find(&dice.listed()) {
+        if let Found::Here(place, range) = self.state.find(&dice.listed()) {
+            let (Place::Whole(name, _) | Place::Part(name, _)) = place;
             let size = self.held(&name).torrent.size();
             assert!(range.start <= range.end && range.end <= size);
         }
@@ -583,7 +599,10 @@ impl Course {
     fn tells(&mut self, dice: &mut Dice) {
         self.state.ending(self.now);
         self.state.few_peers(dice.below(4));
-        self.state.contradicted();
+        self.state.new_conflicts();
+        self.state.retry_bad_pieces();
+        self.state.coming();
+        self.state.other_contents();
         self.state.given(false, self.now);
         self.state.untold_progress(self.now);
         let (shown, _) = self.state.in_work(5, 0, self.now);
@@ -729,8 +748,18 @@ fn ends(dice: &mut Dice) -> Ends {
 
 fn lists(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16, v: Option<u32>) {
     let (files, pieces) = (dice.up_to(6, Dice::listed), dice.parts());
-    let taken = roster.set_list(from, port, v, files, pieces);
-    assert_eq!(taken.is_ok(), port > 0);
+    let listing = roster.begin_list(from, port, v, files, pieces);
+    assert_eq!(listing.is_ok(), port > 0);
+    let Ok(mut listing) = listing else { return };
+    let coming = dice.up_to(2, |dice| Coming {
+        name: dice.name(),
+        size: 9,
+        done: 1,
+        peer: String::new(),
+    });
+    let others = dice.up_to(2, |dice| (dice.name(), dice.content().md5()));
+    roster.list_folder(&mut listing, coming, others.into_iter().collect());
+    while roster.list_on(&mut listing) {}
 }
 
 /// As the tracker does: it is judged, then written, while others list what they have, and then recorded.
@@ -738,14 +767,40 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16) {
     let Ok(joined) = roster.append_client(from, port, Some(VERSION)) else {
         return;
     };
-    let summary = sent(&summary(&dice.content()));
-    if let Ok(verdict) = roster.judge(&summary) {
-        if dice.one_in(3) {
-            let other = ends(dice);
-            lists(roster, dice, other, 2, Some(VERSION));
-        }
-        roster.publish(joined.addr, summary, verdict);
+    let torrent = dice.content();
+    let file = sent(&Publication {
+        name: torrent.name().clone(),
+        size: torrent.size(),
+        md5: torrent.md5(),
+        checkpoints: torrent.checkpoints_md5(),
+        own: !dice.one_in(3),
+        pinned: dice.one_in(3),
+        published: dice.below(3) as u64,
+        publisher: "10.0.0.2:1".to_owned(),
+        torrent: None,
+    });
+    let (key, settling) = (*dice.of(&["one", "two"]), dice.one_in(4));
+    let judged = roster.judge(joined.addr, key, &file, settling);
+    let judged = judged.expect("below the caps");
+    if dice.one_in(3) {
+        let other = ends(dice);
+        lists(roster, dice, other, 2, Some(VERSION));
     }
+    if matches!(judged.verdict, Verdict::Stays(_)) {
+        return;
+    }
+    let publisher = match file.own {
+        true => joined.addr.to_string(),
+        false => file.publisher,
+    };
+    let summary = Summary {
+        publisher,
+        published: file.published,
+        pinned: file.own && file.pinned,
+        ..summary(&torrent)
+    };
+    let key = file.own.then(|| key.to_owned());
+    roster.publish(joined.addr, Record { summary, key }, judged.verdict);
 }
 
 /// Whatever the tracker knows, its answers fit who asks.
@@ -754,6 +809,13 @@ fn answers_hold(roster: &mut Roster, asker: Ends, port: u16, rng: &mut StdRng) {
     let list: SwarmList = parse(&answer).expect("a list");
     assert!(list.peers.len() <= PEERS_LISTED && answer.len() <= LIST_CAP);
     assert_eq!(to_bytes(&list), answer);
+    for coming in &list.coming {
+        assert!(coming.peer.parse::<SocketAddr>().is_ok());
+    }
+    for summary in &list.torrents {
+        let others = summary.others.iter().map(|other| other.md5);
+        assert!(others.clone().all(|md5| md5 != summary.md5));
+    }
     let listed: BTreeMap<&str, &Summary> = list
         .torrents
         .iter()

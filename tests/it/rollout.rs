@@ -1,0 +1,364 @@
+//! Which content every machine ends with: a second rollout, stale machines, two publishers, changing files, pins.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use bittorrentish::md5::digest;
+
+use super::support::{
+    Program, Temp, md5_of, plant, random_bytes, swarm_list, until, until_content,
+};
+
+const NAME: &str = "image.iso";
+const LEN: usize = 3 << 20;
+/// Ends once the image is here; waits for nothing else.
+const FETCH: [&str; 3] = ["--only", NAME, "--exit-when-complete"];
+
+/// A tracker, and the folders of its peers.
+struct Lab {
+    tracker: Program,
+    dir: Temp,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self::sweeping("600")
+    }
+
+    fn sweeping(every: &str) -> Self {
+        let dir = Temp::new();
+        let tracker = Program::tracker(&dir.dir("torrents"), &["--sweep-every", every]);
+        Self { tracker, dir }
+    }
+
+    fn dir(&self, name: &str) -> PathBuf {
+        self.dir.dir(name)
+    }
+
+    fn peer(&self, name: &str, flags: &[&str]) -> Program {
+        Program::peer(&self.tracker, &self.dir(name), flags)
+    }
+
+    /// A peer with this image, once the tracker has accepted it.
+    fn seed(&self, name: &str, content: &[u8], flags: &[&str]) -> Program {
+        put(&self.dir(name), content);
+        let seed = self.peer(name, flags);
+        seed.until_event("sharing", |event| event["name"] == NAME);
+        seed
+    }
+
+    /// Machines that received this image from a swarm that is over: the seed, the tracker's records, and all peers are gone.
+    fn last_week(&mut self, machines: &[&str], content: &[u8]) {
+        let seed = self.seed("seed", content, &[]);
+        for machine in machines {
+            let code = self.peer(machine, &FETCH).until_ended().code();
+            assert_eq!(code, Some(0), "{machine}");
+        }
+        drop(seed);
+        until("all to be off the list", || {
+            swarm_list(&self.tracker).peers.is_empty().then_some(())
+        });
+    }
+
+    fn image(&self, name: &str) -> PathBuf {
+        self.dir(name).join(NAME)
+    }
+}
+
+/// The image, as a file that was left alone for long.
+fn put(dir: &Path, content: &[u8]) {
+    plant(dir, NAME, content);
+    let file = File::options().write(true).open(dir.join(NAME));
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    file.and_then(|file| file.set_modified(hour_ago))
+        .expect("it was just written");
+}
+
+/// The image a week later: every 20th block of 64 KiB is another.
+fn next_version(content: &[u8]) -> Vec<u8> {
+    let mut next = content.to_vec();
+    for block in next.chunks_mut(64 << 10).step_by(20) {
+        block[..100].fill(0x5a);
+    }
+    next
+}
+
+#[track_caller]
+fn ends(mut peer: Program, code: i32) -> Program {
+    assert_eq!(peer.until_ended().code(), Some(code), "{peer:?}");
+    peer
+}
+
+#[test]
+fn a_second_rollout_replaces_last_weeks_image() {
+    for seed_first in [true, false] {
+        let mut lab = Lab::sweeping("1");
+        let old = random_bytes(LEN, 1);
+        let new = next_version(&old);
+        let machines = ["m1", "m2", "m3"];
+        lab.last_week(&machines, &old);
+        let flags = [&FETCH[..], &["--replace"]].concat();
+        let start = |lab: &Lab| machines.map(|machine| lab.peer(machine, &flags));
+        let (seed, peers);
+        if seed_first {
+            seed = lab.seed("seed", &new, &[]);
+            peers = start(&lab);
+        } else {
+            peers = start(&lab);
+            for peer in &peers {
+                peer.until_event("list_sent", |event| event["n_files"] == 1);
+            }
+            seed = lab.seed("seed", &new, &[]);
+        }
+        for (machine, peer) in machines.iter().zip(peers) {
+            let peer = ends(peer, 0);
+            assert_eq!(md5_of(&lab.image(machine)), Some(digest(&new)), "{peer:?}");
+            let complete = peer.events("complete").pop().expect("it completed");
+            assert!(complete["reused"].as_u64() > Some(2 << 20), "{complete}");
+        }
+        drop(seed);
+    }
+}
+
+#[test]
+fn without_replace_last_weeks_image_stays_and_the_code_is_4() {
+    for seed_first in [true, false] {
+        let mut lab = Lab::sweeping("1");
+        let old = random_bytes(LEN, 2);
+        let new = next_version(&old);
+        lab.last_week(&["m1"], &old);
+        let seed = seed_first.then(|| lab.seed("seed", &new, &[]));
+        let peer = lab.peer("m1", &FETCH);
+        let seed = seed.unwrap_or_else(|| {
+            peer.until_event("list_sent", |event| event["n_files"] == 1);
+            lab.seed("seed", &new, &[])
+        });
+        let peer = ends(peer, 4);
+        let said = peer.lines().join("\n");
+        for md5 in [digest(&old), digest(&new)] {
+            assert!(said.contains(&md5.to_string()), "{peer:?}");
+        }
+        assert!(said.contains("--replace"), "{peer:?}");
+        assert_eq!(md5_of(&lab.image("m1")), Some(digest(&old)));
+        drop(seed);
+    }
+}
+
+#[test]
+fn a_received_image_whose_publisher_is_away_is_not_reported_as_done() {
+    let mut lab = Lab::sweeping("1");
+    let old = random_bytes(LEN, 3);
+    lab.last_week(&["m1"], &old);
+    let mut peer = lab.peer("m1", &[&FETCH[..], &["--no-page"]].concat());
+    let waits = peer.until_event("waiting", |event| {
+        event["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("publisher isn't here"))
+    });
+    assert!(peer.is_running(), "{waits}");
+    let seed = lab.seed("seed", &old, &[]);
+    ends(peer, 0);
+    drop(seed);
+}
+
+#[test]
+fn a_stale_own_copy_does_not_replace_a_live_publishers() {
+    let lab = Lab::new();
+    let (new, old) = (random_bytes(LEN, 4), random_bytes(LEN, 5));
+    let seed = lab.seed("seed", &new, &[]);
+    put(&lab.dir("stale"), &old);
+    let stale = lab.peer("stale", &[]);
+    let refused = stale.until_event("refused", |event| event["name"] == NAME);
+    assert_eq!(refused["swarm"], digest(&new).to_string());
+    seed.until_event("other_copy", |event| {
+        event["md5"] == digest(&old).to_string()
+    });
+    ends(lab.peer("m1", &FETCH), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    assert!(stale.events("sharing").is_empty(), "it isn't shared");
+    assert_eq!(md5_of(&lab.image("stale")), Some(digest(&old)));
+    drop(stale);
+    ends(lab.peer("stale", &FETCH), 4);
+}
+
+#[test]
+fn a_pinned_own_file_replaces_a_live_publishers() {
+    let lab = Lab::new();
+    let (first, second) = (random_bytes(LEN, 6), random_bytes(LEN, 7));
+    let seed = lab.seed("seed", &first, &[]);
+    let md5 = digest(&second).to_string();
+    let pin = ["--only", NAME, "--md5", &md5];
+    let pinned = lab.seed("pinned", &second, &pin);
+    seed.until_event("refused", |event| event["swarm"] == md5.as_str());
+    ends(lab.peer("m1", &[&FETCH[..], &pin[2..]].concat()), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&second)));
+    drop(pinned);
+}
+
+#[test]
+fn a_pinned_seed_with_another_content_ends_with_4() {
+    let lab = Lab::new();
+    put(&lab.dir("seed"), &random_bytes(LEN, 8));
+    let md5 = digest(b"another").to_string();
+    let seed = ends(lab.peer("seed", &["--only", NAME, "--md5", &md5]), 4);
+    assert!(seed.lines().join("\n").contains(&md5), "{seed:?}");
+    assert!(swarm_list(&lab.tracker).torrents.is_empty());
+}
+
+#[test]
+fn a_pinned_peer_waits_for_its_content() {
+    let lab = Lab::new();
+    let (other, right) = (random_bytes(LEN, 9), random_bytes(LEN, 10));
+    let seed = lab.seed("seed", &other, &[]);
+    let md5 = digest(&right).to_string();
+    let mut peer = lab.peer("m1", &[&FETCH[..], &["--md5", &md5]].concat());
+    peer.until_event("waiting", |event| {
+        event["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("--md5"))
+    });
+    assert!(peer.is_running() && !lab.image("m1").exists());
+    plant(&lab.dir("seed"), NAME, &right);
+    ends(peer, 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&right)));
+    drop(seed);
+}
+
+#[test]
+fn the_publishers_new_version_replaces_the_old_one() {
+    let lab = Lab::new();
+    let old = random_bytes(LEN, 11);
+    let new = next_version(&old);
+    let seed = lab.seed("seed", &old, &["--max-up", "600K"]);
+    let peer = lab.peer("m1", &FETCH);
+    peer.until_event("piece", |_| true);
+    plant(&lab.dir("seed"), NAME, &new);
+    ends(peer, 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    drop(seed);
+}
+
+#[test]
+fn nobody_ends_with_a_version_that_is_being_changed() {
+    let lab = Lab::new();
+    let (old, new) = (random_bytes(LEN, 12), random_bytes(LEN + 5, 13));
+    let seed = lab.seed("seed", &old, &[]);
+    let middle = lab.peer("m1", &[]);
+    until_content(&lab.image("m1"), &old);
+    // it goes on changing for as long as nobody looks away
+    let path = lab.image("seed");
+    fs::write(&path, &new[..LEN / 2]).expect("room");
+    until("the tracker to know of it", || {
+        let list = swarm_list(&lab.tracker);
+        list.coming
+            .iter()
+            .any(|coming| coming.name.as_str() == NAME)
+            .then_some(())
+    });
+    let late = lab.peer("m2", &[&FETCH[..], &["--replace"]].concat());
+    let kept = lab.peer("m3", &FETCH);
+    for peer in [&late, &kept] {
+        peer.until_event("complete", |_| true);
+    }
+    fs::write(&path, &new).expect("room");
+    ends(late, 0);
+    ends(kept, 4);
+    assert_eq!(md5_of(&lab.image("m2")), Some(digest(&new)));
+    drop((seed, middle));
+}
+
+#[test]
+fn what_the_user_deletes_stays_deleted() {
+    let lab = Lab::new();
+    let content = random_bytes(LEN, 14);
+    let seed = lab.seed("seed", &content, &[]);
+    let peer = lab.peer("m1", &["--only", NAME]);
+    until_content(&lab.image("m1"), &content);
+    peer.until_event("list_sent", |event| event["n_files"] == 1);
+    fs::remove_file(lab.image("m1")).expect("it is there");
+    peer.until_event("deleted", |event| event["name"] == NAME);
+    let n_lists = peer.events("list").len();
+    until("five more lists", || {
+        (peer.events("list").len() > n_lists + 5).then_some(())
+    });
+    assert!(!lab.image("m1").exists());
+    // another content is fetched
+    let next = next_version(&content);
+    plant(&lab.dir("seed"), NAME, &next);
+    until_content(&lab.image("m1"), &next);
+    drop(seed);
+}
+
+#[test]
+fn the_publisher_comes_back_at_another_port() {
+    let lab = Lab::sweeping("1");
+    let old = random_bytes(LEN, 15);
+    let new = next_version(&old);
+    drop(lab.seed("seed", &old, &[]));
+    put(&lab.dir("seed"), &new);
+    let seed = lab.peer("seed", &[]);
+    seed.until_event("sharing", |event| event["md5"] == digest(&new).to_string());
+    assert_eq!(swarm_list(&lab.tracker).torrents[0].md5, digest(&new));
+}
+
+#[test]
+fn reuse_copies_what_another_file_has_in_common() {
+    let lab = Lab::new();
+    let old = random_bytes(LEN, 16);
+    let new = next_version(&old);
+    let seed = lab.seed("seed", &new, &[]);
+    let elsewhere = lab.dir("elsewhere").join("last-week.raw");
+    fs::write(&elsewhere, &old).expect("room");
+    let path = elsewhere.to_str().expect("UTF-8");
+    let peer = ends(
+        lab.peer("m1", &[&FETCH[..], &["--reuse", path]].concat()),
+        0,
+    );
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    let complete = peer.events("complete").remove(0);
+    assert!(complete["reused"].as_u64() > Some(2 << 20), "{complete}");
+    assert_eq!(md5_of(&elsewhere), Some(digest(&old)), "it stays as it was");
+    drop(seed);
+}
+
+#[test]
+fn a_misspelt_name_is_answered_with_the_nearest() {
+    let lab = Lab::new();
+    let seed = lab.seed("seed", b"small", &[]);
+    for name in ["Image.iso", "imgae.iso"] {
+        let peer = lab.peer(&name.to_lowercase(), &["--only", name]);
+        peer.until_event("waiting", |event| {
+            event["why"]
+                .as_str()
+                .is_some_and(|why| why.contains("did you mean image.iso?"))
+        });
+    }
+    drop(seed);
+}
+
+#[test]
+fn a_file_that_is_being_hashed_is_waited_for() {
+    let lab = Lab::new();
+    let dir = lab.dir("seed");
+    plant(&dir, "small.txt", b"small");
+    File::create(dir.join("big.img"))
+        .and_then(|file| file.set_len(6 << 30))
+        .expect("a sparse file");
+    let seed = lab.peer("seed", &[]);
+    until("the tracker to know of it", || {
+        let list = swarm_list(&lab.tracker);
+        list.coming
+            .iter()
+            .any(|coming| coming.name.as_str() == "big.img")
+            .then_some(())
+    });
+    let mut peer = lab.peer("m1", &["--exit-when-complete"]);
+    peer.until_event("list", |_| true);
+    let n_lists = peer.events("list").len();
+    until("five more lists", || {
+        (peer.events("list").len() > n_lists + 5).then_some(())
+    });
+    assert!(peer.is_running());
+    drop(seed);
+}
