@@ -214,8 +214,13 @@ impl State {
         self.take_coming(&list.coming, now);
         self.drop_replaced();
         self.reconsider(now);
-        self.make_way();
         self.update_peer_list(&list.peers, list.n_peers, now);
+        self.to_begin()
+    }
+
+    /// The files whose download can begin, each of which is told once.
+    pub fn to_begin(&mut self) -> Vec<Summary> {
+        self.make_way();
         let wanted: Vec<_> = self
             .swarm
             .values()

@@ -95,6 +95,11 @@ impl Client {
                 self.tell_published(publication, outcome, news);
             }
         }
+        // what turned out to be outdated may make way at once
+        let begins = self.lock().to_begin();
+        for summary in begins {
+            let _ = self.0.to_begin.send(Some(summary));
+        }
         self.tell_all();
         n_decided
     }
