@@ -14,6 +14,9 @@ use crate::torrent::{Name, Torrent, legible};
 
 /// `.torrent`s of so many bytes go to the tracker in one message: it takes one connection for many small files.
 const BATCH: u64 = 256 << 10;
+/// What each counts beside its checkpoints, bytes: some 50 small ones at most, as the tracker syncs each to its disk before it
+/// answers.
+const EACH: u64 = 5 << 10;
 /// Bytes of a `.torrent` for each byte of its file, at most: 32 digits for a block of 4 KiB.
 const TORRENT_SHARE: u64 = 128;
 /// The command for the other machines is printed for so many files: nobody reads more.
@@ -68,7 +71,7 @@ impl Client {
                 && let Some(mut next) = wanted.next()
             {
                 let torrent = self.lock().torrent_of(&next.name, next.md5);
-                room = room.saturating_sub(next.size / TORRENT_SHARE + 500);
+                room = room.saturating_sub(next.size / TORRENT_SHARE + EACH);
                 next.torrent = torrent.map(|torrent| (*torrent).clone());
                 // it may have gone away meanwhile
                 if next.torrent.is_some() {
