@@ -133,6 +133,27 @@ fn edits(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
+/// A word as a shell takes it literally.
+fn shell_quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._-+,:=@%".contains(c);
+    if word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        let shown = crate::torrent::legible(word);
+        format!("'{}'", shown.replace('\'', r"'\''"))
+    }
+}
+
+/// The flags that name one content of a file, as a shell takes them.
+pub fn pin_flags(name: &str, md5: &str) -> String {
+    format!("--only {} --md5 {md5}", shell_quoted(name))
+}
+
+/// The flags with which another machine fetches this content and no other, and ends once it is there.
+pub fn fetch_flags(name: &str, md5: &str) -> String {
+    format!("{} --replace --exit-when-complete", pin_flags(name, md5))
+}
+
 /// How `client` is started where this program, `server`, was started as it was: beside it, or through cargo, too.
 pub fn client_command() -> String {
     let program = std::env::args().next().unwrap_or_default();
@@ -202,6 +223,18 @@ pub fn page(matches: &Matches) -> Result<Option<SocketAddr>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_quoted_where_a_shell_needs_it() {
+        for (word, quoted) in [
+            ("image.iso", "image.iso"),
+            ("my image", "'my image'"),
+            ("it's", r"'it'\''s'"),
+            ("$(x)", "'$(x)'"),
+        ] {
+            assert_eq!(shell_quoted(word), quoted);
+        }
+    }
 
     #[test]
     fn an_unknown_flag_is_told_with_what_was_meant() {

@@ -337,6 +337,14 @@ impl Client {
         }
     }
 
+    /// A file that can't be stored here, whatever happens.
+    fn give_up(&self, name: &Name, fault: &StoreError) {
+        let why = fault.to_string();
+        self.lock().give_up(name, why.clone());
+        let name = name.to_string();
+        self.say(&Event::GivenUp { name, why });
+    }
+
     /// What stands in one file's way doesn't hold up the others. It is tried again at each ping, and said once.
     fn cannot_begin(&self, name: &Name, fault: &StoreError) {
         let exits = self.0.config.wants.exit_when_complete;
@@ -367,10 +375,7 @@ impl Client {
                 name: name.clone(),
                 stands,
             };
-            let why = folded.to_string();
-            self.lock().give_up(name, why.clone());
-            let name = name.to_string();
-            self.say(&Event::GivenUp { name, why });
+            self.give_up(name, &folded);
             return Ok(false);
         }
         let outdated = {
@@ -547,12 +552,7 @@ impl Client {
                 }
                 self.list_now();
             }
-            Err(fault @ StoreError::Folded { .. }) => {
-                let why = fault.to_string();
-                self.lock().give_up(name, why.clone());
-                let name = name.to_string();
-                self.say(&Event::GivenUp { name, why });
-            }
+            Err(fault @ StoreError::Folded { .. }) => self.give_up(name, &fault),
             Err(StoreError::Exists(path)) => {
                 // what stands there is hashed at the next looks; equal or not, it is left as it is
                 let why = StoreError::Exists(path).to_string();

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Client;
+use crate::cli::fetch_flags;
 use crate::events::Event;
 use crate::net::HEADER;
 use crate::net::addresses::own_addresses;
@@ -185,15 +186,12 @@ impl Client {
             Some(own) if loopback && !local => own.to_string(),
             _ => self.0.config.tracker.clone(),
         };
-        self.say(&Event::Command {
-            command: pinned_command(
-                "client",
-                &tracker,
-                self.0.config.tracker_port,
-                publication.name.as_str(),
-                &publication.md5.to_string(),
-            ),
-        });
+        let (port, flags) = (
+            self.0.config.tracker_port,
+            fetch_flags(name, &publication.md5.to_string()),
+        );
+        let command = format!("client {tracker} {port} DIR {flags}");
+        self.say(&Event::Command { command });
     }
 
     /// The peers that have another content than this peer's, which is the swarm's.
@@ -247,21 +245,4 @@ impl Client {
         }
         Ok(torrent)
     }
-}
-
-/// The command that fetches a file with this MD5 and no other.
-pub fn pinned_command(client: &str, tracker: &str, port: u16, name: &str, md5: &str) -> String {
-    let name = shell_word(name);
-    format!(
-        "{client} {tracker} {port} DIR --only {name} --md5 {md5} --replace --exit-when-complete"
-    )
-}
-
-/// A name as a shell takes it for one word.
-pub fn shell_word(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-+@%,:".contains(c);
-    if !name.is_empty() && name.chars().all(plain) {
-        return name.to_owned();
-    }
-    format!("'{}'", name.replace('\'', "'\\''"))
 }

@@ -1,5 +1,6 @@
 //! Why a content that a peer publishes doesn't stand, and what its user can do about it. Pure.
 
+use crate::cli::pin_flags;
 use crate::content::Reason;
 use crate::protocol::{Publication, Summary};
 use crate::report::plural;
@@ -28,7 +29,7 @@ pub(super) fn why_it_stays(
     };
     let pinned = if stands.pinned { ", pinned" } else { "" };
     let what = format!("MD5 {md5}{pinned}, published {age} by {by}, {here}");
-    let pin = format!("--only {} --md5 {}", shell_quoted(name.as_str()), file.md5);
+    let pin = pin_flags(name.as_str(), &file.md5.to_string());
     let todo = match reason {
         Reason::PublisherIsHere if file.own => format!(
             "if yours is the right one, pin it with {pin}, or stop the other publisher; otherwise move your file away"
@@ -52,17 +53,6 @@ fn age(seconds: u64) -> String {
     match UNITS.iter().find(fits) {
         Some((unit, name)) => format!("{} ago", plural((seconds / unit) as usize, name)),
         None => "less than a minute ago".to_owned(),
-    }
-}
-
-/// A word as a shell takes it literally.
-pub(super) fn shell_quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-+,:=@%".contains(c);
-    if word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        let shown = crate::torrent::legible(word);
-        format!("'{}'", shown.replace('\'', r"'\''"))
     }
 }
 
@@ -117,18 +107,6 @@ mod tests {
                 why.starts_with(&what) && why.contains(todo),
                 "{reason:?}: {why}"
             );
-        }
-    }
-
-    #[test]
-    fn a_name_is_quoted_where_a_shell_needs_it() {
-        for (word, quoted) in [
-            ("image.iso", "image.iso"),
-            ("my image", "'my image'"),
-            ("it's", r"'it'\''s'"),
-            ("$(x)", "'$(x)'"),
-        ] {
-            assert_eq!(shell_quoted(word), quoted);
         }
     }
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::PoisonError;
 
 use super::events::Event;
-use super::reasons::shell_quoted;
 use super::{Config, Inner};
+use crate::cli::fetch_flags;
 use crate::md5::Digest;
 use crate::net::Trouble;
 use crate::net::addresses::own_addresses;
@@ -45,8 +45,7 @@ impl Joining {
         if at.is_empty() {
             at.push("<this machine's address>".to_owned());
         }
-        let name = shell_quoted(name);
-        let flags = format!("--only {name} --md5 {md5} --replace --exit-when-complete");
+        let flags = fetch_flags(name, md5);
         let command = |at: String| format!("{client} {at} {port} shared {flags}");
         at.into_iter().map(command).collect()
     }

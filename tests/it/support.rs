@@ -366,9 +366,9 @@ pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
     Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
 }
 
-/// The message that publishes a file of one's own; who listens at this port is known by it.
-pub fn publish_message(port: u16, torrent: Torrent) -> ToTracker {
-    let file = Publication {
+/// An own file to be published, without its `.torrent`.
+pub fn own(torrent: &Torrent) -> Publication {
+    Publication {
         name: torrent.name().clone(),
         size: torrent.size(),
         md5: torrent.md5(),
@@ -377,7 +377,15 @@ pub fn publish_message(port: u16, torrent: Torrent) -> ToTracker {
         pinned: false,
         published: 0,
         publisher: String::new(),
-        torrent: Some(torrent),
+        torrent: None,
+    }
+}
+
+/// The message that publishes a file of one's own; who listens at this port is known by it.
+pub fn publish_message(port: u16, torrent: Torrent) -> ToTracker {
+    let file = Publication {
+        torrent: Some(torrent.clone()),
+        ..own(&torrent)
     };
     ToTracker::Publish {
         port,

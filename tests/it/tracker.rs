@@ -14,7 +14,7 @@ use bittorrentish::protocol::{
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
-use super::support::{DEADLINE, Program, Temp, publish_message, torrent_of, until};
+use super::support::{DEADLINE, Program, Temp, own, publish_message, torrent_of, until};
 
 /// The program on a free port, and what it is asked.
 struct Server {
@@ -447,22 +447,7 @@ fn another_content_is_refused_with_both_md5s_until_its_publisher_has_left() {
         .until_line(&format!("in place of MD5 {}", one.md5()));
 }
 
-/// An own file without its `.torrent`.
-fn own(torrent: &Torrent) -> Publication {
-    Publication {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        checkpoints: torrent.checkpoints_md5(),
-        own: true,
-        pinned: false,
-        published: 0,
-        publisher: String::new(),
-        torrent: None,
-    }
-}
-
-/// The same with it.
+/// An own file with its `.torrent`.
 fn whole(torrent: &Torrent) -> Publication {
     Publication {
         torrent: Some(torrent.clone()),
