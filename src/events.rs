@@ -2,28 +2,16 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use serde::Serialize;
 
-pub use self::shares::Share;
-use self::shares::{shares, table};
-use crate::picker::{Order, PeerNo, Why};
+use self::shares::table;
 use crate::report::{self, Tone, Weight, bytes, duration, plural};
 use crate::state::overview::Doing;
-use crate::state::{Given, State};
+use crate::state::{Choice, Share};
 use crate::torrent::Name;
 
 mod shares;
-
-/// A holder that could have been asked, with the chance that it had.
-#[derive(Clone, Debug, Serialize)]
-pub struct Chance {
-    /// Where it listens.
-    pub peer: String,
-    /// From 0 to 1.
-    pub chance: f64,
-}
 
 /// Something that a peer does or meets. In the log it is an object with `t`, the seconds since the start, `event`, and
 /// these fields; sizes are bytes.
@@ -147,18 +135,7 @@ pub enum Event {
         peer: SocketAddr,
         why: String,
     },
-    Pick {
-        name: String,
-        pieces: Vec<u32>,
-        peer: String,
-        latency_ms: Option<f64>,
-        copies: Option<u32>,
-        tied: usize,
-        holders: Vec<Chance>,
-        reason: &'static str,
-        #[serde(skip)]
-        classic: bool,
-    },
+    Pick(Choice),
     Piece {
         name: String,
         idx: u32,
@@ -247,98 +224,6 @@ pub enum Event {
 }
 
 impl Event {
-    /// The decision behind a request. `at` gives a peer's address.
-    pub(crate) fn pick(
-        order: &Order,
-        peer: String,
-        latency_ms: Option<f64>,
-        at: impl Fn(&PeerNo) -> String,
-        classic: bool,
-    ) -> Self {
-        let (copies, tied, holders, reason) = match &order.why {
-            Why::Rarest {
-                copies,
-                tied,
-                holders,
-            } => {
-                let holders = holders.iter().map(|(peer, chance)| Chance {
-                    peer: at(peer),
-                    chance: *chance,
-                });
-                (Some(*copies), *tied, holders.collect(), "rarest")
-            }
-            Why::Late => (None, 1, Vec::new(), "late"),
-            Why::News => (None, 0, Vec::new(), "news"),
-        };
-        let (name, pieces) = (order.get.name.to_string(), order.get.pieces.clone());
-        Self::Pick {
-            name,
-            pieces,
-            peer,
-            latency_ms,
-            copies,
-            tied,
-            holders,
-            reason,
-            classic,
-        }
-    }
-
-    /// What is to be told of a piece that has just come; of each one only where that is wanted (`each`).
-    pub(crate) fn landed(
-        state: &State,
-        peer: PeerNo,
-        name: &Name,
-        idx: u32,
-        each: bool,
-        classic: bool,
-        now: Instant,
-    ) -> Vec<Self> {
-        let Some(held) = state.files.get(name) else {
-            return Vec::new();
-        };
-        let (have, n_pieces) = (held.have.count(), held.torrent.n_pieces());
-        let peer = state.peers.get(&peer).map(|peer| peer.addr);
-        let mut events = Vec::new();
-        if each {
-            events.push(Self::Piece {
-                name: name.to_string(),
-                idx,
-                peer,
-                have,
-                n_pieces,
-                classic,
-            });
-        }
-        if held.is_tenth() {
-            events.extend(Self::progress(state, name, 0, now));
-        }
-        events
-    }
-
-    /// How far a file is that is fetched, and what becomes of it.
-    pub(crate) fn progress(
-        state: &State,
-        name: &Name,
-        min_peers: usize,
-        now: Instant,
-    ) -> Option<Self> {
-        let (held, view) = (
-            state.files.get(name)?,
-            state.file_view(name, min_peers, now),
-        );
-        // the speed lately is over a second at least, and a small file doesn't take as long
-        let speed = held.mean_speed(now).max(view.down);
-        let missing = held.torrent.size() - view.verified;
-        Some(Self::Progress {
-            percent: view.verified * 100 / held.torrent.size().max(1),
-            bytes_a_second: speed as u64,
-            left: (view.down > 0.0).then(|| missing as f64 / speed),
-            doing: view.doing,
-            name: view.name,
-        })
-    }
-
     /// Whether nothing else says it: that pieces are nowhere, each round does.
     pub(crate) fn is_news(&self) -> bool {
         let nowhere = |doing: &Doing| matches!(doing, Doing::Nowhere { .. });
@@ -355,43 +240,15 @@ impl Event {
                 | Self::GivenUp { .. }
         )
     }
-
-    /// The report on a file that is whole now.
-    pub(crate) fn complete(state: &State, name: &Name, now: Instant) -> Option<Self> {
-        let held = state.files.get(name)?;
-        Some(Self::Complete {
-            name: name.to_string(),
-            size: held.torrent.size(),
-            md5: held.torrent.md5().to_string(),
-            seconds: now.saturating_duration_since(held.since).as_secs_f64(),
-            here: held.had,
-            reused: u64::from(held.reused) * held.torrent.full_piece_len() as u64,
-            n_pieces: held.torrent.n_pieces(),
-            gave: held.gave(),
-            shares: shares(state, held),
-        })
-    }
-
-    /// The report on what went to others.
-    pub(crate) fn given(state: &State, given: &Given) -> Option<Self> {
-        let held = state.files.get(&given.name)?;
-        Some(Self::Given {
-            name: given.name.to_string(),
-            size: held.torrent.size(),
-            md5: held.torrent.md5().to_string(),
-            lately: given.bytes,
-            seconds: given.time.as_secs_f64(),
-            gave: held.gave(),
-            shares: shares(state, held),
-        })
-    }
 }
 
-impl report::Event for Event {
+impl report::Reportable for Event {
     fn weight(&self) -> Weight {
         match self {
-            Self::Pick { classic: true, .. } | Self::Piece { classic: true, .. } => Weight::Normal,
-            Self::Pick { .. } | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
+            Self::Pick(Choice { classic: true, .. }) | Self::Piece { classic: true, .. } => {
+                Weight::Normal
+            }
+            Self::Pick(_) | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
             Self::Refused { .. }
             | Self::OtherCopy { .. }
             | Self::PublisherFaulty { .. }
@@ -626,7 +483,7 @@ impl fmt::Display for Event {
                 write!(f, "connected to {peer}, latency {}", millis(*latency_ms))
             }
             Self::Lost { peer, why } => write!(f, "lost {peer}: {why}"),
-            Self::Pick {
+            Self::Pick(Choice {
                 name,
                 pieces,
                 peer,
@@ -636,7 +493,7 @@ impl fmt::Display for Event {
                 holders,
                 reason,
                 ..
-            } => {
+            }) => {
                 let shown: Vec<String> = pieces.iter().map(u32::to_string).collect();
                 write!(f, "pick {name} piece {} from {peer}", shown.join(" or "))?;
                 match copies {

@@ -5,7 +5,7 @@
 //! the padding, must give the MD5 that `md5sum` prints. When all blocks are checked under one list
 //! of checkpoints, the whole file's MD5 is proven without a second pass.
 //!
-//! Blocks are independent of one another, so [`first_bad_block`] hashes 16 of them at once: a plain
+//! Blocks are independent of one another, so [`bad_blocks`] hashes 16 of them at once: a plain
 //! compression over `[u32; 16]`, which LLVM turns into vector instructions.
 //!
 //! Owns nothing and keeps nothing; any thread may call it. It never reads a file, waits or locks.
@@ -18,10 +18,10 @@ use ::md5::block_api::compress;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// MD5's chaining value between two 64-byte blocks: the words A, B, C, D.
-pub type State = [u32; 4];
+pub type Checkpoint = [u32; 4];
 
 /// The state before a file's first byte (RFC 1321, 3.3).
-pub const INITIAL: State = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+pub const INITIAL: Checkpoint = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 /// Bytes that MD5 takes in one step; a block's length is a multiple of it.
 const CHUNK: usize = 64;
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Digest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The checkpoint after it: more of the file follows.
-    State(State),
+    Checkpoint(Checkpoint),
     /// The end of a file of `size` bytes.
     Digest {
         /// The whole file's MD5.
@@ -86,9 +86,9 @@ pub enum End {
 
 impl End {
     /// Whether the file, or these blocks, end as they must after `state` and then `rest`.
-    fn follows(self, state: State, rest: &[u8]) -> bool {
+    fn follows(self, state: Checkpoint, rest: &[u8]) -> bool {
         match self {
-            Self::State(next) => rest.is_empty() && state == next,
+            Self::Checkpoint(next) => rest.is_empty() && state == next,
             Self::Digest { digest, size } => pad(state, rest, size) == digest,
         }
     }
@@ -97,27 +97,29 @@ impl End {
 /// Checks consecutive blocks of `block_len` bytes; the last may be shorter where `end` is a
 /// [`End::Digest`]. `starts[i]` is the state before block `i`.
 ///
-/// Returns the index of the first block that doesn't lead from its own start to the next one's, or
-/// `None` if all do. Lengths that don't fit together are bad at 0: they may come from a peer.
-pub fn first_bad_block(data: &[u8], block_len: usize, starts: &[State], end: End) -> Option<usize> {
-    first_bad_block_with(Kernel::best(), data, block_len, starts, end)
+/// Returns the indexes of the blocks that don't lead from their own start to the next one's: none if
+/// all is well. Lengths that don't fit together are bad at 0: they may come from a peer.
+pub fn bad_blocks(data: &[u8], block_len: usize, starts: &[Checkpoint], end: End) -> Vec<usize> {
+    bad_blocks_with(Kernel::best(), data, block_len, starts, end)
 }
 
-fn first_bad_block_with(
+fn bad_blocks_with(
     kernel: Kernel,
     data: &[u8],
     block_len: usize,
-    starts: &[State],
+    starts: &[Checkpoint],
     end: End,
-) -> Option<usize> {
+) -> Vec<usize> {
     if !lengths_fit(data.len(), block_len, starts.len(), end) {
-        return Some(0);
+        return vec![0];
     }
+    let mut bad = Vec::new();
     let Some(last_idx) = starts.len().checked_sub(1) else {
-        return (!end.follows(INITIAL, &[])).then_some(0);
+        bad.extend((!end.follows(INITIAL, &[])).then_some(0));
+        return bad;
     };
     let (full, short) = data.split_at(data.len() - data.len() % block_len);
-    let leads_on = |block_idx: usize, state: State| match starts.get(block_idx + 1) {
+    let leads_on = |block_idx: usize, state: Checkpoint| match starts.get(block_idx + 1) {
         Some(next) => state == *next,
         None => end.follows(state, &[]),
     };
@@ -125,13 +127,12 @@ fn first_bad_block_with(
         let first_idx = group_idx * LANES;
         let n_blocks = group.len() / block_len;
         let states = hash_group(kernel, group, block_len, &starts[first_idx..]);
-        let bad = (0..n_blocks).find(|&i| !leads_on(first_idx + i, states[i]));
-        if let Some(i) = bad {
-            return Some(first_idx + i);
-        }
+        let of_group = (0..n_blocks).filter(|&i| !leads_on(first_idx + i, states[i]));
+        bad.extend(of_group.map(|i| first_idx + i));
     }
     let short_is_bad = !short.is_empty() && !end.follows(starts[last_idx], short);
-    short_is_bad.then_some(last_idx)
+    bad.extend(short_is_bad.then_some(last_idx));
+    bad
 }
 
 /// Whether `data_len` bytes can be `n_starts` blocks that end so.
@@ -143,7 +144,7 @@ fn lengths_fit(data_len: usize, block_len: usize, n_starts: usize, end: End) -> 
         return false;
     }
     match end {
-        End::State(_) => data_len > 0 && data_len.is_multiple_of(block_len),
+        End::Checkpoint(_) => data_len > 0 && data_len.is_multiple_of(block_len),
         // The data must be the file's end, and nothing but an empty file has an empty one.
         End::Digest { size, .. } => match size.checked_sub(data_len as u64) {
             Some(offset) => offset.is_multiple_of(block_len as u64) && (data_len > 0 || size == 0),
@@ -153,10 +154,15 @@ fn lengths_fit(data_len: usize, block_len: usize, n_starts: usize, end: End) -> 
 }
 
 /// The states after each of the at most [`LANES`] full blocks in `group`; past them, nothing of use.
-fn hash_group(kernel: Kernel, group: &[u8], block_len: usize, starts: &[State]) -> [State; LANES] {
+fn hash_group(
+    kernel: Kernel,
+    group: &[u8],
+    block_len: usize,
+    starts: &[Checkpoint],
+) -> [Checkpoint; LANES] {
     let n_blocks = group.len() / block_len;
     // Lanes without a block repeat the last one.
-    let mut states: [State; LANES] = array::from_fn(|lane| starts[lane.min(n_blocks - 1)]);
+    let mut states: [Checkpoint; LANES] = array::from_fn(|lane| starts[lane.min(n_blocks - 1)]);
     let block = |i: usize| group[i * block_len..][..block_len].as_chunks().0;
     if n_blocks < kernel.fewest_blocks() {
         for (i, state) in states[..n_blocks].iter_mut().enumerate() {
@@ -171,7 +177,7 @@ fn hash_group(kernel: Kernel, group: &[u8], block_len: usize, starts: &[State]) 
 }
 
 /// Hashes the last bytes of a file of `size` bytes, padding included.
-fn pad(mut state: State, rest: &[u8], size: u64) -> Digest {
+fn pad(mut state: Checkpoint, rest: &[u8], size: u64) -> Digest {
     let (chunks, tail) = rest.as_chunks();
     compress(&mut state, chunks);
     let mut padded = [[0; CHUNK]; 2];
@@ -202,9 +208,9 @@ pub fn digest(data: &[u8]) -> Digest {
 pub struct Hasher {
     block_len: u64,
     size: u64,
-    state: State,
+    state: Checkpoint,
     waiting: [u8; CHUNK],
-    starts: Vec<State>,
+    starts: Vec<Checkpoint>,
 }
 
 impl Hasher {
@@ -264,7 +270,7 @@ impl Hasher {
     }
 
     /// The state before each block (none for an empty file), and the file's MD5.
-    pub fn finish(self) -> (Vec<State>, Digest) {
+    pub fn finish(self) -> (Vec<Checkpoint>, Digest) {
         let tail = &self.waiting[..self.n_waiting()];
         let digest = pad(self.state, tail, self.size);
         (self.starts, digest)
@@ -489,6 +495,22 @@ mod tests {
 
     use super::*;
 
+    fn first_bad_block(data: &[u8], len: usize, starts: &[Checkpoint], end: End) -> Option<usize> {
+        bad_blocks(data, len, starts, end).first().copied()
+    }
+
+    fn first_bad_block_with(
+        kernel: Kernel,
+        data: &[u8],
+        len: usize,
+        starts: &[Checkpoint],
+        end: End,
+    ) -> Option<usize> {
+        bad_blocks_with(kernel, data, len, starts, end)
+            .first()
+            .copied()
+    }
+
     const SIZES: [usize; 14] = [
         1, 63, 64, 65, 127, 128, 1_000, 1_024, 4_096, 4_100, 5_000, 8_192, 20_000, 70_001,
     ];
@@ -504,13 +526,13 @@ mod tests {
         Digest(::md5::Md5::digest(data).into())
     }
 
-    fn hash(data: &[u8], block_len: usize) -> (Vec<State>, Digest) {
+    fn hash(data: &[u8], block_len: usize) -> (Vec<Checkpoint>, Digest) {
         let mut hasher = Hasher::new(block_len);
         hasher.update(data);
         hasher.finish()
     }
 
-    fn whole(data: &[u8], block_len: usize) -> (Vec<State>, End) {
+    fn whole(data: &[u8], block_len: usize) -> (Vec<Checkpoint>, End) {
         let (starts, digest) = hash(data, block_len);
         let size = data.len() as u64;
         (starts, End::Digest { digest, size })
@@ -533,7 +555,7 @@ mod tests {
             assert_eq!(digest(text.as_bytes()).to_string(), md5, "{text:?}");
             assert_eq!(hash(text.as_bytes(), 64).1.to_string(), md5, "{text:?}");
         }
-        assert_eq!(hash(b"", 64).0, Vec::<State>::new());
+        assert_eq!(hash(b"", 64).0, Vec::<Checkpoint>::new());
     }
 
     #[test]
@@ -621,7 +643,7 @@ mod tests {
         for first in 0..starts.len() {
             for past in first + 1..starts.len() {
                 let range = &data[first * 128..past * 128];
-                let next = End::State(starts[past]);
+                let next = End::Checkpoint(starts[past]);
                 let bad = first_bad_block(range, 128, &starts[first..past], next);
                 assert_eq!(bad, None, "{first}..{past}");
             }
@@ -687,7 +709,7 @@ mod tests {
             assert_eq!(bad, Some(starts.len() - 1), "{size} {block_len}");
             let n_full = data.len() / block_len;
             if let Some(next) = starts.get(n_full) {
-                let wrong = End::State([next[0], next[1], next[2], !next[3]]);
+                let wrong = End::Checkpoint([next[0], next[1], next[2], !next[3]]);
                 let full = &data[..n_full * block_len];
                 let bad = first_bad_block(full, block_len, &starts[..n_full], wrong);
                 assert_eq!(bad, Some(n_full.saturating_sub(1)), "{size} {block_len}");
@@ -703,13 +725,13 @@ mod tests {
                 let data = random_bytes(&mut rng, LANES * n_chunks * CHUNK);
                 let lanes: Vec<_> = data.chunks(n_chunks * CHUNK).collect();
                 let blocks = array::from_fn(|lane| lanes[lane].as_chunks().0);
-                let mut states: [State; LANES] = array::from_fn(|_| rng.random());
+                let mut states: [Checkpoint; LANES] = array::from_fn(|_| rng.random());
                 let mut words = array::from_fn(|word| states.map(|state| state[word]));
                 kernel.hash_lanes(&mut words, &blocks);
                 for (state, block) in iter::zip(&mut states, blocks) {
                     compress(state, block);
                 }
-                let got: [State; LANES] = array::from_fn(|lane| words.map(|word| word[lane]));
+                let got: [Checkpoint; LANES] = array::from_fn(|lane| words.map(|word| word[lane]));
                 assert_eq!(got, states, "{kernel:?} {n_chunks}");
             }
         }
@@ -722,7 +744,8 @@ mod tests {
             for n_blocks in 1..=50 {
                 let data = &data[..n_blocks * 128];
                 let (mut starts, end) = whole(data, 128);
-                let check = |starts: &[State]| first_bad_block_with(kernel, data, 128, starts, end);
+                let check =
+                    |starts: &[Checkpoint]| first_bad_block_with(kernel, data, 128, starts, end);
                 assert_eq!(check(&starts), None, "{kernel:?} {n_blocks}");
                 starts[n_blocks - 1][0] ^= 1;
                 let bad = n_blocks.saturating_sub(2);
@@ -743,9 +766,9 @@ mod tests {
             digest: super::digest(b""),
             size: 0,
         };
-        let state = End::State(starts[7]);
+        let state = End::Checkpoint(starts[7]);
         let extra = [&starts[..], &[INITIAL]].concat();
-        type Case<'a> = (&'a str, &'a [u8], usize, &'a [State], End);
+        type Case<'a> = (&'a str, &'a [u8], usize, &'a [Checkpoint], End);
         let cases: [Case<'_>; 14] = [
             ("block length 0", &data, 0, &starts, end),
             ("block length 100", &data, 100, &starts, end),
@@ -755,7 +778,13 @@ mod tests {
             ("no starts", &data, 128, &[], end),
             ("too many starts", &data, 128, &extra, end),
             ("short block before a state", &data, 128, &starts, state),
-            ("no data before a state", &[], 128, &[], End::State(INITIAL)),
+            (
+                "no data before a state",
+                &[],
+                128,
+                &[],
+                End::Checkpoint(INITIAL),
+            ),
             ("size below the data's", &data, 128, &starts, sized(999)),
             ("size off the blocks", &data, 128, &starts, sized(1_001)),
             ("largest size", &data, 128, &starts, sized(u64::MAX)),

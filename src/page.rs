@@ -73,19 +73,15 @@ fn handle_status(client: &Client, detail: Option<&str>) -> Response {
     let now = Instant::now();
     let mut state = client.lock();
     state.look(now);
-    let overview = state.overview(client.shared().config.min_peers, detail, now);
+    let overview = state.overview(client.min_peers(), detail, now);
     drop(state);
     Response::json(&overview)
 }
 
 fn handle_file(client: &Client, name: &Name) -> Response {
-    let whole = {
-        let state = client.lock();
-        let held = state.files.get(name);
-        held.and_then(|held| Some((held.place(), held.stamp?)))
-    };
+    let whole = client.lock().whole_file(name);
     let whole = whole.and_then(|(place, stamp)| {
-        let file = client.shared().store.open_at(&place);
+        let file = client.store().open_at(&place);
         Some((file.ok()?, stamp))
     });
     match whole {
@@ -132,7 +128,7 @@ fn receive(
     len: u64,
     connection: &mut Connection,
 ) -> Result<Stamp, Fault> {
-    let store = &client.shared().store;
+    let store = &client.store();
     let mut copy = store.new_copy(name, "upload").map_err(Fault::Disk)?;
     let mut pace = connection.begin_body().map_err(Fault::Connection)?;
     let mut buffer = vec![0; STRIDE];
@@ -151,7 +147,7 @@ fn receive(
         store
             .append(&mut copy, &buffer[..came])
             .map_err(Fault::Disk)?;
-        client.lock().uploads.insert(name.clone(), (copy.size, len));
+        client.lock().note_upload(name, copy.size, len);
     }
     store.complete_copy(name, &copy).map_err(Fault::Disk)
 }

@@ -52,7 +52,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::bitfield::Bitfield;
 use crate::md5::Digest;
-use crate::torrent::{Name, Torrent, legible};
+use crate::torrent::{BlockSet, Name, Torrent, legible};
 
 /// The version of our messages.
 pub const VERSION: u32 = 1;
@@ -312,12 +312,12 @@ pub enum PingAnswer {
     /// From an original.
     Original(Vec<PeerEntry>),
     /// From a tracker of ours that doesn't serve us.
-    Refused(Refusal),
+    Refused(PingRefusal),
 }
 
 /// A tracker of ours doesn't do what was asked for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct PingRefusal {
     /// Why, for people.
     pub error: String,
 }
@@ -454,6 +454,9 @@ pub struct Get {
     pub md5: Digest,
     /// The candidates. With none, only news are asked for.
     pub pieces: Vec<u32>,
+    /// Of a single candidate: the blocks that are missing here. Without it, all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks: Option<BlockSet>,
     /// How long the holder may hold back its answer where it has none of them, seconds.
     pub wait: f64,
 }
@@ -744,6 +747,7 @@ mod tests {
             name: have.name.clone(),
             md5: have.md5,
             pieces: vec![3],
+            blocks: Some(BlockSet::NONE),
             wait: 0.5,
         });
         assert_eq!(

@@ -26,7 +26,7 @@ mod text;
 const INDENT: usize = 12;
 
 /// Something that happened. `Display` is for people, `Serialize` for programs.
-pub trait Event: Serialize + Display {
+pub trait Reportable: Serialize + Display {
     /// Who wants to know.
     fn weight(&self) -> Weight;
 
@@ -64,7 +64,7 @@ pub enum Weight {
 
 /// What is told, and where to.
 #[derive(Clone, Debug, Default)]
-pub struct Config {
+pub struct ReportConfig {
     /// Leave out all but what is [`Weight::Important`].
     pub quiet: bool,
     /// Print what is [`Weight::Detail`], too.
@@ -77,7 +77,7 @@ pub struct Report(Arc<Inner>);
 
 struct Inner {
     start: Instant,
-    config: Config,
+    config: ReportConfig,
     log: Option<File>,
     terminal: Terminal,
     /// None where nobody is to be told.
@@ -98,7 +98,7 @@ impl Report {
     ///
     /// # Errors
     /// Where the log can't be opened, or the system gives no thread.
-    pub fn new(config: Config, log: Option<&Path>) -> io::Result<Self> {
+    pub fn new(config: ReportConfig, log: Option<&Path>) -> io::Result<Self> {
         let log = log
             .map(|path| File::options().append(true).create(true).open(path))
             .transpose()?;
@@ -115,7 +115,7 @@ impl Report {
     pub fn silent() -> Self {
         Self(Arc::new(Inner {
             start: Instant::now(),
-            config: Config::default(),
+            config: ReportConfig::default(),
             log: None,
             terminal: Terminal::new(false, |_| None),
             printer: None,
@@ -165,7 +165,7 @@ impl Report {
     }
 
     /// Tells of an event. Several lines of text stay together.
-    pub fn say(&self, event: &impl Event) {
+    pub fn say(&self, event: &impl Reportable) {
         let t = self.since_start().as_secs_f64();
         if let Some(printer) = self.0.printer.as_ref()
             && self.prints(event.weight())
@@ -184,7 +184,7 @@ impl Report {
 
 /// An event as lines for people: the time, and its text. Wrapped on a screen alone, as elsewhere somebody searches them; and
 /// not where a line is indented, as that is a command to be copied.
-fn legible_event(t: f64, event: &impl Event, terminal: Terminal) -> String {
+fn legible_event(t: f64, event: &impl Reportable, terminal: Terminal) -> String {
     let text = event.to_string();
     let begin = format!("{t:8.1} s  ");
     let lines = text.split('\n').enumerate();
@@ -289,7 +289,7 @@ mod tests {
         }
     }
 
-    impl Event for Told {
+    impl Reportable for Told {
         fn weight(&self) -> Weight {
             Weight::Important
         }

@@ -1,202 +1,38 @@
-//! The `.torrent`: what a file is called, how long it is, where its pieces and blocks begin and end, and how each is checked.
+//! The `.torrent`: what a file is called, how long it is, where its pieces and blocks begin and end, and how a piece is
+//! checked.
 //!
 //! All arithmetic over pieces and blocks is here and nowhere else. Pure: no lock, no I/O.
 //!
 //! The original has no such thing: its "pieces" are files of their own, listed by name. prototype-network-p2p asks for one
-//! (name, peers, number of blocks, MD5); ours adds *checkpoints*, the states of that very MD5 before each block, so that
-//! each block can be checked when it comes.
+//! (name, peers, number of blocks, MD5). Ours adds *checkpoints*, the states of that very MD5 before each block: so a
+//! piece can be checked as soon as it comes, and when every piece has passed, the whole file's MD5 is proven.
+//!
+//! Beside the lesson: `name` has the rules for names, `json` the fields on the wire, `faults` what can be wrong.
 
 use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bitfield::to_hex;
-use crate::md5::{Digest, End, INITIAL, State, first_bad_block};
+use crate::md5::{Checkpoint, Digest, End, bad_blocks};
 
-/// The blocks of a full piece: as many as the lanes that [`crate::md5`] checks at once.
+mod blocks;
+mod faults;
+mod json;
+mod name;
+
+pub use blocks::BlockSet;
+pub use faults::{BadPiece, TorrentError};
+pub use name::{MAX_NAME, Name, NameError, PIECE_INFIX, PieceNumber, legible, piece_name};
+
+/// How many blocks a full piece has: as many as the lanes that [`crate::md5`] checks at once.
 pub const BLOCKS_A_PIECE: usize = 16;
 /// The shortest full piece, bytes.
 pub const MIN_PIECE_LEN: u32 = 64 << 10;
-/// The longest piece, bytes: it is kept in memory until it is checked.
+/// The longest piece, bytes: a piece is kept in memory until it is checked.
 pub const MAX_PIECE_LEN: u32 = 16 << 20;
 /// How many pieces a file is cut into where the two limits above allow it.
 const PIECES_WANTED: u64 = 1024;
-/// The longest name, bytes: room for `.part0001` behind it where file systems take 255.
-pub const MAX_NAME: usize = 240;
-/// The most characters that people are shown of a text: a name has fewer, and who refuses may say a MiB.
-const SHOWN: usize = 500;
-
-/// A file's name: one plain path component that any folder can hold.
-///
-/// Invariant: [`Name::parse`] took it. Nothing else from the wire ever becomes part of a path.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(Arc<str>);
-
-impl Name {
-    /// Takes a name that is not empty, has at most [`MAX_NAME`] bytes, no `/` and no NUL, doesn't begin with a dot (what
-    /// does is hidden or leads out of the folder) and isn't the name of a piece.
-    ///
-    /// # Errors
-    /// The rule that the name breaks.
-    pub fn parse(name: &str) -> Result<Self, NameError> {
-        match name {
-            "" => Err(NameError::Empty),
-            _ if name.len() > MAX_NAME => Err(NameError::TooLong(name.len())),
-            _ if name.starts_with('.') => Err(NameError::LeadingDot),
-            _ if name.contains(['/', '\0']) => Err(NameError::NotPlain),
-            _ if split_piece_name(name).is_some() => Err(NameError::Piece),
-            _ => Ok(Self(name.into())),
-        }
-    }
-
-    /// The name as it is on the disk and on the wire. To show it, use `Display`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// What the originals call piece `idx` (from 0) of this file: `image.iso.part0001` for the first.
-    pub fn of_piece(&self, idx: u32) -> String {
-        piece_name(&self.0, idx)
-    }
-
-    /// Whose piece it is, and which (from 0), where `name` is the name of a piece.
-    pub fn parse_piece(name: &str) -> Option<(Self, u32)> {
-        let (whole, idx) = split_piece_name(name)?;
-        Some((Self::parse(whole).ok()?, idx))
-    }
-}
-
-/// The name of a piece of the file with this name.
-pub fn piece_name(file: &str, idx: u32) -> String {
-    format!("{file}{PIECE_INFIX}{}", PieceNumber(idx))
-}
-
-/// What stands between a file's name and a piece's number.
-pub const PIECE_INFIX: &str = ".part";
-
-/// The number, from 1, that ends the name of the piece with this number from 0.
-pub struct PieceNumber(pub u32);
-
-impl PieceNumber {
-    /// Writes it, for who writes hundreds of them: several times as fast as by a format.
-    pub fn append(&self, out: &mut Vec<u8>) {
-        if self.0 >= 9999 {
-            return out.extend_from_slice(self.to_string().as_bytes());
-        }
-        let (high, low) = ((self.0 + 1) / 100, (self.0 + 1) % 100);
-        let digits = [high / 10, high % 10, low / 10, low % 10];
-        out.extend_from_slice(&digits.map(|digit| b'0' + digit as u8));
-    }
-}
-
-impl fmt::Display for PieceNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}", u64::from(self.0) + 1)
-    }
-}
-
-fn split_piece_name(name: &str) -> Option<(&str, u32)> {
-    let (whole, digits) = name.rsplit_once(PIECE_INFIX)?;
-    let shortest = digits.len() == 4 || digits.len() > 4 && !digits.starts_with('0');
-    let number: u32 = digits
-        .bytes()
-        .all(|c| c.is_ascii_digit())
-        .then(|| digits.parse().ok())??;
-    (shortest && !whole.is_empty()).then_some((whole, number.checked_sub(1)?))
-}
-
-/// A text of somebody else, or a name, that people read: control characters, which could drive their terminal, are shown
-/// escaped, and of more than `SHOWN` characters the beginning.
-pub fn legible(text: &str) -> String {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(text.len().min(SHOWN));
-    let mut chars = text.chars();
-    for c in chars.by_ref().take(SHOWN) {
-        if odd(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    if chars.next().is_some() {
-        shown.push('…');
-    }
-    shown
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&legible(&self.0))
-    }
-}
-
-impl fmt::Debug for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
-impl TryFrom<String> for Name {
-    type Error = NameError;
-    fn try_from(name: String) -> Result<Self, NameError> {
-        Self::parse(&name)
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.as_str().to_owned()
-    }
-}
-
-impl FromStr for Name {
-    type Err = NameError;
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        Self::parse(name)
-    }
-}
-
-/// Why a name isn't taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameError {
-    /// There is nothing.
-    Empty,
-    /// So many bytes, over [`MAX_NAME`].
-    TooLong(usize),
-    /// It begins with a dot.
-    LeadingDot,
-    /// It has a `/` or a NUL.
-    NotPlain,
-    /// It is the name that originals give to a piece.
-    Piece,
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => write!(f, "a file's name can't be empty"),
-            Self::TooLong(len) => write!(
-                f,
-                "a file's name has at most {MAX_NAME} bytes, this one {len}"
-            ),
-            Self::LeadingDot => write!(f, "a file's name can't begin with a dot"),
-            Self::NotPlain => write!(f, "a file's name can't have a / or a NUL in it"),
-            Self::Piece => write!(
-                f,
-                "names that end in .part0001 and the like are kept for pieces"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 /// A peer that has some of a file, as the tracker adds it to a `.torrent`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,43 +45,24 @@ pub struct Source {
 
 /// What is known of a file before any of its bytes.
 ///
-/// Invariant: the geometry is one that [`Torrent::new`] makes or takes, and there is one checkpoint for each block, the
-/// first of which is MD5's own initial state.
+/// Invariant: the geometry is one that [`Torrent::new`] accepts, and there is one checkpoint for each block, the first of
+/// which is MD5's own initial state.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Wire", into = "Wire")]
+#[serde(try_from = "json::TorrentJson", into = "json::TorrentJson")]
 pub struct Torrent {
     name: Name,
     size: u64,
     piece_len: u32,
     md5: Digest,
-    checkpoints: Vec<State>,
-    /// Of the checkpoints and the piece length.
+    checkpoints: Vec<Checkpoint>,
+    /// The MD5 of the checkpoints and the piece length.
     checkpoints_md5: Digest,
     /// When it was published, seconds since 1970 by the tracker's clock; 0 until then.
     pub published: u64,
-    /// Who has pieces of it, by the tracker's word as it handed this out; the tracker keeps none.
+    /// Who has pieces of it, by the tracker's word when it handed this out; the tracker keeps none.
     pub peers: Vec<Source>,
     /// Who published it, by the tracker's word; empty until it was published.
     pub publisher: String,
-}
-
-/// The `.torrent` as JSON.
-#[derive(Serialize, Deserialize)]
-struct Wire {
-    name: Name,
-    size: u64,
-    piece_len: u32,
-    n_pieces: u32,
-    md5: Digest,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    publisher: String,
-    #[serde(default)]
-    published: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    peers: Vec<Source>,
-    /// 32 hexadecimal digits for each block: the words of the state before it, each with its low byte first, as MD5s are
-    /// printed.
-    checkpoints: String,
 }
 
 impl Torrent {
@@ -253,53 +70,6 @@ impl Torrent {
     pub fn piece_len_for(size: u64) -> u32 {
         let wanted = size.div_ceil(PIECES_WANTED).next_power_of_two();
         wanted.clamp(MIN_PIECE_LEN.into(), MAX_PIECE_LEN.into()) as u32
-    }
-
-    /// A file's `.torrent`. `checkpoints` are MD5's states before each block of [`Torrent::block_len`] bytes.
-    ///
-    /// # Errors
-    /// Where these can't be a file's.
-    pub fn new(
-        name: Name,
-        size: u64,
-        piece_len: u32,
-        md5: Digest,
-        checkpoints: Vec<State>,
-    ) -> Result<Self, TorrentError> {
-        if !piece_len.is_power_of_two() || !(MIN_PIECE_LEN..=MAX_PIECE_LEN).contains(&piece_len) {
-            return Err(TorrentError::PieceLen(piece_len));
-        }
-        let n_pieces = size.div_ceil(piece_len.into());
-        if n_pieces > u64::from(u32::MAX) {
-            return Err(TorrentError::TooLarge(size));
-        }
-        let n_blocks = size.div_ceil(u64::from(piece_len) / BLOCKS_A_PIECE as u64);
-        if checkpoints.len() as u64 != n_blocks {
-            return Err(TorrentError::Checkpoints {
-                expected: n_blocks,
-                came: checkpoints.len() as u64,
-            });
-        }
-        if checkpoints.first().is_some_and(|first| *first != INITIAL) {
-            return Err(TorrentError::FirstState);
-        }
-        if size == 0 && md5 != crate::md5::digest(b"") {
-            return Err(TorrentError::Empty(md5));
-        }
-        let words = checkpoints.as_flattened().iter();
-        let mut listed: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
-        listed.extend_from_slice(&piece_len.to_le_bytes());
-        Ok(Self {
-            name,
-            size,
-            piece_len,
-            md5,
-            checkpoints_md5: crate::md5::digest(&listed),
-            checkpoints,
-            published: 0,
-            peers: Vec::new(),
-            publisher: String::new(),
-        })
     }
 
     /// The file's name.
@@ -354,41 +124,75 @@ impl Torrent {
         first..(first + BLOCKS_A_PIECE).min(self.checkpoints.len())
     }
 
-    /// Checks piece `idx` against the checkpoints.
+    /// Checks piece `idx`: each block, hashed from its checkpoint on, must lead to the next checkpoint, and the file's last
+    /// block to the file's MD5.
     ///
     /// # Errors
-    /// The length, or the first block that isn't what was published.
-    pub fn check(&self, idx: u32, piece: &[u8]) -> Result<(), BadPiece> {
+    /// The wrong length, or the first block that isn't what was published.
+    pub fn verify<'a>(&'a self, idx: u32, bytes: &'a [u8]) -> Result<VerifiedPiece<'a>, BadPiece> {
+        let expected = self.piece_len(idx);
+        if bytes.len() != expected {
+            let came = bytes.len();
+            return Err(BadPiece::Length { expected, came });
+        }
+        match self.bad_blocks(idx, bytes).first() {
+            None => Ok(VerifiedPiece {
+                torrent: self,
+                idx,
+                bytes,
+            }),
+            Some(bad) => {
+                let at = bad * self.block_len();
+                let block = &bytes[at..bytes.len().min(at + self.block_len())];
+                Err(BadPiece::Block {
+                    block: self.blocks_of(idx).start + bad,
+                    digest: crate::md5::digest(block),
+                })
+            }
+        }
+    }
+
+    /// Which blocks of piece `idx` are as published: what another version of the file has in common with this one.
+    pub fn good_blocks(&self, idx: u32, bytes: &[u8]) -> BlockSet {
+        let mut good = BlockSet::NONE;
+        if bytes.len() == self.piece_len(idx) {
+            let bad = self.bad_blocks(idx, bytes);
+            let all = 0..self.n_blocks(idx);
+            all.filter(|block| !bad.contains(block))
+                .for_each(|block| good.insert(block));
+        }
+        good
+    }
+
+    /// The blocks of piece `idx`, counted from its start, that aren't as published.
+    fn bad_blocks(&self, idx: u32, bytes: &[u8]) -> Vec<usize> {
         let blocks = self.blocks_of(idx);
         let end = match self.checkpoints.get(blocks.end) {
-            Some(state) => End::State(*state),
+            Some(next) => End::Checkpoint(*next),
             None => End::Digest {
                 digest: self.md5,
                 size: self.size,
             },
         };
-        if piece.len() != self.piece_len(idx) {
-            return Err(BadPiece::Length {
-                expected: self.piece_len(idx),
-                came: piece.len(),
-            });
-        }
-        match first_bad_block(
-            piece,
-            self.block_len(),
-            &self.checkpoints[blocks.clone()],
-            end,
-        ) {
-            None => Ok(()),
-            Some(bad) => {
-                let at = bad * self.block_len();
-                let block = &piece[at..piece.len().min(at + self.block_len())];
-                Err(BadPiece::Block {
-                    block: blocks.start + bad,
-                    digest: crate::md5::digest(block),
-                })
-            }
-        }
+        bad_blocks(bytes, self.block_len(), &self.checkpoints[blocks], end)
+    }
+
+    /// How many blocks piece `idx` has.
+    pub fn n_blocks(&self, idx: u32) -> usize {
+        self.blocks_of(idx).len()
+    }
+
+    /// How many bytes these blocks of piece `idx` have together.
+    pub fn blocks_len(&self, idx: u32, blocks: BlockSet) -> usize {
+        let runs = blocks.runs().map(|run| self.bytes_of(idx, run).len());
+        runs.sum()
+    }
+
+    /// Where these consecutive blocks are within piece `idx`, bytes.
+    pub fn bytes_of(&self, idx: u32, run: Range<usize>) -> Range<usize> {
+        let len = self.piece_len(idx);
+        let at = |block: usize| (block * self.block_len()).min(len);
+        at(run.start)..at(run.end)
     }
 
     /// Whether `other` speaks of the same content: name, size and MD5.
@@ -419,158 +223,31 @@ impl fmt::Debug for Torrent {
     }
 }
 
-/// What is wrong with a piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadPiece {
-    /// It is cut short, or too long.
-    Length {
-        /// Bytes.
-        expected: usize,
-        /// Bytes.
-        came: usize,
-    },
-    /// A block isn't what the checkpoints say.
-    Block {
-        /// Which block of the file, from 0.
-        block: usize,
-        /// The MD5 of the bytes that came: the same from two peers means that the list is wrong, not they.
-        digest: Digest,
-    },
+/// A piece all of whose blocks passed their check. Only [`Torrent::verify`] makes one, and only such a piece can be written
+/// ([`crate::store::Store::write_piece`]); so nothing else is ever marked as here, or served.
+#[derive(Clone, Copy)]
+pub struct VerifiedPiece<'a> {
+    torrent: &'a Torrent,
+    idx: u32,
+    bytes: &'a [u8],
 }
 
-impl fmt::Display for BadPiece {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { expected, came } => write!(f, "expected {expected} bytes, {came} came"),
-            Self::Block { block, digest } => write!(
-                f,
-                "block {block} fails its check (MD5 of what came: {digest})"
-            ),
-        }
+impl<'a> VerifiedPiece<'a> {
+    /// What it is a piece of.
+    pub fn torrent(&self) -> &'a Torrent {
+        self.torrent
+    }
+
+    /// Which piece of the file it is, from 0.
+    pub fn idx(&self) -> u32 {
+        self.idx
+    }
+
+    /// Its content.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 }
-
-impl From<Torrent> for Wire {
-    fn from(torrent: Torrent) -> Self {
-        let words = torrent.checkpoints.as_flattened().iter();
-        let checkpoints = to_hex(words.flat_map(|word| word.to_le_bytes()));
-        let n_pieces = torrent.n_pieces();
-        let Torrent {
-            name,
-            size,
-            piece_len,
-            md5,
-            peers,
-            publisher,
-            published,
-            ..
-        } = torrent;
-        Self {
-            name,
-            size,
-            piece_len,
-            n_pieces,
-            md5,
-            publisher,
-            published,
-            peers,
-            checkpoints,
-        }
-    }
-}
-
-impl TryFrom<Wire> for Torrent {
-    type Error = TorrentError;
-    fn try_from(wire: Wire) -> Result<Self, TorrentError> {
-        let (states, rest) = wire.checkpoints.as_bytes().as_chunks::<32>();
-        let states: Option<Vec<State>> = states.iter().map(state_from_hex).collect();
-        let states = states
-            .filter(|_| rest.is_empty())
-            .ok_or(TorrentError::NotHex)?;
-        let torrent = Self::new(wire.name, wire.size, wire.piece_len, wire.md5, states)?;
-        if torrent.n_pieces() != wire.n_pieces {
-            return Err(TorrentError::Pieces {
-                expected: torrent.n_pieces(),
-                came: wire.n_pieces,
-            });
-        }
-        Ok(Self {
-            peers: wire.peers,
-            publisher: wire.publisher,
-            published: wire.published,
-            ..torrent
-        })
-    }
-}
-
-fn state_from_hex(hex: &[u8; 32]) -> Option<State> {
-    let mut state = [0u32; 4];
-    for (at, digit) in hex.iter().enumerate() {
-        let value = char::from(*digit).to_digit(16)?;
-        let high = at % 2 == 0;
-        state[at / 8] |= (if high { value << 4 } else { value }) << (at % 8 / 2 * 8);
-    }
-    Some(state)
-}
-
-/// Why a `.torrent` isn't taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TorrentError {
-    /// This piece length isn't a power of two within the limits.
-    PieceLen(u32),
-    /// More pieces than can be numbered.
-    TooLarge(u64),
-    /// Not one checkpoint for each block.
-    Checkpoints {
-        /// The file's blocks.
-        expected: u64,
-        /// The checkpoints in the list.
-        came: u64,
-    },
-    /// The list doesn't begin with MD5's own state.
-    FirstState,
-    /// An empty file can't have this MD5.
-    Empty(Digest),
-    /// The checkpoints aren't 32 hexadecimal digits each.
-    NotHex,
-    /// The number of pieces doesn't follow from the size.
-    Pieces {
-        /// What follows.
-        expected: u32,
-        /// What it says.
-        came: u32,
-    },
-}
-
-impl fmt::Display for TorrentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::PieceLen(len) => {
-                write!(
-                    f,
-                    "a piece has a power of two between {MIN_PIECE_LEN} and {MAX_PIECE_LEN} bytes, not {len}"
-                )
-            }
-            Self::TooLarge(size) => {
-                write!(f, "{size} bytes are more than pieces can be numbered for")
-            }
-            Self::Checkpoints { expected, came } => {
-                write!(f, "expected {expected} checkpoints, {came} came")
-            }
-            Self::FirstState => write!(
-                f,
-                "the first checkpoint isn't the state that MD5 begins with"
-            ),
-            Self::Empty(md5) => write!(f, "the MD5 of an empty file isn't {md5}"),
-            Self::NotHex => write!(f, "the checkpoints aren't 32 hexadecimal digits each"),
-            Self::Pieces { expected, came } => {
-                write!(f, "expected {expected} pieces, it says {came}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for TorrentError {}
 
 #[cfg(test)]
 mod tests {
@@ -590,79 +267,6 @@ mod tests {
             checkpoints,
         )
         .expect("a torrent")
-    }
-
-    #[test]
-    fn names_are_one_plain_component() {
-        let long = "é".repeat(121);
-        for (name, fault) in [
-            ("", NameError::Empty),
-            (".", NameError::LeadingDot),
-            ("..", NameError::LeadingDot),
-            (".hidden", NameError::LeadingDot),
-            ("a/b", NameError::NotPlain),
-            ("/etc/passwd", NameError::NotPlain),
-            ("a\0b", NameError::NotPlain),
-            (long.as_str(), NameError::TooLong(242)),
-            ("image.iso.part0001", NameError::Piece),
-            ("image.iso.part12345", NameError::Piece),
-        ] {
-            assert_eq!(Name::parse(name), Err(fault), "{name:?}");
-        }
-        for name in [
-            "image.iso",
-            "naïve ファイル.txt",
-            "a\\b",
-            "x.part1",
-            "x.part0000",
-            "x.part01234",
-            "x.part",
-            "-rf",
-            "..a".trim_start_matches('.'),
-        ] {
-            assert!(Name::parse(name).is_ok(), "{name:?}");
-        }
-        assert_eq!(
-            Name::parse("a\u{1b}[2Jb")
-                .expect("legal on a disk")
-                .to_string(),
-            "a\\u{1b}[2Jb"
-        );
-    }
-
-    #[test]
-    fn people_are_shown_any_name_and_the_beginning_of_what_is_longer() {
-        let longest = "x".repeat(MAX_NAME);
-        assert_eq!(legible(&longest), longest);
-        for long in ["é", "\u{1b}"] {
-            let shown = legible(&long.repeat(1 << 20));
-            assert!(shown.len() < SHOWN * 10, "{} bytes", shown.len());
-            assert!(shown.ends_with('…') && !shown.chars().any(char::is_control));
-        }
-    }
-
-    #[test]
-    fn pieces_have_the_originals_names() {
-        let name = Name::parse("image.iso").expect("a name");
-        for (idx, piece) in [
-            (0, "image.iso.part0001"),
-            (9998, "image.iso.part9999"),
-            (9999, "image.iso.part10000"),
-        ] {
-            assert_eq!(name.of_piece(idx), piece);
-            assert_eq!(Name::parse_piece(piece), Some((name.clone(), idx)));
-        }
-        for no in [
-            "image.iso.part0000",
-            "image.iso.part001",
-            "image.iso.part00010",
-            ".part0001",
-            "image.iso",
-            "../x.part0001",
-            "x.part+001",
-        ] {
-            assert_eq!(Name::parse_piece(no), None, "{no}");
-        }
     }
 
     #[test]
@@ -701,18 +305,18 @@ mod tests {
                 let bytes = &data[end as usize..end as usize + torrent.piece_len(idx)];
                 end += bytes.len() as u64;
                 assert_eq!(
-                    torrent.check(idx, bytes),
-                    Ok(()),
+                    torrent.verify(idx, bytes).map(|piece| piece.bytes()),
+                    Ok(bytes),
                     "{size} bytes, piece {idx}"
                 );
                 let mut wrong = bytes.to_vec();
                 *wrong.last_mut().expect("no piece is empty") ^= 1;
-                let bad = torrent.check(idx, &wrong).expect_err("one bit is wrong");
+                let bad = torrent.verify(idx, &wrong).err().expect("one bit is wrong");
                 assert!(
                     matches!(bad, BadPiece::Block { block, .. } if block == (end as usize - 1) / torrent.block_len())
                 );
                 assert!(
-                    torrent.check(idx, &bytes[1..]).is_err(),
+                    torrent.verify(idx, &bytes[1..]).is_err(),
                     "a byte is missing"
                 );
             }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit};
-use bittorrentish::client::{Client, Config};
+use bittorrentish::client::{Client, ClientConfig};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
 use bittorrentish::md5::Digest;
@@ -121,7 +121,7 @@ fn main() -> ExitCode {
 }
 
 /// The configuration, and the port to listen on.
-fn config(matches: &Matches) -> Result<(Config, u16), String> {
+fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     let [tracker, port, dir] = matches.free.as_slice() else {
         return Err(format!(
             "expected <tracker-ip> <port> <dir>, came {} of these",
@@ -160,7 +160,7 @@ fn config(matches: &Matches) -> Result<(Config, u16), String> {
     if cli::page(matches)?.is_some() && matches.opt_present("no-page") {
         return Err("--page and --no-page exclude each other".to_owned());
     }
-    let config = Config {
+    let config = ClientConfig {
         tracker: tracker.clone(),
         tracker_port,
         dir: PathBuf::from(dir),
@@ -227,8 +227,8 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     }
 }
 
-fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
-    let told = report::Config {
+fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
+    let told = report::ReportConfig {
         quiet: matches.opt_present("quiet"),
         explain: matches.opt_present("explain"),
     };
@@ -261,7 +261,7 @@ fn run(matches: &Matches, config: Config, listen: u16) -> ExitCode {
 /// Runs the peer to its end, if it has one.
 fn serve(
     matches: &Matches,
-    config: Config,
+    config: ClientConfig,
     listen: u16,
     at: &str,
     report: &Report,

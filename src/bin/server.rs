@@ -73,7 +73,7 @@ fn options() -> Options {
 
 struct Args {
     port: u16,
-    report: report::Config,
+    report: report::ReportConfig,
     page: Option<SocketAddr>,
     tracker: Config,
 }
@@ -97,7 +97,7 @@ fn config(matches: &Matches) -> Result<Args, String> {
     Ok(Args {
         port: cli::number(matches, "port", TRACKER_PORT)?,
         page: cli::page(matches)?,
-        report: report::Config {
+        report: report::ReportConfig {
             quiet: matches.opt_present("quiet"),
             explain: false,
         },

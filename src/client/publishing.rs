@@ -10,7 +10,7 @@ use crate::events::Event;
 use crate::net::HEADER;
 use crate::net::addresses::own_addresses;
 use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTracker, invalid};
-use crate::state::{Published, TrackerKind};
+use crate::state::{PublishNews, TrackerKind};
 use crate::torrent::{Name, Torrent, legible};
 
 /// `.torrent`s of so many bytes go to the tracker in one message: it takes one connection for many small files.
@@ -42,7 +42,7 @@ impl Client {
             match done {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(fault) => return self.unreachable(fault.to_string()),
+                Err(fault) => return self.tracker_unreachable(&fault.to_string()),
             }
         }
     }
@@ -51,7 +51,7 @@ impl Client {
         let mut tracker = self.to_tracker()?;
         tracker.send(&ToTracker::Publish {
             port: self.0.port,
-            key: self.0.key.clone(),
+            key: self.0.publisher_key.clone(),
             files: files.to_vec(),
         })?;
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
@@ -101,18 +101,16 @@ impl Client {
         }
         // what turned out to be outdated may make way at once
         let begins = self.lock().to_begin();
-        for summary in begins {
-            let _ = self.0.to_begin.send(Some(summary));
-        }
-        self.tell_all();
+        self.begin_all(begins);
+        self.notify_all();
         n_decided
     }
 
-    fn tell_published(&self, publication: &Publication, outcome: &Outcome, news: Published) {
+    fn tell_published(&self, publication: &Publication, outcome: &Outcome, news: PublishNews) {
         let (name, md5) = (publication.name.to_string(), publication.md5.to_string());
         match (news, outcome) {
             (
-                Published::Stands {
+                PublishNews::Stands {
                     announce,
                     mine,
                     credited,
@@ -135,7 +133,7 @@ impl Client {
                     self.tell_command(publication);
                 }
             }
-            (Published::Other, Outcome::OtherStands { md5: swarm, why }) => {
+            (PublishNews::Other, Outcome::OtherStands { md5: swarm, why }) => {
                 self.say(&Event::Refused {
                     name,
                     md5,
@@ -170,11 +168,10 @@ impl Client {
         }
         let local = {
             let mut state = self.lock();
-            if state.commands_told >= COMMANDS {
+            if !state.tells_command(COMMANDS) {
                 return;
             }
-            state.commands_told += 1;
-            state.tracker == TrackerKind::Ours { local: true }
+            state.tracker() == TrackerKind::Ours { local: true }
         };
         let loopback = self
             .0

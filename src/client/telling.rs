@@ -1,78 +1,160 @@
-//! What a peer tells of its decisions.
+//! What people and the log are told: decisions, pieces, progress, and how a run ends.
 
+use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Client;
+use crate::cli::Exit;
 use crate::events::Event;
-use crate::picker::{Order, PeerNo};
+use crate::net::Trouble;
+use crate::picker::{Decision, PeerId};
 use crate::report::status::{self, Status};
 use crate::report::{Terminal, Weight};
-use crate::state::State;
-use crate::torrent::Name;
+use crate::state::{BadPieceVerdict, Ending, Given, Landing, State};
+use crate::torrent::{BadPiece, Name, Torrent};
 
 impl Client {
-    /// Whether anybody wants to know of each decision and each piece.
-    pub(crate) fn explains(&self) -> bool {
-        let classic = self.0.config.classic;
-        let weight = if classic {
-            Weight::Normal
-        } else {
-            Weight::Detail
+    pub(crate) fn say(&self, event: &Event) {
+        self.0.report.say(event);
+        if let Some(show) = self.0.show_now.get()
+            && event.changes_work()
+        {
+            show.fire();
+        }
+    }
+
+    /// Waits until the program may end, by `--exit-when-complete`; for ever without it.
+    pub fn wait_until_done(&self) -> Exit {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            match state.ending(now) {
+                Ending::Ask => {
+                    drop(state);
+                    self.ping_tracker();
+                    state = self.lock();
+                }
+                Ending::Now(exit, why) => {
+                    drop(state);
+                    self.tell_given(true);
+                    let code = exit as u8;
+                    self.say(&Event::Ending { code, why });
+                    self.0.report.settle();
+                    return exit;
+                }
+                // an hour is as good as for ever
+                Ending::Wait(until) => {
+                    let hour = Duration::from_secs(3600);
+                    state = self.wait(state, until.unwrap_or(now + hour));
+                }
+            }
+        }
+    }
+
+    /// Returns true if anybody wants to know of each decision and each piece.
+    fn explains(&self) -> bool {
+        let weight = match self.0.config.classic {
+            true => Weight::Normal,
+            false => Weight::Detail,
         };
         self.0.report.wants(weight)
     }
 
-    /// Why a request is made: to be told, and to be shown where somebody looks.
-    pub(super) fn explain(&self, state: &mut State, order: &Order, now: Instant) -> Option<Event> {
-        let (told, shown) = (self.explains(), state.is_looked_at(now));
-        if order.get.pieces.is_empty() || !(told || shown) {
-            return None;
-        }
-        let event = {
-            let at = |peer: &PeerNo| {
-                state
-                    .peers
-                    .get(peer)
-                    .map(|peer| peer.addr.to_string())
-                    .unwrap_or_default()
-            };
-            let latency = state
-                .peers
-                .get(&order.peer)
-                .and_then(|peer| peer.latency)
-                .map(|latency| latency.as_secs_f64() * 1e3);
-            Event::pick(order, at(&order.peer), latency, at, self.0.config.classic)
+    /// Tells why a request is made, and shows it where somebody looks.
+    pub(super) fn explain(&self, decision: &Decision) {
+        let told = self.explains();
+        let choice = {
+            let mut state = self.lock();
+            let shown = state.is_looked_at(Instant::now());
+            if decision.get.pieces.is_empty() || !(told || shown) {
+                return;
+            }
+            let choice = state.explain(decision, self.0.config.classic);
+            if shown {
+                state.keep_choice(choice.clone());
+            }
+            choice
         };
-        if shown {
-            state.decided(event.clone());
+        if told {
+            self.say(&Event::Pick(choice));
         }
-        told.then_some(event)
     }
 
-    /// A connection that was taken from is over, and why.
-    pub(crate) fn lost(&self, peer: PeerNo, addr: SocketAddr, why: String) {
-        if let Some(known) = self.lock().peers.get_mut(&peer) {
-            known.trouble = Some(why.clone());
-        }
+    /// A connection that pieces were taken from is over, and why.
+    pub(super) fn lost(&self, peer: PeerId, addr: SocketAddr, why: String) {
+        self.lock().note_trouble(peer, &why);
         self.say(&Event::Lost { peer: addr, why });
     }
 
+    pub(super) fn tell_upload_ended(&self, peer: SocketAddr, served: io::Result<()>) {
+        if let Err(fault) = served {
+            let why = fault.to_string();
+            self.say(&Event::UploadEnded { peer, why });
+        }
+    }
+
+    /// A piece came, and isn't what it should be.
+    pub(super) fn bad_piece(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, bad: BadPiece) {
+        let (verdict, peer) = {
+            let mut state = self.lock();
+            (state.failed(peer, torrent, idx, bad), state.addr_of(peer))
+        };
+        let (name, why) = (torrent.name().to_string(), bad.to_string());
+        self.say(&Event::BadPiece {
+            name: name.clone(),
+            idx,
+            why,
+            peer,
+        });
+        if verdict == BadPieceVerdict::PublisherIsFaulty {
+            self.say(&Event::PublisherFaulty { name, idx, peer });
+        }
+    }
+
     /// A piece was sent.
-    pub(crate) fn gave(&self, peer: PeerNo, name: &Name, idx: u32, len: u32) {
+    pub(super) fn gave(&self, peer: PeerId, name: &Name, idx: u32, len: u32) {
         let addr = {
             let mut state = self.lock();
             state.gave(peer, name, u64::from(len), Instant::now());
-            state.peers.get(&peer).map(|peer| peer.addr)
+            state.addr_of(peer)
         };
         if let Some(peer) = addr.filter(|_| self.0.report.wants(Weight::Detail)) {
+            let name = name.to_string();
             self.say(&Event::Gave {
-                name: name.to_string(),
+                name,
                 idx,
                 len,
                 peer,
             });
         }
+    }
+
+    /// A piece has landed. It is told if each piece is, and with each tenth of the file, how far the file is.
+    pub(super) fn tell_landed(&self, peer: PeerId, name: &Name, idx: u32, landing: Landing) {
+        let (each, classic) = (self.explains(), self.0.config.classic);
+        let is_tenth = landing == Landing::Another { is_tenth: true };
+        if landing == Landing::NotWanted || !(each || is_tenth) {
+            return;
+        }
+        let events = {
+            let state = self.lock();
+            let Some(held) = state.files().get(name) else {
+                return;
+            };
+            let piece = each.then(|| Event::Piece {
+                name: name.to_string(),
+                idx,
+                peer: state.addr_of(peer),
+                have: held.have.count(),
+                n_pieces: held.torrent.n_pieces(),
+                classic,
+            });
+            let tenth = is_tenth.then(|| progress(&state, name, 0, Instant::now()));
+            piece.into_iter().chain(tenth.flatten()).collect::<Vec<_>>()
+        };
+        events.iter().for_each(|event| self.say(event));
     }
 
     /// Each second: what became due to be told since.
@@ -81,33 +163,89 @@ impl Client {
         let events: Vec<Event> = {
             let (mut state, now) = (self.lock(), Instant::now());
             let untold = state.untold_progress(now);
-            let progress = untold
-                .iter()
-                .filter_map(|name| Event::progress(&state, name, min_peers, now));
-            progress.filter(Event::is_news).collect()
+            let untold = untold.iter();
+            let events = untold.filter_map(|name| progress(&state, name, min_peers, now));
+            events.filter(Event::is_news).collect()
         };
         events.iter().for_each(|event| self.say(event));
         self.tell_given(false);
     }
 
-    /// What went to others since it was told last; where it is the end, all of it.
-    pub(super) fn tell_given(&self, at_the_end: bool) {
+    /// The report on a file that is whole now.
+    pub(super) fn report_on_completion(&self, name: &Name) -> Option<Event> {
+        let state = self.lock();
+        let held = state.files().get(name)?;
+        let since = Instant::now().saturating_duration_since(held.since);
+        Some(Event::Complete {
+            name: name.to_string(),
+            size: held.torrent.size(),
+            md5: held.torrent.md5().to_string(),
+            seconds: since.as_secs_f64(),
+            here: held.had,
+            reused: held.reused,
+            n_pieces: held.torrent.n_pieces(),
+            gave: held.gave(),
+            shares: state.shares(held),
+        })
+    }
+
+    /// What went to others since it was told last; at the end, all of it.
+    fn tell_given(&self, at_the_end: bool) {
         let events: Vec<Event> = {
             let mut state = self.lock();
             let given = state.given(at_the_end, Instant::now());
-            let events = given.iter().filter_map(|given| Event::given(&state, given));
-            events.collect()
+            given
+                .iter()
+                .filter_map(|given| report_on_given(&state, given))
+                .collect()
         };
         events.iter().for_each(|event| self.say(event));
     }
 
     /// Each second, on a terminal: the lines of the files in work.
     pub(super) fn show_status(&self, status: &mut Status, terminal: Terminal) {
-        let now = Instant::now();
-        let (work, others) = self
-            .lock()
-            .in_work(status::MOST, self.0.config.min_peers, now);
+        let (now, min_peers) = (Instant::now(), self.0.config.min_peers);
+        let (work, others) = self.lock().in_work(status::MOST, min_peers, now);
         let lines = status.lines(&work, others, terminal, now);
         self.0.report.show(lines);
     }
+
+    pub(crate) fn trouble(&self, trouble: Trouble) {
+        self.say(&match trouble {
+            Trouble::Accept(fault) => Event::AcceptFailed {
+                why: fault.to_string(),
+            },
+            Trouble::Full(most) => Event::Full { most },
+        });
+    }
+}
+
+/// How far a file is that is fetched, and what becomes of it.
+fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Option<Event> {
+    let held = state.files().get(name)?;
+    let view = state.file_view(name, min_peers, now);
+    // the speed lately is over a second at least, and a small file doesn't take as long
+    let speed = held.mean_speed(now).max(view.down);
+    let missing = held.torrent.size() - view.verified;
+    Some(Event::Progress {
+        percent: view.verified * 100 / held.torrent.size().max(1),
+        bytes_a_second: speed as u64,
+        left: (view.down > 0.0).then(|| missing as f64 / speed),
+        doing: view.doing,
+        name: view.name,
+    })
+}
+
+/// The report on what went to others.
+fn report_on_given(state: &State, given: &Given) -> Option<Event> {
+    let held = state.files().get(&given.name)?;
+    Some(Event::Given {
+        name: given.name.to_string(),
+        size: held.torrent.size(),
+        md5: held.torrent.md5().to_string(),
+        lately: given.bytes,
+        seconds: given.time.as_secs_f64(),
+        gave: held.gave(),
+        shares: state.shares(held),
+    })
 }

@@ -1,77 +1,16 @@
-//! Who gave how much to whom: the rows of a report, and its table.
+//! Who gave how much to whom, as a table in a report.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use serde::Serialize;
 
 use super::millis;
-use crate::picker::PeerNo;
 use crate::report::{bytes, plural};
-use crate::state::{Exchanged, Held, State};
+use crate::state::Share;
 
 /// The most rows that are printed; those of who exchanged most.
 const ROWS: usize = 10;
 
 /// Letters of the shortest first column: room for what stands below it.
 const NARROW: usize = 13;
-
-/// What came from, and went to, one peer.
-#[derive(Clone, Debug, Serialize)]
-pub struct Share {
-    /// Where it listens.
-    pub peer: SocketAddr,
-    /// The smallest round trip seen, milliseconds.
-    pub latency_ms: Option<f64>,
-    /// Requests that it was sent, in this run.
-    pub asked: u64,
-    /// Pieces that came from it, in this run.
-    pub pieces: u64,
-    /// Bytes that came from it, in this run.
-    pub got: u64,
-    /// Its part in all that came, from 0 to 1.
-    pub share: f64,
-    /// Bytes that went to it, in this run.
-    pub gave: u64,
-}
-
-/// What came from each peer, and went to it; also of those that have left. Who exchanged most comes first.
-pub(super) fn shares(state: &State, held: &Held) -> Vec<Share> {
-    let all: u64 = held.exchanged.values().map(|with| with.got).sum();
-    let mut shares: BTreeMap<SocketAddr, Share> = BTreeMap::new();
-    for (no, with) in &held.exchanged {
-        let Some((peer, latency)) = who(state, *no, with) else {
-            continue;
-        };
-        // who left and came back has two numbers
-        let share = shares.entry(peer).or_insert(Share {
-            peer,
-            latency_ms: None,
-            asked: 0,
-            pieces: 0,
-            got: 0,
-            share: 0.0,
-            gave: 0,
-        });
-        let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1e3);
-        share.latency_ms = latency_ms.or(share.latency_ms);
-        share.asked += with.asked;
-        share.pieces += with.pieces;
-        share.got += with.got;
-        share.gave += with.gave;
-        share.share = share.got as f64 / all.max(1) as f64;
-    }
-    let mut shares: Vec<Share> = shares.into_values().collect();
-    shares.sort_by_key(|share| std::cmp::Reverse(share.got + share.gave));
-    shares
-}
-
-fn who(state: &State, no: PeerNo, with: &Exchanged) -> Option<(SocketAddr, Option<Duration>)> {
-    let here = state.peers.get(&no);
-    here.map(|peer| (peer.addr, peer.latency)).or(with.left)
-}
 
 /// Prints the shares, with the pieces that came of the requests that were made, each on a line of its own behind a line
 /// break; nothing where there are none. What came has columns where something came.

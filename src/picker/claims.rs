@@ -1,15 +1,15 @@
 //! What the picker keeps account of: who has what, and which piece was asked of whom.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{PeerNo, Picker, Wanted, Way};
+use super::{Asked, Claim, Link, NEAREST, PeerId, Picker, Route, WantedFile};
 use crate::bitfield::Bitfield;
-use crate::torrent::{Name, Torrent};
+use crate::torrent::{BlockSet, Name, Torrent};
 
 impl Picker {
-    /// Wants a file, of which `have` is here.
-    pub fn want(&mut self, torrent: &Torrent, have: Bitfield) {
+    /// Wants a file, of which the pieces `have` are here, and these blocks of other pieces.
+    pub fn want(&mut self, torrent: &Torrent, have: &Bitfield, blocks: &BTreeMap<u32, BlockSet>) {
         let n = torrent.n_pieces();
         let mut open = Bitfield::full(n);
         have.iter().for_each(|idx| {
@@ -18,12 +18,17 @@ impl Picker {
         self.links.values_mut().for_each(|link| {
             link.has.remove(torrent.name());
         });
-        let wanted = Wanted {
+        let missing = blocks
+            .iter()
+            .map(|(idx, here)| (*idx, here.missing_of(torrent.n_blocks(*idx))));
+        let missing = missing.filter(|(_, blocks)| !blocks.is_empty());
+        let wanted = WantedFile {
             md5: torrent.md5(),
             piece_len: torrent.full_piece_len() as u64,
-            have,
+            have: have.clone(),
             open,
             copies: vec![0; n as usize],
+            missing_blocks: missing.collect(),
             claims: BTreeMap::new(),
         };
         self.files.insert(torrent.name().clone(), wanted);
@@ -44,7 +49,7 @@ impl Picker {
 
     /// How many files are wanted of which some other peer has a piece that is missing here.
     pub fn n_obtainable(&self) -> usize {
-        let obtainable = |file: &&Wanted| {
+        let obtainable = |file: &&WantedFile| {
             let mut copies = file.copies.iter().enumerate();
             copies.any(|(idx, copies)| *copies > 0 && !file.have.get(idx as u32))
         };
@@ -57,7 +62,7 @@ impl Picker {
     }
 
     /// The peer has these pieces, too. What is said of a file that isn't wanted is forgotten.
-    pub fn peer_has(&mut self, peer: PeerNo, name: &Name, pieces: impl IntoIterator<Item = u32>) {
+    pub fn peer_has(&mut self, peer: PeerId, name: &Name, pieces: impl IntoIterator<Item = u32>) {
         let Some(file) = self.files.get_mut(name) else {
             return;
         };
@@ -77,7 +82,7 @@ impl Picker {
     }
 
     /// The peer hasn't this file any more, or never had.
-    pub fn peer_lost(&mut self, peer: PeerNo, name: &Name) {
+    pub fn peer_lost(&mut self, peer: PeerId, name: &Name) {
         let has = self
             .links
             .get_mut(&peer)
@@ -88,7 +93,7 @@ impl Picker {
     }
 
     /// The peer has nothing, as far as is known.
-    pub fn peer_lost_all(&mut self, peer: PeerNo) {
+    pub fn peer_lost_all(&mut self, peer: PeerId) {
         let link = self.links.get(&peer);
         let files: Vec<Name> = link
             .map(|link| link.has.keys().cloned().collect())
@@ -97,7 +102,7 @@ impl Picker {
     }
 
     /// The peer doesn't have this one piece, whatever it said: its copy was bad.
-    pub fn peer_lacks(&mut self, peer: PeerNo, name: &Name, idx: u32) {
+    pub fn peer_lacks(&mut self, peer: PeerId, name: &Name, idx: u32) {
         let has = self
             .links
             .get_mut(&peer)
@@ -111,12 +116,12 @@ impl Picker {
     }
 
     /// From now on the peer can be asked.
-    pub fn open(&mut self, peer: PeerNo, way: Way) {
+    pub fn open(&mut self, peer: PeerId, way: Route) {
         self.links.entry(peer).or_default().open = Some(way);
     }
 
     /// The peer can't be asked any more; what it was asked for is open again.
-    pub fn release(&mut self, peer: PeerNo) {
+    pub fn release(&mut self, peer: PeerId) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
         };
@@ -129,25 +134,54 @@ impl Picker {
     }
 
     /// The peer is gone, and what it has with it.
-    pub fn forget(&mut self, peer: PeerNo) {
+    pub fn forget(&mut self, peer: PeerId) {
         self.release(peer);
         self.peer_lost_all(peer);
         self.links.remove(&peer);
     }
 
-    /// What request `n` of this peer names, while it has no answer.
-    pub fn asked(&self, peer: PeerNo, n: u64) -> Option<(&Name, &[u32])> {
-        let asked = self
-            .links
-            .get(&peer)?
-            .asked
-            .iter()
-            .find(|asked| asked.n == n)?;
-        Some((&asked.name, &asked.pieces))
+    /// What request `n` of this peer asks for, while it has no answer.
+    pub(super) fn asked(&self, peer: PeerId, n: u64) -> Option<&Asked> {
+        let link = self.links.get(&peer)?;
+        link.asked.iter().find(|asked| asked.n == n)
+    }
+
+    /// Returns true if request `n` of this peer has no answer yet.
+    pub fn awaits(&self, peer: PeerId, n: u64) -> bool {
+        self.asked(peer, n).is_some()
+    }
+
+    /// The file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
+    pub fn asked_for(&self, peer: PeerId, n: u64, idx: u32) -> Option<(&Name, Option<BlockSet>)> {
+        let asked = self.asked(peer, n)?;
+        let named = asked.pieces.contains(&idx);
+        named.then_some((&asked.name, asked.blocks))
+    }
+
+    /// How many bytes are asked for and haven't come.
+    pub(super) fn bytes_in_flight(&self) -> u64 {
+        let asked = self.links.values().flat_map(|link| &link.asked);
+        let bytes = asked.map(|asked| match self.files.get(&asked.name) {
+            Some(file) if !asked.pieces.is_empty() => file.piece_len,
+            _ => 0,
+        });
+        bytes.sum()
+    }
+
+    /// How far a peer is.
+    pub(super) fn latency(&self, peer: PeerId) -> Duration {
+        let open = self.links.get(&peer).and_then(|link| link.open);
+        open.map_or(NEAREST, |route| route.latency)
+    }
+
+    /// How many peers can be asked.
+    pub(super) fn n_connections(&self) -> usize {
+        let links = self.links.values();
+        links.filter(|link| link.open.is_some()).count()
     }
 
     /// Whether this peer owes an answer.
-    pub fn is_asked(&self, peer: PeerNo) -> bool {
+    pub fn is_asked(&self, peer: PeerId) -> bool {
         let link = self.links.get(&peer);
         link.is_some_and(|link| !link.asked.is_empty())
     }
@@ -156,7 +190,7 @@ impl Picker {
     /// [`Picker::dropped`]. Returns the file, where the answer fits the request.
     pub fn answered(
         &mut self,
-        peer: PeerNo,
+        peer: PeerId,
         n: u64,
         got: Option<u32>,
         now: Instant,
@@ -190,14 +224,16 @@ impl Picker {
     pub fn landed(&mut self, name: &Name, idx: u32) {
         if let Some(file) = self.files.get_mut(name) {
             file.claims.remove(&idx);
+            file.missing_blocks.remove(&idx);
             file.have.set(idx);
             file.open.clear(idx);
         }
     }
 
-    /// The piece came, and was bad or couldn't be written.
-    pub fn dropped(&mut self, peer: PeerNo, name: &Name, idx: u32) {
+    /// The piece came, and was bad or couldn't be written. From now on all of it is asked for.
+    pub fn dropped(&mut self, peer: PeerId, name: &Name, idx: u32) {
         if let Some(file) = self.files.get_mut(name) {
+            file.missing_blocks.remove(&idx);
             file.unclaim(idx, peer);
         }
     }
@@ -215,9 +251,26 @@ impl Picker {
     }
 }
 
-impl Wanted {
+impl Link {
+    /// When the turn came of what was asked at `since`: with the answer before it, if that came later.
+    pub(super) fn turn(&self, since: Instant) -> Instant {
+        self.answered.map_or(since, |at| at.max(since))
+    }
+}
+
+impl WantedFile {
+    /// One request more names this piece.
+    pub(super) fn claim(&mut self, idx: u32, peer: PeerId, since: Instant) {
+        self.open.clear(idx);
+        let came = false;
+        self.claims
+            .entry(idx)
+            .or_default()
+            .push(Claim { peer, since, came });
+    }
+
     /// One request less names this piece.
-    pub(super) fn unclaim(&mut self, idx: u32, peer: PeerNo) {
+    pub(super) fn unclaim(&mut self, idx: u32, peer: PeerId) {
         let Some(claims) = self.claims.get_mut(&idx) else {
             return;
         };

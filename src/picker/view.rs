@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NEAREST, PeerNo, Picker};
+use super::{NEAREST, PeerId, Picker};
 use crate::bitfield::Bitfield;
 use crate::torrent::Name;
 
@@ -20,7 +20,7 @@ impl Picker {
     }
 
     /// The pieces that this peer has of a file that is wanted.
-    pub fn has(&self, peer: PeerNo, name: &Name) -> Option<&Bitfield> {
+    pub fn has(&self, peer: PeerId, name: &Name) -> Option<&Bitfield> {
         self.links.get(&peer)?.has.get(name)
     }
 
@@ -31,10 +31,10 @@ impl Picker {
     }
 
     /// The chance of each peer that can be asked, where all of them hold a piece.
-    pub fn chances(&self) -> BTreeMap<PeerNo, f64> {
-        let open = |peer: &PeerNo| self.links[peer].open.is_some();
+    pub fn chances(&self) -> BTreeMap<PeerId, f64> {
+        let open = |peer: &PeerId| self.links[peer].open.is_some();
         let peers = self.links.keys().filter(|peer| open(peer));
-        let weight = |peer: &PeerNo| 1.0 / self.latency(*peer).max(NEAREST).as_secs_f64();
+        let weight = |peer: &PeerId| 1.0 / self.latency(*peer).max(NEAREST).as_secs_f64();
         let weights: Vec<_> = peers.map(|peer| (*peer, weight(peer))).collect();
         let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
         let chance = |(peer, weight)| (peer, weight / all);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{Held, Standing, State, TrackerKind, Word};
+use super::{Held, Standing, State, TrackerKind, TrackerWord};
 use crate::cli::Exit;
 use crate::md5::Digest;
 use crate::torrent::{Name, legible};
@@ -27,7 +27,7 @@ pub enum Ending {
     Now(Exit, Vec<String>),
 }
 
-enum Fault {
+enum Unfinished {
     Missing,
     /// The user's own file can't be read.
     Unreadable(String),
@@ -36,7 +36,7 @@ enum Fault {
 
 impl State {
     /// What is said of a file that stands here with another content than the swarm's.
-    fn other(&self, name: &Name, here: Digest, swarm: Digest, received: bool) -> Fault {
+    fn other(&self, name: &Name, here: Digest, swarm: Digest, received: bool) -> Unfinished {
         let advice = match received {
             true if !self.wants.replace => "--replace has it replaced, or move it away",
             true => "move it away",
@@ -45,62 +45,64 @@ impl State {
                  and --md5"
             }
         };
-        Fault::Wrong(format!(
+        Unfinished::Wrong(format!(
             "{name} stands here with MD5 {here}, the swarm's has MD5 {swarm}: {advice}"
         ))
     }
 
     /// What keeps a wanted file from counting as done.
-    fn fault(&self, name: &Name) -> Result<(), Fault> {
+    fn fault(&self, name: &Name) -> Result<(), Unfinished> {
         if let Some(why) = self.given_up.get(name) {
-            return Err(Fault::Wrong(format!("{name}: {why}")));
+            return Err(Unfinished::Wrong(format!("{name}: {why}")));
         }
         let listed = self.swarm.get(name);
         let unpinned = self.pin(name).is_none();
         if unpinned && self.coming.contains_key(name) {
-            return Err(Fault::Missing);
+            return Err(Unfinished::Missing);
         }
         match (self.standing.get(name), self.files.get(name), listed) {
             (Some(Standing::Unverified(_, here)), _, Some(listed)) if *here != listed.md5 => {
                 Err(self.other(name, *here, listed.md5, false))
             }
-            (Some(Standing::Unverified(..)), ..) => Err(Fault::Wrong(format!(
+            (Some(Standing::Unverified(..)), ..) => Err(Unfinished::Wrong(format!(
                 "{name} came from originals only: nobody knows its MD5, so it is unverified"
             ))),
             (Some(Standing::Shared(_)), Some(held), _) => self.fault_of_whole(name, held),
             (Some(Standing::Hashing(_)), ..) if self.stuck.contains_key(name) => {
-                Err(Fault::Unreadable(self.stuck[name].clone()))
+                Err(Unfinished::Unreadable(self.stuck[name].clone()))
             }
             (None, None, listed) => match self.deleted.get(name) {
                 Some(md5) if listed.is_none_or(|listed| listed.md5 == *md5) => {
-                    Err(Fault::Wrong(format!(
+                    Err(Unfinished::Wrong(format!(
                         "{name} was whole here and was deleted or moved away: it isn't fetched again in this run; start again to \
                          fetch it"
                     )))
                 }
-                _ => Err(Fault::Missing),
+                _ => Err(Unfinished::Missing),
             },
-            _ => Err(Fault::Missing),
+            _ => Err(Unfinished::Missing),
         }
     }
 
     /// The same, of a file that is whole in the folder.
-    fn fault_of_whole(&self, name: &Name, held: &Held) -> Result<(), Fault> {
+    fn fault_of_whole(&self, name: &Name, held: &Held) -> Result<(), Unfinished> {
         if self.tracker == TrackerKind::Original {
             return Ok(());
         }
         match &held.word {
-            Word::Stands { .. } if self.is_unconfirmed(name, held) => Err(Fault::Missing),
-            Word::Stands { .. } => Ok(()),
-            Word::Unasked | Word::Refused { .. } => Err(Fault::Missing),
-            Word::Other { md5, gone_since } => {
+            TrackerWord::Stands { .. } if self.is_unconfirmed(name, held) => {
+                Err(Unfinished::Missing)
+            }
+            TrackerWord::Stands { .. } => Ok(()),
+            TrackerWord::Unasked | TrackerWord::Refused { .. } => Err(Unfinished::Missing),
+            TrackerWord::Other { md5, gone_since } => {
                 let listed = self.swarm.get(name);
                 let pinned = listed.is_some_and(|listed| listed.pinned);
                 // it will be published again, or make way
                 let undecided = !held.received && gone_since.is_some() && !pinned;
                 let makes_way = self.replaces(name, held.received);
                 if undecided || makes_way {
-                    return Err(Fault::Missing);
+                    return Err(Unfinished::Missing);
                 }
                 Err(self.other(name, held.torrent.md5(), *md5, held.received))
             }
@@ -128,7 +130,7 @@ impl State {
         if self.pin(name).is_some() {
             return Some(format!("{name}, MD5 {md5}, as pinned"));
         }
-        if held.word == (Word::Stands { mine: true }) {
+        if held.word == (TrackerWord::Stands { mine: true }) {
             return Some(format!("{name}, MD5 {md5}, published by this machine"));
         }
         let listed = self.swarm.get(name)?;
@@ -155,7 +157,7 @@ impl State {
         if let Some(fault) = &self.disk_fault {
             return Ending::Now(Exit::Disk, vec![fault.clone()]);
         }
-        if self.answered.is_none() {
+        if self.last_answer.is_none() {
             let until = self.start + NO_ANSWER;
             let why = format!("no answer from the tracker for {} s", NO_ANSWER.as_secs());
             return if now < until {
@@ -182,17 +184,20 @@ impl State {
                 return Ending::Wait((!names.is_empty()).then_some(settled));
             }
         }
-        let faults: Vec<Fault> = names
+        let faults: Vec<Unfinished> = names
             .iter()
             .filter_map(|name| self.fault(name).err())
             .collect();
-        if faults.iter().any(|fault| matches!(fault, Fault::Missing)) {
+        if faults
+            .iter()
+            .any(|fault| matches!(fault, Unfinished::Missing))
+        {
             self.done_at = None;
             return Ending::Wait(None);
         }
         let since = *self.done_at.get_or_insert(now);
         let unreadable = faults.iter().find_map(|fault| match fault {
-            Fault::Unreadable(why) => Some(why.clone()),
+            Unfinished::Unreadable(why) => Some(why.clone()),
             _ => None,
         });
         if let Some(why) = unreadable {
@@ -208,15 +213,15 @@ impl State {
             return Ending::Wait(Some(until));
         }
         let wrong = faults.into_iter().filter_map(|fault| match fault {
-            Fault::Wrong(why) => Some(why),
-            Fault::Missing | Fault::Unreadable(_) => None,
+            Unfinished::Wrong(why) => Some(why),
+            Unfinished::Missing | Unfinished::Unreadable(_) => None,
         });
         let wrong: Vec<String> = wrong.collect();
         if !wrong.is_empty() {
             return Ending::Now(Exit::Integrity, wrong);
         }
         let ours = matches!(self.tracker, TrackerKind::Ours { .. });
-        if ours && !self.unreachable && self.answered.is_none_or(|at| at < until) {
+        if ours && !self.unreachable && self.last_answer.is_none_or(|at| at < until) {
             return Ending::Ask;
         }
         let credits = names.iter().filter_map(|name| self.credits(name));

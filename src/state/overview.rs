@@ -8,9 +8,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Held, Reach, Standing, State, TrackerKind, Word};
-use crate::events::Event;
-use crate::picker::PeerNo;
+use super::contents::TrackerWord;
+use super::folder::ByteProgress;
+use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
+use crate::picker::PeerId;
 use crate::protocol::Pieces;
 use crate::report::{bytes, plural};
 use crate::torrent::{Name, legible};
@@ -48,7 +49,7 @@ pub struct Overview {
     /// How many they are in all.
     pub n_peers: usize,
     /// The last decisions, the newest last; none where nobody was looking.
-    pub decisions: Vec<Event>,
+    pub decisions: Vec<Choice>,
 }
 
 /// A file at one moment.
@@ -268,7 +269,7 @@ impl State {
             n_files,
             peers: self.peer_views(),
             n_peers: self.peers.len(),
-            decisions: self.decisions.iter().cloned().collect(),
+            decisions: self.last_choices(),
         }
     }
 
@@ -305,7 +306,7 @@ impl State {
             (file.doing.clone(), Some(file.name.clone()))
         } else if n_verified > 0 {
             (Doing::Serving { files: n_verified }, None)
-        } else if self.answered.is_none() {
+        } else if self.last_answer.is_none() {
             (Doing::Starting, None)
         } else if let Some(file) = first {
             (file.doing.clone(), Some(file.name.clone()))
@@ -316,7 +317,7 @@ impl State {
 
     /// How many other peers have all of a file, and how many some of it.
     fn holders(&self, name: &Name) -> (usize, usize) {
-        let whole = |(no, peer): (&PeerNo, &super::Peer)| match self.picker.has(*no, name) {
+        let whole = |(no, peer): (&PeerId, &super::KnownPeer)| match self.picker.has(*no, name) {
             Some(has) => (!has.is_empty()).then(|| has.is_full()),
             None => peer.offers.get(name).map(Pieces::is_all),
         };
@@ -370,7 +371,7 @@ impl State {
         let md5 = held.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
         let size = held.map(|held| held.torrent.size());
-        let uploaded = self.uploads.get(name).map(|(_, of)| *of);
+        let uploaded = self.uploads.get(name).map(|upload| upload.of);
         FileView {
             name: name.as_str().to_owned(),
             shown: name.to_string(),
@@ -401,7 +402,7 @@ impl State {
 
     /// What becomes of one file.
     fn doing(&self, name: &Name, min_peers: usize) -> Doing {
-        if let Some((done, of)) = self.uploads.get(name).copied() {
+        if let Some(ByteProgress { done, of }) = self.uploads.get(name).copied() {
             return Doing::Uploading { done, of };
         }
         if let Some(why) = self.given_up.get(name).cloned() {
@@ -411,22 +412,22 @@ impl State {
             return Doing::Stuck { why };
         }
         let progress = self.progress.get(name).copied();
-        let (done, of) = progress.unwrap_or((0, 1));
+        let (done, of) = progress.map_or((0, 1), |progress| (progress.done, progress.of));
         match (self.standing.get(name), self.files.get(name)) {
             (Some(Standing::Looked(_)), _) => Doing::Settling,
             (Some(Standing::Hashing(_)), _) => Doing::Hashing { done, of },
             (Some(Standing::Unverified(..)), _) => Doing::Unverified,
             (_, Some(held)) if held.stamp.is_some() => match &held.word {
-                Word::Other { md5, .. } => Doing::OtherContent {
+                TrackerWord::Other { md5, .. } => Doing::OtherContent {
                     here: held.torrent.md5().to_string(),
                     swarm: md5.to_string(),
                 },
-                Word::Refused { why, .. } => Doing::Stuck { why: why.clone() },
+                TrackerWord::Refused { why, .. } => Doing::Stuck { why: why.clone() },
                 _ => Doing::Verified,
             },
             (_, Some(held)) => self.doing_part(held, min_peers),
             _ if self.beginning.contains(name) => match progress {
-                Some((done, of)) => Doing::Checking { done, of },
+                Some(ByteProgress { done, of }) => Doing::Checking { done, of },
                 None => Doing::Beginning,
             },
             _ if !self.is_wanted(name) => Doing::Listed,
@@ -440,7 +441,7 @@ impl State {
                     peer,
                 }
             }
-            _ if self.swarm.contains_key(name) || self.fetching_whole => Doing::Beginning,
+            _ if self.swarm.contains_key(name) || self.fetches_whole_files => Doing::Beginning,
             _ => Doing::Unlisted,
         }
     }
@@ -471,7 +472,7 @@ impl State {
             Doing::Fetching { peers }
         } else {
             let holders = self.peers.keys();
-            let has = |peer: &&PeerNo| self.picker.has(**peer, name).is_some();
+            let has = |peer: &&PeerId| self.picker.has(**peer, name).is_some();
             Doing::Unconnected {
                 holders: holders.filter(has).count(),
             }
@@ -483,7 +484,7 @@ impl State {
         let listed = self.swarm.get(held.torrent.name());
         let publisher = listed.map_or(&held.torrent.publisher, |listed| &listed.publisher);
         let publisher: Option<SocketAddr> = publisher.parse().ok();
-        let at = |peer: &PeerNo| self.peers.get(peer).map(|peer| peer.addr);
+        let at = |peer: &PeerId| self.peers.get(peer).map(|peer| peer.addr);
         let (mut all, mut others) = (0, 0);
         for (peer, with) in &held.exchanged {
             all += with.got;
@@ -525,7 +526,7 @@ impl State {
 
     fn peer_views(&self) -> Vec<PeerView> {
         let chances = self.picker.chances();
-        let view = |(no, peer): (&PeerNo, &super::Peer)| {
+        let view = |(no, peer): (&PeerId, &super::KnownPeer)| {
             let with = self
                 .files
                 .values()
@@ -534,11 +535,11 @@ impl State {
             PeerView {
                 peer: peer.addr,
                 ours: peer.ours,
-                link: match peer.reach {
+                link: match peer.link {
                     _ if self.is_left_alone(*no) => "left_alone",
-                    Reach::Open(_) | Reach::Single => "connected",
-                    Reach::Trying => "connecting",
-                    Reach::No => "none",
+                    LinkState::Open(_) | LinkState::Single { .. } => "connected",
+                    LinkState::Trying => "connecting",
+                    LinkState::No => "none",
                 },
                 latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
                 chance: chances.get(no).copied(),

@@ -8,8 +8,8 @@ use rand::seq::SliceRandom;
 
 use super::State;
 use crate::net::Sender;
-use crate::picker::{PeerNo, Way};
-use crate::protocol::{Have, PeerEntry, Pieces, TORRENT_CAP};
+use crate::picker::{PeerId, Route};
+use crate::protocol::{Have, Hello, PeerEntry, Pieces, TORRENT_CAP};
 use crate::torrent::{BLOCKS_A_PIECE, Name};
 
 /// A peer that was told of by a hello stays known so long without being on the tracker's list.
@@ -17,7 +17,7 @@ const HELLO_KEPT: Duration = Duration::from_secs(60);
 /// Peers of one address that are remembered by their hellos alone, so that a single machine can't fill the memory.
 const UNLISTED_PER_ADDRESS: usize = 64;
 /// Stands for all who are served without being remembered: no peer has this number.
-const NOBODY: PeerNo = 0;
+const NOBODY: PeerId = 0;
 /// After so many proven bad pieces a peer is left alone.
 const STRIKES: u32 = 3;
 /// After a failed connection, a peer is tried again so much later; after bad pieces, too.
@@ -29,9 +29,8 @@ pub(super) const OFFERS: usize = 10_000;
 const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
 /// Up to so many peers, everybody takes from everybody.
 const FULL_MESH: usize = 40;
-/// Where there are more, each takes from so many, at random: a few dozen reach everybody, with fewer threads.
+/// Where there are more, each takes from so many, at random: a few dozen link everybody, with fewer threads.
 const NEIGHBOURS: usize = 24;
-
 /// In a swarm of which a list names a sample, who was on one of so many lists before the last counts as listed, too: the
 /// tracker itself forgets a silent peer in the time of three.
 const LISTS_KEPT: u64 = 3;
@@ -40,19 +39,24 @@ const WANTS_ROOM: usize = 500;
 
 /// How a peer is asked for pieces.
 #[derive(Clone)]
-pub enum Reach {
+pub enum LinkState {
     /// Not at the moment.
     No,
     /// A connection is being made.
     Trying,
-    /// Over a connection for each piece.
-    Single,
+    /// Over a connection of its own for each piece: an original, or in classic rounds.
+    Single {
+        /// Where it listens.
+        addr: SocketAddr,
+        /// Whether it speaks our messages.
+        ours: bool,
+    },
     /// Over this connection.
     Open(Sender),
 }
 
 /// Another peer.
-pub struct Peer {
+pub struct KnownPeer {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Whether it speaks our messages.
@@ -60,7 +64,7 @@ pub struct Peer {
     /// Its random id, once it said hello.
     pub id: Option<String>,
     /// How it is asked.
-    pub reach: Reach,
+    pub link: LinkState,
     /// The smallest round trip seen.
     pub latency: Option<Duration>,
     /// What it has of files that aren't fetched at the moment.
@@ -76,17 +80,17 @@ pub struct Peer {
 
 impl State {
     /// The number of the peer at this address; a new one where it isn't known.
-    pub fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerNo {
+    pub(super) fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerId {
         if let Some((no, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.addr == addr) {
             peer.ours |= ours;
             return *no;
         }
-        self.next_peer += 1;
-        let peer = Peer {
+        self.last_peer_id += 1;
+        let peer = KnownPeer {
             addr,
             ours,
             id: None,
-            reach: Reach::No,
+            link: LinkState::No,
             latency: None,
             offers: BTreeMap::new(),
             trouble: None,
@@ -95,15 +99,15 @@ impl State {
             retry_at: None,
             strikes: 0,
         };
-        self.peers.insert(self.next_peer, peer);
-        self.next_peer
+        self.peers.insert(self.last_peer_id, peer);
+        self.last_peer_id
     }
 
     /// The number of the peer that says hello from this address. One that isn't listed is remembered as one of
     /// `UNLISTED_PER_ADDRESS`; beyond them it goes by a number that nobody has.
-    pub fn meet(&mut self, addr: SocketAddr) -> PeerNo {
+    fn meet(&mut self, addr: SocketAddr) -> PeerId {
         let known = self.peers.values().any(|peer| peer.addr == addr);
-        let unlisted = |peer: &&Peer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
+        let unlisted = |peer: &&KnownPeer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
         if known || self.peers.values().filter(unlisted).count() < UNLISTED_PER_ADDRESS {
             self.know(addr, true)
         } else {
@@ -112,7 +116,7 @@ impl State {
     }
 
     /// Takes a list. One of `sampled_of` peers leaves out others by chance: who was on one of the last few still counts.
-    pub(super) fn update_peer_list(
+    pub(super) fn take_peers(
         &mut self,
         entries: &[PeerEntry],
         sampled_of: Option<usize>,
@@ -146,13 +150,15 @@ impl State {
             }
             self.lists(peer, &entry.file_list);
         }
-        let gone = |peer: &Peer| {
+        let gone = |peer: &KnownPeer| {
             let silent = peer
                 .said_hello
                 .is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
-            peer.on_list.is_none() && silent && matches!(peer.reach, Reach::No | Reach::Single)
+            peer.on_list.is_none()
+                && silent
+                && matches!(peer.link, LinkState::No | LinkState::Single { .. })
         };
-        let gone: Vec<PeerNo> = self
+        let gone: Vec<PeerId> = self
             .peers
             .iter()
             .filter(|(_, peer)| gone(peer))
@@ -162,7 +168,7 @@ impl State {
     }
 
     /// There is no such peer any more, or never was: what it has counts no more. The reports still name it.
-    pub fn forget(&mut self, peer: PeerNo) {
+    pub fn forget(&mut self, peer: PeerId) {
         self.picker.forget(peer);
         let Some(gone) = self.peers.remove(&peer) else {
             return;
@@ -174,7 +180,7 @@ impl State {
     }
 
     /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.
-    fn lists(&mut self, peer: PeerNo, names: &[String]) {
+    fn lists(&mut self, peer: PeerId, names: &[String]) {
         let mut parts: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
         for listed in names {
             if let Some((name, idx)) = Name::parse_piece(listed) {
@@ -196,7 +202,7 @@ impl State {
     }
 
     /// Notes that a peer has these pieces of a file.
-    pub(super) fn offers(&mut self, peer: PeerNo, name: &Name, pieces: Pieces) {
+    pub(super) fn offers(&mut self, peer: PeerId, name: &Name, pieces: Pieces) {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
@@ -224,7 +230,7 @@ impl State {
     }
 
     /// A peer said who it is and what it has, on a connection of either side.
-    pub fn hello(&mut self, peer: PeerNo, id: &str, have: &[Have], now: Instant) {
+    fn hello(&mut self, peer: PeerId, id: &str, have: &[Have], now: Instant) {
         if let Some(known) = self.peers.get_mut(&peer) {
             // another program at the same address: what the last one had is gone
             if known.id.as_ref().is_some_and(|last| last != id) {
@@ -240,7 +246,7 @@ impl State {
     }
 
     /// A peer told what it has.
-    pub fn learn(&mut self, peer: PeerNo, news: &[Have]) {
+    pub fn learn(&mut self, peer: PeerId, news: &[Have]) {
         for have in news
             .iter()
             .filter(|_| self.peers.contains_key(&peer))
@@ -259,13 +265,14 @@ impl State {
 
     /// The peers of ours to connect to now, while something is missing or its `.torrent` on its way; each counts as being
     /// tried.
-    pub fn to_connect(&mut self, now: Instant) -> Vec<(PeerNo, SocketAddr)> {
-        if (self.picker.is_idle() && self.beginning.is_empty()) || self.ending {
+    pub fn to_connect(&mut self, min_peers: usize, now: Instant) -> Vec<(PeerId, SocketAddr)> {
+        let idle = self.picker.is_idle() && self.beginning.is_empty();
+        if idle || !self.may_ask(min_peers, now) {
             return Vec::new();
         }
         let ours = self.peers.iter().filter(|(_, peer)| peer.ours);
         let (idle, busy): (Vec<_>, Vec<_>) =
-            ours.partition(|(_, peer)| matches!(peer.reach, Reach::No));
+            ours.partition(|(_, peer)| matches!(peer.link, LinkState::No));
         let most = if idle.len() + busy.len() <= FULL_MESH {
             FULL_MESH
         } else {
@@ -281,57 +288,116 @@ impl State {
         to_connect.sort_by_key(|(no, _)| self.peers[no].on_list.is_none());
         to_connect.truncate(room);
         for (no, _) in &to_connect {
-            self.peers.get_mut(no).expect("just listed").reach = Reach::Trying;
+            self.peers.get_mut(no).expect("just listed").link = LinkState::Trying;
         }
         to_connect
     }
 
-    /// A connection came about, with this latency. False where the peer has gone off the list meanwhile, or all is to end.
-    pub fn connected(&mut self, peer: PeerNo, sender: Sender, latency: Duration) -> bool {
+    /// A connection to a peer is open, and it has said hello. Returns false if the peer isn't known any more.
+    pub fn connected(
+        &mut self,
+        peer: PeerId,
+        their: &Hello,
+        sender: Sender,
+        latency: Duration,
+        now: Instant,
+    ) -> bool {
+        self.said_hello(peer, their, latency, now);
         let Some(known) = self.peers.get_mut(&peer).filter(|_| !self.ending) else {
             return false;
         };
-        known.reach = Reach::Open(sender);
-        known.latency = Some(latency);
-        self.picker.open(
-            peer,
-            Way {
-                latency,
-                ours: true,
-            },
-        );
+        known.link = LinkState::Open(sender);
+        let ours = true;
+        self.picker.open(peer, Route { latency, ours });
         true
+    }
+
+    /// A peer has said hello, so far away.
+    pub fn said_hello(&mut self, peer: PeerId, their: &Hello, latency: Duration, now: Instant) {
+        self.hello(peer, &their.id, &their.have, now);
+        self.note_latency(peer, Some(latency));
+    }
+
+    /// A peer at this address connected and said hello. Returns its id, what it is to be told is here, and the place in the
+    /// news from which on what comes is new to it.
+    pub fn meets(
+        &mut self,
+        addr: SocketAddr,
+        hello: &Hello,
+        now: Instant,
+    ) -> (PeerId, Vec<Have>, usize) {
+        let peer = self.meet(addr);
+        self.hello(peer, &hello.id, &hello.have, now);
+        let (have, news_from) = self.haves();
+        (peer, have, news_from)
+    }
+
+    /// Notes how far away a peer is, if that was measured.
+    pub fn note_latency(&mut self, peer: PeerId, latency: Option<Duration>) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.latency = latency.or(known.latency);
+        }
+    }
+
+    /// Notes why a connection ended.
+    pub fn note_trouble(&mut self, peer: PeerId, why: &str) {
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.trouble = Some(why.to_owned());
+        }
+    }
+
+    /// Where a peer listens.
+    pub fn addr_of(&self, peer: PeerId) -> Option<SocketAddr> {
+        self.peers.get(&peer).map(|peer| peer.addr)
+    }
+
+    /// Returns true if a peer owes an answer.
+    pub fn is_asked(&self, peer: PeerId) -> bool {
+        self.picker.is_asked(peer)
+    }
+
+    /// A request couldn't be sent: what it names is open again.
+    pub fn not_asked(&mut self, peer: PeerId) {
+        self.picker.release(peer);
+    }
+
+    /// A peer hasn't this file any more, or never had.
+    pub fn has_not(&mut self, peer: PeerId, name: &Name) {
+        self.picker.peer_lost(peer, name);
     }
 
     /// The connections that are taken from.
     pub fn connections(&self) -> Vec<Sender> {
-        let open = |peer: &Peer| match &peer.reach {
-            Reach::Open(sender) => Some(sender.clone()),
+        let open = |peer: &KnownPeer| match &peer.link {
+            LinkState::Open(sender) => Some(sender.clone()),
             _ => None,
         };
         self.peers.values().filter_map(open).collect()
     }
 
     /// The connection is over; what was asked of it is open again.
-    pub fn disconnected(&mut self, peer: PeerNo, failed: bool, now: Instant) {
+    pub fn disconnected(&mut self, peer: PeerId, failed: bool, now: Instant) {
         self.picker.release(peer);
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.reach = Reach::No;
+            known.link = LinkState::No;
             known.retry_at = failed.then_some(now + RETRY);
         }
     }
 
     /// Originals, and in classic rounds everybody, are asked over a connection for each piece.
-    pub fn open_for_single_pieces(&mut self, classic: bool, now: Instant) {
+    pub(super) fn open_single_links(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
             let ready = peer.strikes < STRIKES
                 && peer.retry_at.is_none_or(|at| at <= now)
                 && peer.on_list.is_some();
-            if (classic || !peer.ours) && ready && matches!(peer.reach, Reach::No) {
-                peer.reach = Reach::Single;
+            if (classic || !peer.ours) && ready && matches!(peer.link, LinkState::No) {
+                peer.link = LinkState::Single {
+                    addr: peer.addr,
+                    ours: peer.ours,
+                };
                 self.picker.open(
                     *no,
-                    Way {
+                    Route {
                         latency: peer.latency.unwrap_or_default(),
                         ours: false,
                     },
@@ -341,7 +407,7 @@ impl State {
     }
 
     /// Whether a peer sent too many bad pieces.
-    pub fn is_left_alone(&self, peer: PeerNo) -> bool {
+    pub fn is_left_alone(&self, peer: PeerId) -> bool {
         self.peers
             .get(&peer)
             .is_some_and(|peer| peer.strikes >= STRIKES)
@@ -367,8 +433,8 @@ impl State {
     }
 
     /// Names that only originals list, and that are wanted and not here; with who has each.
-    pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerNo, SocketAddr)>)> {
-        let mut names: BTreeMap<&Name, Vec<(PeerNo, SocketAddr)>> = BTreeMap::new();
+    pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerId, SocketAddr)>)> {
+        let mut names: BTreeMap<&Name, Vec<(PeerId, SocketAddr)>> = BTreeMap::new();
         for (no, peer) in self
             .peers
             .iter()

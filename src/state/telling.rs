@@ -1,9 +1,12 @@
 //! What is to be told by the clock: how far a download is, and what went to others.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::{Held, State};
-use crate::picker::PeerNo;
+use crate::md5::Digest;
+use crate::picker::PeerId;
+use crate::protocol::OtherCopy;
 use crate::torrent::Name;
 
 /// What went to others is told so long after the first of it that wasn't told.
@@ -11,8 +14,27 @@ const GIVEN_EVERY: Duration = Duration::from_secs(10);
 /// A download of which nothing was told for so long is told of.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
+/// What the user was told already, so that it is told once.
+#[derive(Default)]
+pub(super) struct ToldUser {
+    /// The MD5s of contents that stand in the place of the user's.
+    pub(super) other: BTreeMap<Name, Digest>,
+    /// The reasons for which the tracker refused files.
+    pub(super) refusal: BTreeMap<Name, String>,
+    /// The peers with other contents.
+    pub(super) conflicts: BTreeMap<Name, Vec<OtherCopy>>,
+    /// Names in the folder that can't be shared, or that something stands in the way of.
+    pub(super) odd: BTreeSet<String>,
+    /// How many peers were few.
+    pub(super) few: Option<usize>,
+    /// That the disk fails.
+    pub(super) disk_fault: bool,
+    /// For how many files the command for other machines was told.
+    pub(super) commands: usize,
+}
+
 /// What of a file was told.
-pub(super) struct Told {
+pub(super) struct ToldOfFile {
     /// How many bytes had been given when that was told last.
     gave: u64,
     /// When the first and the last of those went that weren't told.
@@ -21,7 +43,7 @@ pub(super) struct Told {
     progress: Instant,
 }
 
-impl Told {
+impl ToldOfFile {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             gave: 0,
@@ -44,7 +66,7 @@ pub struct Given {
 
 impl State {
     /// Notes that a piece of so many bytes went to a peer.
-    pub fn gave(&mut self, peer: PeerNo, name: &Name, bytes: u64, now: Instant) {
+    pub fn gave(&mut self, peer: PeerId, name: &Name, bytes: u64, now: Instant) {
         let Some(held) = self.files.get_mut(name) else {
             return;
         };
@@ -124,11 +146,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::bitfield::Bitfield;
     use crate::md5::Hasher;
     use crate::state::Wants;
     use crate::state::overview::Doing;
-    use crate::store::Stamp;
+    use crate::store::{Part, Stamp, StoredPiece, WholeFile};
     use crate::torrent::{BLOCKS_A_PIECE, Torrent};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
@@ -159,7 +180,7 @@ mod tests {
         let (mut state, file) = state(start);
         let (torrent, stamp) = (torrent("f"), Stamp::of_file(&file).expect("a file"));
         let name = torrent.name().clone();
-        assert!(state.share(torrent, stamp, false, start));
+        assert!(state.share(&WholeFile::for_a_test(&torrent, stamp, false), start));
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);
         let given = |bytes, seconds: f64| {
             let (name, time) = (name.clone(), Duration::from_secs_f64(seconds));
@@ -185,15 +206,17 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let (mut state, _) = state(start);
-        for name in ["a", "b", "c"] {
-            let torrent = torrent(name);
-            state.begin(torrent, Bitfield::new(N_PIECES), start);
+        let torrents = ["a", "b", "c"].map(torrent);
+        for torrent in &torrents {
+            state.begin(torrent, Part::none_of(torrent), start);
         }
         assert_eq!(state.untold_progress(at(29)), []);
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);
         let b = Name::parse("b").expect("a name");
-        state.landed(peer, &b, 0, at(20));
-        state.landed(peer, &b, 1, at(29));
+        for (idx, seconds) in [(0, 20), (1, 29)] {
+            let piece = StoredPiece::for_a_test(&torrents[1], idx);
+            state.landed(peer, &torrents[1], &piece, piece.n_bytes(), at(seconds));
+        }
         let untold = state.untold_progress(at(30));
         assert_eq!(untold.len(), 2, "{untold:?}");
         assert_eq!(state.untold_progress(at(31)), []);

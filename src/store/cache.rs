@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::{Stamp, Store, StoreError, at};
+use super::Store;
+use super::faults::{StoreError, at};
+use super::stamp::Stamp;
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
@@ -12,40 +14,40 @@ const OPEN_FILES: usize = 32;
 
 /// Where bytes are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Location {
     /// The whole file of this name, as it was when it was hashed.
     Whole(Name, Stamp),
     /// What came so far of this content of a name.
     Part(Name, Digest),
 }
 
-impl Place {
+impl Location {
     /// The part of this `.torrent`'s content.
     pub fn part(torrent: &Torrent) -> Self {
         Self::Part(torrent.name().clone(), torrent.md5())
     }
 
-    fn key(&self) -> Key {
+    fn key(&self) -> OpenKey {
         match self {
-            Self::Whole(name, _) => Key::Whole(name.clone()),
-            Self::Part(name, md5) => Key::Part(name.clone(), *md5),
+            Self::Whole(name, _) => OpenKey::Whole(name.clone()),
+            Self::Part(name, md5) => OpenKey::Part(name.clone(), *md5),
         }
     }
 }
 
 /// What an open file is found by.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Key {
+pub(super) enum OpenKey {
     Whole(Name),
     Part(Name, Digest),
 }
 
 /// Open files, the least recently used first.
 #[derive(Default)]
-pub(super) struct Cache(Vec<(Key, Arc<File>)>);
+pub(super) struct OpenFiles(Vec<(OpenKey, Arc<File>)>);
 
-impl Cache {
-    fn get(&mut self, key: &Key) -> Option<Arc<File>> {
+impl OpenFiles {
+    fn get(&mut self, key: &OpenKey) -> Option<Arc<File>> {
         let at = self.0.iter().position(|(of, _)| of == key)?;
         let used = self.0.remove(at);
         let file = Arc::clone(&used.1);
@@ -53,7 +55,7 @@ impl Cache {
         Some(file)
     }
 
-    fn put(&mut self, key: Key, file: Arc<File>) {
+    fn put(&mut self, key: OpenKey, file: Arc<File>) {
         self.0.retain(|(of, _)| *of != key);
         if self.0.len() >= OPEN_FILES {
             self.0.remove(0);
@@ -68,18 +70,18 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Changed`] where the whole file isn't any more what it was; the system's faults.
-    pub fn open_at(&self, place: &Place) -> Result<Arc<File>, StoreError> {
+    pub fn open_at(&self, place: &Location) -> Result<Arc<File>, StoreError> {
         let key = place.key();
         let cached = self.cache.lock().expect("no panic while locked").get(&key);
         let file = match (place, cached) {
-            (Place::Part(..), Some(file)) => return Ok(file),
-            (Place::Whole(_, stamp), Some(file))
+            (Location::Part(..), Some(file)) => return Ok(file),
+            (Location::Whole(_, stamp), Some(file))
                 if Stamp::of_file(&file).is_ok_and(|now| now == *stamp) =>
             {
                 return Ok(file);
             }
             // it was replaced, perhaps by what is asked for
-            (Place::Whole(name, stamp), _) => {
+            (Location::Whole(name, stamp), _) => {
                 self.forget_open(&key);
                 let (file, now) = self.open_shared(name)?;
                 if now != *stamp {
@@ -87,7 +89,7 @@ impl Store {
                 }
                 file
             }
-            (Place::Part(name, md5), None) => {
+            (Location::Part(name, md5), None) => {
                 let path = self.part_path(name, *md5);
                 let mut options = File::options();
                 self.open_plain(&path, options.read(true).write(true))?.0
@@ -103,11 +105,11 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open_at`], and where the file ends before.
-    pub fn read_at(&self, place: &Place, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
+    pub fn read_at(&self, place: &Location, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
         let file = self.open_at(place)?;
         self.read(&file, buf, offset).map_err(|fault| match place {
-            Place::Whole(name, _) => at(&self.path(name))(fault),
-            Place::Part(name, md5) => at(&self.part_path(name, *md5))(fault),
+            Location::Whole(name, _) => at(&self.path(name))(fault),
+            Location::Part(name, md5) => at(&self.part_path(name, *md5))(fault),
         })
     }
 
@@ -124,12 +126,12 @@ impl Store {
         if !self.is_open_part(torrent.name(), torrent.md5()) {
             return Ok(());
         }
-        let file = self.open_at(&Place::part(torrent))?;
+        let file = self.open_at(&Location::part(torrent))?;
         self.write(torrent, &file, bytes, offset)
     }
 
     /// Closes a file that is open only to be found again.
-    pub(super) fn forget_open(&self, key: &Key) {
+    pub(super) fn forget_open(&self, key: &OpenKey) {
         let mut cache = self.cache.lock().expect("no panic while locked");
         cache.0.retain(|(of, _)| of != key);
     }

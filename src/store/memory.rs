@@ -10,7 +10,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stamp, Store, StoreError, at, digits_of};
+use super::faults::{StoreError, at};
+use super::stamp::Stamp;
+use super::{Store, digits_of};
 use crate::md5::Digest;
 use crate::protocol::TORRENT_CAP;
 use crate::torrent::{Name, Torrent};
@@ -66,18 +68,18 @@ impl Known {
 
 /// What is known, and in which file of the hidden folder the rest of it is.
 #[derive(Clone)]
-struct Entry {
+struct MemoryEntry {
     known: Known,
     file: String,
 }
 
 /// What is remembered of each name, the oldest first.
 #[derive(Default)]
-pub(super) struct Memory(HashMap<Name, Vec<Entry>>);
+pub(super) struct Memory(HashMap<Name, Vec<MemoryEntry>>);
 
 impl Memory {
     /// Puts in the newest of a name, and returns the files that aren't needed any more.
-    fn put(&mut self, name: &Name, entry: Entry) -> Vec<String> {
+    fn put(&mut self, name: &Name, entry: MemoryEntry) -> Vec<String> {
         let entries = self.0.entry(name.clone()).or_default();
         let mut gone = Vec::new();
         entries.retain(|old| {
@@ -122,7 +124,7 @@ impl Store {
             let Ok(meta) = self.disk.lstat(&path) else {
                 continue;
             };
-            let entry = Entry {
+            let entry = MemoryEntry {
                 known: Known::of(&saved),
                 file: file.to_owned(),
             };
@@ -146,14 +148,14 @@ impl Store {
         serde_json::from_slice(&bytes).ok()
     }
 
-    fn recall(&self, name: &Name, entry: &Entry) -> Option<Saved> {
+    fn recall(&self, name: &Name, entry: &MemoryEntry) -> Option<Saved> {
         let mut saved = self.read_saved(&self.hidden.join(&entry.file))?;
         let fits = saved.torrent.name() == name && saved.torrent.md5() == entry.known.md5;
         saved.received = entry.known.received;
         fits.then_some(saved)
     }
 
-    fn entries(&self, name: &Name) -> Vec<Entry> {
+    fn entries(&self, name: &Name) -> Vec<MemoryEntry> {
         let memory = self.memory.lock().expect("no panic while locked");
         let entries = memory.0.get(name).into_iter().flatten();
         entries.rev().cloned().collect()
@@ -219,7 +221,7 @@ impl Store {
         let known = Known::of(saved);
         let gone = {
             let mut memory = self.memory.lock().expect("no panic while locked");
-            memory.put(name, Entry { known, file })
+            memory.put(name, MemoryEntry { known, file })
         };
         for file in gone {
             let _ = self.disk.remove(&self.hidden.join(file));

@@ -12,8 +12,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::cache::Key;
-use super::{BESIDE, Copy, NEW, STRIDE, Saved, Stamp, Store, StoreError, at, digits_of, lacks};
+use super::cache::OpenKey;
+use super::copies::Copy;
+use super::faults::{StoreError, at};
+use super::memory::Saved;
+use super::stamp::Stamp;
+use super::{BESIDE, NEW, STRIDE, Store, digits_of, lacks};
 use crate::torrent::{Name, Torrent};
 
 /// Returns true if these bytes are what they should be.
@@ -187,7 +191,7 @@ impl Store {
             None => self.give_name(from, name),
         };
         self.disk.sync(file).map_err(at(source))?;
-        self.forget_open(&Key::Whole(name.clone()));
+        self.forget_open(&OpenKey::Whole(name.clone()));
         let is_there = self.is_at(file, source)?;
         if is_there {
             match give(source) {
@@ -211,7 +215,8 @@ impl Store {
         Stamp::of_file(&copy).map_err(at(&path))
     }
 
-    fn finish(
+    /// See [`Store::complete`].
+    pub(super) fn finish(
         &self,
         torrent: &Torrent,
         file: &File,
@@ -240,36 +245,6 @@ impl Store {
             torrent: torrent.clone(),
         });
         Ok(stamp)
-    }
-
-    /// Gives a part, all of which is checked, its final name: first its bytes are on the disk, then the name, and where
-    /// something has that name already, neither is touched.
-    ///
-    /// # Errors
-    /// [`StoreError::Exists`] or [`StoreError::Folded`] where something stands there; [`StoreError::Changed`] where the part
-    /// is done with already; and as for the steps. After a failed sync the part has to be opened and checked anew.
-    pub fn complete(
-        &self,
-        torrent: &Torrent,
-        file: &File,
-        verified: bool,
-    ) -> Result<Stamp, StoreError> {
-        self.finish(torrent, file, verified, None)
-    }
-
-    /// The same, but the file that stands there is replaced in one step, if it is still the plain file with this stamp. If
-    /// nothing stands there any more, the part gets its name as in [`Store::complete`].
-    ///
-    /// # Errors
-    /// As [`Store::complete`]; [`StoreError::Exists`] where something else stands there.
-    pub fn complete_replacing(
-        &self,
-        torrent: &Torrent,
-        file: &File,
-        verified: bool,
-        expected: Stamp,
-    ) -> Result<Stamp, StoreError> {
-        self.finish(torrent, file, verified, Some(expected))
     }
 
     /// Gives a copy its final name.

@@ -10,8 +10,9 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use super::cache::Key;
-use super::{Store, StoreError, at, digits_of};
+use super::cache::OpenKey;
+use super::faults::{StoreError, at};
+use super::{Store, digits_of};
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
@@ -19,7 +20,7 @@ use crate::torrent::{Name, Torrent};
 const HOLE: usize = 64 << 10;
 
 /// A part that is worked on.
-struct Part {
+struct OpenPart {
     /// Its file in the hidden folder.
     file: String,
     /// Which strides were written to. `None` if the part was there before: then there may be anything in it.
@@ -28,9 +29,9 @@ struct Part {
 
 /// The parts that were opened in this run and are not done with.
 #[derive(Default)]
-pub(super) struct Parts(HashMap<(Name, Digest), Part>);
+pub(super) struct OpenParts(HashMap<(Name, Digest), OpenPart>);
 
-impl Parts {
+impl OpenParts {
     fn is_anothers(&self, name: &Name, file: &str) -> bool {
         let mut parts = self.0.iter();
         parts.any(|((of, _), part)| of != name && part.file == file)
@@ -104,7 +105,9 @@ impl Store {
         let mut parts = self.parts.lock().expect("no panic while locked");
         let file = parts.place_of(name, md5, is_at_second);
         let (path, written) = (self.hidden.join(&file), None);
-        parts.0.insert((name.clone(), md5), Part { file, written });
+        parts
+            .0
+            .insert((name.clone(), md5), OpenPart { file, written });
         path
     }
 
@@ -119,7 +122,7 @@ impl Store {
         let mut parts = self.parts.lock().expect("no panic while locked");
         parts.0.remove(&(name.clone(), md5));
         drop(parts);
-        self.forget_open(&Key::Part(name.clone(), md5));
+        self.forget_open(&OpenKey::Part(name.clone(), md5));
     }
 
     /// What the first version left of this name becomes the part at `path`, if nothing stands there. It is checked as any.
@@ -140,7 +143,7 @@ impl Store {
         self.make_hidden()?;
         let (name, md5) = (torrent.name(), torrent.md5());
         let path = self.take_part(name, md5);
-        self.forget_open(&Key::Part(name.clone(), md5));
+        self.forget_open(&OpenKey::Part(name.clone(), md5));
         self.adopt_first_versions(name, &path)?;
         // cut off between the two names of a whole file: it is the user's by now, and not to be written to
         let found = self.disk.lstat(&path);
@@ -249,7 +252,7 @@ impl Store {
             let mut parts = self.parts.lock().expect("no panic while locked");
             match parts.0.get_mut(&key) {
                 None => return Ok(()),
-                Some(Part {
+                Some(OpenPart {
                     written: Some(written),
                     ..
                 }) => to_write(written, bytes, offset),

@@ -1,9 +1,14 @@
 //! The folder, on this machine's file system and on one that lacks what others lack.
 
 use super::fake::*;
+use super::opening::free_of_df;
 use super::*;
 use crate::md5::Digest;
+use crate::md5::Hasher;
+use crate::torrent::{BLOCKS_A_PIECE, NameError};
 use serde_json::json;
+use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -123,7 +128,7 @@ fn a_whole_part_gets_its_name_and_never_somebody_elses() {
         own.store()
             .write(&torrent, &part, &content, 0)
             .expect("room");
-        let done = own.store().complete(&torrent, &part, true);
+        let done = own.store().finish(&torrent, &part, true, None);
         assert_eq!(done.is_err(), taken);
         assert_eq!(
             fs::read(own.1.join("made")).expect("it stands there"),
@@ -444,12 +449,12 @@ fn one_content_under_two_names_has_two_parts() {
         own.whole_part(&one, &content),
         own.whole_part(&two, &content),
     );
-    own.store().complete(&one, &first, true).expect("room");
+    own.store().finish(&one, &first, true, None).expect("room");
     drop(second);
     own.reopen(Fake::default());
     let (second, was_there) = own.store().open_part(&two).expect("room");
     assert!(was_there, "found by the next run");
-    own.store().complete(&two, &second, true).expect("room");
+    own.store().finish(&two, &second, true, None).expect("room");
     assert!(own.content("one") == content && own.content("two") == content);
 }
 
@@ -481,7 +486,7 @@ fn a_part_without_its_path_still_completes() {
         if what == "another" {
             fs::write(&path, vec![0; 300_000]).expect("room");
         }
-        let stamp = own.store().complete(&torrent, &part, true).expect(what);
+        let stamp = own.store().finish(&torrent, &part, true, None).expect(what);
         assert_eq!(own.content(what), content);
         assert_eq!(Stamp::of_file(&part).ok(), Some(stamp), "{what}");
     }
@@ -499,8 +504,10 @@ fn a_part_that_is_done_with_is_not_completed_again() {
     let own = Own::new();
     let torrent = torrent_as("made", b"abc");
     let part = own.whole_part(&torrent, b"abc");
-    own.store().complete(&torrent, &part, true).expect("room");
-    let again = own.store().complete(&torrent, &part, true);
+    own.store()
+        .finish(&torrent, &part, true, None)
+        .expect("room");
+    let again = own.store().finish(&torrent, &part, true, None);
     assert!(matches!(again, Err(StoreError::Changed(_))));
     own.store()
         .write(&torrent, &part, b"xyz", 0)
@@ -539,7 +546,7 @@ fn a_read_only_folder_is_for_seeding_only() {
             });
             let store = own.store();
             assert_eq!(store.saved(&name("f")).is_some(), was_there);
-            let place = Place::Whole(name("f"), stamp);
+            let place = Location::Whole(name("f"), stamp);
             store.read_at(&place, &mut [0; 3], 0).expect("readable");
             store.save(&saved(&torrent, None)).expect("skipped");
             let part = store.open_part(&torrent);
@@ -588,10 +595,12 @@ fn without_hard_links_nothing_is_overwritten() {
         });
         let torrent = torrent_as("made", b"abc");
         let part = own.whole_part(&torrent, b"abc");
-        own.store().complete(&torrent, &part, true).expect("room");
+        own.store()
+            .finish(&torrent, &part, true, None)
+            .expect("room");
         own.put("made", b"mine");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().complete(&torrent, &part, true);
+        let done = own.store().finish(&torrent, &part, true, None);
         assert!(matches!(done, Err(StoreError::Exists(_))), "{number}");
         assert_eq!(own.content("made"), b"mine", "{number}");
     }
@@ -601,7 +610,7 @@ fn without_hard_links_nothing_is_overwritten() {
     });
     let torrent = torrent_as("made", b"abc");
     let part = own.whole_part(&torrent, b"abc");
-    let done = own.store().complete(&torrent, &part, true);
+    let done = own.store().finish(&torrent, &part, true, None);
     assert!(matches!(done, Err(StoreError::Io(..))) && !own.1.join("made").exists());
 }
 
@@ -631,7 +640,7 @@ fn of_names_that_fold_to_one_one_is_given() {
         let done: Vec<_> = std::thread::scope(|scope| {
             let store = own.store();
             let complete =
-                |(torrent, part)| scope.spawn(move || store.complete(torrent, part, true));
+                |(torrent, part)| scope.spawn(move || store.finish(torrent, part, true, None));
             let threads: Vec<_> = all.iter().map(|(t, p)| complete((t, p))).collect();
             let ends = threads.into_iter().map(|thread| thread.join());
             ends.map(|end| end.expect("no panic")).collect()
@@ -664,8 +673,8 @@ fn a_folded_name_is_told_with_what_stands_there() {
         );
         let (_, stamp) = own.store().open_shared(&name(stands)).expect("a file");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().complete(&torrent, &part, true);
-        let replaced = own.store().complete_replacing(&torrent, &part, true, stamp);
+        let done = own.store().finish(&torrent, &part, true, None);
+        let replaced = own.store().finish(&torrent, &part, true, Some(stamp));
         for fault in [done, replaced] {
             let text = fault.expect_err("it is taken").to_string();
             let said = format!(
@@ -691,7 +700,10 @@ fn a_part_on_another_file_system_is_copied_and_checked() {
     content[2_500_000] = 1;
     let torrent = torrent_as("made", &content);
     let part = own.whole_part(&torrent, &content);
-    let stamp = own.store().complete(&torrent, &part, true).expect("room");
+    let stamp = own
+        .store()
+        .finish(&torrent, &part, true, None)
+        .expect("room");
     assert_eq!(own.content("made"), content);
     assert_eq!(Stamp::of_file(&part).ok(), Some(stamp));
     assert!(
@@ -700,7 +712,7 @@ fn a_part_on_another_file_system_is_copied_and_checked() {
             .exists()
     );
     let again = own.whole_part(&torrent, &content);
-    let taken = own.store().complete(&torrent, &again, true);
+    let taken = own.store().finish(&torrent, &again, true, None);
     assert!(matches!(taken, Err(StoreError::Exists(_))));
     let mut copy = own.store().new_copy(&name("up"), "upload").expect("room");
     own.store().append(&mut copy, b"uploaded").expect("room");
@@ -722,7 +734,7 @@ fn a_bad_copy_gets_no_final_name() {
     });
     let (part, was_there) = own.store().open_part(&torrent).expect("room");
     assert!(was_there);
-    let done = own.store().complete(&torrent, &part, true);
+    let done = own.store().finish(&torrent, &part, true, None);
     assert!(
         matches!(done, Err(StoreError::Io(_, fault)) if fault.kind() == ErrorKind::InvalidData)
     );
@@ -763,7 +775,7 @@ fn a_folder_that_cannot_be_synced_is_no_fault() {
         });
         let torrent = torrent_as("made", b"abc");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().complete(&torrent, &part, true);
+        let done = own.store().finish(&torrent, &part, true, None);
         assert_eq!(done.is_ok(), fine, "{number}");
     }
 }
@@ -780,7 +792,7 @@ fn only_the_expected_file_is_replaced() {
         let torrent = torrent_as("made", b"new one");
         let part = own.whole_part(&torrent, b"new one");
         let other = Stamp { size: 4, ..stamp };
-        let replace = |stamp| own.store().complete_replacing(&torrent, &part, true, stamp);
+        let replace = |stamp| own.store().finish(&torrent, &part, true, Some(stamp));
         assert!(matches!(replace(other), Err(StoreError::Exists(_))));
         assert_eq!(own.content("made"), b"old");
         let new = replace(stamp).expect("as expected");
@@ -794,10 +806,10 @@ fn only_the_expected_file_is_replaced() {
         let path = own.1.join("made");
         fs::remove_file(&path).expect("a file");
         symlink("elsewhere", &path).expect("room");
-        let blocked = own.store().complete_replacing(&torrent, &part, true, new);
+        let blocked = own.store().finish(&torrent, &part, true, Some(new));
         assert!(matches!(blocked, Err(StoreError::Exists(_))));
         fs::remove_file(&path).expect("a link");
-        let done = own.store().complete_replacing(&torrent, &part, true, new);
+        let done = own.store().finish(&torrent, &part, true, Some(new));
         assert!(done.is_ok() && own.content("made") == b"new one");
         assert_no_copies(&own);
     }
@@ -818,7 +830,9 @@ fn holes_stay_holes() {
             .write(&torrent, &part, piece, start)
             .expect("room");
     }
-    own.store().complete(&torrent, &part, true).expect("room");
+    own.store()
+        .finish(&torrent, &part, true, None)
+        .expect("room");
     let used = fs::metadata(own.1.join("sparse")).expect("a file").blocks() * 512;
     assert!(used < 4 << 20, "{used} bytes are used");
     assert!(own.content("sparse") == content);
@@ -928,7 +942,7 @@ fn few_files_are_open_and_each_is_the_one_asked_for() {
     for n in 0..100_u8 {
         own.put(&format!("f{n}"), &[n; 10]);
         let (_, stamp) = store.open_shared(&name(&format!("f{n}"))).expect("a file");
-        places.push(Place::Whole(name(&format!("f{n}")), stamp));
+        places.push(Location::Whole(name(&format!("f{n}")), stamp));
     }
     let mut buf = [0; 10];
     for _ in 0..2 {
@@ -948,7 +962,7 @@ fn a_shared_file_that_changed_is_not_read() {
     let own = Own::new();
     own.put("f", b"12345");
     let (_, stamp) = own.store().open_shared(&name("f")).expect("a file");
-    let place = Place::Whole(name("f"), stamp);
+    let place = Location::Whole(name("f"), stamp);
     own.store()
         .read_at(&place, &mut [0; 5], 0)
         .expect("as it was");
@@ -962,7 +976,7 @@ fn a_shared_file_that_changed_is_not_read() {
     fs::rename(own.1.join("g"), own.1.join("f")).expect("room");
     let (_, stamp) = own.store().open_shared(&name("f")).expect("a file");
     let mut buf = [0; 5];
-    let place = Place::Whole(name("f"), stamp);
+    let place = Location::Whole(name("f"), stamp);
     own.store()
         .read_at(&place, &mut buf, 0)
         .expect("the new one");
@@ -973,7 +987,7 @@ fn a_shared_file_that_changed_is_not_read() {
 fn a_part_is_read_and_written_by_its_place() {
     let own = Own::new();
     let torrent = torrent_as("made", b"abcdef");
-    let place = Place::part(&torrent);
+    let place = Location::part(&torrent);
     assert!(own.store().open_at(&place).is_err(), "there is none");
     drop(own.store().open_part(&torrent).expect("room"));
     own.store()
@@ -983,7 +997,9 @@ fn a_part_is_read_and_written_by_its_place() {
     own.store().read_at(&place, &mut buf, 2).expect("readable");
     assert_eq!(&buf, b"cde");
     let file = own.store().open_at(&place).expect("a part");
-    own.store().complete(&torrent, &file, true).expect("room");
+    own.store()
+        .finish(&torrent, &file, true, None)
+        .expect("room");
     assert!(own.store().open_at(&place).is_err(), "it is whole now");
     own.store().write_part(&torrent, b"x", 0).expect("left out");
     assert_eq!(own.content("made"), b"abcdef");
@@ -1037,8 +1053,8 @@ fn whichever_step_fails_no_wrong_content_gets_a_name() {
                 let found = own.store().open_shared(&name("made"));
                 works.store(k, Ordering::SeqCst);
                 let done = match found {
-                    Ok((_, stamp)) => own.store().complete_replacing(&torrent, &part, true, stamp),
-                    Err(_) => own.store().complete(&torrent, &part, true),
+                    Ok((_, stamp)) => own.store().finish(&torrent, &part, true, Some(stamp)),
+                    Err(_) => own.store().finish(&torrent, &part, true, None),
                 };
                 let reached = works.swap(0, Ordering::SeqCst) == 0;
                 let stands = fs::read(own.1.join("made")).ok();

@@ -103,7 +103,7 @@ pub(super) enum Event {
     },
 }
 
-impl report::Event for Event {
+impl report::Reportable for Event {
     fn weight(&self) -> Weight {
         match self {
             Self::Refused { weight, .. } | Self::NotPublished { weight, .. } => *weight,

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use bittorrentish::cli::Exit;
-use bittorrentish::client::{Client, Config, Running};
+use bittorrentish::client::{Client, ClientConfig, Running};
 use bittorrentish::net::listen;
 use bittorrentish::report::Report;
 use bittorrentish::state::Wants;
@@ -165,7 +165,7 @@ fn open(dir: &Path, disk: NewDisk) -> Store {
 /// A peer in this process, which wants one file; `exits` once it has it, or by a fault.
 fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
     let every = Duration::from_millis(300);
-    let config = Config {
+    let config = ClientConfig {
         tracker: "127.0.0.1".to_owned(),
         tracker_port: tracker.port(),
         dir: dir.to_owned(),

@@ -955,6 +955,7 @@ fn requests_that_make_no_sense_are_answered_without_a_piece() {
             name,
             md5,
             pieces: pieces.to_vec(),
+            blocks: None,
             wait,
         }))
     };

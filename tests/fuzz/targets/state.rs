@@ -3,10 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../it/parsers/dice.rs"]
+mod dice;
 #[path = "../../it/parsers/sequence.rs"]
 mod sequence;
 
 fuzz_target!(|bytes: &[u8]| {
-    sequence::of_a_peer(bytes);
+    bittorrentish::state::sequence::of_a_peer(bytes);
     sequence::of_a_tracker(bytes);
 });

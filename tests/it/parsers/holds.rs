@@ -173,7 +173,7 @@ fn torrent_fits(torrent: &Torrent) {
         assert_eq!(torrent.piece_start(idx), end);
         let len = torrent.piece_len(idx);
         assert!(len == full || len < full && idx + 1 == torrent.n_pieces() && len > 0);
-        assert!(torrent.check(idx, &[]).is_err(), "a piece is never empty");
+        assert!(torrent.verify(idx, &[]).is_err(), "a piece is never empty");
         end += len as u64;
     }
     assert_eq!(end, torrent.size());

@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
-use super::{Client, Config, Shared};
+use super::{Client, ClientConfig, ClientParts};
 use crate::buffers::Buffers;
-use crate::events::Event;
 use crate::limit::Limit;
-use crate::net::{Listener, Sender, Trouble};
+use crate::net::{Listener, Sender};
 use crate::protocol::Summary;
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::status::Status;
@@ -21,15 +20,28 @@ use crate::report::{Report, Weight};
 use crate::state::State;
 use crate::store::{Stamp, Store};
 use crate::torrent::Name;
-use crate::upload;
 
-/// The most connections that are served at once.
-const UPLOADS: usize = 256;
 /// Between two looks at the folder: what kept its size and time for so long was left alone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Between two looks at what is to be told and shown by the clock.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// What the thread that hashes is told.
+pub(super) enum HashOrder {
+    /// This file, as it was when it was looked at.
+    Hash(Name, Stamp),
+    /// No more.
+    End,
+}
+
+/// What the thread that begins downloads is told.
+pub(super) enum BeginOrder {
+    /// This file.
+    Begin(Box<Summary>),
+    /// No more.
+    End,
+}
 
 /// The threads of a peer; dropping it ends them.
 pub struct Running {
@@ -46,7 +58,7 @@ impl Client {
     /// # Errors
     /// Where the system gives no threads.
     pub fn start(
-        config: Config,
+        config: ClientConfig,
         store: Store,
         listener: TcpListener,
         report: Report,
@@ -56,9 +68,9 @@ impl Client {
         let key = store.key();
         let state = State::new(config.wants.clone(), rng, Instant::now());
         let ((to_hash, hashes), (to_begin, begins)) = (channel(), channel());
-        let client = Self(Arc::new(Shared {
-            id: format!("{:016x}", rand::rng().random::<u64>()),
-            key,
+        let client = Self(Arc::new(ClientParts {
+            run_id: format!("{:016x}", rand::rng().random::<u64>()),
+            publisher_key: key,
             port,
             up: config.max_up.map(Limit::new),
             down: config.max_down.map(Limit::new),
@@ -79,8 +91,8 @@ impl Client {
     fn run(
         self,
         listener: TcpListener,
-        hashes: Receiver<Option<(Name, Stamp)>>,
-        begins: Receiver<Option<Summary>>,
+        hashes: Receiver<HashOrder>,
+        begins: Receiver<BeginOrder>,
     ) -> io::Result<Running> {
         let mut running = Running {
             client: self.clone(),
@@ -88,15 +100,7 @@ impl Client {
             workers: Vec::new(),
             listener: None,
         };
-        let (serve, tell) = (self.clone(), self.clone());
-        let told = move |trouble| tell.trouble(trouble);
-        running.listener = Some(Listener::start(
-            "upload",
-            listener,
-            UPLOADS,
-            move |connection| upload::listen_requests(&serve, connection),
-            told,
-        )?);
+        running.listener = Some(self.listen_requests(listener)?);
         let (hash, begin) = (self.clone(), self.clone());
         running.workers.push(
             Builder::new()
@@ -148,15 +152,6 @@ impl Client {
         }
         Ok(Some(timer))
     }
-
-    pub(crate) fn trouble(&self, trouble: Trouble) {
-        self.say(&match trouble {
-            Trouble::Accept(fault) => Event::AcceptFailed {
-                why: fault.to_string(),
-            },
-            Trouble::Full(most) => Event::Full { most },
-        });
-    }
 }
 
 impl Drop for Running {
@@ -164,16 +159,16 @@ impl Drop for Running {
     fn drop(&mut self) {
         let open: Vec<_> = {
             let mut state = self.client.lock();
-            state.ending = true;
+            state.end();
             state.connections()
         };
         open.iter().for_each(Sender::close);
-        self.client.tell_all();
+        self.client.notify_all();
         self.timers.clear();
         self.listener = None;
         let _ = (
-            self.client.0.to_hash.send(None),
-            self.client.0.to_begin.send(None),
+            self.client.0.to_hash.send(HashOrder::End),
+            self.client.0.to_begin.send(BeginOrder::End),
         );
         for worker in self.workers.drain(..) {
             let _ = worker.join();
@@ -195,7 +190,7 @@ mod tests {
 
     fn start(tracker: &Tracker, dir: &Path) -> Running {
         let quick = Duration::from_millis(200);
-        let config = Config {
+        let config = ClientConfig {
             tracker: "127.0.0.1".to_owned(),
             tracker_port: tracker.addr().port(),
             dir: dir.to_owned(),

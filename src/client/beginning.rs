@@ -1,0 +1,228 @@
+//! The life of a download but for its pieces: it begins, it completes, or the disk stands in its way.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use super::Client;
+use super::starting::BeginOrder;
+use crate::events::Event;
+use crate::protocol::Summary;
+use crate::report::bytes;
+use crate::store::{Part, Saved, StoreError};
+use crate::torrent::{Name, Torrent};
+
+/// Free space is looked at for files of so many bytes and more: for thousands of small ones it would take too long.
+const SPACE_CHECKED: u64 = 16 << 20;
+/// So many files are fetched at a time.
+const BEGUN: usize = 64;
+
+impl Client {
+    /// Has downloads begun, on a thread of their own.
+    pub(super) fn begin_all(&self, begins: impl IntoIterator<Item = Summary>) {
+        for summary in begins {
+            let _ = self.0.to_begin.send(BeginOrder::Begin(Box::new(summary)));
+        }
+    }
+
+    /// The work of the thread that begins downloads.
+    pub(super) fn begin_downloads(&self, orders: &Receiver<BeginOrder>) {
+        while let Ok(BeginOrder::Begin(summary)) = orders.recv() {
+            self.wait_for_room();
+            let name = &summary.name;
+            let begun = self.begin_download(&summary);
+            self.lock().end_beginning(name);
+            match begun {
+                Ok(true) => self.complete(name),
+                Ok(false) => {
+                    self.connect_to_peers();
+                    self.manage_downloads();
+                }
+                Err(fault) if fault.is_full() => self.disk_fault(&fault),
+                Err(fault) => self.cannot_begin(name, &fault),
+            }
+        }
+    }
+
+    /// So many files are fetched at a time that deciding on the next piece stays cheap, and few descriptors are open. Those
+    /// that nobody has anything of don't count.
+    fn wait_for_room(&self) {
+        let mut state = self.lock();
+        while state.n_obtainable() >= BEGUN && !state.is_ending() {
+            state = self.wait(state, Instant::now() + Duration::from_secs(1));
+        }
+    }
+
+    /// Gets the `.torrent`, and checks what is here of the file already. Returns true if that is all of it.
+    fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
+        let (store, name) = (&self.0.store, &summary.name);
+        let replaces = self.lock().replaces_outdated(name);
+        if !self.is_name_free(name, replaces) {
+            return Ok(false);
+        }
+        let torrent = match self.get_torrent(summary) {
+            Ok(torrent) => torrent,
+            Err(fault) => {
+                self.no_torrent(name, fault.to_string());
+                return Ok(false);
+            }
+        };
+        let before = self.lock().content_before(name);
+        if let Some(before) = before {
+            store.adopt_part(before, &torrent)?;
+        }
+        self.check_space(&torrent)?;
+        // another run goes on from here, with or without the tracker
+        store.save(&Saved {
+            stamp: None,
+            verified: true,
+            received: true,
+            torrent: torrent.clone(),
+        })?;
+        let event = |name, done, size| Event::Checking { name, done, size };
+        let mut part = store.resume(&torrent, self.progress(name, torrent.size(), event))?;
+        self.reuse(&torrent, &mut part, replaces)?;
+        let event = Event::Begin {
+            name: name.to_string(),
+            size: torrent.size(),
+            n_pieces: torrent.n_pieces(),
+            here: part.pieces.count(),
+            md5: torrent.md5().to_string(),
+        };
+        let whole = part.pieces.is_full();
+        let begun = self.lock().begin(&Arc::new(torrent), part, Instant::now());
+        if !begun {
+            // it came into the folder meanwhile, and is whole there
+            return Ok(false);
+        }
+        self.say(&event);
+        self.notify_all();
+        Ok(whole)
+    }
+
+    /// Returns true if a download may take this name in the end; otherwise says why not.
+    fn is_name_free(&self, name: &Name, replaces: bool) -> bool {
+        let store = &self.0.store;
+        let stands = store.stands_as(name);
+        if let Some(stands) = stands.filter(|stands| stands != name.as_str()) {
+            let name = name.clone();
+            self.give_up(&name.clone(), &StoreError::Folded { name, stands });
+            return false;
+        }
+        if replaces || !store.exists(name) {
+            return true;
+        }
+        // a file came into the folder just now, and the next look sees it; anything else stays in the way
+        let why = "a folder, link or the like has its name here; move it away";
+        if store.is_blocked(name) && self.lock().is_stuck(name, why) {
+            self.say(&Event::NotShared {
+                name: name.to_string(),
+                why: why.to_owned(),
+            });
+        }
+        false
+    }
+
+    fn no_torrent(&self, name: &Name, why: String) {
+        self.lock().is_stuck(name, &why);
+        let name = name.to_string();
+        self.say(&Event::NoTorrent { name, why });
+    }
+
+    /// Copies what other files have in common with this content: the file that it replaces, and the one that the user named.
+    fn reuse(&self, torrent: &Torrent, part: &mut Part, replaces: bool) -> Result<(), StoreError> {
+        let (store, name) = (&self.0.store, torrent.name());
+        let replaced = replaces.then(|| store.open_shared(name).ok()).flatten();
+        let named = self.0.config.reuse.as_ref();
+        let named = named.and_then(|path| File::open(path).ok());
+        for source in replaced.map(|(file, _)| file).iter().chain(&named) {
+            let event = |name, done, size| Event::Reusing { name, done, size };
+            let progress = self.progress(name, torrent.size(), event);
+            store.reuse(torrent, part, source, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Compares the free space with what is needed, before a large download starts.
+    fn check_space(&self, torrent: &Torrent) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        if torrent.size() < SPACE_CHECKED {
+            return Ok(());
+        }
+        let needed = torrent.size() - store.part_on_disk(torrent).min(torrent.size());
+        match store.free_space() {
+            Some(free) if free < needed => Err(StoreError::NoRoom {
+                dir: store.dir().to_owned(),
+                needed,
+                free,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// All pieces are here: gives the file its name, tells everybody, and closes what isn't needed any more.
+    pub(super) fn complete(&self, name: &Name) {
+        let Some(completing) = self.lock().completes(name) else {
+            return;
+        };
+        let (torrent, pieces) = (&completing.torrent, &completing.pieces);
+        match self.0.store.complete(torrent, pieces, completing.replaced) {
+            Ok(file) => {
+                let report = self.report_on_completion(name);
+                self.lock().completed(&file);
+                report.iter().for_each(|report| self.say(report));
+                self.list_now();
+            }
+            Err(fault @ StoreError::Folded { .. }) => self.give_up(name, &fault),
+            Err(fault @ StoreError::Exists(_)) => {
+                // what stands there is hashed at the next looks; equal or not, it is left as it is
+                let (why, full) = (fault.to_string(), false);
+                self.say(&Event::Disk { why, full });
+                self.lock().drop_file(name);
+            }
+            Err(fault) => {
+                // after a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew
+                self.lock().drop_file(name);
+                self.disk_fault(&fault);
+            }
+        }
+        self.notify_all();
+    }
+
+    /// A file that can't be stored here, whatever happens.
+    fn give_up(&self, name: &Name, fault: &StoreError) {
+        let why = fault.to_string();
+        self.lock().give_up(name, why.clone());
+        let name = name.to_string();
+        self.say(&Event::GivenUp { name, why });
+    }
+
+    /// What stands in one file's way doesn't hold up the others. It is tried again at each ping, and said once.
+    fn cannot_begin(&self, name: &Name, fault: &StoreError) {
+        let (why, full) = (fault.to_string(), false);
+        let new = self.lock().cannot_begin(name, &why);
+        // a run that ends with it says so as it ends
+        if new && !self.0.config.wants.exit_when_complete {
+            self.say(&Event::Disk { why, full });
+        }
+        self.notify_all();
+    }
+
+    /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.
+    pub(super) fn disk_fault(&self, fault: &StoreError) {
+        let full = fault.is_full();
+        let why = if full {
+            let (needs, dir) = (bytes(self.lock().missing()), self.0.store.dir().display());
+            format!("disk full: {needs} more are needed in {dir}")
+        } else {
+            fault.to_string()
+        };
+        let first = self.lock().pause_for_disk(&why, Instant::now());
+        // a run that ends with it says so as it ends
+        if first && !self.0.config.wants.exit_when_complete {
+            self.say(&Event::Disk { why, full });
+        }
+        self.notify_all();
+    }
+}

@@ -1,0 +1,130 @@
+//! Connections to the peers that pieces are taken from: how they are opened, introduced, and given back.
+
+use std::io;
+use std::net::SocketAddr;
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use super::Client;
+use super::download::refused;
+use crate::events::Event;
+use crate::net::{Connection, HEADER, connect, is_timeout, unexpected};
+use crate::picker::PeerId;
+use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
+
+/// How often the round trip is measured: the smallest counts.
+const ROUND_TRIPS: usize = 3;
+
+/// What a connection holds; dropping it gives that back, however the connection ends.
+struct Claims<'a> {
+    client: &'a Client,
+    peer: PeerId,
+    failed: bool,
+}
+
+impl Drop for Claims<'_> {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        self.client.lock().disconnected(self.peer, self.failed, now);
+        self.client.connect_to_peers();
+        self.client.manage_downloads();
+    }
+}
+
+impl Client {
+    /// Connects to the peers of ours that have, or will have, something that is missing here: a thread for each.
+    pub(super) fn connect_to_peers(&self) {
+        if self.0.config.classic {
+            return;
+        }
+        let min_peers = self.0.config.min_peers;
+        let to_connect = self.lock().to_connect(min_peers, Instant::now());
+        for (peer, addr) in to_connect {
+            let client = self.clone();
+            let thread = Builder::new()
+                .name(format!("download {addr}"))
+                .spawn(move || client.take_from(peer, addr));
+            if thread.is_err() {
+                self.lock().disconnected(peer, true, Instant::now());
+            }
+        }
+    }
+
+    /// Takes pieces from a peer until nothing is missing here, or it fails.
+    fn take_from(&self, peer: PeerId, addr: SocketAddr) {
+        let mut claims = Claims {
+            client: self,
+            peer,
+            failed: true,
+        };
+        let connection = self.introduce(peer, addr);
+        let ended = connection.and_then(|connection| match connection {
+            Some(mut connection) => self.read_answers(peer, &mut connection),
+            None => Ok(()),
+        });
+        if let Err(why) = ended {
+            let asked = self.lock().is_asked(peer);
+            // a complete peer asks for nothing more, and the connection ends by itself
+            claims.failed = asked || !is_timeout(&why);
+            if claims.failed {
+                self.lost(peer, addr, why.to_string());
+            }
+        }
+    }
+
+    /// Says hello both ways. `None` if this is no peer to take from.
+    fn introduce(&self, peer: PeerId, addr: SocketAddr) -> io::Result<Option<Connection>> {
+        let mut connection = connect(&[addr])?;
+        let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
+            return Ok(None);
+        };
+        let sender = connection.sender();
+        let now = Instant::now();
+        let known = self.lock().connected(peer, &their, sender, latency, now);
+        if known {
+            let latency_ms = latency.as_secs_f64() * 1e3;
+            self.say(&Event::Connected {
+                peer: addr,
+                latency_ms,
+            });
+            self.manage_downloads();
+        }
+        Ok(known.then_some(connection))
+    }
+
+    /// The first message of a connection and its answer, with the smallest of some round trips. `None` if this peer met itself
+    /// under another of its own addresses; what stands there is forgotten then.
+    pub(super) fn say_hello(
+        &self,
+        peer: PeerId,
+        connection: &mut Connection,
+    ) -> io::Result<Option<(Hello, Duration)>> {
+        let (have, _) = self.lock().haves();
+        let mut hello = Hello {
+            v: VERSION,
+            id: self.0.run_id.clone(),
+            port: self.0.port,
+            have,
+        };
+        let mut first = None;
+        let mut latency = Duration::MAX;
+        for _ in 0..ROUND_TRIPS {
+            let asked = Instant::now();
+            connection.send(&Ask::Hello(hello.clone()))?;
+            let their = match connection.expect(HEADER, PEER_CAP)? {
+                Answer::Hello(their) => their,
+                Answer::Refused { why } => return Err(refused(&why)),
+                _ => return Err(unexpected("expected a hello")),
+            };
+            latency = latency.min(asked.elapsed());
+            if their.id == hello.id {
+                // the other end, which noticed as well, has closed
+                self.lock().forget(peer);
+                return Ok(None);
+            }
+            first.get_or_insert(their);
+            hello.have.clear();
+        }
+        Ok(first.map(|their| (their, latency)))
+    }
+}

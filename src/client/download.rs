@@ -1,0 +1,183 @@
+//! A piece arrives: its bytes are read, verified against the checkpoints while they are in the cache, written in place, and
+//! only then counted as here. The original reads until the connection closes, and believes what came.
+//!
+//! One thread for each peer that pieces are taken from. It reads the answers; the requests are sent by whichever thread
+//! finds that one can be made ([`Client::manage_downloads`]).
+//!
+//! Cost for each piece: one read per 256 KiB, one pass of MD5 in vector lanes, one write, two short holds of the lock; the
+//! buffer is used again.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Client;
+use crate::limit::Limit;
+use crate::net::{BODY, Connection, unexpected};
+use crate::picker::PeerId;
+use crate::protocol::{Answer, PEER_CAP};
+use crate::state::{Expected, Landing};
+use crate::store::StoreError;
+use crate::torrent::{MAX_PIECE_LEN, Torrent};
+
+/// What is told of a piece before its bytes.
+pub(super) struct PieceHeader {
+    /// Which request it answers.
+    pub(super) n: u64,
+    /// Which piece it is.
+    pub(super) idx: u32,
+    /// How many bytes follow.
+    pub(super) len: usize,
+}
+
+impl Client {
+    /// Takes a peer's answers until it closes, or breaks the protocol.
+    pub(super) fn read_answers(&self, peer: PeerId, from: &mut Connection) -> io::Result<()> {
+        while let Some(answer) = from.read(BODY, PEER_CAP)? {
+            match answer {
+                Answer::Piece { n, idx, len, news } => {
+                    self.lock().learn(peer, &news);
+                    let len = len as usize;
+                    self.receive_piece(peer, from, PieceHeader { n, idx, len })?;
+                }
+                Answer::News { n, news } => {
+                    let mut state = self.lock();
+                    state.learn(peer, &news);
+                    state.take_answer(peer, n, None, Instant::now())?;
+                }
+                Answer::Gone { n, name } => {
+                    let mut state = self.lock();
+                    state.take_answer(peer, n, None, Instant::now())?;
+                    state.has_not(peer, &name);
+                }
+                Answer::Refused { why } => return Err(refused(&why)),
+                Answer::Hello(_) => return Err(unexpected("a hello that nobody asked for")),
+            }
+            if self.lock().is_left_alone(peer) {
+                let why = "it sent too many bad pieces, and is left alone";
+                return Err(io::Error::other(why));
+            }
+            self.manage_downloads();
+        }
+        Ok(())
+    }
+
+    /// Reads a piece, asks for the next one, and only then verifies and writes this one: the network never waits for the
+    /// disk.
+    pub(super) fn receive_piece(
+        &self,
+        peer: PeerId,
+        from: &mut Connection,
+        header: PieceHeader,
+    ) -> io::Result<()> {
+        let PieceHeader { n, idx, len } = header;
+        let Some(expected) = self.lock().expects(peer, n, idx)? else {
+            // its download was given up, or another content took its place
+            self.lock().take_answer(peer, n, None, Instant::now())?;
+            return self.skip(from, len);
+        };
+        let mut buffer = self.0.buffers.take(expected.torrent.piece_len(idx));
+        self.read_piece(from, &expected, idx, len, &mut buffer)?;
+        self.lock()
+            .take_answer(peer, n, Some(idx), Instant::now())?;
+        self.manage_downloads();
+        self.keep_piece(peer, &expected.torrent, idx, len, &buffer);
+        Ok(())
+    }
+
+    /// Reads a piece into `buffer`. Where only some blocks were asked for, the others are read from the part.
+    fn read_piece(
+        &self,
+        from: &mut Connection,
+        expected: &Expected,
+        idx: u32,
+        len: usize,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
+        let torrent = &expected.torrent;
+        if len == buffer.len() {
+            return self.read_body(from, buffer);
+        }
+        let blocks = expected.blocks.unwrap_or_default();
+        if len != torrent.blocks_len(idx, blocks) || len == 0 {
+            let whole = buffer.len();
+            let why = format!("expected the {whole} bytes of piece {idx}, it sends {len}");
+            return Err(unexpected(&why));
+        }
+        for run in blocks.runs() {
+            self.read_body(from, &mut buffer[torrent.bytes_of(idx, run)])?;
+        }
+        let here = blocks.missing_of(torrent.n_blocks(idx));
+        let read = self.0.store.read_blocks(torrent, idx, here, buffer);
+        // what can't be read any more fails the piece's check, and the whole piece is asked for
+        read.or_else(|_| Ok(()))
+    }
+
+    /// Verifies a piece, writes it, and marks it as here. `came` bytes of it came from this peer.
+    pub(super) fn keep_piece(
+        &self,
+        peer: PeerId,
+        torrent: &Arc<Torrent>,
+        idx: u32,
+        came: usize,
+        bytes: &[u8],
+    ) {
+        let piece = match torrent.verify(idx, bytes) {
+            Ok(piece) => piece,
+            Err(bad) => return self.bad_piece(peer, torrent, idx, bad),
+        };
+        // a late piece may come twice
+        if !self.lock().lacks_piece(torrent, idx) {
+            return self.lock().came_twice(torrent, idx);
+        }
+        let stored = match self.0.store.write_piece(piece) {
+            Ok(stored) => stored,
+            Err(fault) => return self.not_written(peer, torrent, idx, &fault),
+        };
+        let now = Instant::now();
+        let landing = self.lock().landed(peer, torrent, &stored, came, now);
+        // whoever waits for news of this piece can be served now
+        self.notify_all();
+        self.tell_landed(peer, torrent.name(), idx, landing);
+        if landing == Landing::Last {
+            self.complete(torrent.name());
+        }
+    }
+
+    fn not_written(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, fault: &StoreError) {
+        self.lock().not_written(peer, torrent, idx);
+        self.disk_fault(fault);
+    }
+
+    /// Reads so many bytes, at the rate that `--max-down` allows and the other end keeps up.
+    fn read_body(&self, from: &mut Connection, mut buffer: &mut [u8]) -> io::Result<()> {
+        let limit = self.0.down.as_ref();
+        let mut pace = from.begin_body()?;
+        while !buffer.is_empty() {
+            let stride = buffer.len().min(Limit::stride(limit));
+            let asked = Instant::now();
+            let came = from.read_some(&mut buffer[..stride])?;
+            if came == 0 {
+                let why = "closed in the middle of a piece";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+            }
+            pace.note(came, asked.elapsed())?;
+            if let Some(limit) = limit {
+                limit.pass(came);
+            }
+            buffer = &mut buffer[came..];
+        }
+        Ok(())
+    }
+
+    /// Reads a piece that isn't wanted any more, so that the next answer can be read.
+    fn skip(&self, from: &mut Connection, len: usize) -> io::Result<()> {
+        let len = len.min(MAX_PIECE_LEN as usize);
+        self.read_body(from, &mut self.0.buffers.take(len))
+    }
+}
+
+/// The other end takes no requests, and says why.
+pub(super) fn refused(why: &str) -> io::Error {
+    io::Error::other(format!("refused: {}", crate::torrent::legible(why)))
+}

@@ -1,0 +1,212 @@
+//! The files of the folder: looked at, hashed, shared, withdrawn; uploads, and what the user picks.
+
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::Client;
+use super::starting::HashOrder;
+use crate::events::Event;
+use crate::state::TrackerKind;
+use crate::store::{Remembered, Seen, Stamp, StoreError, WholeFile};
+use crate::torrent::{Name, Torrent, legible};
+
+/// The least time between two lines on a file that is read through, one for each tenth of it.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+/// The most time between them.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
+impl Client {
+    /// Every 2 s: what is new in the folder, what changed, what went away.
+    pub(super) fn look_at_folder(&self) {
+        let before = self.lock().standing().clone();
+        self.retry_unreadable();
+        // what the user names is shared whatever it looks like
+        let only = &self.0.config.wants.only;
+        let explicit = |name: &str| only.iter().any(|only| only.as_str() == name);
+        let seen = match self.0.store.look_for(&explicit) {
+            Ok(seen) => seen,
+            Err(fault) => return self.disk_fault(&fault),
+        };
+        let today = SystemTime::now().duration_since(UNIX_EPOCH);
+        let today = today.map_or(0, |since| since.as_secs() as i64);
+        let looked = self.lock().looked(&before, &seen, today);
+        self.tell_left_out(&seen);
+        for name in &looked.withdrawn {
+            let name = name.to_string();
+            self.say(&Event::Withdrawn { name });
+        }
+        for name in &looked.deleted {
+            let name = name.to_string();
+            self.say(&Event::Deleted { name });
+        }
+        if looked.news || !looked.withdrawn.is_empty() || !looked.deleted.is_empty() {
+            self.list_now();
+        }
+        for (name, stamp) in looked.to_hash {
+            let _ = self.0.to_hash.send(HashOrder::Hash(name, stamp));
+        }
+        self.share_known();
+        self.notify_all();
+    }
+
+    fn tell_left_out(&self, seen: &[Seen]) {
+        for seen in seen {
+            let Seen::Odd(name, why) = seen else { continue };
+            let new = self.lock().is_new_oddity(name);
+            if new {
+                self.say(&Event::NotShared {
+                    name: legible(name),
+                    why: why.to_string(),
+                });
+            }
+        }
+    }
+
+    /// What couldn't be read is tried again once that may have changed.
+    fn retry_unreadable(&self) {
+        let unreadable = self.lock().unreadable();
+        for (name, access) in unreadable {
+            if self.0.store.access_stamp(&name) != access {
+                self.lock().retry(&name);
+            }
+        }
+    }
+
+    /// What an earlier run hashed or fetched, and nobody touched since, needs no second look; what came from originals is
+    /// verified once the tracker has its MD5.
+    pub(super) fn share_known(&self) {
+        let unsettled = self.lock().unsettled();
+        for (name, stamp, vouched) in unsettled {
+            match self.0.store.remembered(&name, stamp, vouched) {
+                Some(Remembered::Whole(file)) => self.share(&file),
+                Some(Remembered::Unverified(md5)) => {
+                    self.lock().stands_unverified(&name, stamp, md5)
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// The work of the thread that hashes.
+    pub(super) fn hash_files(&self, orders: &Receiver<HashOrder>) {
+        while let Ok(HashOrder::Hash(name, stamp)) = orders.recv() {
+            let hashed = self.hash_file(&name, stamp);
+            self.lock().end_progress(&name);
+            match hashed {
+                Ok(Some(file)) => self.share(&file),
+                Ok(None) => self.lock().changed_meanwhile(&name),
+                Err(fault) => self.cannot_read(&name, &fault),
+            }
+        }
+    }
+
+    /// Finds out what a file of the folder is. `None` if it changed meanwhile.
+    fn hash_file(&self, name: &Name, stamp: Stamp) -> Result<Option<WholeFile>, StoreError> {
+        let start = Instant::now();
+        let event = |name, done, size| Event::Hashing { name, done, size };
+        let progress = self.progress(name, stamp.size, event);
+        let listed = self.listed_torrent(name, stamp.size);
+        let file = self.0.store.identify(name, stamp, listed, progress)?;
+        if let Some(file) = &file {
+            self.say(&Event::Hashed {
+                name: name.to_string(),
+                size: stamp.size,
+                md5: file.torrent().md5().to_string(),
+                seconds: start.elapsed().as_secs_f64(),
+            });
+        }
+        Ok(file)
+    }
+
+    /// The swarm's `.torrent` of a file of this name and size, by which a file is checked several times as fast as hashed.
+    fn listed_torrent(&self, name: &Name, size: u64) -> Option<Torrent> {
+        let summary = self.lock().listed(name).cloned()?;
+        let fits = summary.size == size;
+        fits.then(|| self.get_torrent(&summary).ok()).flatten()
+    }
+
+    /// A file that can't be read is tried again once it changes, or its permissions do.
+    fn cannot_read(&self, name: &Name, fault: &StoreError) {
+        let (why, full) = (fault.to_string(), false);
+        let access = self.0.store.access_stamp(name);
+        let new = self.lock().cannot_read(name, access, &why);
+        if new {
+            self.say(&Event::Disk { why, full });
+        }
+        self.notify_all();
+    }
+
+    /// Follows a file that is read through: it is shown at once, and told now and then. What is returned says false once
+    /// everything is to end.
+    pub(super) fn progress(
+        &self,
+        name: &Name,
+        size: u64,
+        event: impl Fn(String, u64, u64) -> Event,
+    ) -> impl FnMut(u64) -> bool {
+        let (mut told, mut told_tenth) = (Instant::now(), 0);
+        move |done| {
+            let tenth = done * 10 / size.max(1);
+            let since = told.elapsed();
+            if since >= TELL_EVERY || since >= TELL_AFTER && tenth > told_tenth {
+                (told, told_tenth) = (Instant::now(), tenth);
+                self.say(&event(name.to_string(), done, size));
+            }
+            self.lock().note_progress(name, done, size)
+        }
+    }
+
+    /// Shares a whole file of the folder from now on.
+    fn share(&self, file: &WholeFile) {
+        let torrent = file.torrent();
+        // a part of it that an earlier run began isn't needed any more
+        let store = &self.0.store;
+        store.discard_part_of(torrent.name(), torrent.md5());
+        let (shared, tracker) = {
+            let mut state = self.lock();
+            (state.share(file, Instant::now()), state.tracker())
+        };
+        if shared {
+            if tracker == TrackerKind::Original {
+                self.announce_all();
+            }
+            self.notify_all();
+            self.list_now();
+        }
+    }
+
+    /// A shared file isn't what was hashed any more.
+    pub(super) fn withdraw(&self, name: &Name) {
+        let deleted = !self.0.store.exists(name) || self.0.store.is_blocked(name);
+        let withdrawn = self.lock().lost(name, deleted);
+        if withdrawn {
+            let name = name.to_string();
+            self.say(&match deleted {
+                true => Event::Deleted { name },
+                false => Event::Withdrawn { name },
+            });
+            self.list_now();
+        }
+    }
+
+    /// The user wants this file, too.
+    pub(crate) fn pick(&self, name: &Name) {
+        let begins = self.lock().pick(name);
+        self.begin_all(begins);
+        self.fetch_whole_files();
+        self.notify_all();
+    }
+
+    /// Takes a name for an upload. False if a file of the folder or of the swarm has it, or another upload.
+    pub(crate) fn begin_upload(&self, name: &Name, size: u64) -> bool {
+        !self.0.store.exists(name) && self.lock().begin_upload(name, size)
+    }
+
+    /// An upload has ended, with a file in the folder or with none: it is hashed, and then shared.
+    pub(crate) fn end_upload(&self, name: &Name, stamp: Option<Stamp>) {
+        let hashes = self.lock().end_upload(name, stamp);
+        if let Some(stamp) = stamp.filter(|_| hashes) {
+            let _ = self.0.to_hash.send(HashOrder::Hash(name.clone(), stamp));
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! What differs with originals: one connection for each piece or file, as they know it.
+//!
+//! Behind our tracker an original's pieces are checked like any other. Behind an original tracker there is no `.torrent`,
+//! and an orderly end proves nothing: a file has to come twice the same, and stays marked as unverified.
+//!
+//! What was asked of an original is read to its end, whatever it is: a transfer that is broken off ends its serving for good.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::thread::Builder;
+use std::time::{Duration, Instant};
+
+use super::Client;
+use super::download::{PieceHeader, refused};
+use crate::events::Event;
+use crate::limit::Limit;
+use crate::md5::{Digest, Hasher};
+use crate::net::{BODY, Connection, HEADER, connect, is_local, unexpected};
+use crate::picker::{Decision, PeerId};
+use crate::protocol::{
+    Answer, Ask, FirstMessage, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PEER_CAP, PeerEntry, Reply,
+    ToTracker, invalid, to_bytes,
+};
+use crate::state::Found;
+use crate::store::{Copy, Saved, Stamp, StoreError};
+use crate::torrent::{MAX_PIECE_LEN, MIN_PIECE_LEN, Name, legible};
+
+/// An original that asks for what is still on its way here waits so long: refused, it would keep an empty piece for good.
+const ORIGINAL_WAIT: Duration = Duration::from_secs(600);
+
+impl Client {
+    /// Takes the list of an original tracker.
+    pub(super) fn take_original_list(&self, peers: &[PeerEntry], own: IpAddr) {
+        // its list contains the asker
+        let is_own = |ip: &str| ip.parse().is_ok_and(|ip| is_local(ip, own));
+        let others = peers.iter();
+        let others = others.filter(|peer| peer.port != self.0.port || !is_own(&peer.ip));
+        let others: Vec<_> = others.cloned().collect();
+        let first = self.lock().update_original_list(&others, Instant::now());
+        self.say(&Event::List {
+            n_peers: peers.len(),
+            n_files: 0,
+            original: true,
+        });
+        if first {
+            self.say(&Event::OriginalTracker);
+            self.list_now();
+        }
+        self.announce_all();
+    }
+
+    /// Tells an original tracker what is here, within one of its reads.
+    pub(super) fn send_original_list(&self) -> io::Result<()> {
+        let files = self.lock().whole_names();
+        let mut tracker = self.to_tracker()?;
+        let local = is_local(tracker.peer.ip(), tracker.own.ip());
+        let cap = if local {
+            ORIGINAL_CAP
+        } else {
+            ORIGINAL_CAP_OFF_LOOPBACK
+        };
+        let list = file_list(self.0.port, files, cap);
+        tracker.sender().send_bytes(&list)?;
+        // it closes without an answer; leaving before would end it
+        tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
+    }
+
+    /// A request on a connection of its own: to an original, or in a classic round.
+    pub(super) fn request_alone(&self, decision: Decision, addr: SocketAddr, ours: bool) {
+        let (client, peer) = (self.clone(), decision.peer);
+        let thread = Builder::new().name(format!("request_piece {addr}"));
+        let spawned = thread.spawn(move || {
+            let done = match ours {
+                true => client.from_ours(decision, addr),
+                false => client.from_original(decision, addr),
+            };
+            let failed = done.is_err();
+            client.lock().disconnected(peer, failed, Instant::now());
+            if let Err(fault) = done {
+                client.lost(peer, addr, fault.to_string());
+            }
+            client.manage_downloads();
+        });
+        if spawned.is_err() {
+            self.lock().disconnected(peer, true, Instant::now());
+        }
+    }
+
+    /// A classic round's one piece.
+    fn from_ours(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+        let peer = decision.peer;
+        let mut connection = connect(&[addr])?;
+        let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        self.lock().said_hello(peer, &their, latency, now);
+        connection.send(&Ask::Get(decision.get))?;
+        match connection.expect(BODY, PEER_CAP)? {
+            Answer::Piece { n, idx, len, .. } => {
+                let len = len as usize;
+                self.receive_piece(peer, &mut connection, PieceHeader { n, idx, len })
+            }
+            Answer::Gone { name, .. } => {
+                self.lock().has_not(peer, &name);
+                Ok(())
+            }
+            Answer::News { .. } => Ok(()),
+            Answer::Refused { why } => Err(refused(&why)),
+            Answer::Hello(_) => Err(unexpected("a hello that nobody asked for")),
+        }
+    }
+
+    /// A piece by its name, verified like any other.
+    fn from_original(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+        let (peer, get) = (decision.peer, decision.get);
+        let Some(&idx) = get.pieces.first() else {
+            return Ok(());
+        };
+        let Some(torrent) = self.lock().torrent_with(&get.name, idx) else {
+            return Ok(());
+        };
+        let mut piece = self.0.buffers.take(torrent.piece_len(idx));
+        piece.clear();
+        let mut latency = None;
+        let asked = ask(addr, &torrent.original_name(idx), &mut latency);
+        let came = asked.and_then(|mut connection| {
+            // one byte more than the longest piece is kept, so that too long is seen as wrong
+            self.read_to_end(&mut connection, |bytes| {
+                let room = (MAX_PIECE_LEN as usize + 1).saturating_sub(piece.len());
+                piece.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                Ok(())
+            })
+        });
+        let piece_came = came.is_ok().then_some(idx);
+        {
+            let mut state = self.lock();
+            // the file may have been given up meanwhile
+            let _ = state.take_answer(peer, get.n, piece_came, Instant::now());
+            state.note_latency(peer, latency);
+        }
+        if came.is_ok() {
+            self.keep_piece(peer, &torrent, idx, piece.len(), &piece);
+        }
+        came.map_err(io::Error::other)
+    }
+
+    /// Reads up to the close. What `keep` doesn't take any more is read all the same, as an original would end where it can't
+    /// send; but no more than came before, as one may never stop.
+    fn read_to_end(
+        &self,
+        connection: &mut Connection,
+        mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>,
+    ) -> io::Result<()> {
+        let limit = self.0.down.as_ref();
+        let mut buffer = vec![0; Limit::stride(limit)];
+        let mut pace = connection.begin_body()?;
+        let mut kept = Ok(());
+        let (mut good, mut over) = (0, 0);
+        loop {
+            let asked = Instant::now();
+            let came = connection.read_some(&mut buffer)?;
+            if came == 0 || over > good {
+                return kept.map_err(io_fault);
+            }
+            pace.note(came, asked.elapsed())?;
+            if kept.is_ok() {
+                kept = keep(&buffer[..came]);
+                good += came;
+            } else {
+                over += came;
+            }
+            if let Some(limit) = limit {
+                limit.pass(came);
+            }
+        }
+    }
+
+    /// Fetches, one after the other, the files that only originals have; in the background, and not twice at a time.
+    pub(super) fn fetch_whole_files(&self) {
+        if !self.lock().begin_whole_files() {
+            return;
+        }
+        let fetching = self.clone();
+        let spawned = Builder::new().name("originals".to_owned()).spawn(move || {
+            let wanted = fetching.lock().from_originals_only();
+            for (name, holders) in wanted {
+                if let Err(fault) = fetching.fetch_whole_file(&name, &holders) {
+                    fetching.say(&Event::NotTwiceTheSame {
+                        name: name.to_string(),
+                        why: fault.to_string(),
+                    });
+                }
+            }
+            fetching.lock().end_whole_files();
+            fetching.notify_all();
+        });
+        if spawned.is_err() {
+            self.lock().end_whole_files();
+        }
+    }
+
+    /// Fetches a file twice, from two holders where there are two; only the same content twice enters the folder.
+    fn fetch_whole_file(&self, name: &Name, holders: &[(PeerId, SocketAddr)]) -> io::Result<()> {
+        let Some(&(_, first)) = holders.first() else {
+            return Ok(());
+        };
+        let second = holders.get(1).map_or(first, |(_, addr)| *addr);
+        let (_, once) = self.fetch_copy(name, first, "copy1")?;
+        let (copy, again) = self.fetch_copy(name, second, "copy2")?;
+        if once != again {
+            return Err(io::Error::other(format!(
+                "{first} sent a content with MD5 {once}, {second} one with {again}"
+            )));
+        }
+        let stamp = self.enter_unverified(name, &copy).map_err(io_fault)?;
+        self.lock().stands_unverified(name, stamp, again);
+        self.say(&Event::Unverified {
+            name: name.to_string(),
+            size: copy.size,
+            md5: again.to_string(),
+        });
+        self.list_now();
+        Ok(())
+    }
+
+    /// Brings a copy into the folder. It is remembered as unverified, so that the next run doesn't publish it.
+    fn enter_unverified(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
+        let store = &self.0.store;
+        let torrent = store.hash(name, &copy.file, copy.size, |_| true)?;
+        let stamp = store.complete_copy(name, copy)?;
+        if let Some(torrent) = torrent {
+            store.save(&Saved {
+                stamp: Some(stamp),
+                verified: false,
+                received: true,
+                torrent,
+            })?;
+        }
+        Ok(stamp)
+    }
+
+    fn fetch_copy(&self, name: &Name, from: SocketAddr, which: &str) -> io::Result<(Copy, Digest)> {
+        let mut copy = self.0.store.new_copy(name, which).map_err(io_fault)?;
+        let mut hasher = Hasher::new(MIN_PIECE_LEN as usize);
+        let mut connection = ask(from, name.as_str(), &mut None)?;
+        self.read_to_end(&mut connection, |bytes| {
+            hasher.update(bytes);
+            self.0.store.append(&mut copy, bytes)
+        })?;
+        Ok((copy, hasher.finish().1))
+    }
+
+    /// The original's request: the bytes of a file or a piece, and then the close.
+    pub(super) fn serve_original(&self, connection: &Connection, filename: &str) -> io::Result<()> {
+        let until = Instant::now() + ORIGINAL_WAIT;
+        let mut state = self.lock();
+        let found = loop {
+            match state.find(filename) {
+                Found::Coming if Instant::now() < until && !state.is_ending() => {
+                    state = self.wait(state, until)
+                }
+                found => break found,
+            }
+        };
+        drop(state);
+        let name = legible(filename);
+        let Found::Here(location, range) = found else {
+            return Err(invalid(format!("it asked for {name:?}, which isn't here")));
+        };
+        let Some(file) = self.open(&location)? else {
+            return Err(invalid(format!("it asked for {name}, which has changed")));
+        };
+        let len = range.end - range.start;
+        self.send_ranges(connection, &mut Vec::new(), &[], &file, &[range])?;
+        let peer = connection.peer;
+        self.say(&Event::GaveOriginal { peer, name, len });
+        Ok(())
+    }
+}
+
+/// Connects to an original, and asks for a name of its list.
+fn ask(addr: SocketAddr, name: &str, latency: &mut Option<Duration>) -> io::Result<Connection> {
+    let asked = Instant::now();
+    let connection = connect(&[addr])?;
+    *latency = Some(asked.elapsed());
+    connection.send(&FirstMessage::Original {
+        filename: name.to_owned(),
+    })?;
+    Ok(connection)
+}
+
+/// The original's list: as many names as fit into one read of its.
+fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
+    loop {
+        let list = to_bytes(&ToTracker::FileList {
+            port,
+            files: files.clone(),
+            v: None,
+            pieces: Default::default(),
+            coming: Vec::new(),
+            others: Default::default(),
+        });
+        if list.len() <= cap || files.is_empty() {
+            return list;
+        }
+        files.truncate(files.len() * cap / (list.len() + 1));
+    }
+}
+
+fn io_fault(fault: StoreError) -> io::Error {
+    io::Error::other(fault.to_string())
+}

@@ -1,0 +1,110 @@
+//! The tracker's answers, and what they change: how it is reached, and what is told of it.
+
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use super::Client;
+use crate::events::Event;
+use crate::net::{Connection, HEADER, Sender, connect, resolve};
+use crate::protocol::{LIST_CAP, ORIGINAL_CAP, PingRefusal, Reply, SwarmList, ToTracker};
+use crate::torrent::legible;
+
+/// After a list, the next one waits so long for each file that it named.
+const LIST_PAUSE: Duration = Duration::from_micros(100);
+/// But for so many of them at most: half a second in all.
+const LONG_LIST: usize = 5000;
+
+impl Client {
+    pub(super) fn to_tracker(&self) -> io::Result<Connection> {
+        let config = &self.0.config;
+        connect(&resolve(&config.tracker, config.tracker_port)?)
+    }
+
+    /// Sends one message and reads the answer. Returns it with this machine's address as the tracker sees it.
+    pub(super) fn ask_tracker<T: DeserializeOwned>(
+        &self,
+        message: &ToTracker,
+    ) -> io::Result<(T, IpAddr)> {
+        let connections = self.lock().connections();
+        connections.iter().for_each(Sender::close_if_stranded);
+        let mut tracker = self.to_tracker()?;
+        tracker.send(message)?;
+        Ok((tracker.expect(HEADER, LIST_CAP)?, tracker.own.ip()))
+    }
+
+    /// Sends one message, which the tracker only accepts or refuses.
+    pub(super) fn tell_tracker(&self, message: &ToTracker) -> io::Result<()> {
+        let mut tracker = self.to_tracker()?;
+        tracker.send(message)?;
+        let reply: Reply = tracker.expect(HEADER, ORIGINAL_CAP)?;
+        let refused = reply.error.map(|why| io::Error::other(legible(&why)));
+        refused.map_or(Ok(()), Err)
+    }
+
+    /// Takes the list of a tracker of ours, and begins what can be begun.
+    pub(super) fn take_list(&self, list: &SwarmList) {
+        let taken = {
+            let mut state = self.lock();
+            let first = state.reached();
+            let begins = state.update_list(list, Instant::now());
+            let few = state.few_peers(self.0.config.min_peers);
+            (first, begins, few, state.n_listed(), state.n_files_listed())
+        };
+        let (first, begins, few, n_peers, n_files) = taken;
+        self.say(&Event::List {
+            n_peers,
+            n_files,
+            original: false,
+        });
+        if let Some(waits_for) = few {
+            self.say(&Event::FewPeers { n_peers, waits_for });
+        }
+        self.begin_all(begins);
+        self.tell_conflicts();
+        let unpublished = !self.lock().unpublished().is_empty();
+        if first || unpublished {
+            self.list_now();
+        }
+    }
+
+    pub(super) fn refused_by_tracker(&self, refusal: &PingRefusal) {
+        self.tracker_unreachable(&format!("it answers: {}", legible(&refusal.error)));
+    }
+
+    /// One line at the first failure; the swarm goes on without the tracker.
+    pub(super) fn tracker_unreachable(&self, why: &str) {
+        let first = self.lock().not_reached();
+        if first {
+            let at = format!("{}:{}", self.0.config.tracker, self.0.config.tracker_port);
+            let why = why.to_owned();
+            self.say(&Event::TrackerUnreachable { at, why });
+        }
+    }
+
+    /// Where thousands of files become whole one after the other, the next list tells of many of them.
+    pub(super) fn pause_after_list(&self, n_files: usize) {
+        std::thread::sleep(LIST_PAUSE * n_files.min(LONG_LIST) as u32);
+    }
+
+    /// Has the list sent at once, without waiting for it.
+    pub(super) fn list_now(&self) {
+        if let Some(list) = self.0.list_now.get() {
+            list.fire();
+        }
+    }
+
+    /// Once a round: gives bad copies another chance, and says what keeps files from coming.
+    pub(super) fn retry_and_say_what_waits(&self) {
+        let waits_for = {
+            let mut state = self.lock();
+            state.retry_bad_pieces();
+            state.waits_for()
+        };
+        for why in waits_for {
+            self.say(&Event::Waiting { why });
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Serving others: `listen_requests` and `handle_piece_request`, on a thread for each connection.
+//!
+//! The original serves one at a time, under its lock, and ends for good on a name that it lacks. Ours serves all that ask at
+//! once, and breaks the ties among the pieces that were named: of these it sends the one that it has sent least.
+//!
+//! Cost for each piece: one read of the request, one read and one write per 256 KiB, two short holds of the lock.
+
+use std::fs::File;
+use std::io;
+use std::net::TcpListener;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Client;
+use crate::limit::Limit;
+use crate::net::{Connection, HEADER, Listener, is_local};
+use crate::picker::PeerId;
+use crate::protocol::{
+    Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, invalid, to_bytes,
+};
+use crate::state::{Served, TrackerKind};
+use crate::store::Location;
+use crate::torrent::{BlockSet, Torrent};
+
+/// The most connections that are served at once.
+const UPLOADS: usize = 256;
+/// A connection on which nothing is asked for so long is closed.
+const IDLE: Duration = Duration::from_secs(75);
+/// The longest that an answer is held back.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// News are gathered for so long before they are sent to a peer that has nothing to ask for: in a fast swarm several go as
+/// one.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Whom a connection's thread serves, from one request to the next.
+struct Asker {
+    peer: PeerId,
+    /// The place in the news from which on they are new to the asker.
+    news_from: usize,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// The original's `listen_requests`: accepts the connections of other peers, and serves each on a thread of its own.
+    pub(super) fn listen_requests(&self, listener: TcpListener) -> io::Result<Listener> {
+        let (serving, telling) = (self.clone(), self.clone());
+        let serve = move |connection| serving.serve(connection);
+        let told = move |trouble| telling.trouble(trouble);
+        Listener::start("upload", listener, UPLOADS, serve, told)
+    }
+
+    /// Serves one connection until it ends.
+    fn serve(&self, mut connection: Connection) {
+        let served = self.serve_first(&mut connection);
+        self.tell_upload_ended(connection.peer, served);
+    }
+
+    /// Reads the first message, which tells an original from one of ours.
+    fn serve_first(&self, connection: &mut Connection) -> io::Result<()> {
+        let local = self.lock().tracker() == TrackerKind::Ours { local: true };
+        if local && !is_local(connection.peer.ip(), connection.own.ip()) {
+            let why =
+                "its tracker was started without --remote: this peer serves its own machine alone";
+            let why = why.to_owned();
+            return connection.send(&Answer::Refused { why });
+        }
+        match connection.read(HEADER, PEER_CAP)? {
+            None => Ok(()),
+            Some(FirstMessage::Original { filename }) => self.serve_original(connection, &filename),
+            Some(FirstMessage::Ours(Ask::Hello(hello))) => self.serve_ours(connection, &hello),
+            Some(FirstMessage::Ours(Ask::Get(_))) => Err(invalid("expected a hello, got a get")),
+        }
+    }
+
+    /// Exchanges hellos, and then answers request after request.
+    fn serve_ours(&self, connection: &mut Connection, hello: &Hello) -> io::Result<()> {
+        if hello.id == self.0.run_id {
+            return self.answer_hello(connection, Vec::new()); // it has called itself, and will notice
+        }
+        let addr = (connection.peer.ip(), hello.port).into();
+        let (peer, have, news_from) = self.lock().meets(addr, hello, Instant::now());
+        self.answer_hello(connection, have)?;
+        // it may not be on our list yet, and have what is missing here
+        self.connect_to_peers();
+        let buffer = Vec::new();
+        let mut asker = Asker {
+            peer,
+            news_from,
+            buffer,
+        };
+        while let Some(ask) = connection.read(IDLE, PEER_CAP)? {
+            match ask {
+                Ask::Hello(_) => self.answer_hello(connection, Vec::new())?,
+                Ask::Get(get) => self.handle_piece_request(connection, &mut asker, &get)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_hello(&self, connection: &Connection, have: Vec<Have>) -> io::Result<()> {
+        connection.send(&Answer::Hello(Hello {
+            v: VERSION,
+            id: self.0.run_id.clone(),
+            port: self.0.port,
+            have,
+        }))
+    }
+
+    /// The original's `handle_piece_request`: answers with one of the pieces that were named, from the disk. Where none of
+    /// them is here, it answers with news once there are any.
+    fn handle_piece_request(
+        &self,
+        connection: &Connection,
+        asker: &mut Asker,
+        get: &Get,
+    ) -> io::Result<()> {
+        let (served, news) = self.choose_or_wait(asker, get);
+        let (n, name) = (get.n, get.name.clone());
+        let (torrent, location, idx) = match served {
+            Served::Gone => return connection.send(&Answer::Gone { n, name }),
+            Served::NotHere => return connection.send(&Answer::News { n, news }),
+            Served::Piece(torrent, location, idx) => (torrent, location, idx),
+        };
+        let Some(file) = self.open(&location)? else {
+            return connection.send(&Answer::Gone { n, name });
+        };
+        let ranges = ranges_of(&torrent, idx, get.blocks);
+        let len = ranges
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum::<u64>() as u32;
+        let header = to_bytes(&Answer::Piece { n, idx, len, news });
+        self.send_ranges(connection, &mut asker.buffer, &header, &file, &ranges)?;
+        self.gave(asker.peer, &get.name, idx, len);
+        Ok(())
+    }
+
+    /// Decides what to send. Where nothing of it is here, it waits for news as long as the asker allows.
+    fn choose_or_wait(&self, asker: &mut Asker, get: &Get) -> (Served, Vec<Have>) {
+        let wait = Duration::try_from_secs_f64(get.wait).unwrap_or_default();
+        let wait = wait.min(LONGEST_WAIT);
+        let until = Instant::now() + wait;
+        if get.pieces.is_empty() {
+            std::thread::sleep(GATHER.min(wait));
+        }
+        let mut state = self.lock();
+        loop {
+            let served = state.choose(get);
+            let (news, next) = state.news_from(asker.news_from);
+            let nothing = matches!(served, Served::NotHere) && news.is_empty();
+            if !nothing || state.is_ending() || Instant::now() >= until {
+                asker.news_from = next;
+                return (served, news);
+            }
+            state = self.wait(state, until);
+        }
+    }
+
+    /// The file that is to be read; `None` if it isn't what was hashed any more: then it is withdrawn.
+    pub(super) fn open(&self, location: &Location) -> io::Result<Option<Arc<File>>> {
+        match self.0.store.open_at(location) {
+            Ok(file) => Ok(Some(file)),
+            Err(fault) if fault.is_gone() => {
+                if let Location::Whole(name, _) = location {
+                    self.withdraw(name);
+                }
+                Ok(None)
+            }
+            Err(fault) => Err(io::Error::other(fault.to_string())),
+        }
+    }
+
+    /// Sends a header and ranges of a file, at the rate that `--max-up` allows.
+    pub(super) fn send_ranges(
+        &self,
+        to: &Connection,
+        buffer: &mut Vec<u8>,
+        header: &[u8],
+        file: &File,
+        ranges: &[Range<u64>],
+    ) -> io::Result<()> {
+        let (limit, sender) = (self.0.up.as_ref(), to.sender());
+        let mut header = header;
+        buffer.resize(Limit::stride(limit), 0);
+        for Range { mut start, end } in ranges.iter().cloned() {
+            while start < end {
+                let stride = (end - start).min(buffer.len() as u64) as usize;
+                self.0.store.read(file, &mut buffer[..stride], start)?;
+                if let Some(limit) = limit {
+                    limit.pass(stride);
+                }
+                sender.send_both(header, &buffer[..stride])?;
+                header = &[];
+                start += stride as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a piece, or these blocks of it, are in the file.
+fn ranges_of(torrent: &Torrent, idx: u32, blocks: Option<BlockSet>) -> Vec<Range<u64>> {
+    let all = BlockSet::NONE.missing_of(torrent.n_blocks(idx));
+    let runs = blocks
+        .map_or(all, |blocks| all.without(all.without(blocks)))
+        .runs();
+    let start = torrent.piece_start(idx);
+    let in_file = |run| torrent.bytes_of(idx, run);
+    let ranges = runs
+        .map(in_file)
+        .map(|range| start + range.start as u64..start + range.end as u64);
+    ranges.collect()
+}

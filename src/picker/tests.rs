@@ -1,0 +1,384 @@
+//! The picker's decisions, by tables and by a seeded generator.
+
+use super::late::USUAL;
+use super::*;
+use crate::md5::digest;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::torrent::{BLOCKS_A_PIECE, MAX_PIECE_LEN, Torrent};
+
+/// A file of pieces of the longest kind, whose content nobody looks at.
+fn torrent(n_pieces: u32) -> Torrent {
+    let size = u64::from(n_pieces) * u64::from(MAX_PIECE_LEN);
+    let checkpoints = vec![crate::md5::INITIAL; n_pieces as usize * BLOCKS_A_PIECE];
+    let name = Name::parse("f").expect("a name");
+    Torrent::new(name, size, MAX_PIECE_LEN, digest(b"f"), checkpoints).expect("a torrent")
+}
+
+const NEAR: Route = Route {
+    latency: Duration::from_millis(1),
+    ours: true,
+};
+
+fn far(ms: u64) -> Route {
+    Route {
+        latency: Duration::from_millis(ms),
+        ours: true,
+    }
+}
+
+/// A picker that wants `n_pieces`, with peers from 1 that have these and are reached so.
+fn picker(n_pieces: u32, peers: &[(&[u32], Route)]) -> (Picker, Name) {
+    let torrent = torrent(n_pieces);
+    let mut picker = Picker::default();
+    picker.want(&torrent, &Bitfield::new(n_pieces), &BTreeMap::new());
+    for (no, (has, way)) in (1..).zip(peers) {
+        picker.peer_has(no, torrent.name(), has.iter().copied());
+        picker.open(no, *way);
+    }
+    (picker, torrent.name().clone())
+}
+
+fn pieces(orders: &[Decision]) -> Vec<u32> {
+    orders
+        .iter()
+        .flat_map(|order| order.get.pieces.iter().copied())
+        .collect()
+}
+
+#[test]
+fn the_rarest_comes_first_and_ties_are_random() {
+    let mut seen = BTreeMap::<u32, usize>::new();
+    for seed in 0..200 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        // 0 and 1 have three copies, 2 and 3 have one, 4 has two
+        let (mut picker, _) = picker(
+            5,
+            &[
+                (&[0, 1, 2, 3, 4], NEAR),
+                (&[0, 1, 4], NEAR),
+                (&[0, 1], NEAR),
+            ],
+        );
+        let first = picker
+            .next_request(CANDIDATES, Instant::now(), &mut rng)
+            .expect("something to ask for");
+        assert_eq!(first.peer, 1, "only the first has the rarest");
+        *seen.entry(first.get.pieces[0]).or_default() += 1;
+    }
+    assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [2, 3]);
+    assert!(
+        seen.values().all(|times| (60..=140).contains(times)),
+        "a fair coin: {seen:?}"
+    );
+}
+
+#[test]
+fn the_holder_is_a_random_choice_weighted_by_latency() {
+    let mut asked = [0_usize; 4];
+    for seed in 0..3000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut picker, _) = picker(1, &[(&[0], far(2)), (&[0], far(4)), (&[0], far(8))]);
+        let order = picker
+            .next_request(CANDIDATES, Instant::now(), &mut rng)
+            .expect("something to ask for");
+        asked[order.peer as usize] += 1;
+    }
+    // 4 : 2 : 1
+    for (peer, expected) in [(1, 1714), (2, 857), (3, 429)] {
+        assert!(
+            asked[peer].abs_diff(expected) < 150,
+            "peer {peer}: {asked:?}"
+        );
+    }
+}
+
+#[test]
+fn below_two_milliseconds_latency_makes_no_difference() {
+    let holders = [
+        (1, Duration::from_micros(10)),
+        (2, Duration::from_micros(1990)),
+    ];
+    let (_, chances) = select_peer(&holders, &mut StdRng::seed_from_u64(1)).expect("two holders");
+    assert_eq!(chances, [(1, 0.5), (2, 0.5)]);
+}
+
+#[test]
+fn far_peers_have_one_request_outstanding_and_near_ones_two() {
+    let all: Vec<u32> = (0..64).collect();
+    for (latency, depth) in [(2, 2), (16, 2), (17, 1)] {
+        let (mut picker, _) = picker(64, &[(&all, NEAR), (&all, far(latency))]);
+        let orders = picker.next_requests(Instant::now(), &mut StdRng::seed_from_u64(1));
+        let of = |peer| orders.iter().filter(|order| order.peer == peer).count();
+        assert_eq!((of(1), of(2)), (2, depth), "{latency} ms");
+    }
+    for (n_peers, depth) in [(MANY - 1, 2), (MANY, 1)] {
+        let peers: Vec<(&[u32], Route)> = (0..n_peers).map(|_| (&all[..], NEAR)).collect();
+        let (mut picker, _) = picker(64, &peers);
+        picker
+            .files
+            .values_mut()
+            .for_each(|file| file.piece_len = 1);
+        let orders = picker.next_requests(Instant::now(), &mut StdRng::seed_from_u64(1));
+        assert_eq!(orders.len(), n_peers * depth, "{n_peers} peers");
+    }
+    let original = Route {
+        ours: false,
+        ..NEAR
+    };
+    let (mut picker, _) = picker(64, &[(&all, original)]);
+    assert_eq!(
+        picker
+            .next_requests(Instant::now(), &mut StdRng::seed_from_u64(1))
+            .len(),
+        1
+    );
+}
+
+#[test]
+fn a_piece_is_asked_for_once_and_open_again_when_its_peer_is_gone() {
+    let (mut picker, name) = picker(4, &[(&[0, 1, 2, 3], NEAR), (&[0, 1, 2, 3], NEAR)]);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let orders = picker.next_requests(now, &mut rng);
+    let mut asked = pieces(&orders);
+    asked.sort_unstable();
+    assert_eq!(asked, [0, 1, 2, 3], "each once: {orders:?}");
+    assert!(pieces(&picker.next_requests(now, &mut rng)).is_empty());
+    picker.forget(1);
+    let order = orders
+        .iter()
+        .find(|order| order.peer == 2)
+        .expect("two of the four");
+    picker
+        .answered(2, order.get.n, Some(order.get.pieces[0]), now)
+        .expect("it was asked for");
+    picker.landed(&name, order.get.pieces[0]);
+    let again = pieces(&picker.next_requests(now, &mut rng));
+    let first = orders.iter().filter(|order| order.peer == 1);
+    assert!(
+        first
+            .flat_map(|order| &order.get.pieces)
+            .all(|idx| again.contains(idx))
+    );
+}
+
+#[test]
+fn candidates_are_a_fair_share_of_what_is_open() {
+    let all: Vec<u32> = (0..64).collect();
+    for (n_peers, expected) in [(1, 8), (8, 8), (16, 4), (64, 1)] {
+        let peers: Vec<(&[u32], Route)> = (0..n_peers).map(|_| (&all[..], NEAR)).collect();
+        let (mut picker, _) = picker(64, &peers);
+        let order = picker
+            .next_request(CANDIDATES, Instant::now(), &mut StdRng::seed_from_u64(1))
+            .expect("something to ask for");
+        assert_eq!(order.get.pieces.len(), expected, "{n_peers} peers");
+    }
+}
+
+#[test]
+fn what_was_named_and_not_sent_is_open_again() {
+    let (mut picker, _) = picker(8, &[(&[0, 1, 2, 3, 4, 5, 6, 7], NEAR)]);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let first = picker
+        .next_request(CANDIDATES, now, &mut rng)
+        .expect("all eight");
+    assert_eq!(first.get.pieces.len(), 8);
+    assert!(
+        picker.answered(1, first.get.n, Some(99), now).is_none(),
+        "it wasn't named"
+    );
+    picker
+        .answered(1, first.get.n, Some(3), now)
+        .expect("it was named");
+    let mut second = picker
+        .next_request(CANDIDATES, now, &mut rng)
+        .expect("the other seven")
+        .get
+        .pieces;
+    second.sort_unstable();
+    assert_eq!(second, [0, 1, 2, 4, 5, 6, 7]);
+}
+
+#[test]
+fn a_late_piece_is_asked_for_again_and_waited_for_twice_as_long() {
+    let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
+    let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let first = picker.next_requests(start, &mut rng);
+    assert_eq!(pieces(&first), [0]);
+    // the other two are told of it by news, and their polls answered
+    for poll in first.iter().filter(|order| order.get.pieces.is_empty()) {
+        picker.peer_has(poll.peer, &name, [0]);
+        picker
+            .answered(poll.peer, poll.get.n, None, start)
+            .expect("it was asked");
+    }
+    assert!(picker.late(2, start + USUAL * 2).is_none(), "not late yet");
+    let late = start + USUAL * 2 + Duration::from_millis(1);
+    let second = picker.next_requests(late, &mut rng);
+    assert_eq!(pieces(&second), [0]);
+    assert_eq!(
+        second.iter().filter(|order| order.why == Why::Late).count(),
+        1,
+        "{second:?}"
+    );
+    for poll in second.iter().filter(|order| order.get.pieces.is_empty()) {
+        let answered = picker.answered(poll.peer, poll.get.n, None, late);
+        answered.expect("it was asked");
+    }
+    // the third peer is asked once the second is late, too; then there is nobody left
+    assert!(picker.late(3, late + USUAL * 4).is_none(), "not late yet");
+    let then = late + USUAL * 4 + Duration::from_millis(1);
+    assert_eq!(pieces(&picker.next_requests(then, &mut rng)), [0]);
+    assert!(pieces(&picker.next_requests(then + USUAL * 99, &mut rng)).is_empty());
+}
+
+#[test]
+fn bytes_in_flight_are_bounded() {
+    let all: Vec<u32> = (0..64).collect();
+    let peers: Vec<(&[u32], Route)> = all.chunks(8).map(|has| (has, NEAR)).collect();
+    let (mut picker, _) = picker(64, &peers);
+    let orders = picker.next_requests(Instant::now(), &mut StdRng::seed_from_u64(1));
+    let bodies = orders
+        .iter()
+        .filter(|order| !order.get.pieces.is_empty())
+        .count();
+    assert_eq!(bodies, (IN_FLIGHT / u64::from(MAX_PIECE_LEN)) as usize);
+}
+
+#[test]
+fn every_idle_connection_of_ours_waits_for_news_while_something_is_missing() {
+    let (mut picker, name) = picker(
+        1,
+        &[
+            (&[], NEAR),
+            (
+                &[],
+                Route {
+                    ours: false,
+                    ..NEAR
+                },
+            ),
+        ],
+    );
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let orders = picker.next_requests(now, &mut rng);
+    assert_eq!(orders.len(), 1);
+    assert_eq!(
+        (orders[0].peer, &orders[0].why, orders[0].get.pieces.len()),
+        (1, &Why::News, 0)
+    );
+    assert!(
+        picker.next_requests(now, &mut rng).is_empty(),
+        "one poll at a time"
+    );
+    picker.unwant(&name);
+    picker.answered(1, orders[0].get.n, None, now);
+    assert!(picker.is_idle() && picker.next_requests(now, &mut rng).is_empty());
+}
+
+#[test]
+fn a_bad_copy_is_not_asked_for_again() {
+    let (mut picker, name) = picker(1, &[(&[0], NEAR)]);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let order = picker
+        .next_request(CANDIDATES, now, &mut rng)
+        .expect("the one piece");
+    picker.answered(1, order.get.n, Some(0), now);
+    picker.dropped(1, &name, 0);
+    picker.peer_lacks(1, &name, 0);
+    assert!(picker.next_request(CANDIDATES, now, &mut rng).is_none());
+    picker.peer_has(2, &name, [0]);
+    picker.open(2, NEAR);
+    assert_eq!(
+        picker
+            .next_request(CANDIDATES, now, &mut rng)
+            .map(|order| order.peer),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_bad_copy_of_a_piece_that_another_content_lacks_means_nothing() {
+    let (mut picker, name) = picker(9, &[(&[8], NEAR)]);
+    picker.want(&torrent(2), &Bitfield::new(2), &BTreeMap::new());
+    picker.peer_has(1, &name, [0, 1]);
+    picker.peer_lacks(1, &name, 8);
+    picker.peer_lacks(1, &name, 0);
+    assert_eq!(picker.nowhere(&name), [0]);
+}
+
+#[test]
+fn a_classic_round_is_one_piece_of_one_holder() {
+    let (mut picker, _) = picker(
+        16,
+        &[(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], NEAR), (&[0, 1], NEAR)],
+    );
+    let order = picker
+        .classic_round(Instant::now(), &mut StdRng::seed_from_u64(1))
+        .expect("a piece");
+    assert_eq!((order.peer, order.get.pieces.len()), (1, 1));
+    assert!(order.get.pieces[0] >= 2, "the rarest: {order:?}");
+}
+
+/// Whatever happens, in whatever order: a missing piece is open or claimed, and one that is here is neither.
+#[test]
+fn no_piece_is_ever_forgotten() {
+    let mut rng = StdRng::seed_from_u64(7);
+    for _ in 0..50 {
+        let all: Vec<u32> = (0..40).collect();
+        let (mut picker, name) = picker(
+            40,
+            &[(&all, NEAR), (&all[..20], far(30)), (&all[10..], NEAR)],
+        );
+        let mut now = Instant::now();
+        let mut open: Vec<Decision> = Vec::new();
+        for _ in 0..300 {
+            now += Duration::from_millis(100);
+            open.extend(picker.next_requests(now, &mut rng));
+            if !open.is_empty() {
+                let order = open.swap_remove(rng.random_range(0..open.len()));
+                let got = order.get.pieces.first().copied();
+                match rng.random_range(0..6) {
+                    0 => drop(picker.answered(order.peer, order.get.n, None, now)),
+                    1 => {
+                        picker.release(order.peer);
+                        open.retain(|other| other.peer != order.peer);
+                        picker.open(order.peer, NEAR);
+                    }
+                    2 => {
+                        if picker.answered(order.peer, order.get.n, got, now).is_some()
+                            && let Some(idx) = got
+                        {
+                            picker.dropped(order.peer, &name, idx);
+                        }
+                    }
+                    _ => {
+                        if picker.answered(order.peer, order.get.n, got, now).is_some()
+                            && let Some(idx) = got
+                        {
+                            picker.landed(&name, idx);
+                        }
+                    }
+                }
+            }
+            let file = &picker.files[&name];
+            for idx in 0..40 {
+                let states = [
+                    file.have.get(idx),
+                    file.open.get(idx),
+                    file.claims.contains_key(&idx),
+                ];
+                assert_eq!(
+                    states.iter().filter(|state| **state).count(),
+                    1,
+                    "piece {idx}: {states:?}"
+                );
+            }
+        }
+        assert!(
+            picker.files[&name].have.is_full(),
+            "300 steps are enough for 40 pieces"
+        );
+    }
+}

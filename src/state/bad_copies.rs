@@ -1,0 +1,119 @@
+//! What a bad piece proves, of whom, and who is asked for it again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::State;
+use crate::picker::PeerId;
+use crate::torrent::{BadPiece, Name, Torrent};
+
+/// A peer is asked so often for a piece that it sends wrong, where nobody else has it.
+const RETRIES: usize = 3;
+
+/// What a bad piece proves.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BadPieceVerdict {
+    /// Nothing but that this copy is bad.
+    BadCopy,
+    /// The publisher's own bytes fail its own list, also after it has read them once more.
+    PublisherIsFaulty,
+}
+
+impl State {
+    /// A piece of this download came, and isn't what it should be.
+    pub fn failed(
+        &mut self,
+        peer: PeerId,
+        torrent: &Arc<Torrent>,
+        idx: u32,
+        bad: BadPiece,
+    ) -> BadPieceVerdict {
+        if !self.goes_on(torrent) {
+            return BadPieceVerdict::BadCopy;
+        }
+        let name = torrent.name();
+        self.picker.dropped(peer, name, idx);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.trouble = Some(format!("piece {idx} was wrong"));
+        }
+        let publishes = self.publishes(peer, name);
+        let Some(held) = self.files.get_mut(name) else {
+            return BadPieceVerdict::BadCopy;
+        };
+        // what is cut short says nothing of the list, and is an original's lost connection more often than a lie
+        if matches!(bad, BadPiece::Length { .. }) {
+            self.picker.peer_lacks(peer, name, idx);
+            return BadPieceVerdict::BadCopy;
+        }
+        let senders = held.bad.entry(idx).or_default();
+        senders.push(peer);
+        let times = senders.iter().filter(|sender| **sender == peer).count();
+        // the publisher is asked once more, and reads it from its disk again
+        if publishes && times == 1 {
+            return BadPieceVerdict::BadCopy;
+        }
+        self.picker.peer_lacks(peer, name, idx);
+        if publishes && times == 2 {
+            BadPieceVerdict::PublisherIsFaulty
+        } else {
+            BadPieceVerdict::BadCopy
+        }
+    }
+
+    /// Whether this peer published the content that stands under the name, by the tracker's word.
+    fn publishes(&self, peer: PeerId, name: &Name) -> bool {
+        let addr = self.peers.get(&peer).map(|peer| peer.addr);
+        let listed = self.swarm.get(name).filter(|listed| listed.here);
+        let publisher = listed.and_then(|listed| listed.publisher.parse().ok());
+        publisher.is_some() && publisher == addr
+    }
+
+    /// The pieces that only bad copies came of, with who sent these; of each file those that nobody else has.
+    pub fn without_good_copy(&self) -> Vec<(&Name, u32, Vec<SocketAddr>)> {
+        let mut found = Vec::new();
+        for (name, held) in &self.files {
+            let nowhere = self.picker.nowhere(name);
+            for idx in nowhere.iter().filter(|idx| held.bad.contains_key(idx)) {
+                let mut tried: Vec<SocketAddr> = held.bad[idx]
+                    .iter()
+                    .filter_map(|peer| Some(self.peers.get(peer)?.addr))
+                    .collect();
+                tried.sort();
+                tried.dedup();
+                found.push((name, *idx, tried));
+            }
+        }
+        found
+    }
+
+    /// Gives those that sent a piece wrong another chance, where nobody else has it: a bit may have been lost on the way.
+    pub fn retry_bad_pieces(&mut self) {
+        let State {
+            files,
+            picker,
+            peers,
+            ..
+        } = self;
+        for (name, held) in files {
+            for idx in picker.nowhere(name) {
+                for peer in held.bad.get(&idx).into_iter().flatten() {
+                    let times = held.bad[&idx].iter().filter(|sender| *sender == peer);
+                    if times.count() < RETRIES && peers.contains_key(peer) {
+                        picker.peer_has(*peer, name, [idx]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A piece is right here: whoever sent another content of it was wrong.
+    pub(super) fn blame_for(&mut self, name: &Name, idx: u32) {
+        let held = self.files.get_mut(name);
+        let guilty = held.and_then(|held| held.bad.remove(&idx));
+        for peer in guilty.into_iter().flatten() {
+            if let Some(known) = self.peers.get_mut(&peer) {
+                known.strikes += 1;
+            }
+        }
+    }
+}

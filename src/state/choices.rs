@@ -1,0 +1,111 @@
+//! The last decisions, kept while somebody looks at the page.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::State;
+use crate::picker::{Decision, PeerId, Why};
+
+/// How many decisions are kept to be shown.
+const CHOICES: usize = 20;
+/// Whoever looked so long ago looks no more, unless it is a page that nobody sees at the moment.
+const LOOK_KEPT: Duration = Duration::from_secs(10);
+
+/// The last decisions.
+#[derive(Default)]
+pub(super) struct RecentChoices {
+    last: VecDeque<Choice>,
+    looked_at: Option<Instant>,
+}
+
+/// Why a request was made, for people.
+#[derive(Clone, Debug, Serialize)]
+pub struct Choice {
+    /// The file.
+    pub name: String,
+    /// The candidates.
+    pub pieces: Vec<u32>,
+    /// Who was asked.
+    pub peer: String,
+    /// Its latency, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// How many peers have the rarest.
+    pub copies: Option<u32>,
+    /// How many pieces were as rare.
+    pub tied: usize,
+    /// The holders that could have been asked.
+    pub holders: Vec<Chance>,
+    /// `rarest`, `late` or `news`.
+    pub reason: &'static str,
+    /// Whether it is a classic round's.
+    #[serde(skip)]
+    pub classic: bool,
+}
+
+/// A holder's chance of being asked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Chance {
+    /// The holder.
+    pub peer: String,
+    /// From 0 to 1.
+    pub chance: f64,
+}
+
+impl State {
+    /// A decision and its reason, with addresses instead of numbers.
+    pub fn explain(&self, decision: &Decision, classic: bool) -> Choice {
+        let known = |peer: &PeerId| self.peers.get(peer);
+        let at = |peer: &PeerId| known(peer).map(|peer| peer.addr.to_string());
+        let latency = known(&decision.peer).and_then(|peer| peer.latency);
+        let (copies, tied, holders, reason) = match &decision.why {
+            Why::Rarest {
+                copies,
+                tied,
+                holders,
+            } => (Some(*copies), *tied, &holders[..], "rarest"),
+            Why::Late => (None, 1, &[][..], "late"),
+            Why::News => (None, 0, &[][..], "news"),
+        };
+        let chance = |(peer, chance): &(PeerId, f64)| Chance {
+            peer: at(peer).unwrap_or_default(),
+            chance: *chance,
+        };
+        Choice {
+            name: decision.get.name.to_string(),
+            pieces: decision.get.pieces.clone(),
+            peer: at(&decision.peer).unwrap_or_default(),
+            latency_ms: latency.map(|latency| latency.as_secs_f64() * 1e3),
+            copies,
+            tied,
+            holders: holders.iter().map(chance).collect(),
+            reason,
+            classic,
+        }
+    }
+
+    /// Somebody looks: for a while decisions are kept to be shown.
+    pub fn look(&mut self, now: Instant) {
+        self.choices.looked_at = Some(now);
+    }
+
+    /// Returns true if somebody looked lately.
+    pub fn is_looked_at(&self, now: Instant) -> bool {
+        let looked = self.choices.looked_at;
+        looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK_KEPT)
+    }
+
+    /// Keeps a decision to be shown.
+    pub fn keep_choice(&mut self, choice: Choice) {
+        self.choices.last.push_back(choice);
+        if self.choices.last.len() > CHOICES {
+            self.choices.last.pop_front();
+        }
+    }
+
+    /// The last decisions, the newest last.
+    pub(super) fn last_choices(&self) -> Vec<Choice> {
+        self.choices.last.iter().cloned().collect()
+    }
+}

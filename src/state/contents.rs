@@ -1,0 +1,399 @@
+//! Which content is the file, as far as a peer decides it: what the tracker says of each content that is here, and what
+//! becomes of a file when the swarm's content changes. The tracker decides by [`crate::content`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::holdings::News;
+use super::{Held, Standing, State, TrackerKind};
+use crate::md5::Digest;
+use crate::protocol::{Coming, OtherCopy, Outcome, PUBLICATIONS, PeerEntry, Publication, Summary};
+use crate::store::Stamp;
+use crate::torrent::{Name, Torrent};
+
+/// What was refused is published again so many ping intervals after the reason has gone.
+const REFUSED_PINGS: u32 = 2;
+
+/// The most files that a list tells of as being hashed, or as having another content.
+const COMING: usize = 100;
+
+/// What the tracker says of a content that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerWord {
+    /// Nothing, or nothing that still holds: it is to be published.
+    Unasked,
+    /// It is the content that stands under its name.
+    Stands {
+        /// Whether this peer is its publisher.
+        mine: bool,
+    },
+    /// Another content stands under its name.
+    Other {
+        /// That content's MD5.
+        md5: Digest,
+        /// Since when that content, or its publisher, hasn't been seen: after a while this one is published again.
+        gone_since: Option<Instant>,
+    },
+    /// It wasn't taken for another reason.
+    Refused {
+        /// The tracker's reason.
+        why: String,
+        /// When it said so.
+        at: Instant,
+    },
+}
+
+/// What is news of a publication.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishNews {
+    /// The content stands.
+    Stands {
+        /// Whether people weren't told so yet.
+        announce: bool,
+        /// Whether this peer is its publisher.
+        mine: bool,
+        /// Whether it was taken for the user's own until now.
+        credited: bool,
+    },
+    /// Another content stands.
+    Other,
+    /// It wasn't taken.
+    Refused,
+}
+
+impl State {
+    /// Returns true if a file is on the list that the tracker is sent: only what is the swarm's content is.
+    pub(super) fn is_listed(&self, held: &Held) -> bool {
+        let listed = self.swarm.get(held.torrent.name());
+        let stands = matches!(held.word, TrackerWord::Stands { .. });
+        stands && listed.is_none_or(|listed| listed.md5 == held.torrent.md5())
+    }
+
+    /// The files that the tracker lists take the place of those before.
+    pub(super) fn take_files(&mut self, listed: &[Summary], now: Instant) {
+        let listed = listed.iter().map(|file| (file.name.clone(), file.clone()));
+        let before = std::mem::replace(&mut self.swarm, listed.collect());
+        if self.swarm.keys().any(|name| !before.contains_key(name)) {
+            self.last_new = now;
+        }
+    }
+
+    /// The files whose download can begin, each of which is told once.
+    pub fn to_begin(&mut self) -> Vec<Summary> {
+        self.make_way();
+        let wanted: Vec<_> = self
+            .swarm
+            .values()
+            .filter(|summary| self.lacks(summary))
+            .cloned()
+            .collect();
+        self.beginning
+            .extend(wanted.iter().map(|summary| summary.name.clone()));
+        wanted
+    }
+
+    /// Takes what others are hashing; what this peer hashes itself, it knows better.
+    pub(super) fn take_coming(&mut self, coming: &[Coming], now: Instant) {
+        let own = |name: &Name| {
+            matches!(
+                self.standing.get(name),
+                Some(Standing::Looked(_) | Standing::Hashing(_))
+            )
+        };
+        let others = coming.iter().filter(|coming| !own(&coming.name));
+        let others: BTreeMap<Name, Coming> = others
+            .map(|coming| (coming.name.clone(), coming.clone()))
+            .collect();
+        if others.keys().any(|name| !self.coming.contains_key(name)) {
+            self.last_new = now;
+        }
+        self.coming = others;
+    }
+
+    /// A part of a content that the swarm has replaced by another, or whose list of checkpoints was corrected, is begun anew
+    /// with the new `.torrent`, which keeps what both have in common. What is whole here stays.
+    pub(super) fn drop_replaced(&mut self) {
+        let replaced = |held: &&Held| {
+            let listed = self.swarm.get(held.torrent.name());
+            let listed = listed.filter(|listed| self.may_be(listed));
+            held.stamp.is_none()
+                && !held.have.is_full()
+                && listed.is_some_and(|listed| {
+                    let list = listed.checkpoints;
+                    listed.md5 != held.torrent.md5()
+                        || list.is_some_and(|list| list != held.torrent.checkpoints_md5())
+                })
+        };
+        let replaced = self.files.values().filter(replaced);
+        let replaced: Vec<(Name, Digest)> = replaced
+            .map(|held| (held.torrent.name().clone(), held.torrent.md5()))
+            .collect();
+        for (name, md5) in replaced {
+            self.drop_file(&name);
+            self.switched.insert(name, md5);
+        }
+    }
+
+    /// Whether what the tracker said of each whole file still holds.
+    pub(super) fn reconsider(&mut self, now: Instant) {
+        let again_after = self.wants.ping_every * REFUSED_PINGS;
+        for (name, held) in &mut self.files {
+            let listed = self.swarm.get(name);
+            if held.stamp.is_none() {
+                if listed.is_some_and(|listed| listed.md5 == held.torrent.md5()) {
+                    held.word = TrackerWord::Stands { mine: false };
+                }
+                continue;
+            }
+            let same = listed.filter(|listed| listed.md5 == held.torrent.md5());
+            let asks_again = match &mut held.word {
+                TrackerWord::Unasked => false,
+                // somebody else stands there now, or the tracker lost it, or doesn't know that this peer is here
+                TrackerWord::Stands { mine } => same.is_none_or(|same| *mine && !same.here),
+                TrackerWord::Other { md5, gone_since } => match listed {
+                    Some(listed) if listed.md5 != held.torrent.md5() && listed.here => {
+                        (*md5, *gone_since) = (listed.md5, None);
+                        false
+                    }
+                    Some(listed) if listed.md5 == held.torrent.md5() => true,
+                    _ => now >= *gone_since.get_or_insert(now) + again_after,
+                },
+                TrackerWord::Refused { at, .. } => now >= *at + again_after,
+            };
+            if asks_again {
+                held.word = TrackerWord::Unasked;
+            }
+        }
+    }
+
+    /// With `--replace`: what stands here and isn't the swarm's content is served no more, and makes way for it. A file of
+    /// the user's own does so only for a pinned content.
+    fn make_way(&mut self) {
+        let replaced = |(name, held): (&Name, &Held)| {
+            let listed = self.swarm.get(name)?;
+            let stamp = held.stamp?;
+            let other =
+                matches!(held.word, TrackerWord::Other { .. }) && listed.md5 != held.torrent.md5();
+            (other && self.replaces(name, held.received) && self.may_be(listed))
+                .then(|| (name.clone(), Standing::Outdated(stamp, held.torrent.md5())))
+        };
+        let replaced: Vec<(Name, Standing)> = self.files.iter().filter_map(replaced).collect();
+        for (name, outdated) in replaced {
+            self.drop_file(&name);
+            self.standing.insert(name, outdated);
+        }
+        // the swarm may have gone back to what stands here
+        let back = |(name, standing): (&Name, &Standing)| {
+            let Standing::Outdated(stamp, md5) = standing else {
+                return None;
+            };
+            let listed = self.swarm.get(name)?;
+            (listed.md5 == *md5).then(|| (name.clone(), *stamp))
+        };
+        let back: Vec<(Name, Stamp)> = self.standing.iter().filter_map(back).collect();
+        for (name, stamp) in back {
+            self.drop_file(&name);
+            self.standing.insert(name, Standing::Looked(stamp));
+        }
+    }
+
+    /// Takes what an original listed. Returns true if it is its first answer, or the first one after a failure.
+    pub fn update_original_list(&mut self, peers: &[PeerEntry], now: Instant) -> bool {
+        let failed = std::mem::replace(&mut self.unreachable, false);
+        let first = failed || self.tracker != TrackerKind::Original;
+        self.tracker = TrackerKind::Original;
+        self.last_answer = Some(now);
+        self.swarm.clear();
+        self.edition = None;
+        self.take_peers(peers, None, now);
+        first
+    }
+
+    /// What goes to an original: names of whole files.
+    pub fn whole_names(&self) -> Vec<String> {
+        let whole = self.files.values().filter(|held| held.stamp.is_some());
+        whole
+            .map(|held| held.torrent.name().as_str().to_owned())
+            .collect()
+    }
+
+    /// The contents that the tracker is to be asked about.
+    pub fn unpublished(&self) -> Vec<Publication> {
+        let ours = matches!(self.tracker, TrackerKind::Ours { .. });
+        let asked = |held: &&Held| {
+            let name = held.torrent.name();
+            let other = self.pin(name).is_some_and(|pin| pin != held.torrent.md5());
+            // of a download: the tracker lost it, or never had it
+            let part = held.stamp.is_none() && !held.have.is_empty();
+            let stood = matches!(held.word, TrackerWord::Stands { .. });
+            let lost = part && stood && !self.swarm.contains_key(name);
+            ours && !other && (lost || held.stamp.is_some() && held.word == TrackerWord::Unasked)
+        };
+        let unpublished = self.files.values().filter(asked);
+        let publication = |held: &Held| {
+            let torrent = &held.torrent;
+            Publication {
+                name: torrent.name().clone(),
+                size: torrent.size(),
+                md5: torrent.md5(),
+                checkpoints: torrent.checkpoints_md5(),
+                own: !held.received,
+                pinned: self.pin(torrent.name()).is_some(),
+                published: torrent.published,
+                publisher: torrent.publisher.clone(),
+                torrent: None,
+            }
+        };
+        let unpublished = unpublished.map(publication);
+        unpublished.take(PUBLICATIONS).collect()
+    }
+
+    /// The `.torrent` of a content that is here.
+    pub fn torrent_of(&self, name: &Name, md5: Digest) -> Option<Arc<Torrent>> {
+        let held = self.files.get(name)?;
+        (held.torrent.md5() == md5).then(|| Arc::clone(&held.torrent))
+    }
+
+    /// Takes what became of a publication. Returns what is news of it.
+    pub fn published(
+        &mut self,
+        publication: &Publication,
+        outcome: &Outcome,
+        now: Instant,
+    ) -> Option<PublishNews> {
+        let name = &publication.name;
+        let held = self.files.get_mut(name)?;
+        if held.torrent.md5() != publication.md5 {
+            return None;
+        }
+        let before = held.word.clone();
+        match outcome {
+            Outcome::Send => None,
+            Outcome::Stands { mine, .. } => {
+                held.word = TrackerWord::Stands { mine: *mine };
+                // the tracker credits another publisher with it
+                let credited = !mine && !std::mem::replace(&mut held.received, !*mine);
+                if self.swarm.get(name).map(|listed| listed.md5) != Some(publication.md5) {
+                    let listed = Summary::of(&held.torrent);
+                    self.edition = None; // it is another list by now
+                    if self.swarm.insert(name.clone(), listed).is_none() {
+                        self.last_new = now;
+                    }
+                }
+                let held = self.files.get_mut(name)?;
+                let whole = held.stamp.is_some();
+                let first = whole && !std::mem::replace(&mut held.announced, true);
+                let came_back = matches!(before, TrackerWord::Other { .. }) && whole;
+                if first || came_back {
+                    self.announce(name);
+                }
+                (first || came_back || credited).then_some(PublishNews::Stands {
+                    announce: first || came_back,
+                    mine: *mine,
+                    credited,
+                })
+            }
+            Outcome::OtherStands { md5, .. } => {
+                held.word = TrackerWord::Other {
+                    md5: *md5,
+                    gone_since: None,
+                };
+                let told = self.told.other.insert(name.clone(), *md5);
+                (told != Some(*md5)).then_some(PublishNews::Other)
+            }
+            Outcome::Refused { why } => {
+                let told = self.told.refusal.insert(name.clone(), why.clone());
+                held.word = TrackerWord::Refused {
+                    why: why.clone(),
+                    at: now,
+                };
+                (told.as_ref() != Some(why)).then_some(PublishNews::Refused)
+            }
+        }
+    }
+
+    /// The whole files that people weren't told of as shared: they are told now.
+    pub fn announce_all(&mut self) -> Vec<Arc<Torrent>> {
+        let untold = self.files.values_mut();
+        let untold = untold.filter(|held| held.stamp.is_some() && !held.announced);
+        let told: Vec<Arc<Torrent>> = untold
+            .map(|held| {
+                held.announced = true;
+                Arc::clone(&held.torrent)
+            })
+            .collect();
+        told.iter()
+            .for_each(|torrent| self.announce(torrent.name()));
+        told
+    }
+
+    /// The peers in whose folders another content stands than this peer's, which is the swarm's: what is news of them.
+    pub fn new_conflicts(&mut self) -> Vec<(Name, Vec<OtherCopy>)> {
+        let mut news = Vec::new();
+        for (name, listed) in &self.swarm {
+            let held = self.files.get(name);
+            let mine = held.is_some_and(|held| held.word == TrackerWord::Stands { mine: true });
+            let told = self.told.conflicts.entry(name.clone()).or_default();
+            if !mine {
+                continue;
+            }
+            let new = listed.others.iter().filter(|other| !told.contains(other));
+            let new: Vec<OtherCopy> = new.cloned().collect();
+            told.clone_from(&listed.others);
+            if !new.is_empty() {
+                news.push((name.clone(), new));
+            }
+        }
+        news
+    }
+
+    /// The files that are being hashed or may still be growing: what they contain will be published.
+    pub(super) fn coming_from_here(&self) -> Vec<Coming> {
+        let coming = |(name, standing): (&Name, &Standing)| {
+            let (Standing::Looked(stamp) | Standing::Hashing(stamp)) = standing else {
+                return None;
+            };
+            let done = self.progress.get(name).map_or(0, |progress| progress.done);
+            Some(Coming {
+                name: name.clone(),
+                size: stamp.size,
+                done,
+                peer: String::new(),
+            })
+        };
+        let coming = self.standing.iter().filter_map(coming);
+        coming.take(COMING).collect()
+    }
+
+    /// The files of the folder whose content isn't the swarm's, with their MD5s.
+    pub(super) fn other_contents(&self) -> BTreeMap<Name, Digest> {
+        let refused = self.files.iter();
+        let refused = refused.filter(|(_, held)| matches!(held.word, TrackerWord::Other { .. }));
+        let refused = refused.map(|(name, held)| (name.clone(), held.torrent.md5()));
+        let outdated = self.standing.iter().filter_map(|(name, standing)| {
+            let Standing::Outdated(_, md5) = standing else {
+                return None;
+            };
+            Some((name.clone(), *md5))
+        });
+        refused.chain(outdated).take(COMING).collect()
+    }
+
+    /// Others may know that this whole file is here.
+    pub(super) fn announce(&mut self, name: &Name) {
+        if let Some(held) = self.files.get(name) {
+            let (name, md5, piece) = (name.clone(), held.torrent.md5(), None);
+            self.news.push(News { name, md5, piece });
+        }
+    }
+
+    /// Whether a file that an earlier run received may be out of date: its publisher isn't here to say so.
+    pub(super) fn is_unconfirmed(&self, name: &Name, held: &Held) -> bool {
+        let listed = self.swarm.get(name);
+        let here = listed.is_some_and(|listed| listed.here);
+        let ours = matches!(self.tracker, TrackerKind::Ours { .. });
+        let left = held.stamp.is_some() && held.received && !held.downloaded && !here;
+        ours && left && self.is_wanted(name) && self.pin(name).is_none()
+    }
+}

@@ -1,0 +1,254 @@
+//! What stands in the folder: seen, hashed, shared, withdrawn, deleted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::State;
+use super::holdings::Held;
+use crate::md5::Digest;
+use crate::store::{AccessStamp, Seen, Stamp, WholeFile};
+use crate::torrent::Name;
+
+/// A file whose last change is so long ago was left alone, seconds.
+const LEFT_ALONE: i64 = 10;
+
+/// What stands in the folder under a name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Standing {
+    /// Seen once; it may still be growing.
+    Looked(Stamp),
+    /// Being hashed.
+    Hashing(Stamp),
+    /// Shared.
+    Shared(Stamp),
+    /// Came twice the same from originals, and nobody knows its MD5.
+    Unverified(Stamp, Digest),
+    /// Has another content than the swarm's, of this MD5, and stands until that is here and replaces it.
+    Outdated(Stamp, Digest),
+}
+
+impl Standing {
+    pub(super) fn stamp(&self) -> Stamp {
+        match self {
+            Self::Looked(stamp)
+            | Self::Hashing(stamp)
+            | Self::Shared(stamp)
+            | Self::Unverified(stamp, _)
+            | Self::Outdated(stamp, _) => *stamp,
+        }
+    }
+}
+
+/// What a look at the folder found.
+#[derive(Debug, Default, PartialEq)]
+pub struct LookFindings {
+    /// Files that were left alone long enough to be hashed.
+    pub to_hash: Vec<(Name, Stamp)>,
+    /// Shared files that changed.
+    pub withdrawn: Vec<Name>,
+    /// Shared files that went away.
+    pub deleted: Vec<Name>,
+    /// Whether other files than before are hashed, or seen to change.
+    pub news: bool,
+}
+
+impl State {
+    /// Takes a look at the folder, which began when `before` was known to stand there; `today` is the wall clock's time,
+    /// seconds since 1970. A file whose last change is old was left alone; of any other that is known at the second look.
+    pub fn looked(
+        &mut self,
+        before: &BTreeMap<Name, Standing>,
+        seen: &[Seen],
+        today: i64,
+    ) -> LookFindings {
+        let file = |seen: &Seen| match seen {
+            Seen::File(name, stamp) => Some((name.clone(), *stamp)),
+            Seen::Odd(..) => None,
+        };
+        let seen: BTreeMap<Name, Stamp> = seen.iter().filter_map(file).collect();
+        let changed = |(name, standing): &(&Name, &Standing)| {
+            seen.get(*name) != Some(&standing.stamp())
+                && self.standing.get(*name) == Some(*standing)
+        };
+        let changed: Vec<&Name> = before
+            .iter()
+            .filter(changed)
+            .map(|(name, _)| name)
+            .collect();
+        let mut looked = LookFindings::default();
+        for name in changed {
+            let md5 = self.files.get(name).map(|held| held.torrent.md5());
+            if !self.withdraw(name) {
+                continue;
+            }
+            if seen.contains_key(name) {
+                looked.withdrawn.push(name.clone());
+            } else {
+                self.deleted.extend(md5.map(|md5| (name.clone(), md5)));
+                looked.deleted.push(name.clone());
+            }
+        }
+        for (name, stamp) in seen {
+            let known = self.standing.get(&name);
+            let old = today.saturating_sub(stamp.mtime.0) >= LEFT_ALONE;
+            looked.news |= known.is_none();
+            if matches!(known, Some(Standing::Looked(_))) || known.is_none() && old {
+                self.standing.insert(name.clone(), Standing::Hashing(stamp));
+                looked.to_hash.push((name, stamp));
+            } else if known.is_none() {
+                self.standing.insert(name, Standing::Looked(stamp));
+            }
+        }
+        looked
+    }
+
+    /// Whether nothing in the folder, in the swarm or on its way has this name.
+    fn is_free(&self, name: &Name) -> bool {
+        !self.standing.contains_key(name)
+            && !self.files.contains_key(name)
+            && !self.swarm.contains_key(name)
+            && !self.beginning.contains(name)
+            && !self.uploads.contains_key(name)
+    }
+
+    /// An uploaded file stands in the folder, and grows no more: it can be hashed at once.
+    fn uploaded(&mut self, name: &Name, stamp: Stamp) -> bool {
+        let known = self.standing.get(name);
+        let new = known.is_none_or(|known| *known == Standing::Looked(stamp));
+        if new {
+            self.standing.insert(name.clone(), Standing::Hashing(stamp));
+        }
+        new
+    }
+
+    /// What an earlier run may know, and, with true, what the swarm has the MD5 of by now.
+    pub fn unsettled(&self) -> Vec<(Name, Stamp, bool)> {
+        let unsettled = |(name, standing): (&Name, &Standing)| match standing {
+            Standing::Looked(stamp) => Some((name.clone(), *stamp, false)),
+            Standing::Unverified(stamp, md5) => self
+                .swarm
+                .get(name)
+                .filter(|summary| summary.md5 == *md5)
+                .map(|_| (name.clone(), *stamp, true)),
+            _ => None,
+        };
+        self.standing.iter().filter_map(unsettled).collect()
+    }
+
+    /// A file that stands in the folder is shared no more. Returns whether it was.
+    pub(super) fn withdraw(&mut self, name: &Name) -> bool {
+        self.standing.remove(name);
+        self.stuck.remove(name);
+        let whole = self
+            .files
+            .get(name)
+            .is_some_and(|held| held.stamp.is_some());
+        if whole {
+            self.files.remove(name);
+        }
+        whole
+    }
+
+    /// A whole file of the folder is shared from now on. Returns false if it changed meanwhile, or is shared already.
+    pub fn share(&mut self, file: &WholeFile, now: Instant) -> bool {
+        let (torrent, stamp) = (Arc::clone(file.torrent()), file.stamp());
+        let name = torrent.name().clone();
+        let shared = Standing::Shared(stamp);
+        let standing = self.standing.get(&name);
+        if standing.is_some_and(|standing| standing.stamp() != stamp || *standing == shared) {
+            return false;
+        }
+        self.standing.insert(name.clone(), shared);
+        self.stuck.remove(&name);
+        self.picker.unwant(&name);
+        let mut held = Held::new(torrent, file.pieces(), Some(stamp), now);
+        held.received = file.is_received();
+        self.files.insert(name, held);
+        true
+    }
+
+    /// A file came twice the same from originals, or an earlier run's did: it stands here, and nobody vouches for its MD5.
+    pub fn stands_unverified(&mut self, name: &Name, stamp: Stamp, md5: Digest) {
+        let unverified = Standing::Unverified(stamp, md5);
+        self.standing.insert(name.clone(), unverified);
+    }
+
+    /// What stands in the folder at the moment.
+    pub fn standing(&self) -> &BTreeMap<Name, Standing> {
+        &self.standing
+    }
+
+    /// A file changed while it was hashed: the next look sees it again.
+    pub fn changed_meanwhile(&mut self, name: &Name) {
+        self.standing.remove(name);
+    }
+
+    /// Notes how far a file is read through, or comes in. Returns false if everything is to end.
+    pub fn note_progress(&mut self, name: &Name, done: u64, of: u64) -> bool {
+        self.progress
+            .insert(name.clone(), ByteProgress { done, of });
+        !self.ending
+    }
+
+    /// A file isn't read through any more.
+    pub fn end_progress(&mut self, name: &Name) {
+        self.progress.remove(name);
+    }
+
+    /// A file of the folder can't be read. Returns true if that is news.
+    pub fn cannot_read(&mut self, name: &Name, access: Option<AccessStamp>, why: &str) -> bool {
+        self.unreadable.insert(name.clone(), access);
+        let before = self.stuck.insert(name.clone(), why.to_owned());
+        before.as_deref() != Some(why)
+    }
+
+    /// The files that can't be read, with the permissions that they had.
+    pub fn unreadable(&self) -> BTreeMap<Name, Option<AccessStamp>> {
+        self.unreadable.clone()
+    }
+
+    /// A file that couldn't be read is looked at anew.
+    pub fn retry(&mut self, name: &Name) {
+        self.unreadable.remove(name);
+        self.standing.remove(name);
+    }
+
+    /// Takes a name for an upload of so many bytes. Returns false if something has it.
+    pub fn begin_upload(&mut self, name: &Name, size: u64) -> bool {
+        let free = self.is_free(name);
+        if free {
+            self.note_upload(name, 0, size);
+        }
+        free
+    }
+
+    /// Notes how far an upload is.
+    pub fn note_upload(&mut self, name: &Name, done: u64, of: u64) {
+        self.uploads.insert(name.clone(), ByteProgress { done, of });
+    }
+
+    /// An upload has ended: with a file in the folder, which grows no more, or with none. Returns true if it is to be hashed.
+    pub fn end_upload(&mut self, name: &Name, stamp: Option<Stamp>) -> bool {
+        self.uploads.remove(name);
+        stamp.is_some_and(|stamp| self.uploaded(name, stamp))
+    }
+
+    /// A shared file isn't there any more as it was hashed: it changed, or the user deleted it. Returns true if it was shared.
+    pub fn lost(&mut self, name: &Name, deleted: bool) -> bool {
+        let md5 = self.files.get(name).map(|held| held.torrent.md5());
+        let withdrawn = self.withdraw(name);
+        let gone = md5.filter(|_| withdrawn && deleted);
+        self.deleted.extend(gone.map(|md5| (name.clone(), md5)));
+        withdrawn
+    }
+}
+
+/// How far something is, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteProgress {
+    /// So many are done.
+    pub done: u64,
+    /// Of so many.
+    pub of: u64,
+}

@@ -1,0 +1,560 @@
+//! What a peer knows, through any sequence of messages and events. The bytes choose what happens: at random in the test below,
+//! and in `tests/fuzz` as a fuzzer likes.
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use self::dice::{CONTENTS, Dice, sent, summary};
+use super::*;
+use crate::md5::digest;
+use crate::net::{Connection, Sender};
+use crate::protocol::{Have, Hello, Outcome, Pieces, VERSION};
+use crate::store::{Location, Part, Seen, WholeFile};
+use crate::torrent::BadPiece;
+
+#[path = "../../tests/it/parsers/dice.rs"]
+#[allow(missing_docs, dead_code)]
+mod dice;
+
+/// A connection that nothing goes over.
+static SENDER: LazyLock<Sender> = LazyLock::new(|| {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+    let _other_end = listener.accept().expect("it connected");
+    Connection::new(stream).expect("a connection").sender()
+});
+
+fn hello(id: &str, have: Vec<Have>) -> Hello {
+    Hello {
+        v: VERSION,
+        id: id.to_owned(),
+        port: 1,
+        have,
+    }
+}
+
+fn blocks(dice: &mut Dice) -> BlockSet {
+    let mut blocks = BlockSet::NONE;
+    (0..dice.below(4)).for_each(|_| blocks.insert(dice.below(16)));
+    blocks
+}
+
+/// A request that was sent, and what it was for.
+struct Asked {
+    peer: PeerId,
+    get: Get,
+}
+
+/// A piece that came, while it is checked and written, with the file that it is of.
+struct Came {
+    peer: PeerId,
+    torrent: Arc<Torrent>,
+    idx: u32,
+}
+
+/// A peer's course of things, driven as the client drives it.
+struct Course {
+    state: State,
+    now: Instant,
+    begins: Vec<Summary>,
+    asked: Vec<Asked>,
+    came: Vec<Came>,
+}
+
+/// As what a peer is told, asked and sent. At the end everything wanted that somebody has comes.
+pub fn of_a_peer(bytes: &[u8]) {
+    let mut dice = Dice(bytes);
+    let now = Instant::now();
+    let wants = Wants {
+        only: if dice.one_in(4) {
+            vec![dice.name()]
+        } else {
+            Vec::new()
+        },
+        exit_when_complete: dice.one_in(2),
+        ..Wants::default()
+    };
+    let mut course = Course {
+        state: State::new(wants, StdRng::seed_from_u64(1), now),
+        now,
+        begins: Vec::new(),
+        asked: Vec::new(),
+        came: Vec::new(),
+    };
+    while !dice.0.is_empty() {
+        course.step(&mut dice);
+        course.forgets();
+        course.holds();
+    }
+    course.comes_to_its_end();
+}
+
+impl Course {
+    fn step(&mut self, dice: &mut Dice) {
+        match dice.below(24) {
+            0 => self.is_listed(dice),
+            1 => self.is_published(dice),
+            2 => {
+                let entries = sent(&dice.up_to(3, Dice::entry));
+                self.state.update_original_list(&entries, self.now);
+            }
+            3 | 4 => {
+                let peer = self.state.know(dice.addr(), true);
+                let id = *dice.of(&["", "1", "2"]);
+                let hello = hello(id, dice.haves());
+                self.state
+                    .said_hello(peer, &hello, Duration::ZERO, self.now);
+            }
+            5 => {
+                let peer = self.a_peer(dice);
+                self.state.learn(peer, &dice.haves());
+            }
+            6 | 7 => self.begins(dice),
+            8 => self.connects(dice),
+            9 | 10 => self.asks(dice),
+            11..=14 => self.is_answered(dice),
+            15..=17 => self.takes(dice),
+            18 => {
+                let (peer, failed) = (self.a_peer(dice), dice.one_in(2));
+                self.is_disconnected(peer, failed);
+            }
+            19 => self.looks(dice),
+            20 => {
+                let name = dice.name();
+                match dice.below(4) {
+                    0 => self.state.drop_file(&name),
+                    1 => self.state.give_up(&name, "why".to_owned()),
+                    2 => drop(self.state.withdraw(&name)),
+                    _ => self.publishes(dice),
+                }
+            }
+            21 => self.serves(dice),
+            22 => self.now += Duration::from_millis(*dice.of(&[1, 100, 6000, 70_000])),
+            _ => self.tells(dice),
+        }
+    }
+
+    /// The tracker answers for what is to be published.
+    fn publishes(&mut self, dice: &mut Dice) {
+        for publication in self.state.unpublished() {
+            let md5 = dice.content().md5();
+            let outcome = match dice.below(4) {
+                0 => Outcome::Send,
+                1 => Outcome::OtherStands {
+                    md5,
+                    why: String::new(),
+                },
+                2 => Outcome::Refused {
+                    why: "why".to_owned(),
+                },
+                _ => Outcome::Stands {
+                    mine: dice.one_in(2),
+                    published: 1,
+                    publisher: String::new(),
+                },
+            };
+            self.state
+                .published(&publication, &sent(&outcome), self.now);
+        }
+    }
+
+    fn a_peer(&self, dice: &mut Dice) -> PeerId {
+        let known: Vec<PeerId> = self.state.peers.keys().copied().collect();
+        let nobody = PeerId::MAX;
+        if known.is_empty() {
+            nobody
+        } else {
+            *dice.of(&known)
+        }
+    }
+
+    fn is_listed(&mut self, dice: &mut Dice) {
+        let list = SwarmList {
+            v: VERSION,
+            local: false,
+            edition: dice.one_in(2).then_some(7),
+            n_peers: None,
+            peers: dice.up_to(4, Dice::entry),
+            torrents: dice.up_to(4, |dice| {
+                let lie = dice.one_in(8);
+                let summary = summary(&dice.content());
+                let n_pieces = if lie { u32::MAX } else { summary.n_pieces };
+                Summary {
+                    n_pieces,
+                    ..summary
+                }
+            }),
+            coming: Vec::new(),
+        };
+        let wanted = self.state.update_list(&sent(&list), self.now);
+        self.begins.extend(wanted);
+    }
+
+    /// A content is listed, perhaps in the place of another, and begun; a peer has some of it.
+    fn is_published(&mut self, dice: &mut Dice) {
+        let content = dice.content();
+        let list = SwarmList {
+            v: VERSION,
+            local: false,
+            edition: None,
+            n_peers: None,
+            peers: Vec::new(),
+            torrents: vec![summary(&content)],
+            coming: Vec::new(),
+        };
+        let wanted = self.state.update_list(&sent(&list), self.now);
+        self.begins.extend(wanted);
+        self.begins(dice);
+        let have = Have {
+            name: content.name().clone(),
+            md5: content.md5(),
+            pieces: Pieces::of(&dice.bits(content.n_pieces())),
+        };
+        let peer = self.a_peer(dice);
+        self.state.learn(peer, &sent(&vec![have]));
+    }
+
+    /// A `.torrent` came of what was listed: in any of the cuts that its content has.
+    fn begins(&mut self, dice: &mut Dice) {
+        let Some(summary) = self.begins.pop() else {
+            return;
+        };
+        let of = |torrent: &&Arc<Torrent>| {
+            (torrent.name(), torrent.md5(), torrent.size())
+                == (&summary.name, summary.md5, summary.size)
+        };
+        let cuts: Vec<_> = CONTENTS.iter().filter(of).collect();
+        if dice.one_in(8) {
+            self.state.end_beginning(&summary.name); // no .torrent, or no disk
+            return;
+        }
+        let torrent: Arc<Torrent> = Arc::new(sent(&***dice.of(&cuts)));
+        let mut part = Part::none_of(&torrent);
+        if dice.one_in(3) {
+            for idx in dice.bits(torrent.n_pieces()).iter() {
+                part.pieces.add(&StoredPiece::for_a_test(&torrent, idx));
+            }
+        }
+        let missing = (0..torrent.n_pieces()).filter(|idx| !part.pieces.get(*idx));
+        let first = missing.take(dice.below(3)).map(|idx| (idx, blocks(dice)));
+        part.blocks = first.collect();
+        let whole = part.pieces.is_full();
+        self.state.begin(&torrent, part, self.now);
+        if whole {
+            self.is_complete(torrent.name());
+        }
+    }
+
+    /// All of it is on the disk under its final name.
+    fn is_complete(&mut self, name: &Name) {
+        if let Some(completing) = self.state.completes(name) {
+            assert!(
+                completing.pieces.is_full(),
+                "only what is whole is complete"
+            );
+            let file = WholeFile::for_a_test(&completing.torrent, Dice(&[]).stamp(), true);
+            self.state.completed(&file);
+        }
+    }
+
+    fn connects(&mut self, dice: &mut Dice) {
+        for (peer, _) in self.state.to_connect(0, self.now) {
+            if dice.one_in(4) {
+                self.state.disconnected(peer, true, self.now);
+            } else {
+                let latency = Duration::from_millis(*dice.of(&[0, 1, 50]));
+                let mut have = dice.haves();
+                if dice.one_in(2) {
+                    have.extend(self.all_of_what_is_here());
+                }
+                let (hello, sender) = (hello("1", have), SENDER.clone());
+                let connected = self
+                    .state
+                    .connected(peer, &hello, sender, latency, self.now);
+                assert!(connected);
+            }
+        }
+    }
+
+    /// What somebody has who has all of each file that is here.
+    fn all_of_what_is_here(&self) -> Vec<Have> {
+        let has = |held: &Held| Have {
+            name: held.torrent.name().clone(),
+            md5: held.torrent.md5(),
+            pieces: Pieces::Digits("all".to_owned()),
+        };
+        self.state.files.values().map(has).collect()
+    }
+
+    fn asks(&mut self, dice: &mut Dice) {
+        let (now, classic) = (self.now, dice.one_in(6));
+        let decisions = if classic {
+            Vec::from_iter(self.state.classic_round(0, now))
+        } else {
+            self.state.next_requests(0, now)
+        };
+        decisions.into_iter().for_each(|one| self.ask(one));
+    }
+
+    fn ask(&mut self, decision: Decision) {
+        self.state.request_link(&decision);
+        let Decision { peer, get, .. } = decision;
+        let held = self.held(&get.name);
+        let mut pieces = get.pieces.iter();
+        assert!(pieces.all(|idx| *idx < held.have.len() && !held.have.get(*idx)));
+        assert!(get.pieces.len() <= 8 && get.md5 == held.torrent.md5());
+        assert!((0.0..=1.0).contains(&get.wait), "{}", get.wait);
+        assert!(self.state.peers.contains_key(&peer), "a peer that is known");
+        assert!(
+            get.blocks
+                .is_none_or(|blocks| get.pieces.len() == 1 && !blocks.is_empty())
+        );
+        self.asked.push(Asked { peer, get });
+        let of_it = self.asked.iter().filter(|asked| asked.peer == peer);
+        assert!(of_it.count() <= 2, "two requests a connection at most");
+    }
+
+    fn is_answered(&mut self, dice: &mut Dice) {
+        if self.asked.is_empty() {
+            self.asks(dice);
+        }
+        if self.asked.is_empty() {
+            return;
+        }
+        let Asked { peer, get } = self.asked.remove(dice.below(self.asked.len()));
+        let news = dice.haves();
+        self.state.learn(peer, &news);
+        let idx = get.pieces.get(dice.below(get.pieces.len() + 1)).copied();
+        let expected = idx.map(|idx| self.state.expects(peer, get.n, idx));
+        let expected = expected.map(|expected| expected.expect("it was asked for"));
+        let came = idx.zip(expected.flatten().map(|expected| expected.torrent));
+        let got = came.as_ref().map(|(idx, _)| *idx);
+        let answered = self.state.take_answer(peer, get.n, got, self.now);
+        assert_eq!(answered, Ok(()));
+        match came {
+            Some((idx, torrent)) => self.came.push(Came { peer, torrent, idx }),
+            None if dice.one_in(2) => self.state.has_not(peer, &get.name),
+            None => {}
+        }
+    }
+
+    /// A piece is checked and written, while anything may have happened to its file.
+    fn takes(&mut self, dice: &mut Dice) {
+        if self.came.is_empty() {
+            return;
+        }
+        let Came { peer, torrent, idx } = self.came.remove(dice.below(self.came.len()));
+        match dice.below(5) {
+            0 => {
+                let bad = BadPiece::Length {
+                    expected: 2,
+                    came: 1,
+                };
+                self.state.failed(peer, &torrent, idx, bad);
+            }
+            1 => {
+                let bad = BadPiece::Block {
+                    block: 0,
+                    digest: digest(b"bad"),
+                };
+                self.state.failed(peer, &torrent, idx, bad);
+            }
+            2 => self.state.not_written(peer, &torrent, idx),
+            _ => self.lands(peer, &torrent, idx),
+        }
+    }
+
+    fn lands(&mut self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32) {
+        let piece = StoredPiece::for_a_test(torrent, idx);
+        let landing = self
+            .state
+            .landed(peer, torrent, &piece, piece.n_bytes(), self.now);
+        if landing == Landing::Last {
+            self.is_complete(torrent.name());
+        }
+    }
+
+    fn is_disconnected(&mut self, peer: PeerId, failed: bool) {
+        self.state.disconnected(peer, failed, self.now);
+        assert!(!self.state.picker.is_asked(peer));
+        self.asked.retain(|asked| asked.peer != peer);
+    }
+
+    /// What isn't waited for any more, as another program is at that address, or nobody.
+    fn forgets(&mut self) {
+        let picker = &self.state.picker;
+        self.asked
+            .retain(|asked| picker.awaits(asked.peer, asked.get.n));
+    }
+
+    /// The folder is looked at, and what stands there hashed.
+    fn looks(&mut self, dice: &mut Dice) {
+        let before = self.state.standing.clone();
+        let see = |dice: &mut Dice| Seen::File(dice.name(), dice.stamp());
+        let mut seen = dice.up_to(3, see);
+        if dice.one_in(2) {
+            // most of what stood there stands there yet
+            let held = self.state.files.iter();
+            seen.extend(
+                held.filter_map(|(name, held)| Some(Seen::File(name.clone(), held.stamp?))),
+            );
+        }
+        let today = *dice.of(&[0, 1, i64::MAX]);
+        let looked = self.state.looked(&before, &seen, today);
+        for (name, stamp) in looked.to_hash {
+            let content = dice.content();
+            if content.name() == &name && dice.one_in(2) {
+                let file = WholeFile::for_a_test(&content, stamp, dice.one_in(2));
+                self.state.share(&file, self.now);
+            } else if dice.one_in(4) {
+                self.state.stands_unverified(&name, stamp, content.md5());
+            } else {
+                self.state.changed_meanwhile(&name);
+            }
+        }
+        self.state.unsettled();
+    }
+
+    fn serves(&mut self, dice: &mut Dice) {
+        let torrent = dice.content();
+        let get = sent(&Get {
+            n: 1,
+            name: torrent.name().clone(),
+            md5: torrent.md5(),
+            pieces: dice.up_to(4, |dice| *dice.of(&[0, 1, 4, 5, 9, 19, 69, 70, u32::MAX])),
+            blocks: dice.one_in(2).then(|| blocks(dice)),
+            wait: 0.0,
+        });
+        if let Served::Piece(torrent, _, idx) = self.state.choose(&get) {
+            assert!(get.pieces.contains(&idx) && torrent.md5() == get.md5);
+            assert!(self.held(torrent.name()).have.get(idx));
+        }
+        if let Found::Here(place, range) = self.state.find(&dice.listed()) {
+            let (Location::Whole(name, _) | Location::Part(name, _)) = place;
+            let size = self.held(&name).torrent.size();
+            assert!(range.start <= range.end && range.end <= size);
+        }
+    }
+
+    fn tells(&mut self, dice: &mut Dice) {
+        self.state.ending(self.now);
+        self.state.few_peers(dice.below(4));
+        self.state.new_conflicts();
+        self.state.retry_bad_pieces();
+        self.state.file_list();
+        self.state.given(false, self.now);
+        self.state.untold_progress(self.now);
+        let (shown, _) = self.state.in_work(5, 0, self.now);
+        assert!(shown.len() <= 5);
+        self.state.waits_for();
+        self.state.from_originals_only();
+        self.state.unpublished();
+    }
+
+    fn held(&self, name: &Name) -> &Held {
+        self.state.files.get(name).expect("a file that is here")
+    }
+
+    /// What is true at every moment.
+    fn holds(&self) {
+        let state = &self.state;
+        for (name, held) in &state.files {
+            assert_eq!(
+                (held.torrent.name(), held.torrent.n_pieces()),
+                (name, held.have.len())
+            );
+            assert!(held.stamp.is_none() || held.have.is_full());
+            assert_eq!(state.picker.wants(name), !held.have.is_full(), "{name}");
+            let nowhere = state.picker.nowhere(name);
+            assert!(
+                nowhere
+                    .iter()
+                    .all(|idx| *idx < held.have.len() && !held.have.get(*idx))
+            );
+        }
+        let addrs: BTreeSet<SocketAddr> = state.peers.values().map(|peer| peer.addr).collect();
+        assert!(addrs.len() == state.peers.len() && state.n_listed() <= addrs.len());
+        let list = state.file_list();
+        let (whole, parts) = (list.files, list.pieces);
+        assert!(
+            whole
+                .iter()
+                .chain(parts.keys())
+                .all(|name| Name::parse(name).is_ok())
+        );
+        let (haves, next) = state.haves();
+        assert!(haves.len() <= state.files.len() && state.news_from(next).0.is_empty());
+        let told = |have: &Have| (have.name.clone(), have.md5, have.pieces.clone());
+        for (name, md5, pieces) in haves.iter().map(told) {
+            let held = self.held(&name);
+            assert_eq!(pieces.bits(held.have.len()).as_ref(), Some(&*held.have));
+            assert!(
+                md5 == held.torrent.md5()
+                    && parts
+                        .get(name.as_str())
+                        .is_none_or(|digits| *digits == held.have.to_hex())
+            );
+        }
+        state.news_from(0);
+    }
+
+    /// Everybody goes, and one comes who has everything: it is asked for all that is missing.
+    fn comes_to_its_end(&mut self) {
+        let all: Vec<PeerId> = self.state.peers.keys().copied().collect();
+        all.into_iter()
+            .for_each(|peer| self.is_disconnected(peer, true));
+        self.came.drain(..).for_each(|Came { peer, torrent, idx }| {
+            self.state.not_written(peer, &torrent, idx);
+        });
+        let haves = self.all_of_what_is_here();
+        let seed = self.state.know(([10, 9, 9, 9], 9).into(), true);
+        let (hello, sender) = (hello("seed", haves), SENDER.clone());
+        self.state
+            .connected(seed, &hello, sender, Duration::ZERO, self.now);
+        let missing = |held: &Held| held.have.len() - held.have.count();
+        let left: u32 = self.state.files.values().map(missing).sum();
+        for _ in 0..left {
+            let State { picker, rng, .. } = &mut self.state;
+            let decisions = picker.next_requests(self.now, rng);
+            decisions.into_iter().for_each(|one| self.ask(one));
+            let first = self
+                .asked
+                .iter()
+                .position(|asked| !asked.get.pieces.is_empty());
+            let Asked { peer, get } = self
+                .asked
+                .remove(first.expect("what is missing is asked for"));
+            let torrent = Arc::clone(&self.held(&get.name).torrent);
+            let answered = self
+                .state
+                .take_answer(peer, get.n, Some(get.pieces[0]), self.now);
+            assert_eq!(answered, Ok(()));
+            self.lands(peer, &torrent, get.pieces[0]);
+            self.holds();
+        }
+        assert!(self.state.picker.is_idle(), "everything is here");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+
+    #[test]
+    fn no_sequence_of_events_breaks_what_a_peer_knows() {
+        let mut rng = StdRng::seed_from_u64(3);
+        for _ in 0..2000 {
+            let bytes: Vec<u8> = (0..rng.random_range(1..400))
+                .map(|_| rng.random())
+                .collect();
+            of_a_peer(&bytes);
+        }
+    }
+}

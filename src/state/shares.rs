@@ -1,0 +1,67 @@
+//! Who gave how much to whom.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Exchanged, Held, State};
+use crate::picker::PeerId;
+
+/// What came from, and went to, one peer.
+#[derive(Clone, Debug, Serialize)]
+pub struct Share {
+    /// Where it listens.
+    pub peer: SocketAddr,
+    /// The smallest round trip seen, milliseconds.
+    pub latency_ms: Option<f64>,
+    /// Requests that it was sent, in this run.
+    pub asked: u64,
+    /// Pieces that came from it, in this run.
+    pub pieces: u64,
+    /// Bytes that came from it, in this run.
+    pub got: u64,
+    /// Its part in all that came, from 0 to 1.
+    pub share: f64,
+    /// Bytes that went to it, in this run.
+    pub gave: u64,
+}
+
+impl State {
+    /// What came from each peer, and went to it; also of those that have left. Who exchanged most comes first.
+    pub fn shares(&self, held: &Held) -> Vec<Share> {
+        let all: u64 = held.exchanged.values().map(|with| with.got).sum();
+        let mut shares: BTreeMap<SocketAddr, Share> = BTreeMap::new();
+        for (id, with) in &held.exchanged {
+            let Some((peer, latency)) = self.who(*id, with) else {
+                continue;
+            };
+            // who left and came back has two numbers
+            let share = shares.entry(peer).or_insert(Share {
+                peer,
+                latency_ms: None,
+                asked: 0,
+                pieces: 0,
+                got: 0,
+                share: 0.0,
+                gave: 0,
+            });
+            let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1e3);
+            share.latency_ms = latency_ms.or(share.latency_ms);
+            share.asked += with.asked;
+            share.pieces += with.pieces;
+            share.got += with.got;
+            share.gave += with.gave;
+            share.share = share.got as f64 / all.max(1) as f64;
+        }
+        let mut shares: Vec<Share> = shares.into_values().collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.got + share.gave));
+        shares
+    }
+
+    fn who(&self, id: PeerId, with: &Exchanged) -> Option<(SocketAddr, Option<Duration>)> {
+        let here = self.peers.get(&id);
+        here.map(|peer| (peer.addr, peer.latency)).or(with.left)
+    }
+}

@@ -1,0 +1,105 @@
+//! Files that come whole: copies from originals, and uploads; and what an earlier run left half-written.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::disk::Disk;
+use super::faults::{StoreError, at};
+use super::{BESIDE, NEW, Store, digits_of};
+use crate::torrent::Name;
+
+impl Store {
+    /// Makes an empty file for a copy from an original, or an upload; `which` is its file's ending,
+    /// `copy1`, `copy2` or `upload`.
+    ///
+    /// # Errors
+    /// Where it can't be made.
+    pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
+        self.make_hidden()?;
+        let path = self.hidden.join(format!("{}.{which}", digits_of(name)));
+        let gone = self.disk.remove(&path);
+        if let Err(fault) = gone
+            && fault.kind() != ErrorKind::NotFound
+        {
+            return Err(StoreError::Io(path, fault));
+        }
+        let mut options = File::options();
+        options.read(true).write(true).create_new(true);
+        let file = self.disk.open(&path, &options).map_err(at(&path))?;
+        Ok(Copy {
+            file,
+            path,
+            size: 0,
+        })
+    }
+
+    /// Appends to a copy. Where that fails, it is emptied: nobody needs half of it, and others may need the room.
+    ///
+    /// # Errors
+    /// Where the disk doesn't take it.
+    pub fn append(&self, copy: &mut Copy, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.disk.write_all_at(&copy.file, bytes, copy.size);
+        copy.size += bytes.len() as u64;
+        written.map_err(|fault| {
+            let _ = self.disk.set_len(&copy.file, 0);
+            StoreError::Io(copy.path.clone(), fault)
+        })
+    }
+
+    /// Removes what an earlier run had received of copies and uploads, and what it hadn't written to the end: it can't be
+    /// gone on with.
+    pub(super) fn discard_left_overs(&self) {
+        for name in self.disk.read_dir(&self.hidden).unwrap_or_default() {
+            let path = self.hidden.join(name);
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            if matches!(ending, Some("copy1" | "copy2" | "upload" | "new")) {
+                let _ = self.disk.remove(&path);
+            }
+        }
+        for name in self.disk.read_dir(&self.dir).unwrap_or_default() {
+            let shown = name.to_string_lossy();
+            if shown.starts_with(BESIDE) && shown.ends_with(NEW) {
+                let _ = self.disk.remove(&self.dir.join(&name));
+            }
+        }
+    }
+}
+
+/// A copy from an original, or an upload, not yet in the folder. It is removed with this value.
+pub struct Copy {
+    /// Open to be read and written.
+    pub file: File,
+    /// Bytes so far.
+    pub size: u64,
+    pub(super) path: PathBuf,
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Writes a file so that it is there whole, or as it was before.
+///
+/// # Errors
+/// Where the disk doesn't take it; the new file is removed.
+pub fn write_atomically(
+    disk: &dyn Disk,
+    path: &Path,
+    beside: &Path,
+    bytes: &[u8],
+) -> Result<(), StoreError> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    let written = disk.open(beside, &options).and_then(|file| {
+        disk.write_all_at(&file, bytes, 0)?;
+        disk.sync(&file)
+    });
+    let renamed = written.and_then(|()| disk.rename(beside, path));
+    renamed.map_err(|fault| {
+        let _ = disk.remove(beside);
+        StoreError::Io(path.to_owned(), fault)
+    })
+}

@@ -1,0 +1,109 @@
+//! What can go wrong with the folder, in words for people.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::report::bytes;
+use crate::torrent::{Name, legible};
+
+/// A fault of the folder. Its text names the path, and what to do where that is known.
+#[derive(Debug)]
+pub enum StoreError {
+    /// Another client works on this folder.
+    InUse(PathBuf),
+    /// Something that isn't a plain file stands in the way.
+    InTheWay(PathBuf),
+    /// A file with this name came into the folder meanwhile.
+    Exists(PathBuf),
+    /// The file system takes this name for that of something else, which stands in the folder.
+    Folded {
+        /// What should be stored.
+        name: Name,
+        /// What stands there.
+        stands: String,
+    },
+    /// Nothing can be written here.
+    ReadOnly(PathBuf),
+    /// It isn't any more what it was.
+    Changed(PathBuf),
+    /// The download needs more room than there is.
+    NoRoom {
+        /// The folder.
+        dir: PathBuf,
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
+    },
+    /// The system's fault at this path.
+    Io(PathBuf, io::Error),
+}
+
+impl StoreError {
+    /// Whether there is no room: it may come back.
+    pub fn is_full(&self) -> bool {
+        if matches!(self, Self::NoRoom { .. }) {
+            return true;
+        }
+        matches!(self, Self::Io(_, fault) if matches!(fault.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    }
+
+    /// Whether the file isn't there any more as it was.
+    pub fn is_gone(&self) -> bool {
+        match self {
+            Self::Changed(_) | Self::InTheWay(_) => true,
+            Self::Io(_, fault) => fault.kind() == ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRoom { dir, needed, free } => write!(
+                f,
+                "not enough room in {}: {} more are needed, {} are free",
+                dir.display(),
+                bytes(*needed),
+                bytes(*free)
+            ),
+            Self::InUse(path) => write!(
+                f,
+                "another client works on {}: give each its own folder",
+                path.display()
+            ),
+            Self::InTheWay(path) => {
+                write!(f, "{} isn't a plain file: move it away", path.display())
+            }
+            Self::Exists(path) => write!(
+                f,
+                "{} came into the folder meanwhile; it is left as it is",
+                path.display()
+            ),
+            Self::Folded { name, stands } => write!(
+                f,
+                "{name} can't be stored here beside {}: to this file system they are the same name, as names are that differ in case or \
+                 Unicode form only; use another folder",
+                legible(stands)
+            ),
+            Self::ReadOnly(path) => write!(f, "{} can't be written to", path.display()),
+            Self::Changed(path) => write!(f, "{} has changed meanwhile", path.display()),
+            Self::Io(path, fault) => match fault.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    write!(f, "disk full: no room for {}", path.display())
+                }
+                ErrorKind::PermissionDenied => write!(f, "no permission for {}", path.display()),
+                _ => write!(f, "{}: {fault}", path.display()),
+            },
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// The system's fault at this path.
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
+    |fault| StoreError::Io(path.to_owned(), fault)
+}

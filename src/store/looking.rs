@@ -1,0 +1,124 @@
+//! What stands in the folder, and which of it can be shared. A link is never followed.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use super::faults::{StoreError, at};
+use super::left_out::{LeftOut, is_temporary};
+use super::stamp::{AccessStamp, Stamp};
+use super::{BESIDE, HIDDEN, NEW, Store};
+use crate::torrent::{Name, NameError};
+
+/// A file in the folder, as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It can be shared.
+    File(Name, Stamp),
+    /// It can't, and why.
+    Odd(String, LeftOut),
+}
+
+impl Store {
+    /// All that stands in the folder: the files that can be shared, and what can't be, and why. `.bittorrentish` and what
+    /// belongs to it are passed over.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
+        self.look_for(&|_| false)
+    }
+
+    /// The same, but a file that is asked for by its name is shared although it looks like a half download.
+    ///
+    /// # Errors
+    /// Where the folder can't be read.
+    pub fn look_for(&self, explicit: &dyn Fn(&str) -> bool) -> Result<Vec<Seen>, StoreError> {
+        let mut seen = Vec::new();
+        for found in self.disk.read_dir(&self.dir).map_err(at(&self.dir))? {
+            let shown = found.to_string_lossy().into_owned();
+            if shown == HIDDEN || shown.starts_with(BESIDE) && shown.ends_with(NEW) {
+                continue;
+            }
+            // a file that went away since is no fault
+            let Ok(meta) = self.disk.lstat(&self.dir.join(&found)) else {
+                continue;
+            };
+            seen.push(match self.shareable(found.to_str(), &meta, explicit) {
+                Ok(name) => Seen::File(name, Stamp::of(&meta)),
+                Err(why) => Seen::Odd(shown, why),
+            });
+        }
+        Ok(seen)
+    }
+
+    fn shareable(
+        &self,
+        name: Option<&str>,
+        meta: &fs::Metadata,
+        explicit: &dyn Fn(&str) -> bool,
+    ) -> Result<Name, LeftOut> {
+        let kind = meta.file_type();
+        if name.is_some_and(|name| name.starts_with('.')) {
+            return Err(LeftOut::Name(NameError::LeadingDot));
+        }
+        if kind.is_dir() {
+            return Err(LeftOut::Folder(self.dir.clone()));
+        }
+        if kind.is_symlink() {
+            return Err(LeftOut::Link);
+        }
+        if !kind.is_file() {
+            return Err(LeftOut::Special);
+        }
+        let name = name.ok_or(LeftOut::NotUtf8)?;
+        let name = Name::parse(name).map_err(LeftOut::Name)?;
+        if is_temporary(name.as_str()) && !explicit(name.as_str()) {
+            return Err(LeftOut::Temporary);
+        }
+        Ok(name)
+    }
+
+    /// What changes when a file's permissions do; `None` where there is no such file.
+    pub fn access_stamp(&self, name: &Name) -> Option<AccessStamp> {
+        let meta = self.disk.lstat(&self.path(name)).ok()?;
+        Some(AccessStamp::of(&meta))
+    }
+
+    /// Whether anything, be it a folder or a link, has this name in the folder.
+    pub fn exists(&self, name: &Name) -> bool {
+        self.disk.lstat(&self.path(name)).is_ok()
+    }
+
+    /// Whether something that is no plain file has this name in the folder.
+    pub fn is_blocked(&self, name: &Name) -> bool {
+        let found = self.disk.lstat(&self.path(name));
+        found.is_ok_and(|meta| !meta.is_file())
+    }
+
+    /// Opens a whole file of the folder to be read.
+    ///
+    /// # Errors
+    /// Where it isn't a plain file of the folder (any more).
+    pub fn open_shared(&self, name: &Name) -> Result<(File, Stamp), StoreError> {
+        self.open_plain(&self.path(name), File::options().read(true))
+    }
+
+    /// Opens a file that is plain, and no link, before and after: what was opened is what stands there.
+    pub(super) fn open_plain(
+        &self,
+        path: &Path,
+        options: &fs::OpenOptions,
+    ) -> Result<(File, Stamp), StoreError> {
+        let is_plain = || self.disk.lstat(path).map(|meta| meta.is_file());
+        let in_the_way = || StoreError::InTheWay(path.to_owned());
+        if !is_plain().map_err(at(path))? {
+            return Err(in_the_way());
+        }
+        let file = self.disk.open(path, options).map_err(at(path))?;
+        let opened = file.metadata().map_err(at(path))?;
+        if !opened.is_file() || !is_plain().map_err(at(path))? {
+            return Err(in_the_way());
+        }
+        Ok((file, Stamp::of(&opened)))
+    }
+}

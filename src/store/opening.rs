@@ -1,0 +1,193 @@
+//! How a folder is taken for one process: locked, made where it is missing, with the key of its publisher; and what its
+//! file system lacks.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock};
+
+use rand::RngExt;
+
+use super::disk::{Disk, Plain};
+use super::faults::{StoreError, at};
+use super::{HIDDEN, Store, lacks};
+
+/// What became of locking a folder.
+enum Locked {
+    Ours(File),
+    Unsupported,
+    ReadOnly,
+}
+
+impl Store {
+    /// Takes the folder, and makes it where it is missing. One that can't be written to is taken for seeding only.
+    ///
+    /// # Errors
+    /// Where it can't be made, or another client works on it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        Self::open_on(Box::new(Plain), dir)
+    }
+
+    /// The same, on any disk.
+    ///
+    /// # Errors
+    /// See [`Store::open`].
+    pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
+        let hidden = dir.join(HIDDEN);
+        fs::create_dir_all(dir).map_err(at(dir))?;
+        let locked = match disk.create_dir(&hidden) {
+            Err(fault) if lacks::writing(&fault) => Locked::ReadOnly,
+            Err(fault) if fault.kind() != ErrorKind::AlreadyExists => {
+                return Err(at(&hidden)(fault));
+            }
+            _ => lock(&*disk, dir, &hidden)?,
+        };
+        let mut store = Self {
+            disk,
+            dir: dir.to_owned(),
+            hidden,
+            is_read_only: matches!(locked, Locked::ReadOnly),
+            remarks: Vec::new(),
+            lock: Mutex::default(),
+            key: OnceLock::new(),
+            memory: Mutex::default(),
+            parts: Mutex::default(),
+            cache: Mutex::default(),
+            naming: Mutex::default(),
+        };
+        store.remarks = store.lacking(&locked);
+        if let Locked::Ours(file) = locked {
+            store.lock = Mutex::new(Some(file));
+        }
+        if !store.is_read_only {
+            store.discard_left_overs();
+        }
+        store.memory = Mutex::new(store.load_memory());
+        Ok(store)
+    }
+
+    fn lacking(&self, locked: &Locked) -> Vec<String> {
+        let dir = self.dir.display();
+        let mut remarks = Vec::new();
+        match locked {
+            Locked::Ours(_) => {}
+            Locked::Unsupported => remarks.push(format!(
+                "{dir} can't be locked on this file system: see to it that no other client works on it"
+            )),
+            Locked::ReadOnly => remarks.push(format!(
+                "{dir} can't be written to: what is in it is shared, nothing is downloaded or remembered"
+            )),
+        }
+        let device = |path| self.disk.device(path).ok();
+        let devices = device(&self.dir).zip(device(&self.hidden));
+        if devices.is_some_and(|(one, other)| one != other) {
+            remarks.push(format!(
+                "{} is on another file system than {dir}: each file is copied once it is whole, and needs room on both",
+                self.hidden.display()
+            ));
+        }
+        remarks
+    }
+
+    /// What the folder's file system lacks, one sentence each, to be told at the start.
+    pub fn remarks(&self) -> Vec<String> {
+        self.remarks.clone()
+    }
+
+    /// Makes `.bittorrentish` again where somebody has removed it, and locks it again.
+    pub(super) fn make_hidden(&self) -> Result<(), StoreError> {
+        if self.is_read_only {
+            return Err(StoreError::ReadOnly(self.dir.clone()));
+        }
+        match self.disk.create_dir(&self.hidden) {
+            Ok(()) => {}
+            Err(fault) if fault.kind() == ErrorKind::AlreadyExists => return Ok(()),
+            Err(fault) => return Err(at(&self.hidden)(fault)),
+        }
+        if let Locked::Ours(file) = lock(&*self.disk, &self.dir, &self.hidden)? {
+            *self.lock.lock().expect("no panic while locked") = Some(file);
+        }
+        Ok(())
+    }
+
+    /// What a publisher is known by: 32 hexadecimal digits, made at their first use. Where they can't be kept, they are
+    /// others in the next run.
+    pub fn key(&self) -> String {
+        let kept = || self.kept_key().unwrap_or_else(|| self.make_key());
+        self.key.get_or_init(kept).clone()
+    }
+
+    fn kept_key(&self) -> Option<String> {
+        let path = self.hidden.join("key");
+        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
+        let mut key = String::new();
+        file.take(64).read_to_string(&mut key).ok()?;
+        let is_key = key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
+        is_key.then_some(key)
+    }
+
+    fn make_key(&self) -> String {
+        let key = format!("{:032x}", rand::rng().random::<u128>());
+        let beside = self.hidden.join("key.new");
+        let _ = self.make_hidden().and_then(|()| {
+            let _ = self.disk.remove(&beside);
+            let mut options = File::options();
+            options.write(true).create_new(true).mode(0o600);
+            let written = self.disk.open(&beside, &options).and_then(|file| {
+                self.disk.write_all_at(&file, key.as_bytes(), 0)?;
+                self.disk.sync(&file)?;
+                self.disk.rename(&beside, &self.hidden.join("key"))
+            });
+            written.map_err(at(&beside))
+        });
+        key
+    }
+
+    /// Bytes that are free for files in the folder, by `df`; `None` where that can't be learnt.
+    pub fn free_space(&self) -> Option<u64> {
+        let mut df = Command::new("df");
+        df.args(["-Pk", "--"]).arg(&self.dir).env("LC_ALL", "C");
+        let out = df
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        let text = out.status.success().then(|| String::from_utf8(out.stdout));
+        free_of_df(&text?.ok()?)
+    }
+}
+
+/// Takes the folder for this process.
+fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
+    if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
+        return Err(StoreError::InTheWay(hidden.to_owned()));
+    }
+    let path = hidden.join("lock");
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false);
+    let file = match disk.open(&path, &options) {
+        Err(fault) if lacks::writing(&fault) => return Ok(Locked::ReadOnly),
+        opened => opened.map_err(at(&path))?,
+    };
+    match disk.try_lock(&file) {
+        Ok(()) => Ok(Locked::Ours(file)),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
+        Err(TryLockError::Error(fault)) if lacks::locks(&fault) => Ok(Locked::Unsupported),
+        Err(TryLockError::Error(fault)) => Err(at(&path)(fault)),
+    }
+}
+
+/// The bytes that are free, as `df -Pk` says: the third number of the last line; the file system's name before them may
+/// have blanks in it.
+pub(super) fn free_of_df(text: &str) -> Option<u64> {
+    let words: Vec<&str> = text.lines().next_back()?.split_whitespace().collect();
+    let mut fields = words.windows(4);
+    fields.find_map(|fields| {
+        let is_share = fields[3] == "-" || fields[3].ends_with('%');
+        let numbers: Vec<u64> = fields[..3].iter().flat_map(|word| word.parse()).collect();
+        let kib = *numbers.get(2).filter(|_| is_share)?;
+        kib.checked_mul(1024)
+    })
+}

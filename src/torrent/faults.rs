@@ -1,0 +1,96 @@
+//! What can be wrong with a piece, and with a `.torrent`.
+
+use std::fmt;
+
+use super::{MAX_PIECE_LEN, MIN_PIECE_LEN};
+use crate::md5::Digest;
+
+/// What is wrong with a piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadPiece {
+    /// It is cut short, or too long.
+    Length {
+        /// Bytes.
+        expected: usize,
+        /// Bytes.
+        came: usize,
+    },
+    /// A block isn't what the checkpoints say.
+    Block {
+        /// Which block of the file, from 0.
+        block: usize,
+        /// The MD5 of the bytes that came: the same from two peers means that the list is wrong, not they.
+        digest: Digest,
+    },
+}
+
+impl fmt::Display for BadPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { expected, came } => write!(f, "expected {expected} bytes, {came} came"),
+            Self::Block { block, digest } => write!(
+                f,
+                "block {block} fails its check (MD5 of what came: {digest})"
+            ),
+        }
+    }
+}
+
+/// Why a `.torrent` isn't taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TorrentError {
+    /// This piece length isn't a power of two within the limits.
+    PieceLen(u32),
+    /// More pieces than can be numbered.
+    TooLarge(u64),
+    /// Not one checkpoint for each block.
+    Checkpoints {
+        /// The file's blocks.
+        expected: u64,
+        /// The checkpoints in the list.
+        came: u64,
+    },
+    /// The list doesn't begin with MD5's own state.
+    FirstState,
+    /// An empty file can't have this MD5.
+    Empty(Digest),
+    /// The checkpoints aren't 32 hexadecimal digits each.
+    NotHex,
+    /// The number of pieces doesn't follow from the size.
+    Pieces {
+        /// What follows.
+        expected: u32,
+        /// What it says.
+        came: u32,
+    },
+}
+
+impl fmt::Display for TorrentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PieceLen(len) => {
+                write!(
+                    f,
+                    "a piece has a power of two between {MIN_PIECE_LEN} and {MAX_PIECE_LEN} bytes, not {len}"
+                )
+            }
+            Self::TooLarge(size) => {
+                write!(f, "{size} bytes are more than pieces can be numbered for")
+            }
+            Self::Checkpoints { expected, came } => {
+                write!(f, "expected {expected} checkpoints, {came} came")
+            }
+            Self::FirstState => write!(
+                f,
+                "the first checkpoint isn't the state that MD5 begins with"
+            ),
+            Self::Empty(md5) => write!(f, "the MD5 of an empty file isn't {md5}"),
+            Self::NotHex => write!(f, "the checkpoints aren't 32 hexadecimal digits each"),
+            Self::Pieces { expected, came } => {
+                write!(f, "expected {expected} pieces, it says {came}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for TorrentError {}
