@@ -14,7 +14,7 @@
 //!
 //! Then what makes it fast and whole:
 //! - [`torrent`], [`md5`], [`bitfield`]: names, pieces, blocks, and how each block is checked by itself.
-//! - [`download`] and [`upload`]: the two ends of a connection between peers; [`originals`]: taking from the original's.
+//! - [`client::download`] and [`client::upload`]: the two ends of a connection between peers.
 //! - [`state`]: what a peer knows, behind its one lock; [`store`]: the folder.
 //! - [`net`]: every socket, its timeouts and its threads; [`limit`], [`buffers`]: rates and memory.
 //! - [`report`], [`events`], [`cli`]: what people and programs are told; [`page`] and [`http`]: what a browser shows of it.
@@ -53,6 +53,9 @@
 //! - A piece counts, is told of and is served only after its check, and after it was written.
 //! - A missing piece is open, or was asked for: whatever happens to who was asked, it is open again.
 //! - Nothing from the wire becomes part of a path but a [`torrent::Name`], and nothing is buffered beyond a cap.
+
+// the walks name private functions; the documentation is made with --document-private-items
+#![allow(rustdoc::private_intra_doc_links)]
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!(

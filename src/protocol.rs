@@ -1,4 +1,4 @@
-//! The messages, and how they are read and written. Pure: over any `Read` and `Write`, with a cap on all that is buffered.
+//! The messages. Beside the lesson: `framing` reads and writes them, `publishing` has what is told of contents.
 //!
 //! # The original's, valid here in both directions
 //! To the tracker, one JSON value a connection, with nothing behind it:
@@ -42,17 +42,22 @@
 //!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
 //!   → {"msg": "refused", "why": "…"}, and it closes
 //! ```
-//! A message ends at its closing brace; white space between messages is skipped.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead};
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::bitfield::Bitfield;
 use crate::md5::Digest;
-use crate::torrent::{BlockSet, Name, Torrent, legible};
+use crate::torrent::{BlockSet, Name, Torrent};
+
+mod framing;
+mod pieces;
+mod publishing;
+#[cfg(test)]
+mod tests;
+
+pub use framing::{Cap, invalid, parse, read_message, read_value, to_bytes};
+pub use publishing::{Coming, KEY_CAP, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary};
 
 /// The version of our messages.
 pub const VERSION: u32 = 1;
@@ -70,17 +75,6 @@ pub const ID_CAP: usize = 64;
 pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
-
-/// The most files in one publication: a thousand summaries are some 300 KB.
-pub const PUBLICATIONS: usize = 1000;
-/// The longest key of a publisher, bytes: twice what ours have.
-pub const KEY_CAP: usize = 64;
-
-/// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
-/// the longest lists of the shortest names have so many.
-const VALUES: usize = 2 << 20;
-/// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`ORIGINAL_CAP`] bytes.
-const FAULT: usize = 200;
 
 /// What a peer tells or asks the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,7 +103,7 @@ pub enum ToTracker {
         /// [`VERSION`]; an original has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         v: Option<u32>,
-        /// Files that are here in part, with their pieces as [`Bitfield`] digits.
+        /// Files that are here in part, with their pieces as [`Bitfield`](crate::bitfield::Bitfield) digits.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pieces: BTreeMap<String, String>,
         /// Files of my folder that I am hashing, or see changing.
@@ -148,136 +142,9 @@ pub struct PeerEntry {
     /// [`VERSION`], where it speaks ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v: Option<u32>,
-    /// Files that it has in part, with their pieces as [`Bitfield`] digits.
+    /// Files that it has in part, with their pieces as [`Bitfield`](crate::bitfield::Bitfield) digits.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pieces: BTreeMap<String, String>,
-}
-
-/// A `.torrent` without its checkpoints.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
-    /// The file's name.
-    pub name: Name,
-    /// Its size, bytes.
-    pub size: u64,
-    /// Its MD5.
-    pub md5: Digest,
-    /// How many pieces it has.
-    pub n_pieces: u32,
-    /// Who published it.
-    pub publisher: String,
-    /// When it was published, seconds since 1970 by the tracker's clock.
-    #[serde(default)]
-    pub published: u64,
-    /// What tells its list of checkpoints from another list for the same content, see [`Torrent::checkpoints_md5`].
-    #[serde(default)]
-    pub checkpoints: Option<Digest>,
-    /// Whether its publisher is there now, and still has it.
-    #[serde(default)]
-    pub here: bool,
-    /// Whether its publisher pinned it: nobody else's content replaces it unless that is pinned, too.
-    #[serde(default)]
-    pub pinned: bool,
-    /// Some of the peers in whose folders another content stands under this name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub others: Vec<OtherCopy>,
-}
-
-/// A peer in whose folder another content stands than the swarm's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OtherCopy {
-    /// The peer's address and port.
-    pub peer: String,
-    /// The MD5 of its content.
-    pub md5: Digest,
-}
-
-/// A file of a folder that is being hashed, or is seen to change: a content that will be published, and may replace another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coming {
-    /// The file's name.
-    pub name: Name,
-    /// Its size so far, bytes.
-    pub size: u64,
-    /// How many of them were hashed.
-    pub done: u64,
-    /// The peer's address and port, by the tracker's word.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub peer: String,
-}
-
-/// One content that a peer publishes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Publication {
-    /// The file's name.
-    pub name: Name,
-    /// Its size, bytes.
-    pub size: u64,
-    /// Its MD5.
-    pub md5: Digest,
-    /// See [`Torrent::checkpoints_md5`].
-    pub checkpoints: Digest,
-    /// Whether it is the user's own file. Otherwise it was received from a swarm, and never competes with an own one.
-    pub own: bool,
-    /// Whether the user named its MD5 (`--md5`).
-    #[serde(default)]
-    pub pinned: bool,
-    /// Of a received file: when it was published, seconds since 1970. 0 of an own one: the tracker's clock counts.
-    #[serde(default)]
-    pub published: u64,
-    /// Of a received file: who published it.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub publisher: String,
-    /// Its `.torrent`: sent only where the tracker answered [`Outcome::Send`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub torrent: Option<Torrent>,
-}
-
-/// What became of a [`Publication`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Outcome {
-    /// This content stands under its name.
-    Stands {
-        /// Whether the sender's key is its publisher's.
-        mine: bool,
-        /// When it was published, seconds since 1970.
-        published: u64,
-        /// Who published it.
-        publisher: String,
-    },
-    /// It may stand; the tracker hasn't its `.torrent` yet.
-    Send,
-    /// Another content stands, and stays.
-    OtherStands {
-        /// That content's MD5.
-        md5: Digest,
-        /// Why it stays, for people.
-        why: String,
-    },
-    /// It wasn't taken for another reason.
-    Refused {
-        /// The reason, for people.
-        why: String,
-    },
-}
-
-impl Summary {
-    /// What a `.torrent` says, but for its checkpoints.
-    pub fn of(torrent: &Torrent) -> Self {
-        Self {
-            name: torrent.name().clone(),
-            size: torrent.size(),
-            md5: torrent.md5(),
-            n_pieces: torrent.n_pieces(),
-            publisher: torrent.publisher.clone(),
-            published: torrent.published,
-            checkpoints: Some(torrent.checkpoints_md5()),
-            here: false,
-            pinned: false,
-            others: Vec::new(),
-        }
-    }
 }
 
 /// Our tracker's answer to a ping of ours.
@@ -408,39 +275,8 @@ pub struct Have {
 pub enum Pieces {
     /// These, from 0.
     These(Vec<u32>),
-    /// [`Bitfield`] digits, or the word "all".
+    /// [`Bitfield`](crate::bitfield::Bitfield) digits, or the word "all".
     Digits(String),
-}
-
-impl Pieces {
-    /// Whether it is every piece, however many there are.
-    pub fn is_all(&self) -> bool {
-        matches!(self, Self::Digits(all) if all == "all")
-    }
-
-    /// What `bits` has, in short.
-    pub fn of(bits: &Bitfield) -> Self {
-        Self::Digits(if bits.is_full() {
-            "all".to_owned()
-        } else {
-            bits.to_hex()
-        })
-    }
-
-    /// The pieces below `n_pieces` as a set; `None` where they can't be of such a file.
-    pub fn bits(&self, n_pieces: u32) -> Option<Bitfield> {
-        match self {
-            all if all.is_all() => Some(Bitfield::full(n_pieces)),
-            Self::Digits(digits) => Bitfield::from_hex(digits, n_pieces),
-            Self::These(idxs) => {
-                let mut bits = Bitfield::new(n_pieces);
-                idxs.iter().for_each(|idx| {
-                    bits.set(*idx);
-                });
-                idxs.iter().all(|idx| *idx < n_pieces).then_some(bits)
-            }
-        }
-    }
 }
 
 /// A request for one of several pieces.
@@ -499,355 +335,4 @@ pub enum Answer {
         /// The reason, for people.
         why: String,
     },
-}
-
-/// A message as it goes over the wire.
-pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(message).expect("messages have string keys and no failing parts")
-}
-
-/// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.
-pub trait Cap {
-    /// The most bytes, asked before the message has `len` in memory.
-    fn at_most(&mut self, len: usize) -> usize;
-}
-
-impl Cap for usize {
-    fn at_most(&mut self, _: usize) -> usize {
-        *self
-    }
-}
-
-impl<F: FnMut(usize) -> usize> Cap for F {
-    fn at_most(&mut self, len: usize) -> usize {
-        self(len)
-    }
-}
-
-/// Reads one message. `None` is a close before its first byte.
-///
-/// # Errors
-/// The stream's; `UnexpectedEof` for a close within the message; `InvalidData` for more bytes than `cap` allows, or for what
-/// isn't such a message.
-pub fn read_message<T: DeserializeOwned>(
-    stream: &mut impl BufRead,
-    cap: impl Cap,
-) -> io::Result<Option<T>> {
-    match read_value(stream, cap)? {
-        None => Ok(None),
-        Some(bytes) => parse(&bytes).map(Some),
-    }
-}
-
-/// Understands one message.
-///
-/// # Errors
-/// `InvalidData` that says what was expected and shows the beginning of what came.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
-    serde_json::from_slice(bytes).map_err(|fault| {
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
-        // serde repeats what came, all of it and as it came
-        let fault: String = fault.to_string().chars().take(FAULT).collect();
-        let fault = legible(&fault);
-        invalid(format!(
-            "expected one of the protocol's messages, came {start:?}: {fault}"
-        ))
-    })
-}
-
-/// Reads the bytes of one JSON object or array, up to and with its closing bracket, and nothing behind it.
-///
-/// # Errors
-/// As [`read_message`].
-pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
-    let mut value = Vec::new();
-    let mut scan = Scan::default();
-    let mut white = 0;
-    loop {
-        let came = match stream.fill_buf() {
-            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
-            came => came?,
-        };
-        if came.is_empty() {
-            let fault = || {
-                io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "closed in the middle of a message",
-                )
-            };
-            return if value.is_empty() {
-                Ok(None)
-            } else {
-                Err(fault())
-            };
-        }
-        let skipped = if value.is_empty() {
-            came.iter()
-                .take_while(|byte| byte.is_ascii_whitespace())
-                .count()
-        } else {
-            0
-        };
-        let end = scan.end_of(&came[skipped..])?;
-        let taken = end.unwrap_or(came.len() - skipped);
-        let len = value.len() + taken;
-        let most = cap.at_most(len);
-        // white space isn't kept, and has an end all the same
-        white += skipped;
-        if len > most || white > most {
-            return Err(invalid(format!("a message of over {most} bytes")));
-        }
-        value.extend_from_slice(&came[skipped..skipped + taken]);
-        stream.consume(skipped + taken);
-        if end.is_some() {
-            return Ok(Some(value));
-        }
-    }
-}
-
-/// How deep in brackets and strings a JSON value is, byte by byte.
-#[derive(Default)]
-struct Scan {
-    depth: usize,
-    /// How many values there were, the keys of objects among them.
-    values: usize,
-    in_string: bool,
-    escaped: bool,
-}
-
-impl Scan {
-    /// The length of `bytes` up to the end of the value, where it ends here.
-    fn end_of(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        for (at, byte) in bytes.iter().enumerate() {
-            match byte {
-                _ if self.escaped => self.escaped = false,
-                b'\\' if self.in_string => self.escaped = true,
-                b'"' => self.in_string = !self.in_string,
-                _ if self.in_string => {}
-                b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
-                b',' | b':' if self.values >= VALUES => {
-                    return Err(invalid(format!("a message of over {VALUES} values")));
-                }
-                b',' | b':' => self.values += 1,
-                b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
-                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
-                _ => {}
-            }
-            if self.depth == 0 {
-                return Err(invalid(format!(
-                    "expected a JSON object, came the byte {byte:#04x}"
-                )));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// An error for what doesn't keep to the protocol.
-pub fn invalid(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{BufReader, Read};
-
-    use serde_json::json;
-
-    /// Gives its bytes one by one.
-    struct OneByOne<'a>(&'a [u8]);
-    impl Read for OneByOne<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let n = buf.len().min(self.0.len()).min(1);
-            buf[..n].copy_from_slice(&self.0[..n]);
-            self.0 = &self.0[n..];
-            Ok(n)
-        }
-    }
-
-    #[test]
-    fn the_originals_messages_are_understood_as_python_writes_them() {
-        let ping: ToTracker = parse(br#"{"port": 50001, "msg": "ping"}"#).expect("the original's");
-        assert_eq!(
-            ping,
-            ToTracker::Ping {
-                port: 50001,
-                v: None,
-                wants: vec![],
-                edition: None
-            }
-        );
-        let list: ToTracker =
-            parse(br#"{"port": 50001, "files": ["1.txt", "na\u00efve.txt"], "msg": "file_list"}"#)
-                .expect("the original's");
-        let files = vec!["1.txt".to_owned(), "naïve.txt".to_owned()];
-        assert_eq!(
-            list,
-            ToTracker::FileList {
-                port: 50001,
-                files,
-                v: None,
-                pieces: BTreeMap::new(),
-                coming: vec![],
-                others: BTreeMap::new()
-            }
-        );
-        let first: FirstMessage = parse(br#"{"filename": "1.txt"}"#).expect("the original's");
-        assert_eq!(
-            first,
-            FirstMessage::Original {
-                filename: "1.txt".to_owned()
-            }
-        );
-        let answer: PingAnswer =
-            parse(br#"[{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"]}]"#)
-                .expect("the original's");
-        assert!(
-            matches!(answer, PingAnswer::Original(peers) if peers.len() == 1 && peers[0].v.is_none())
-        );
-    }
-
-    #[test]
-    fn ours_go_both_ways() {
-        let have = Have {
-            name: Name::parse("f").expect("a name"),
-            md5: crate::md5::digest(b""),
-            pieces: Pieces::These(vec![4, 7]),
-        };
-        for answer in [
-            Answer::Hello(Hello {
-                v: 1,
-                id: "9f".to_owned(),
-                port: 1,
-                have: vec![have.clone()],
-            }),
-            Answer::Piece {
-                n: 1,
-                idx: 9,
-                len: 65536,
-                news: vec![have.clone()],
-            },
-            Answer::News { n: 2, news: vec![] },
-            Answer::Gone {
-                n: 3,
-                name: have.name.clone(),
-            },
-            Answer::Refused {
-                why: "full".to_owned(),
-            },
-        ] {
-            assert_eq!(
-                parse::<Answer>(&to_bytes(&answer)).expect("its own bytes"),
-                answer
-            );
-        }
-        let get = Ask::Get(Get {
-            n: 1,
-            name: have.name.clone(),
-            md5: have.md5,
-            pieces: vec![3],
-            blocks: Some(BlockSet::NONE),
-            wait: 0.5,
-        });
-        assert_eq!(
-            parse::<FirstMessage>(&to_bytes(&get)).expect("its own bytes"),
-            FirstMessage::Ours(get)
-        );
-        assert!(matches!(
-            parse(br#"{"v":1,"error":"x"}"#).expect("ours"),
-            PingAnswer::Refused(_)
-        ));
-        assert!(matches!(
-            parse(br#"{"v":1,"local":true,"peers":[],"torrents":[]}"#).expect("ours"),
-            PingAnswer::Ours(_)
-        ));
-    }
-
-    #[test]
-    fn a_message_ends_at_its_brace_however_it_arrives() {
-        let wire = b"\n {\"filename\": \"}]\\\"{\"}\n[[1],{}]{\"a\":1";
-        for stream in [
-            &mut BufReader::with_capacity(1, OneByOne(wire)) as &mut dyn BufRead,
-            &mut &wire[..],
-        ] {
-            let mut stream = stream;
-            assert_eq!(
-                read_value(&mut stream, 100).expect("whole").expect("one"),
-                br#"{"filename": "}]\"{"}"#
-            );
-            assert_eq!(
-                read_value(&mut stream, 100).expect("whole").expect("one"),
-                b"[[1],{}]"
-            );
-            assert_eq!(
-                read_value(&mut stream, 100).expect_err("cut").kind(),
-                io::ErrorKind::UnexpectedEof
-            );
-        }
-        assert_eq!(read_value(&mut &b" \n"[..], 100).expect("nothing"), None);
-    }
-
-    #[test]
-    fn what_is_no_message_is_refused_before_it_is_buffered() {
-        for (name, wire) in [
-            ("a number", &b"17 "[..]),
-            ("a string", b"\"x\""),
-            ("a closing brace", b"}"),
-            ("binary", b"\x00\x01\x02"),
-            ("too long", &[b'['; 101]),
-            ("much of nothing", &[b' '; 101]),
-        ] {
-            assert_eq!(
-                read_value(&mut &wire[..], 100).expect_err(name).kind(),
-                io::ErrorKind::InvalidData,
-                "{name}"
-            );
-        }
-        let deep = [vec![b'['; 5000], vec![b']'; 5000]].concat();
-        assert_eq!(
-            read_message::<PingAnswer>(&mut &deep[..], 1 << 20)
-                .expect_err("deep")
-                .kind(),
-            io::ErrorKind::InvalidData
-        );
-    }
-
-    #[test]
-    fn a_message_has_so_many_values_at_most() {
-        for (n, taken) in [(VALUES, true), (VALUES + 1, false)] {
-            let wire = [b"[0", &b",0".repeat(n - 1)[..], b"]"].concat();
-            let mut stream = BufReader::new(&wire[..]);
-            assert_eq!(read_value(&mut stream, TORRENT_CAP).is_ok(), taken, "{n}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_message_is_short_and_legible() {
-        let long = "x".repeat(1 << 20);
-        for odd in ["\u{1b}[2J", &long] {
-            for message in [json!({ "msg": odd }), json!({"msg": "ping", "port": odd})] {
-                let fault = parse::<ToTracker>(&to_bytes(&message)).expect_err("odd");
-                let why = fault.to_string();
-                assert!(why.len() < 500, "{} bytes", why.len());
-                assert!(!why.chars().any(char::is_control), "{why:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn pieces_that_the_file_does_not_have_are_refused() {
-        assert!(Pieces::These(vec![0, 8]).bits(8).is_none());
-        assert!(Pieces::Digits("ffff".to_owned()).bits(8).is_none());
-        assert!(
-            Pieces::Digits("all".to_owned())
-                .bits(8)
-                .expect("all")
-                .is_full()
-        );
-        assert_eq!(
-            Pieces::of(&Bitfield::full(3)),
-            Pieces::Digits("all".to_owned())
-        );
-    }
 }

@@ -15,10 +15,10 @@ use rand::rngs::StdRng;
 
 pub use self::bad_copies::BadPieceVerdict;
 pub use self::choices::{Chance, Choice};
-pub use self::contents::{PublishNews, TrackerWord};
+pub use self::contents::PublishNews;
 pub use self::ending::{Ending, date};
 pub use self::folder::{ByteProgress, LookFindings, Standing};
-pub use self::holdings::{Completing, Exchanged, Found, Held, Served};
+pub use self::holdings::{Completing, Exchanged, Found, Held, Served, TrackerWord};
 pub use self::peers::{KnownPeer, LinkState};
 pub use self::shares::Share;
 pub use self::telling::Given;

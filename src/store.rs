@@ -7,7 +7,7 @@
 //! # Why a final name never stands for wrong bytes
 //! 1. A piece is written only as a [`VerifiedPiece`], in place, into `.bittorrentish/<MD5>.part`. No list of finished pieces
 //!    is kept that could be wrong: whenever a part is opened, each of its pieces is verified again, at several GB/s.
-//! 2. Once every piece is here ([`StoredPieces::is_full`]), [`Store::complete`] first waits until the part's bytes are on the
+//! 2. Once every piece is here ([`StoredPieces`] is full), [`Store::complete`] first waits until the part's bytes are on the
 //!    disk. If that fails, nobody knows what is there: the part is opened, and so verified, anew.
 //! 3. The final name is given by a step that fails if the name is taken in the sense of *this* file system, and the folder is
 //!    synced. A crash before leaves a part, a crash after leaves the whole file; between the two names of one file

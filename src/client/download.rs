@@ -110,7 +110,7 @@ impl Client {
         let here = blocks.missing_of(torrent.n_blocks(idx));
         let read = self.0.store.read_blocks(torrent, idx, here, buffer);
         // what can't be read any more fails the piece's check, and the whole piece is asked for
-        read.or_else(|_| Ok(()))
+        read.or(Ok(()))
     }
 
     /// Verifies a piece, writes it, and marks it as here. `came` bytes of it came from this peer.

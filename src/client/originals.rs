@@ -71,8 +71,8 @@ impl Client {
         let thread = Builder::new().name(format!("request_piece {addr}"));
         let spawned = thread.spawn(move || {
             let done = match ours {
-                true => client.from_ours(decision, addr),
-                false => client.from_original(decision, addr),
+                true => client.take_one_from_ours(decision, addr),
+                false => client.take_one_from_original(decision, addr),
             };
             let failed = done.is_err();
             client.lock().disconnected(peer, failed, Instant::now());
@@ -87,7 +87,7 @@ impl Client {
     }
 
     /// A classic round's one piece.
-    fn from_ours(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+    fn take_one_from_ours(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
         let peer = decision.peer;
         let mut connection = connect(&[addr])?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// A piece by its name, verified like any other.
-    fn from_original(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+    fn take_one_from_original(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
         let (peer, get) = (decision.peer, decision.get);
         let Some(&idx) = get.pieces.first() else {
             return Ok(());

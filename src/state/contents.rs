@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::holdings::News;
-use super::{Held, Standing, State, TrackerKind};
+use super::holdings::{Held, News, TrackerWord};
+use super::{Standing, State, TrackerKind};
 use crate::md5::Digest;
 use crate::protocol::{Coming, OtherCopy, Outcome, PUBLICATIONS, PeerEntry, Publication, Summary};
 use crate::store::Stamp;
@@ -17,32 +17,6 @@ const REFUSED_PINGS: u32 = 2;
 
 /// The most files that a list tells of as being hashed, or as having another content.
 const COMING: usize = 100;
-
-/// What the tracker says of a content that is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TrackerWord {
-    /// Nothing, or nothing that still holds: it is to be published.
-    Unasked,
-    /// It is the content that stands under its name.
-    Stands {
-        /// Whether this peer is its publisher.
-        mine: bool,
-    },
-    /// Another content stands under its name.
-    Other {
-        /// That content's MD5.
-        md5: Digest,
-        /// Since when that content, or its publisher, hasn't been seen: after a while this one is published again.
-        gone_since: Option<Instant>,
-    },
-    /// It wasn't taken for another reason.
-    Refused {
-        /// The tracker's reason.
-        why: String,
-        /// When it said so.
-        at: Instant,
-    },
-}
 
 /// What is news of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contents::TrackerWord;
 use super::peers::OFFERS;
 use super::rate::Rate;
 use super::telling::ToldOfFile;
@@ -51,6 +50,32 @@ pub struct Held {
     pub(super) told: ToldOfFile,
     /// Pieces that failed their check, and who sent them so.
     pub(super) bad: BTreeMap<u32, Vec<PeerId>>,
+}
+
+/// What the tracker says of a content that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackerWord {
+    /// Nothing, or nothing that still holds: it is to be published.
+    Unasked,
+    /// It is the content that stands under its name.
+    Stands {
+        /// Whether this peer is its publisher.
+        mine: bool,
+    },
+    /// Another content stands under its name.
+    Other {
+        /// That content's MD5.
+        md5: Digest,
+        /// Since when that content, or its publisher, hasn't been seen: after a while this one is published again.
+        gone_since: Option<Instant>,
+    },
+    /// It wasn't taken for another reason.
+    Refused {
+        /// The tracker's reason.
+        why: String,
+        /// When it said so.
+        at: Instant,
+    },
 }
 
 /// What came from a peer, and went to it.

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::contents::TrackerWord;
 use super::folder::ByteProgress;
+use super::holdings::TrackerWord;
 use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
 use crate::picker::PeerId;
 use crate::protocol::Pieces;

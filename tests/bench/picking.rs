@@ -1,9 +1,10 @@
 //! The picker alone: a download of 1,024 pieces from peers that have everything.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bittorrentish::bitfield::Bitfield;
-use bittorrentish::picker::{Picker, Way};
+use bittorrentish::picker::{Picker, Route};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -19,13 +20,13 @@ pub fn run() {
         let micros = (0..rounds()).map(|round| {
             let mut rng = StdRng::seed_from_u64(round as u64);
             let mut picker = Picker::default();
-            picker.want(&torrent, Bitfield::new(PIECES));
+            picker.want(&torrent, &Bitfield::new(PIECES), &BTreeMap::new());
             for peer in 0..n_peers {
                 picker.peer_has(peer, &name, 0..PIECES);
                 let latency = Duration::from_millis(1);
                 picker.open(
                     peer,
-                    Way {
+                    Route {
                         latency,
                         ours: true,
                     },
@@ -33,13 +34,13 @@ pub fn run() {
             }
             let mut landed = 0;
             let start = Instant::now();
-            let mut orders: Vec<_> = picker.manage_downloads(start, &mut rng);
+            let mut orders: Vec<_> = picker.next_requests(start, &mut rng);
             while let Some(order) = orders.pop() {
                 let Some(idx) = order.get.pieces.first() else {
                     continue;
                 };
                 picker.answered(order.peer, order.get.n, Some(*idx), start);
-                orders.extend(picker.manage_downloads(start, &mut rng));
+                orders.extend(picker.next_requests(start, &mut rng));
                 picker.landed(&name, *idx);
                 landed += 1;
             }

@@ -1,0 +1,162 @@
+//! How messages are read and written: over any `Read` and `Write`, with a cap on all that is buffered. A message ends at its
+//! closing brace; white space between messages is skipped.
+
+use std::io::{self, BufRead};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::torrent::legible;
+
+/// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
+/// the longest lists of the shortest names have so many.
+pub(super) const VALUES: usize = 2 << 20;
+/// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`super::ORIGINAL_CAP`] bytes.
+const FAULT: usize = 200;
+
+/// A message as it goes over the wire.
+pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(message).expect("messages have string keys and no failing parts")
+}
+
+/// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.
+pub trait Cap {
+    /// The most bytes, asked before the message has `len` in memory.
+    fn at_most(&mut self, len: usize) -> usize;
+}
+
+impl Cap for usize {
+    fn at_most(&mut self, _: usize) -> usize {
+        *self
+    }
+}
+
+impl<F: FnMut(usize) -> usize> Cap for F {
+    fn at_most(&mut self, len: usize) -> usize {
+        self(len)
+    }
+}
+
+/// Reads one message. `None` is a close before its first byte.
+///
+/// # Errors
+/// The stream's; `UnexpectedEof` for a close within the message; `InvalidData` for more bytes than `cap` allows, or for what
+/// isn't such a message.
+pub fn read_message<T: DeserializeOwned>(
+    stream: &mut impl BufRead,
+    cap: impl Cap,
+) -> io::Result<Option<T>> {
+    match read_value(stream, cap)? {
+        None => Ok(None),
+        Some(bytes) => parse(&bytes).map(Some),
+    }
+}
+
+/// Understands one message.
+///
+/// # Errors
+/// `InvalidData` that says what was expected and shows the beginning of what came.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    serde_json::from_slice(bytes).map_err(|fault| {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
+        // serde repeats what came, all of it and as it came
+        let fault: String = fault.to_string().chars().take(FAULT).collect();
+        let fault = legible(&fault);
+        invalid(format!(
+            "expected one of the protocol's messages, came {start:?}: {fault}"
+        ))
+    })
+}
+
+/// Reads the bytes of one JSON object or array, up to and with its closing bracket, and nothing behind it.
+///
+/// # Errors
+/// As [`read_message`].
+pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
+    let mut value = Vec::new();
+    let mut scan = Scan::default();
+    let mut white = 0;
+    loop {
+        let came = match stream.fill_buf() {
+            Err(fault) if fault.kind() == io::ErrorKind::Interrupted => continue,
+            came => came?,
+        };
+        if came.is_empty() {
+            let fault = || {
+                io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "closed in the middle of a message",
+                )
+            };
+            return if value.is_empty() {
+                Ok(None)
+            } else {
+                Err(fault())
+            };
+        }
+        let skipped = if value.is_empty() {
+            came.iter()
+                .take_while(|byte| byte.is_ascii_whitespace())
+                .count()
+        } else {
+            0
+        };
+        let end = scan.end_of(&came[skipped..])?;
+        let taken = end.unwrap_or(came.len() - skipped);
+        let len = value.len() + taken;
+        let most = cap.at_most(len);
+        // white space isn't kept, and has an end all the same
+        white += skipped;
+        if len > most || white > most {
+            return Err(invalid(format!("a message of over {most} bytes")));
+        }
+        value.extend_from_slice(&came[skipped..skipped + taken]);
+        stream.consume(skipped + taken);
+        if end.is_some() {
+            return Ok(Some(value));
+        }
+    }
+}
+
+/// How deep in brackets and strings a JSON value is, byte by byte.
+#[derive(Default)]
+struct Scan {
+    depth: usize,
+    /// How many values there were, the keys of objects among them.
+    values: usize,
+    in_string: bool,
+    escaped: bool,
+}
+
+impl Scan {
+    /// The length of `bytes` up to the end of the value, where it ends here.
+    fn end_of(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        for (at, byte) in bytes.iter().enumerate() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_string => self.escaped = true,
+                b'"' => self.in_string = !self.in_string,
+                _ if self.in_string => {}
+                b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
+                b',' | b':' if self.values >= VALUES => {
+                    return Err(invalid(format!("a message of over {VALUES} values")));
+                }
+                b',' | b':' => self.values += 1,
+                b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            if self.depth == 0 {
+                return Err(invalid(format!(
+                    "expected a JSON object, came the byte {byte:#04x}"
+                )));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// An error for what doesn't keep to the protocol.
+pub fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
