@@ -15,12 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All buffers of one client. Its lock is a leaf.
 #[derive(Default)]
 pub struct Buffers {
-    state: Mutex<State>,
+    state: Mutex<BufferPool>,
     given_back: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct BufferPool {
     free: Vec<Vec<u8>>,
     /// Bytes of those in use.
     in_use: usize,
@@ -41,7 +41,7 @@ impl Buffers {
     }
 
     fn take_within(&self, patience: Duration, len: usize) -> Buffer<'_> {
-        let full = |state: &mut State| state.in_use > 0 && state.in_use + len > MOST;
+        let full = |state: &mut BufferPool| state.in_use > 0 && state.in_use + len > MOST;
         let waited = self
             .given_back
             .wait_timeout_while(self.lock(), patience, full);
@@ -55,7 +55,7 @@ impl Buffers {
     }
 
     /// No step leaves the count wrong, so a poisoned lock is as good as any.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BufferPool> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,11 +10,11 @@ use std::{io, thread};
 
 /// Calls a function at once and then every interval, on a thread of its own, until it is dropped.
 pub struct RepeatedTimer {
-    orders: Sender<Order>,
+    orders: Sender<TimerOrder>,
     thread: Option<JoinHandle<()>>,
 }
 
-enum Order {
+enum TimerOrder {
     Now,
     End,
 }
@@ -37,12 +37,12 @@ impl RepeatedTimer {
                 due = (due + every).max(Instant::now());
                 match ordered.recv_timeout(due.saturating_duration_since(Instant::now())) {
                     Err(RecvTimeoutError::Timeout) => {}
-                    Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(Order::Now) => due = Instant::now(),
+                    Ok(TimerOrder::End) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(TimerOrder::Now) => due = Instant::now(),
                 }
                 // what was asked for by several meanwhile is one call
                 for order in ordered.try_iter() {
-                    if let Order::End = order {
+                    if let TimerOrder::End = order {
                         return;
                     }
                 }
@@ -62,20 +62,20 @@ impl RepeatedTimer {
 
 /// Has a [`RepeatedTimer`] call before its time.
 #[derive(Clone)]
-pub struct Trigger(Sender<Order>);
+pub struct Trigger(Sender<TimerOrder>);
 
 impl Trigger {
     /// Calls now, or right after the call that is under way; the next one is an interval later. After the timer's end
     /// it does nothing.
     pub fn fire(&self) {
-        let _ = self.0.send(Order::Now);
+        let _ = self.0.send(TimerOrder::Now);
     }
 }
 
 impl Drop for RepeatedTimer {
     /// Ends the thread, and waits for a call that is under way. A timer that is dropped by its own call isn't waited for.
     fn drop(&mut self) {
-        let _ = self.orders.send(Order::End);
+        let _ = self.orders.send(TimerOrder::End);
         if let Some(thread) = self
             .thread
             .take()

@@ -73,9 +73,9 @@ pub struct ReportConfig {
 
 /// Tells people and programs of events. Cheap to clone.
 #[derive(Clone)]
-pub struct Report(Arc<Inner>);
+pub struct Report(Arc<ReportState>);
 
-struct Inner {
+struct ReportState {
     start: Instant,
     config: ReportConfig,
     log: Option<File>,
@@ -102,7 +102,7 @@ impl Report {
         let log = log
             .map(|path| File::options().append(true).create(true).open(path))
             .transpose()?;
-        Ok(Self(Arc::new(Inner {
+        Ok(Self(Arc::new(ReportState {
             start: Instant::now(),
             config,
             log,
@@ -113,7 +113,7 @@ impl Report {
 
     /// Tells nobody: for a peer within another program.
     pub fn silent() -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(ReportState {
             start: Instant::now(),
             config: ReportConfig::default(),
             log: None,
@@ -281,15 +281,15 @@ mod tests {
     }
 
     #[derive(Serialize)]
-    struct Told(&'static str);
+    struct TestEvent(&'static str);
 
-    impl Display for Told {
+    impl Display for TestEvent {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             write!(f, "{}", self.0)
         }
     }
 
-    impl Reportable for Told {
+    impl Reportable for TestEvent {
         fn weight(&self) -> Weight {
             Weight::Important
         }
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_event_is_wrapped_on_a_screen_and_coloured_where_that_is_wanted() {
-        let told = Told(
+        let told = TestEvent(
             "complete: a file with a long name\nMD5 0123456789abcdef\n  client 192.168.1.10 29283 shared",
         );
         let pipe = Terminal::new(false, |_| None);

@@ -118,7 +118,7 @@ pub struct State {
 
 /// What a file list tells the tracker.
 #[derive(Default)]
-pub struct FileList {
+pub struct OwnList {
     /// Names of whole files.
     pub files: Vec<String>,
     /// Files that are here in part, with their pieces as digits.
@@ -196,11 +196,11 @@ impl State {
     }
 
     /// What goes to a tracker of ours: the swarm's contents as far as they are verified here.
-    pub fn file_list(&self) -> FileList {
-        let mut list = FileList {
+    pub fn file_list(&self) -> OwnList {
+        let mut list = OwnList {
             coming: self.coming_from_here(),
             others: self.other_contents(),
-            ..FileList::default()
+            ..OwnList::default()
         };
         for (name, held) in self.files.iter().filter(|(_, held)| self.is_listed(held)) {
             let name = name.as_str().to_owned();

@@ -45,7 +45,7 @@ fn blocks(dice: &mut Dice) -> BlockSet {
 }
 
 /// A request that was sent, and what it was for.
-struct Asked {
+struct OpenRequest {
     peer: PeerId,
     get: Get,
 }
@@ -62,7 +62,7 @@ struct Course {
     state: State,
     now: Instant,
     begins: Vec<Summary>,
-    asked: Vec<Asked>,
+    asked: Vec<OpenRequest>,
     came: Vec<Came>,
 }
 
@@ -314,7 +314,7 @@ impl Course {
             get.blocks
                 .is_none_or(|blocks| get.pieces.len() == 1 && !blocks.is_empty())
         );
-        self.asked.push(Asked { peer, get });
+        self.asked.push(OpenRequest { peer, get });
         let of_it = self.asked.iter().filter(|asked| asked.peer == peer);
         assert!(of_it.count() <= 2, "two requests a connection at most");
     }
@@ -326,7 +326,7 @@ impl Course {
         if self.asked.is_empty() {
             return;
         }
-        let Asked { peer, get } = self.asked.remove(dice.below(self.asked.len()));
+        let OpenRequest { peer, get } = self.asked.remove(dice.below(self.asked.len()));
         let news = dice.haves();
         self.state.learn(peer, &news);
         let idx = get.pieces.get(dice.below(get.pieces.len() + 1)).copied();
@@ -526,7 +526,7 @@ impl Course {
                 .asked
                 .iter()
                 .position(|asked| !asked.get.pieces.is_empty());
-            let Asked { peer, get } = self
+            let OpenRequest { peer, get } = self
                 .asked
                 .remove(first.expect("what is missing is asked for"));
             let torrent = Arc::clone(&self.held(&get.name).torrent);

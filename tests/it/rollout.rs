@@ -323,6 +323,36 @@ fn reuse_copies_what_another_file_has_in_common() {
 }
 
 #[test]
+fn of_a_changed_piece_only_the_changed_block_crosses() {
+    let (n_pieces, piece, block) = (40, 64 << 10, 4 << 10);
+    let lab = Lab::new();
+    let old = random_bytes(n_pieces * piece - 1000, 17);
+    let mut new = old.clone();
+    for idx in 0..n_pieces {
+        // another block of each piece, and in the last piece its short last block
+        let at = (idx * piece + idx % 16 * block + 7).min(new.len() - 1);
+        new[at] ^= 1;
+    }
+    let seed = lab.seed("seed", &new, &[]);
+    let elsewhere = lab.dir("elsewhere").join("last-week.raw");
+    fs::write(&elsewhere, &old).expect("room");
+    let path = elsewhere.to_str().expect("UTF-8");
+    let flags = [&FETCH[..], &["--reuse", path]].concat();
+    let peer = ends(lab.peer("m1", &flags), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    let complete = peer.events("complete").remove(0);
+    let shares = complete["shares"].as_array().expect("a list");
+    let came: u64 = shares
+        .iter()
+        .filter_map(|share| share["got"].as_u64())
+        .sum();
+    let reused = complete["reused"].as_u64().expect("a number");
+    assert_eq!(came + reused, new.len() as u64, "{complete}");
+    assert!(came <= (n_pieces * block) as u64, "{complete}");
+    drop(seed);
+}
+
+#[test]
 fn a_misspelt_name_is_answered_with_the_nearest() {
     let lab = Lab::new();
     let seed = lab.seed("seed", b"small", &[]);
