@@ -6,10 +6,11 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use self::shares::table;
-use crate::report::{self, Tone, Weight, bytes, duration, plural};
+use crate::report::{self, Tone, Weight};
 use crate::state::overview::Doing;
 use crate::state::{Choice, Share};
 use crate::torrent::Name;
+use crate::units::{bytes, duration, plural};
 
 mod shares;
 

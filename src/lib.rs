@@ -3,24 +3,113 @@
 //!
 //! It mirrors a course's Python original, whose words and messages it keeps, so that the two can be read side by side.
 //!
-//! # Reading order
-//! The lesson, in six rooms:
-//! 1. [`repeated_timer`]: what makes everything happen by the clock.
-//! 2. [`protocol`]: the messages, the original's and ours.
-//! 3. [`roster`]: what the tracker knows, and what it tells whom.
-//! 4. [`tracker`]: the tracker, `listen_for_clients` and `handle_client`.
-//! 5. [`client`]: the peer, its three timers and `manage_downloads`.
-//! 6. [`picker`]: the rarest piece, and whom to ask for it.
+//! # The lesson
+//! Four paths lead through eleven files: [`repeated_timer`], [`protocol`], [`tracker`], [`roster`], [`client`],
+//! [`client::download`], [`client::upload`], [`state`], [`picker`], [`torrent`] and [`store`]. What these files call in other
+//! rooms is engineering, listed at the end: its names say what it does, and the lesson reads without opening it.
 //!
-//! Then what makes it fast and whole:
-//! - [`torrent`], [`md5`], [`bitfield`]: names, pieces, blocks, and how each block is checked by itself.
-//! - [`client::download`] and [`client::upload`]: the two ends of a connection between peers.
-//! - [`state`]: what a peer knows, behind its one lock; [`store`]: the folder.
-//! - [`net`]: every socket, its timeouts and its threads; [`limit`], [`buffers`]: rates and memory.
-//! - [`report`], [`events`], [`cli`]: what people and programs are told; [`page`] and [`http`]: what a browser shows of it.
+//! The original's words name the functions that do its jobs:
+//! | the original's | here | what differs |
+//! |---|---|---|
+//! | `RepeatedTimer` | [`repeated_timer::RepeatedTimer`] | it fires at the start, too, doesn't drift, and can be asked to fire at once |
+//! | `Tracker.start` | [`tracker::listen_for_clients`] | as many threads as there are connections, and no more than a limit |
+//! | `handle_client` | [`tracker::TrackerShared::handle_client`] | the lock is held to decide, and not while anything is read or sent |
+//! | `append_client` | [`roster::Roster::append_client`] | a new peer is seen at once; `--remote` tells peers apart by address and port |
+//! | `update_peer_list` | [`roster::Roster::update_peer_list`] | one list with the number of a sweep, instead of two lists that are merged |
+//! | `ping_tracker` | [`client::Client::ping_tracker`] | the answer also names pieces and published files |
+//! | `send_tracker_file_list` | [`client::Client::send_tracker_file_list`] | it is also sent whenever something changed |
+//! | `manage_downloads` | [`client::Client::manage_downloads`] | it runs whenever something changed, not only every 30 s |
+//! | `rank_file_rarity` | [`picker::Picker::rank_file_rarity`] | it ranks pieces, and the ranking is used |
+//! | `select_file` | [`picker::select_file`] | it selects a piece, the rarest |
+//! | `select_peer` | [`picker::select_peer`] | nearer holders have a greater chance |
+//! | `request_piece` | [`client::Client::request_piece`] | it sends a request on a connection that stays open; the answer is read by that connection's thread |
+//! | `listen_requests` | [`client::Client::listen_requests`] | many at a time |
+//! | `handle_piece_request` | [`client::Client::handle_piece_request`] | of several pieces that were named it sends the one that it has sent least |
 //!
-//! What decides is apart from what waits: `protocol`, `torrent`, `md5`, `bitfield`, `roster`, `picker` and `state` open no
-//! socket and no file, start no thread, and are given the moment and the dice.
+//! ## A ping
+//! 1. Every 10 s a peer's timer calls [`client::Client::ping_tracker`]: a [`protocol::ToTracker::Ping`] with its port, the
+//!    files that it wants ([`state::State::asks_tracker_for`]) and the edition of the file list that it knows.
+//! 2. At the tracker, [`tracker::listen_for_clients`] gives each connection a thread, and
+//!    [`tracker::TrackerShared::handle_client`] reads the one message. [`tracker::TrackerShared::answer`] tells which it is.
+//! 3. [`tracker::TrackerShared::handle_ping`] locks the roster. [`roster::Roster::append_client`] notes that the peer is
+//!    there: from now on others see it, and it outlives the next sweep.
+//! 4. [`roster::Roster::swarm_list`] makes the answer: up to 50 other peers, at random, with holders of the rarest of what the
+//!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released.
+//! 5. Back at the peer, [`state::State::update_list`] takes the answer: [`state::State::take_files`] the contents,
+//!    [`state::State::take_peers`] the peers and what they have, [`state::State::to_begin`] names the files whose download can
+//!    begin.
+//! 6. New holders are connected to ([`client::Client::connect_to_peers`]), and what can be asked for is asked for
+//!    ([`client::Client::manage_downloads`]).
+//!
+//! ## A list
+//! 1. Every 20 s, and whenever a file becomes whole, is shared or goes away, [`client::Client::send_tracker_file_list`] runs.
+//!    What the tracker doesn't know yet is published first ([`client::Client::publish`]).
+//! 2. [`state::State::file_list`] says what is here: names of whole files, and the pieces of others as digits. Only verified
+//!    pieces count, and only the swarm's contents ([`state::State::is_listed`]). What is still being hashed goes along as
+//!    *coming*.
+//! 3. At the tracker, [`tracker::TrackerShared::handle_file_list`] has [`roster::Roster::set_list`] take it in the place of the
+//!    peer's last list. A list, too, adds a peer that isn't known, and outlives the next sweep.
+//!
+//! ## A sweep
+//! 1. Every 15 s the tracker's timer calls [`tracker::TrackerShared::update_peer_list`].
+//! 2. Sweeps are numbered, and each peer remembers the number before which it sent its last message.
+//!    [`roster::Roster::update_peer_list`] drops those that sent none since the sweep before: so a peer that falls silent goes
+//!    at the second sweep after its last message at the latest. What it had is no longer counted.
+//!
+//! ## A piece, from disk to disk
+//! 1. [`client::Client::manage_downloads`] runs whenever a piece came, a peer told of news, or a connection opened or ended. It
+//!    asks [`state::State::next_requests`], and so [`picker::Picker::next_requests`], for everything that can be asked for
+//!    now.
+//! 2. [`picker::Picker::next_request`] takes the original's three steps: [`picker::Picker::rank_file_rarity`] finds the rarest
+//!    missing pieces of each peer that has a place free, [`picker::select_file`] takes one of the rarest at random, and
+//!    [`picker::select_peer`] one of its holders, with a chance of 1/latency. [`picker::Picker::ask`] claims up to eight pieces
+//!    that are as rare.
+//! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
+//! 4. There, a thread started by [`client::Client::listen_requests`] reads it, and
+//!    [`client::Client::handle_piece_request`] has [`state::State::choose`] decide: of the named pieces that are here, the one
+//!    that it has sent least. The bytes go from the disk to the network in [`client::Client::send_ranges`].
+//! 5. Back at the asker, [`client::Client::read_answers`] reads the header, and [`client::Client::receive_piece`] the bytes:
+//!    [`state::State::expects`] checks that they were asked for. Before they are looked at, the next piece is asked for.
+//! 6. [`client::Client::keep_piece`] verifies, writes and marks: only [`torrent::Torrent::verify`] makes a
+//!    [`torrent::VerifiedPiece`], only [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is
+//!    taken by [`state::State::landed`]: from now on the piece is here, is told of, and is served.
+//! 7. With the last piece, [`store::Store::complete`] gives the file its name: first its bytes are on the disk, then the name.
+//!    The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
+//!
+//! ## The life of a piece
+//! ```text
+//!   open ──request_piece──> requested ──receive_piece──> received ──verify──> verified ──write_piece──> stored ──landed──> here
+//!    ^                          │                            │                                │                          │
+//!    └── connection ends, late, └── not the piece that came ─┘── fails its check ─────────────┘── disk fails         served to all
+//! ```
+//! - *open*: missing, and nobody was asked for it ([`picker::Picker`]).
+//! - *requested*: one or more requests name it; each is a claim. If the holder sends another of the pieces that it was named,
+//!   if its connection ends ([`client::connecting`] gives its claims back), or if it is late, the piece is open again, or is
+//!   asked for once more.
+//! - *received*: it is in memory ([`client::Client::receive_piece`]), and can't be late any more.
+//! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If not, the piece is
+//!   open again, and that peer isn't asked for it any more ([`state::State::failed`]); it counts against the peer only once a
+//!   good copy came from another one.
+//! - *stored*: it is in the part ([`store::Store::write_piece`]).
+//! - *here*: it is marked, and others are told of it with the next answer ([`state::State::landed`]).
+//!
+//! ## The life of a peer, at the tracker
+//! ```text
+//!   unknown ──first message──> listed ──no message between two sweeps──> dropped
+//!                               │  ^
+//!                               └──┘ a ping or a list
+//! ```
+//!
+//! ## The life of a peer, at another peer
+//! ```text
+//!   listed ──connect_to_peers──> trying ──hello──> open ──read_answers──> open … ──closes, or fails──> listed, or forgotten
+//! ```
+//!
+//! # Engineering, by room
+//! ENGINEERING
+//!
+//! What decides is apart from what waits: `protocol`, `torrent`, `md5`, `bitfield`, `content`, `roster`, `picker` and `state`
+//! open no socket and no file and start no thread; they take time and the random generator as parameters.
 //!
 //! # Threads
 //! | thread | how many | waits for | made and ended by |
@@ -29,7 +118,7 @@
 //! | `sweep` | 1 in the tracker | its time | [`repeated_timer::RepeatedTimer`] |
 //! | `ping`, `list`, `round`, `look`, `tell` | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
 //! | `upload` | as many as are needed, at most 256 | a connection, then its requests, then news to answer with | [`net::Listener`] |
-//! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, at the connection's end |
+//! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, when the connection ends |
 //! | `request_piece ADDR` | 1 for each piece from an original, or in a classic round | that piece | itself, once it is here |
 //! | `page` | as many as are needed, at most 32 | a browser's request | [`net::Listener`] |
 //! | `hash`, `begin` | 1 each in a peer | a file to be hashed; one to be begun | [`client::Running`] |
@@ -38,20 +127,20 @@
 //! | main | 1 | the end | |
 //!
 //! # Locks
-//! | lock | guards | told through |
+//! | lock | guards | waited for with |
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a moment), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and the tracker's turns | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and the tracker's semaphores | a few words each | |
 //!
 //! Nobody holds two, so there is no order to keep. Under a lock it is decided, and owned data comes out; sockets, files,
 //! hashes, sleeps and prints come after it.
 //!
 //! # Always true
-//! - A final name in the folder stands for a file all of which was checked and is on the disk; what stands there is never
-//!   changed or overwritten.
-//! - A piece counts, is told of and is served only after its check, and after it was written.
-//! - A missing piece is open, or was asked for: whatever happens to who was asked, it is open again.
+//! - A final name in the folder stands for a file all of which was verified and is on the disk; what stands there is never
+//!   changed or overwritten, unless `--replace` replaces it as a whole.
+//! - A piece counts, is told of and is served only after it was verified and written.
+//! - A missing piece is open, or was asked for: whatever happens to whoever was asked, it is open again.
 //! - Nothing from the wire becomes part of a path but a [`torrent::Name`], and nothing is buffered beyond a cap.
 
 // the walks name private functions; the documentation is made with --document-private-items
@@ -86,3 +175,4 @@ pub mod state;
 pub mod store;
 pub mod torrent;
 pub mod tracker;
+pub mod units;

@@ -19,7 +19,7 @@ pub use self::contents::PublishNews;
 pub use self::ending::{Ending, date};
 pub use self::folder::{ByteProgress, LookFindings, Standing};
 pub use self::holdings::{Completing, Exchanged, Found, Held, Served, TrackerWord};
-pub use self::peers::{KnownPeer, LinkState};
+pub use self::peers::{LinkState, OtherPeer};
 pub use self::shares::Share;
 pub use self::telling::Given;
 pub use self::wants::{TrackerKind, Wants};
@@ -60,7 +60,7 @@ pub struct State {
     /// The files of which pieces are here.
     files: BTreeMap<Name, Held>,
     /// Who else is there.
-    peers: BTreeMap<PeerId, KnownPeer>,
+    peers: BTreeMap<PeerId, OtherPeer>,
     /// The contents that the tracker lists.
     swarm: BTreeMap<Name, Summary>,
     /// The tracker's number for `swarm` as it is.

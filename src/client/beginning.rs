@@ -9,9 +9,9 @@ use super::Client;
 use super::starting::BeginOrder;
 use crate::events::Event;
 use crate::protocol::Summary;
-use crate::report::bytes;
 use crate::store::{Part, Saved, StoreError};
 use crate::torrent::{Name, Torrent};
+use crate::units::bytes;
 
 /// Free space is looked at for files of so many bytes and more: for thousands of small ones it would take too long.
 const SPACE_CHECKED: u64 = 16 << 20;

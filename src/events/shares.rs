@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::millis;
-use crate::report::{bytes, plural};
 use crate::state::Share;
+use crate::units::{bytes, plural};
 
 /// The most rows that are printed; those of who exchanged most.
 const ROWS: usize = 10;

@@ -13,8 +13,8 @@ use super::holdings::TrackerWord;
 use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
 use crate::picker::PeerId;
 use crate::protocol::Pieces;
-use crate::report::{bytes, plural};
 use crate::torrent::{Name, legible};
+use crate::units::{bytes, plural};
 
 /// The most files and peers that are shown: more help nobody, and a page asks again each second.
 const SHOWN: usize = 200;
@@ -317,7 +317,7 @@ impl State {
 
     /// How many other peers have all of a file, and how many some of it.
     fn holders(&self, name: &Name) -> (usize, usize) {
-        let whole = |(no, peer): (&PeerId, &super::KnownPeer)| match self.picker.has(*no, name) {
+        let whole = |(no, peer): (&PeerId, &super::OtherPeer)| match self.picker.has(*no, name) {
             Some(has) => (!has.is_empty()).then(|| has.is_full()),
             None => peer.offers.get(name).map(Pieces::is_all),
         };
@@ -526,7 +526,7 @@ impl State {
 
     fn peer_views(&self) -> Vec<PeerView> {
         let chances = self.picker.chances();
-        let view = |(no, peer): (&PeerId, &super::KnownPeer)| {
+        let view = |(no, peer): (&PeerId, &super::OtherPeer)| {
             let with = self
                 .files
                 .values()

@@ -56,7 +56,7 @@ pub enum LinkState {
 }
 
 /// Another peer.
-pub struct KnownPeer {
+pub struct OtherPeer {
     /// Where it listens.
     pub addr: SocketAddr,
     /// Whether it speaks our messages.
@@ -86,7 +86,7 @@ impl State {
             return *no;
         }
         self.last_peer_id += 1;
-        let peer = KnownPeer {
+        let peer = OtherPeer {
             addr,
             ours,
             id: None,
@@ -107,7 +107,7 @@ impl State {
     /// `UNLISTED_PER_ADDRESS`; beyond them it goes by a number that nobody has.
     fn meet(&mut self, addr: SocketAddr) -> PeerId {
         let known = self.peers.values().any(|peer| peer.addr == addr);
-        let unlisted = |peer: &&KnownPeer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
+        let unlisted = |peer: &&OtherPeer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
         if known || self.peers.values().filter(unlisted).count() < UNLISTED_PER_ADDRESS {
             self.know(addr, true)
         } else {
@@ -150,7 +150,7 @@ impl State {
             }
             self.lists(peer, &entry.file_list);
         }
-        let gone = |peer: &KnownPeer| {
+        let gone = |peer: &OtherPeer| {
             let silent = peer
                 .said_hello
                 .is_none_or(|at| now.saturating_duration_since(at) > HELLO_KEPT);
@@ -368,7 +368,7 @@ impl State {
 
     /// The connections that are taken from.
     pub fn connections(&self) -> Vec<Sender> {
-        let open = |peer: &KnownPeer| match &peer.link {
+        let open = |peer: &OtherPeer| match &peer.link {
             LinkState::Open(sender) => Some(sender.clone()),
             _ => None,
         };

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::report::bytes;
 use crate::torrent::{Name, legible};
+use crate::units::bytes;
 
 /// A fault of the folder. Its text names the path, and what to do where that is known.
 #[derive(Debug)]

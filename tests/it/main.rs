@@ -11,6 +11,7 @@ mod folders;
 mod hostile;
 mod hosts;
 mod lab;
+mod lesson;
 mod links;
 mod original;
 mod page;
