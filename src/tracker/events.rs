@@ -1,4 +1,6 @@
 //! What the tracker tells of: each event as a line for people and as JSON for programs.
+//!
+//! This module owns the wording. When something is told is decided by who tells it.
 
 use std::fmt;
 use std::io;
@@ -11,19 +13,19 @@ use crate::md5::Digest;
 use crate::report::{self, Tone, Weight, bytes, plural};
 use crate::torrent::{Name, legible};
 
-/// Peers that one line names; a program reads of all.
+/// A line names at most so many peers; a program reads of all.
 const NAMED: usize = 10;
 
 /// What the tracker tells of.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
+pub(super) enum TrackerEvent {
     Listening {
         port: u16,
         local: bool,
         client: String,
         client_at: Vec<IpAddr>,
-        /// The commands for whoever is to fetch exactly one content.
+        /// The commands for machines that are to fetch exactly one content.
         pinned: Vec<String>,
     },
     Loaded {
@@ -62,7 +64,7 @@ pub(super) enum Event {
         again: bool,
         corrected: bool,
         replaced: Option<Digest>,
-        /// The commands by which other machines fetch exactly this content, where they are told.
+        /// The commands by which other machines fetch exactly this content; none if they were told often enough.
         join: Vec<String>,
     },
     NotPublished {
@@ -103,7 +105,7 @@ pub(super) enum Event {
     },
 }
 
-impl report::Event for Event {
+impl report::Event for TrackerEvent {
     fn weight(&self) -> Weight {
         match self {
             Self::Refused { weight, .. } | Self::NotPublished { weight, .. } => *weight,
@@ -131,7 +133,7 @@ impl report::Event for Event {
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for TrackerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listening {

@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bittorrentish::report::Report;
-use bittorrentish::roster::Reach;
-use bittorrentish::tracker::{Config, Tracker};
+use bittorrentish::roster::Reachability;
+use bittorrentish::tracker::{Tracker, TrackerConfig};
 
 use super::campus::{Campus, FIRST_PORT, PORTS};
 use super::opentracker::Opentracker;
@@ -43,8 +43,8 @@ struct Ours {
 impl Ours {
     fn start(campus: &Campus) -> Self {
         let dir = Temp::new();
-        let config = Config {
-            reach: Reach::Remote,
+        let config = TrackerConfig {
+            reach: Reachability::Remote,
             torrents: dir.path().to_owned(),
             // those who never ping are to stay
             sweep_every: Duration::from_secs(3600),
@@ -163,14 +163,14 @@ pub fn run() {
     }
 }
 
-/// 100,000 peers of 100 files beside 1,000 of one: rates, memory, and how long the lock is held.
+/// 10,000 peers of 100 files beside 1,000 of one: rates, memory, and how long the lock is held.
 pub fn scale() {
     let small = Campus {
         n_peers: 1000,
         n_files: 1,
     };
     let large = Campus {
-        n_peers: 100_000,
+        n_peers: 10_000,
         n_files: 100,
     };
     let before = resident();
@@ -205,8 +205,8 @@ pub fn scale() {
         "                                      a s      bytes    99 %, ms   failed   over 1,000's"
     );
     let beside = Some(row("1,000 peers, our ping", &few, None));
-    row("100,000 peers, our ping", &many, beside);
-    row("100,000, an original's ping", &originals, None);
+    row("10,000 peers, our ping", &many, beside);
+    row("10,000, an original's ping", &originals, None);
 }
 
 /// Bytes of memory that this process has.
