@@ -60,7 +60,7 @@ pub use limits::{
 pub use list::PeerList;
 pub use original_answer::OriginalAnswer;
 use original_answer::PEERS_NAMED;
-pub use overview::{Overview, Row};
+pub use overview::{Row, SwarmOverview};
 use quotas::AddressQuotas;
 pub use records::{FileSources, Judged, Record, StandingRecord};
 pub use refusal::TrackerRefusal;
@@ -72,7 +72,7 @@ pub use swarm_answer::SwarmAnswer;
 pub struct Roster {
     reach: Reachability,
     /// Who is there.
-    peers: HashMap<PeerKey, Peer>,
+    peers: HashMap<PeerKey, KnownPeer>,
     /// The same peers, to draw a sample from.
     everyone: DrawSet<PeerKey>,
     /// Who has which pieces of each file, and what is published.
@@ -86,7 +86,7 @@ pub struct Roster {
 }
 
 /// A peer that is there.
-struct Peer {
+struct KnownPeer {
     /// The sweep before which it sent a message last.
     last_seen: u32,
     /// The sweep before which its list had something new last.
@@ -97,7 +97,7 @@ struct Peer {
     folder: FolderReport,
 }
 
-impl Peer {
+impl KnownPeer {
     /// Returns true if it speaks our messages, and not the original's alone.
     fn is_ours(&self) -> bool {
         self.holdings.v.is_some()
@@ -161,7 +161,7 @@ impl Roster {
             return Ok(Joined { addr, new: false });
         }
         self.quotas.add_peer(addr.ip())?;
-        let peer = Peer {
+        let peer = KnownPeer {
             last_seen: self.sweeps,
             last_grew: self.sweeps,
             holdings: Arc::new(Holdings::new(addr, v, HeldFiles::new())),
@@ -205,11 +205,11 @@ impl Roster {
         let silent = self
             .peers
             .extract_if(|_, peer| peer.last_seen < last_sweep)
-            .collect::<Vec<(PeerKey, Peer)>>();
+            .collect::<Vec<(PeerKey, KnownPeer)>>();
         for (key, peer) in &silent {
             self.forget(*key, peer);
         }
-        let addr = |(_, peer): &(PeerKey, Peer)| peer.holdings.addr;
+        let addr = |(_, peer): &(PeerKey, KnownPeer)| peer.holdings.addr;
         silent.iter().map(addr).collect()
     }
 
@@ -241,9 +241,9 @@ impl Roster {
     pub fn original_list(&self, asker: Endpoints, port: u16, rng: &mut impl Rng) -> OriginalAnswer {
         let own = self.key(asker, port, None);
         let wanted = self.wanted(Some(own), Vec::new(), rng);
-        let is_ipv4 = |peer: &Peer| asker.finds(peer.holdings.addr.ip()).is_ipv4();
-        let has_files = |peer: &Peer| is_ipv4(peer) && !peer.has_nothing();
-        let is_idle = |peer: &Peer| is_ipv4(peer) && peer.has_nothing();
+        let is_ipv4 = |peer: &KnownPeer| asker.finds(peer.holdings.addr.ip()).is_ipv4();
+        let has_files = |peer: &KnownPeer| is_ipv4(peer) && !peer.has_nothing();
+        let is_idle = |peer: &KnownPeer| is_ipv4(peer) && peer.has_nothing();
         let mut chosen = self.sample(PEERS_NAMED, Some(own), &wanted, rng, has_files);
         let room = PEERS_NAMED - chosen.len();
         chosen.extend(self.sample(room, Some(own), &[], rng, is_idle));

@@ -20,6 +20,8 @@ mod publishing;
 mod reasons;
 mod replies;
 mod semaphore;
+#[cfg(test)]
+mod tests;
 mod torrent_folder;
 
 use std::io;
@@ -83,6 +85,7 @@ struct TrackerShared {
     publishing: Semaphore,
     /// Messages and answers of over [`SMALL`] bytes, so that many connections can't fill the memory.
     large: Semaphore,
+    permit_wait: Duration,
     sweep_every: Duration,
     report: Report,
     started: Instant,
@@ -163,6 +166,7 @@ impl TrackerShared {
             torrents,
             publishing: Semaphore::new(1, WAITING),
             large: Semaphore::new(LARGE_AT_ONCE, WAITING),
+            permit_wait: PERMIT_WAIT,
             sweep_every: config.sweep_every,
             report,
             started: Instant::now(),
@@ -194,7 +198,7 @@ impl TrackerShared {
     /// Reads one message, answers it, and closes.
     fn handle_client(&self, mut client: Connection) {
         let (from, own) = (client.peer, client.own.ip());
-        let mut permit = MessagePermit::new(&self.large);
+        let mut permit = MessagePermit::new(&self.large, self.permit_wait);
         let message = client.read(HEADER, |len| permit.cap(len));
         let reply = match message {
             // somebody looked whether the port is open
@@ -312,7 +316,7 @@ impl TrackerShared {
         if len <= SMALL {
             return Ok(None);
         }
-        let permit = self.large.acquire(PERMIT_WAIT);
+        let permit = self.large.acquire(self.permit_wait);
         permit.map(Some).ok_or(TrackerRefusal::Busy)
     }
 }

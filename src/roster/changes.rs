@@ -10,7 +10,8 @@ use super::address::PeerKey;
 use super::folder::FolderReport;
 use super::holdings::{HeldFiles, Holding, Holdings};
 use super::list::PeerList;
-use super::{Peer, Roster};
+use super::{KnownPeer, Roster};
+use crate::content::Verdict;
 
 impl Roster {
     /// What a list says of its peer's folder, as far as there is room for it. An original says nothing of it.
@@ -88,14 +89,30 @@ impl Roster {
             .change(ip, |usage| usage.names += usize::from(old.is_none()));
     }
 
-    /// Takes away what a peer listed of a name that the index has forgotten.
-    pub(super) fn take_file(&mut self, key: PeerKey, name: &str) -> Option<Holding> {
-        let peer = self.peers.get_mut(&key)?;
+    /// The record under a name was replaced: what a peer listed of it counts as far as it is of the new content.
+    pub(super) fn relist(&mut self, key: PeerKey, name: &Arc<str>, verdict: Verdict) {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return;
+        };
+        let listed = peer.holdings.files.get(name);
+        let of_it = listed.filter(|_| verdict != Verdict::Replaces);
+        let ours = peer.is_ours();
+        let now = of_it.and_then(|listed| self.files.understand_anew(name, listed, ours));
+        if let Some(now) = &now {
+            self.files.replace(name, key, None, Some(now));
+        }
+        if now.as_ref() == listed {
+            return;
+        }
         let holdings = Holdings::change(&mut peer.holdings);
-        let listed = holdings.files.remove(name)?;
-        let ip = holdings.addr.ip();
-        self.quotas.change(ip, |usage| usage.names -= 1);
-        Some(listed)
+        match now {
+            Some(now) => drop(holdings.files.insert(Arc::clone(name), now)),
+            None => {
+                holdings.files.remove(name);
+                let ip = holdings.addr.ip();
+                self.quotas.change(ip, |usage| usage.names -= 1);
+            }
+        }
     }
 
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
@@ -133,7 +150,7 @@ impl Roster {
     }
 
     /// Forgets what a peer had that isn't there any more.
-    pub(super) fn forget(&mut self, key: PeerKey, peer: &Peer) {
+    pub(super) fn forget(&mut self, key: PeerKey, peer: &KnownPeer) {
         let addr = peer.holdings.addr;
         self.everyone.remove(&key);
         for (name, held) in &peer.holdings.files {

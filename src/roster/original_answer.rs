@@ -14,7 +14,7 @@ use crate::bitfield::Bitfield;
 use crate::protocol::to_bytes;
 use crate::torrent::{PIECE_INFIX, PieceNumber};
 
-/// Peers that one answer names: it has room for more of their names rather than for more of them.
+/// Peers that one answer names, at most 255: it has room for more of their names rather than for more of them.
 pub(super) const PEERS_NAMED: usize = 10;
 /// An answer names at most so many holders of one name.
 const HOLDERS_NAMED: usize = 2;
@@ -38,9 +38,9 @@ struct NameRank {
     /// Whether it is of a file that this answer isn't about.
     is_aside: bool,
     /// Which of the name's holders it is: second ones come after all first ones.
-    nth_holder: usize,
+    nth_holder: u8,
     /// Of how many: rare names come first.
-    n_holders: usize,
+    n_holders: u8,
     /// Ties are broken at random.
     chance: u32,
 }
@@ -48,16 +48,16 @@ struct NameRank {
 /// A name that a peer can be asked for: of a whole file, or of a piece.
 struct OfferedName<'a> {
     rank: NameRank,
-    file: &'a str,
+    file: &'a OfferedFile<'a>,
     piece: Option<u32>,
     /// Which of the peers has it.
-    peer: usize,
+    peer: u8,
 }
 
 impl OfferedName<'_> {
     /// Writes the name in JSON, with a comma.
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&to_bytes(&self.file));
+        out.extend_from_slice(&to_bytes(&self.file.name));
         if let Some(idx) = self.piece {
             out.pop();
             out.extend_from_slice(PIECE_INFIX.as_bytes());
@@ -75,7 +75,7 @@ struct OfferedFile<'a> {
     /// What the asker has of it.
     own: Option<&'a Holding>,
     /// Which of the peers have it, and what each has of it.
-    holders: Vec<(usize, &'a Holding)>,
+    holders: Vec<(u8, &'a Holding)>,
 }
 
 impl OriginalAnswer {
@@ -93,8 +93,8 @@ impl OriginalAnswer {
     }
 
     fn offered_files(&self) -> Vec<OfferedFile<'_>> {
-        let mut files: BTreeMap<&str, Vec<(usize, &Holding)>> = BTreeMap::new();
-        for (peer, listed) in self.peers.iter().enumerate() {
+        let mut files: BTreeMap<&str, Vec<(u8, &Holding)>> = BTreeMap::new();
+        for (peer, listed) in (0..).zip(&self.peers) {
             for (name, holding) in &listed.holdings.files {
                 files.entry(name).or_default().push((peer, holding));
             }
@@ -112,7 +112,7 @@ impl OriginalAnswer {
     /// The names that the asker has, or those that it lacks, as they are to be named.
     fn ranked_names<'a>(
         &self,
-        files: &[OfferedFile<'a>],
+        files: &'a [OfferedFile<'a>],
         had: bool,
         rng: &mut impl Rng,
     ) -> Vec<OfferedName<'a>> {
@@ -138,8 +138,9 @@ impl OriginalAnswer {
                 }
             }
         }
-        // a name takes four bytes at least, so no more of them fit
-        let most = self.cap / "\"x\",".len();
+        // no more of them fit
+        let shortest = files.iter().map(|file| file.name.len()).min().unwrap_or(0);
+        let most = self.cap / (shortest + "\"\",".len());
         if names.len() > most {
             names.select_nth_unstable_by_key(most, |name| name.rank);
             names.truncate(most);
@@ -151,28 +152,26 @@ impl OriginalAnswer {
 
 impl<'a> OfferedFile<'a> {
     /// Adds a name of the file with some of those who can be asked for it, beginning with any of them.
-    fn offer(&self, piece: Option<u32>, rng: &mut impl Rng, names: &mut Vec<OfferedName<'a>>) {
+    fn offer(&'a self, piece: Option<u32>, rng: &mut impl Rng, names: &mut Vec<OfferedName<'a>>) {
         let can = |held: &Holding| match piece {
             None => held.named,
             Some(idx) => held.has_piece(idx),
         };
         let able = || self.holders.iter().filter(|(_, held)| can(held));
         let n_holders = able().count();
-        if n_holders == 0 {
-            return;
-        }
         let chance: u32 = rng.random();
-        let from = chance as usize % n_holders;
+        let from = chance as usize % n_holders.max(1);
         let some = able().chain(able()).skip(from);
-        for (nth_holder, (peer, _)) in some.take(HOLDERS_NAMED.min(n_holders)).enumerate() {
+        let some = some.take(HOLDERS_NAMED.min(n_holders));
+        for (nth_holder, (peer, _)) in (0..).zip(some) {
             names.push(OfferedName {
                 rank: NameRank {
                     is_aside: self.is_aside,
                     nth_holder,
-                    n_holders,
+                    n_holders: n_holders as u8,
                     chance,
                 },
-                file: self.name,
+                file: self,
                 piece,
                 peer: *peer,
             });
@@ -210,7 +209,7 @@ impl OriginalPage {
 
     /// Adds a name to its holder's entry, where there is room for it. Returns false once there is no room for any.
     fn add(&mut self, name: &OfferedName) -> bool {
-        let entry = &mut self.entries[name.peer];
+        let entry = &mut self.entries[usize::from(name.peer)];
         let before = entry.text.len();
         name.write(&mut entry.text);
         let head = match entry.is_listed {

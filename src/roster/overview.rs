@@ -9,7 +9,7 @@ use super::holdings::Holdings;
 use crate::protocol::Summary;
 
 /// Some of the peers at one moment; it needs no lock any more.
-pub struct Overview {
+pub struct SwarmOverview {
     /// How many there are in all.
     pub n_peers: usize,
     /// The first of them.
@@ -43,7 +43,7 @@ impl Row {
 
 impl Roster {
     /// At most so many peers, with what they have, and at most so many files.
-    pub fn overview(&self, peers: usize, files: usize) -> Overview {
+    pub fn overview(&self, peers: usize, files: usize) -> SwarmOverview {
         let record = |name: &Arc<str>| self.files.record(name);
         let mut live: Vec<&Arc<Summary>> = self.files.live().iter().filter_map(record).collect();
         let by_size = |file: &&Arc<Summary>| Reverse(file.size);
@@ -60,7 +60,7 @@ impl Roster {
             still: self.sweeps - peer.last_grew,
             holdings: Arc::clone(&peer.holdings),
         });
-        Overview {
+        SwarmOverview {
             n_peers: self.n_peers(),
             rows: rows.collect(),
             files: live.into_iter().cloned().collect(),

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::index;
 
-use super::address::{Endpoints, PeerKey};
+use super::address::Endpoints;
 use super::files::{Publisher, SharedFile, summary_for};
 use super::holdings::Holding;
 use super::limits::PEERS_LISTED;
-use super::{Peer, Roster, TrackerRefusal};
+use super::{Roster, TrackerRefusal};
 use crate::content::{Offer, Offerer, Standing, Verdict, decide};
 use crate::md5::Digest;
 use crate::protocol::{Publication, Summary};
@@ -181,10 +181,6 @@ impl Roster {
         if let Some(ip) = before.publisher.counts_for {
             self.quotas.change(ip, |usage| usage.files -= 1);
         }
-        let holders = before.holders.as_slice().iter();
-        let listed: Vec<(PeerKey, Holding)> = holders
-            .filter_map(|key| Some((*key, self.take_file(*key, &name)?)))
-            .collect();
         let publisher = Publisher {
             key: record.key.map(Into::into),
             addr: record.summary.publisher.parse().ok(),
@@ -193,14 +189,8 @@ impl Roster {
             loaded: false,
         };
         self.set_record(record.summary, publisher);
-        if verdict == Verdict::Replaces {
-            return;
-        }
-        for (key, listed) in listed {
-            let ours = self.peers.get(&key).is_some_and(Peer::is_ours);
-            if let Some(holding) = self.files.understand_anew(&name, &listed, ours) {
-                self.set_file(key, &name, holding);
-            }
+        for key in before.holders.as_slice() {
+            self.relist(*key, &name, verdict);
         }
     }
 

@@ -9,7 +9,7 @@ use rand::seq::index;
 use rand::{Rng, RngExt};
 
 use super::address::PeerKey;
-use super::{Peer, Roster};
+use super::{KnownPeer, Roster};
 
 /// At most this part of a sample is there for its rare pieces: a peer must know others, too.
 const RARE_SHARE: usize = 5;
@@ -82,7 +82,7 @@ impl Roster {
         asker: Option<PeerKey>,
         wanted: &[Arc<str>],
         rng: &mut impl Rng,
-        fits: impl Fn(&Peer) -> bool,
+        fits: impl Fn(&KnownPeer) -> bool,
     ) -> Vec<PeerKey> {
         let everyone = self.everyone.as_slice();
         let fits = |key: &PeerKey| Some(*key) != asker && self.peers.get(key).is_some_and(&fits);

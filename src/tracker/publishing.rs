@@ -8,11 +8,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
+use super::TrackerShared;
 use super::events::TrackerEvent;
 use super::reasons::why_it_stays;
 use super::replies::{self, TrackerReply};
 use super::torrent_folder::PublisherNote;
-use super::{PERMIT_WAIT, TrackerShared};
 use crate::content::{Offerer, Verdict};
 use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
 use crate::roster::{
@@ -60,7 +60,7 @@ impl TrackerShared {
             addr: joined.addr,
             from,
             key,
-            waits_until: Instant::now() + PERMIT_WAIT,
+            waits_until: Instant::now() + self.permit_wait,
         };
         let mut written = false;
         let publish = |file: Publication| {
@@ -68,7 +68,10 @@ impl TrackerShared {
             let outcome = self.publish_file(&peer, file, &mut written);
             outcome.unwrap_or_else(|refusal| {
                 let why = refusal.to_string();
-                self.tell_not_published(peer.addr, name, md5, None, &why);
+                match refusal {
+                    TrackerRefusal::Busy => self.tell_refusal(peer.addr, &refusal),
+                    _ => self.tell_not_published(peer.addr, name, md5, None, &why),
+                }
                 Outcome::Refused { why }
             })
         };

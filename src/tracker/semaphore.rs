@@ -5,7 +5,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{PERMIT_WAIT, SMALL};
+use super::SMALL;
 use crate::protocol::TORRENT_CAP;
 
 /// Permits, and a bounded number of threads that wait for one.
@@ -69,14 +69,16 @@ impl Drop for Permit<'_> {
 /// The permit that a message needs once it turns out to be a long one.
 pub(super) struct MessagePermit<'a> {
     large: &'a Semaphore,
+    wait: Duration,
     permit: Option<Permit<'a>>,
     is_refused: bool,
 }
 
 impl<'a> MessagePermit<'a> {
-    pub(super) fn new(large: &'a Semaphore) -> Self {
+    pub(super) fn new(large: &'a Semaphore, wait: Duration) -> Self {
         Self {
             large,
+            wait,
             permit: None,
             is_refused: false,
         }
@@ -85,7 +87,7 @@ impl<'a> MessagePermit<'a> {
     /// The most bytes that a message may have, of which `len` have come.
     pub(super) fn cap(&mut self, len: usize) -> usize {
         if len > SMALL && self.permit.is_none() && !self.is_refused {
-            self.permit = self.large.acquire(PERMIT_WAIT);
+            self.permit = self.large.acquire(self.wait);
             self.is_refused = self.permit.is_none();
         }
         match self.is_refused {

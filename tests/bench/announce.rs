@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bittorrentish::report::Report;
-use bittorrentish::roster::Reachability;
+use bittorrentish::roster::{Reachability, Roster};
 use bittorrentish::tracker::{Tracker, TrackerConfig};
 
 use super::campus::{Campus, FIRST_PORT, PORTS};
@@ -173,27 +173,18 @@ pub fn scale() {
         n_peers: 10_000,
         n_files: 100,
     };
+    let one_file = Campus {
+        n_files: 1,
+        ..large
+    };
     let before = resident();
     let mut roster = large.roster();
     large.is_told(&mut roster);
     let used = (resident() - before) / large.n_peers as f64;
-    println!(
-        "  {} peers of {} files: {used:.0} bytes for each, with its bitfield",
-        large.n_peers, large.n_files
-    );
-    println!("  the lock is held, µs:            median      99 %    99.9 %      most");
-    for (name, mut took) in large.holds(&mut roster, 20_000) {
-        took.sort_unstable();
-        let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-        println!(
-            "  {name:26} {:12.1} {:9.1} {:9.1} {:9.1}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        );
+    println!("  {used:.0} bytes for each peer, with its bitfield");
+    for (campus, mut roster) in [(&large, roster), (&one_file, one_file.roster())] {
+        campus.print_holds(&mut roster);
     }
-    drop(roster);
     let (small, large) = (Ours::start(&small), Ours::start(&large));
     let [mut few, mut many, mut originals] = [const { Vec::new() }; 3];
     for _ in 0..rounds() {
@@ -207,6 +198,26 @@ pub fn scale() {
     let beside = Some(row("1,000 peers, our ping", &few, None));
     row("10,000 peers, our ping", &many, beside);
     row("10,000, an original's ping", &originals, None);
+}
+
+impl Campus {
+    /// How long the lock is held for each thing that the tracker does.
+    fn print_holds(&self, roster: &mut Roster) {
+        println!("  {} peers of {} files", self.n_peers, self.n_files);
+        println!("  the lock is held, µs:            median      99 %    99.9 %      most");
+        for (name, mut took) in self.holds(roster, 20_000) {
+            took.sort_unstable();
+            let at =
+                |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+            println!(
+                "  {name:26} {:12.1} {:9.1} {:9.1} {:9.1}",
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                at(1.0)
+            );
+        }
+    }
 }
 
 /// Bytes of memory that this process has.

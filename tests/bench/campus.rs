@@ -97,10 +97,13 @@ impl Campus {
             (0..turns).filter_map(|_| clock.time(count)).collect(),
         ));
         held.extend(self.rare(roster, &mut clock));
-        // the first finds everybody, the second drops all
+        // the first finds everybody, the second drops all, and then they come back
         let mut sweeps = Vec::new();
-        for _ in 0..2 {
-            sweeps.extend(clock.time(|| roster.update_peer_list()));
+        for _ in 0..10 {
+            for _ in 0..2 {
+                sweeps.extend(clock.time(|| roster.update_peer_list()));
+            }
+            (0..self.n_peers).for_each(|peer| self.lists(roster, peer, rng));
         }
         held.push(("a sweep, none and then all", sweeps));
         held
@@ -131,7 +134,7 @@ impl Campus {
             }
         }
         let publisher = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT));
-        for file in 0..self.n_files {
+        for file in (0..self.n_files.max(5)).map(|file| file % self.n_files) {
             for verdict in [Verdict::New, Verdict::Same { credited: true }] {
                 let record = record(&name(file));
                 publishings.extend(clock.time(|| roster.publish(publisher, record, verdict)));
