@@ -131,7 +131,7 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and the tracker's semaphores | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and in [`tracker`] its semaphores and what people were told | a few words each | |
 //!
 //! Nobody holds two, so there is no order to keep. Under a lock it is decided, and owned data comes out; sockets, files,
 //! hashes, sleeps and prints come after it.

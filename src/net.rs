@@ -141,6 +141,30 @@ impl Sender {
         (&*self.0).write_all(bytes).map_err(timed_out_alike)
     }
 
+    /// Sends bytes, the last of them within `time`, however slowly the other end takes them.
+    ///
+    /// # Errors
+    /// The stream's; `TimedOut` once the time is over.
+    pub fn send_within(&self, bytes: &[u8], time: Duration) -> io::Result<()> {
+        let until = Instant::now() + time;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let why = "the other end took the answer too slowly";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            self.0.set_write_timeout(Some(left))?;
+            match (&*self.0).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => rest = &rest[n..],
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                Err(fault) => return Err(timed_out_alike(fault)),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a header and what follows it with one write where the stream takes it.
     ///
     /// # Errors

@@ -216,6 +216,25 @@ fn legible_event(t: f64, event: &impl Reportable, terminal: Terminal) -> String 
 mod tests {
     use super::*;
 
+    #[derive(Serialize)]
+    struct TestEvent(&'static str);
+
+    impl Display for TestEvent {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{}", self.0)
+        }
+    }
+
+    impl Reportable for TestEvent {
+        fn weight(&self) -> Weight {
+            Weight::Important
+        }
+
+        fn tone(&self) -> Tone {
+            Tone::Good
+        }
+    }
+
     #[test]
     fn an_event_is_wrapped_on_a_screen_and_coloured_where_that_is_wanted() {
         let told = TestEvent(

@@ -1,93 +1,114 @@
-//! What the tracker knows: who is there, what each has, and which contents are published. Holds no part of any file.
+//! The tracker's state: who is there, what each peer has, and which contents are published.
 //!
-//! Pure: no socket, no file, no clock, no lock; the random generator is a parameter. [`crate::tracker`] keeps it in its one
-//! Mutex. Time goes by in sweeps: who wasn't heard of between two of them is dropped.
+//! The roster owns the list of peers. It holds no part of any file. It is pure: it opens no socket and no file, starts no
+//! thread, takes no lock and reads no clock; [`crate::tracker`] keeps it in its one Mutex. Its clock is the number of the
+//! sweep, and the random generator is a parameter.
 //!
-//! The original's `append_client` and `update_peer_list` are here under their names. What differs: new peers are visible at
-//! once, `--remote` tells peers apart by address *and* port, and who speaks ours is told of pieces and of published files,
-//! too. And where the original sends everybody the whole list, here a large swarm is told of by samples: so neither a ping
-//! nor a list costs more the more peers there are.
+//! What the original's tracker does with its list is here under the original's names: [`Roster::append_client`] and
+//! [`Roster::update_peer_list`]. There are three differences. A new peer is visible at once, not after the next sweep. A
+//! remote tracker tells peers apart by address *and* port. And where the original sends everybody the whole list, here
+//! everybody is told of [`PEERS_LISTED`] peers, so that an answer doesn't grow with the swarm.
 //!
-//! What may take long, a sweep, a long list, or a file that many have already, is done in turns: `begin_…` and then `…_on`,
-//! between which the lock is free.
+//! - A ping costs one look-up and [`PEERS_LISTED`] random draws, however large the swarm is: some 10 µs under the lock.
+//! - A list costs one look-up for each name, and one addition for each piece that came or went; nothing if it is unchanged.
+//! - A sweep looks at every peer once; each one that it drops costs as much as an empty list: some 2 µs for 1,024 pieces.
 //!
-//! Beside the lesson: what a list means (`holding`), who is on an answer (`sample`), how it is put together from what is
-//! ready (`has`, `counts`, `files`, `answer`, and `original_list` for originals), what is published and by whom (`records`, `publisher`), what isn't (`folder`), and how much
-//! is taken (`caps`, `refusal`).
+//! Engineering, not needed for the lesson: addresses (`address`), what a list means (`list`, `holdings`), the index of files
+//! (`files`, `piece_counts`, `draw_set`), what else changes with a peer (`changes`, `folder`), who is on an answer (`sample`)
+//! and how it is written (`swarm_answer`, `original_answer`), which content stands (`records`, `publisher`), limits
+//! (`limits`, `quotas`, `refusal`), and the page's overview (`overview`).
 
-mod answer;
-mod caps;
-mod counts;
-mod ends;
+mod address;
+mod changes;
+mod draw_set;
 mod files;
 mod folder;
-mod has;
-mod holding;
-mod original_list;
+mod holdings;
+mod limits;
+mod list;
+mod original_answer;
 mod overview;
+mod piece_counts;
 mod publisher;
+mod quotas;
 mod records;
 mod refusal;
 mod sample;
-mod slab;
+mod swarm_answer;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::protocol::LIST_CAP;
-pub use answer::Answer;
-use caps::Addresses;
-pub use caps::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_ADDRESS};
-use ends::Key;
-pub use ends::{Ends, Reach};
-use files::Files;
+use rand::Rng;
+
+use crate::net::is_local;
+use crate::protocol::{ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, VERSION};
+use crate::torrent::Name;
+use address::PeerKey;
+pub use address::{Endpoints, Reachability};
+use draw_set::DrawSet;
+use files::FileIndex;
 pub use files::summary_for;
-use folder::Folders;
-use has::{ListNo, Peer, PeerNo};
-pub use holding::Listing;
-pub use original_list::OriginalList;
-pub use overview::{Overview, Row};
-pub use records::{Judged, Publishing, Record, Stands};
-pub use refusal::Refusal;
-pub use sample::PEERS_LISTED;
-use slab::Slab;
-
-/// The longest name that a list may have, bytes: no file has a longer one. Longer ones are left out.
-const LONGEST_LISTED: usize = 255;
-/// Bytes of files and of peers' names in one answer of ours: half of what a client reads.
-const LIST_ROOM: usize = LIST_CAP / 2;
-/// What is done in one go, in pieces that are counted: whoever waits for the lock gets it in between.
-const WORK_AT_ONCE: usize = 64 << 10;
-/// What a name takes, in pieces that are counted.
-const NAME_WORK: usize = 256;
-/// Peers that a sweep looks at in one go.
-const SWEPT_AT_ONCE: usize = 64;
-/// Strangers that are remembered, so as to tell of each once.
-const STRANGERS: usize = 4096;
+use folder::{FolderIndex, FolderReport};
+use holdings::{HeldFiles, Holdings, ListedPeer};
+pub use limits::{
+    FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_LISTED, PEERS_PER_ADDRESS,
+};
+pub use list::PeerList;
+pub use original_answer::OriginalAnswer;
+use original_answer::PEERS_NAMED;
+pub use overview::{Row, SwarmOverview};
+use quotas::AddressQuotas;
+pub use records::{FileSources, Judged, Record, StandingRecord};
+pub use refusal::TrackerRefusal;
+pub use swarm_answer::SwarmAnswer;
 
 /// The tracker's state.
 ///
-/// Invariant: `by_key`, `all` and each file's holders name the peers that are there, each once; a peer knows its places in
-/// them, so that it leaves without anybody being looked for.
+/// Invariant: `everyone`, `files`, `folders` and `quotas` say the same as `peers`.
 pub struct Roster {
-    reach: Reach,
-    peers: Slab<Peer>,
-    by_key: BTreeMap<Key, PeerNo>,
-    /// In no order.
-    all: Vec<PeerNo>,
-    files: Files,
-    addresses: Addresses,
-    folders: Folders,
-    strangers: HashSet<IpAddr>,
+    reach: Reachability,
+    /// Who is there.
+    peers: HashMap<PeerKey, KnownPeer>,
+    /// The same peers, to draw a sample from.
+    everyone: DrawSet<PeerKey>,
+    /// Who has which pieces of each file, and what is published.
+    files: FileIndex,
+    /// Who has what in the folder that isn't in the swarm.
+    folders: FolderIndex,
+    /// How much each address has here.
+    quotas: AddressQuotas,
     /// How many sweeps there were.
     sweeps: u32,
-    /// How many lists came.
-    lists: ListNo,
 }
 
-/// A peer that was heard of.
+/// A peer that is there.
+struct KnownPeer {
+    /// The sweep before which it sent a message last.
+    last_seen: u32,
+    /// The sweep before which its list had something new last.
+    last_grew: u32,
+    /// Its address, and what it has.
+    holdings: Arc<Holdings>,
+    /// What it has in its folder that isn't in the swarm.
+    folder: FolderReport,
+}
+
+impl KnownPeer {
+    /// Returns true if it speaks our messages, and not the original's alone.
+    fn is_ours(&self) -> bool {
+        self.holdings.v.is_some()
+    }
+
+    fn has_nothing(&self) -> bool {
+        self.holdings.files.is_empty()
+    }
+}
+
+/// A peer that has sent a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Joined {
     /// Where others find it.
@@ -96,111 +117,152 @@ pub struct Joined {
     pub new: bool,
 }
 
-/// A sweep under way.
-pub struct Sweep {
-    /// How many it has still to look at.
-    left: usize,
-    /// Who went, with what they had: freed by who needs no lock for it any more.
-    gone: Vec<Peer>,
-}
-
-impl Sweep {
-    /// Who was dropped.
-    pub fn dropped(&self) -> Vec<SocketAddr> {
-        self.gone.iter().map(|peer| peer.has.addr).collect()
-    }
-}
-
 impl Roster {
-    /// Nobody and nothing.
-    pub fn new(reach: Reach) -> Self {
+    /// A roster without peers.
+    pub fn new(reach: Reachability) -> Self {
         Self {
             reach,
-            peers: Slab::new(),
-            by_key: BTreeMap::new(),
-            all: Vec::new(),
-            files: Files::new(),
-            addresses: Addresses::default(),
-            folders: Folders::default(),
-            strangers: HashSet::new(),
+            peers: HashMap::new(),
+            everyone: DrawSet::default(),
+            files: FileIndex::default(),
+            folders: FolderIndex::default(),
+            quotas: AddressQuotas::default(),
             sweeps: 0,
-            lists: 0,
         }
     }
 
     /// How many peers are there.
     pub fn n_peers(&self) -> usize {
-        self.all.len()
+        self.peers.len()
     }
 
-    /// Whether this stranger is seen for the first time, as far as is remembered.
-    pub fn is_first_time(&mut self, stranger: IpAddr) -> bool {
-        self.strangers.len() < STRANGERS && self.strangers.insert(stranger)
+    fn key(&self, from: Endpoints, port: u16, v: Option<u32>) -> PeerKey {
+        self.reach.key(from.addr_of(port, v))
     }
 
-    /// The peer that comes this way, where it is known.
-    fn find(&self, from: Ends, port: u16, v: Option<u32>) -> Option<PeerNo> {
-        let key = self.reach.key(from.addr_of(port, v));
-        self.by_key.get(&key).copied()
-    }
-
-    /// Notes that a peer is there: new ones are visible at once, and known ones outlive the next sweep.
+    /// Notes that a peer is there. A new one is visible at once; a known one outlives the next sweep.
     ///
     /// # Errors
-    /// Where it can't be a peer, or too many have come from its address.
+    /// Fails if it can't be a peer, or if too many have come from its address.
     pub fn append_client(
         &mut self,
-        from: Ends,
+        from: Endpoints,
         port: u16,
         v: Option<u32>,
-    ) -> Result<Joined, Refusal> {
+    ) -> Result<Joined, TrackerRefusal> {
         if port == 0 {
-            return Err(Refusal::PortZero);
+            return Err(TrackerRefusal::PortZero);
         }
         let addr = from.addr_of(port, v);
-        if let Some(no) = self.find(from, port, v) {
-            self.peers[no].seen = self.sweeps;
-            if (self.peers[no].has.addr, self.peers[no].has.v) != (addr, v) {
-                self.moves(no, addr, v);
-            }
+        let key = self.reach.key(addr);
+        if let Some(peer) = self.peers.get_mut(&key) {
+            peer.last_seen = self.sweeps;
+            self.follow(key, addr, v);
             return Ok(Joined { addr, new: false });
         }
-        if self.addresses.tally(addr.ip()).peers >= PEERS_PER_ADDRESS {
-            return Err(Refusal::Peers(addr.ip()));
-        }
-        self.insert(addr, v);
+        self.quotas.add_peer(addr.ip())?;
+        let peer = KnownPeer {
+            last_seen: self.sweeps,
+            last_grew: self.sweeps,
+            holdings: Arc::new(Holdings::new(addr, v, HeldFiles::new())),
+            folder: FolderReport::default(),
+        };
+        self.peers.insert(key, peer);
+        self.everyone.insert(key);
         Ok(Joined { addr, new: true })
     }
 
-    /// The sweep: drops who sent nothing since the sweep before, and returns them.
+    /// Takes a peer's list in the place of its last one.
+    ///
+    /// # Errors
+    /// Fails as [`Roster::append_client`] does, or if the list is too long, by itself or with those of the other peers at its
+    /// address.
+    pub fn set_list(
+        &mut self,
+        from: Endpoints,
+        port: u16,
+        v: Option<u32>,
+        list: &PeerList,
+    ) -> Result<Joined, TrackerRefusal> {
+        let ip = from.addr_of(port, v).ip();
+        let known = self.peers.get(&self.key(from, port, v));
+        let known = known.filter(|peer| peer.holdings.addr.ip() == ip);
+        let n_before = known.map_or(0, |peer| peer.holdings.files.len());
+        self.quotas.check_list(ip, list.n_names(), n_before)?;
+
+        let joined = self.append_client(from, port, v)?;
+        let key = self.reach.key(joined.addr);
+        let files = self.files.understand(list, v.is_some());
+        let folder = self.understand_folder(key, list);
+        self.set_holdings(key, files, folder);
+        Ok(joined)
+    }
+
+    /// The sweep: drops the peers that have sent nothing since the sweep before, and returns them.
     pub fn update_peer_list(&mut self) -> Vec<SocketAddr> {
-        let mut sweep = self.begin_sweep();
-        while self.sweep_on(&mut sweep) {}
-        sweep.dropped()
-    }
-
-    /// Begins a sweep, which [`Roster::sweep_on`] goes on with.
-    pub fn begin_sweep(&mut self) -> Sweep {
         self.sweeps += 1;
-        let left = self.all.len();
-        let gone = Vec::with_capacity(left);
-        Sweep { left, gone }
+        let last_sweep = self.sweeps - 1;
+        let silent = self
+            .peers
+            .extract_if(|_, peer| peer.last_seen < last_sweep)
+            .collect::<Vec<(PeerKey, KnownPeer)>>();
+        for (key, peer) in &silent {
+            self.forget(*key, peer);
+        }
+        let addr = |(_, peer): &(PeerKey, KnownPeer)| peer.holdings.addr;
+        silent.iter().map(addr).collect()
     }
 
-    /// Looks at some more peers. Whether there are others yet.
-    pub fn sweep_on(&mut self, sweep: &mut Sweep) -> bool {
-        let (until, mut room) = (sweep.left.saturating_sub(SWEPT_AT_ONCE), WORK_AT_ONCE);
-        // from behind: in the place of who goes comes the last, who was looked at already, or is new
-        while sweep.left > until && room > 0 {
-            let no = self.all[sweep.left - 1];
-            if self.peers[no].seen + 1 < self.sweeps {
-                let Some(peer) = self.go(no, &mut room) else {
-                    break;
-                };
-                sweep.gone.push(peer);
-            }
-            sweep.left -= 1;
+    /// The answer to a ping of ours: others than the asker, and the files that somebody has. `wants` names the files that the
+    /// asker lacks, if it doesn't want all. `known_edition` is that of the list of files it knows, which isn't sent again.
+    pub fn swarm_list(
+        &mut self,
+        asker: Endpoints,
+        port: u16,
+        wants: &[Name],
+        known_edition: Option<u64>,
+        rng: &mut impl Rng,
+    ) -> SwarmAnswer {
+        let own = Some(self.key(asker, port, Some(VERSION)));
+        let wanted = self.wanted(own, self.files.known(wants), rng);
+        let chosen = self.sample(PEERS_LISTED, own, &wanted, rng, |_| true);
+        let n_others = self.n_others(own);
+        SwarmAnswer {
+            local: self.reach == Reachability::Local,
+            n_peers: (n_others > PEERS_LISTED).then_some(n_others),
+            peers: self.listed(&chosen, asker),
+            files: self.file_list(asker, rng),
+            known_edition,
+            coming: self.coming(asker, own, rng),
         }
-        sweep.left > 0
+    }
+
+    /// The answer to an original's ping: peers that it can reach, with the names that it may ask each of them for.
+    pub fn original_list(&self, asker: Endpoints, port: u16, rng: &mut impl Rng) -> OriginalAnswer {
+        let own = self.key(asker, port, None);
+        let wanted = self.wanted(Some(own), Vec::new(), rng);
+        let is_ipv4 = |peer: &KnownPeer| asker.finds(peer.holdings.addr.ip()).is_ipv4();
+        let has_files = |peer: &KnownPeer| is_ipv4(peer) && !peer.has_nothing();
+        let is_idle = |peer: &KnownPeer| is_ipv4(peer) && peer.has_nothing();
+        let mut chosen = self.sample(PEERS_NAMED, Some(own), &wanted, rng, has_files);
+        let room = PEERS_NAMED - chosen.len();
+        chosen.extend(self.sample(room, Some(own), &[], rng, is_idle));
+        let asker_has = self.peers.get(&own).map(|own| Arc::clone(&own.holdings));
+        OriginalAnswer {
+            cap: match is_local(asker.peer, asker.own) {
+                true => ORIGINAL_CAP,
+                false => ORIGINAL_CAP_OFF_LOOPBACK,
+            },
+            asker: asker_has,
+            wanted,
+            peers: self.listed(&chosen, asker),
+        }
+    }
+
+    fn listed(&self, chosen: &[PeerKey], asker: Endpoints) -> Vec<ListedPeer> {
+        let peers = chosen.iter().filter_map(|key| self.peers.get(key));
+        peers
+            .map(|peer| ListedPeer::new(&peer.holdings, asker))
+            .collect()
     }
 }

@@ -1,157 +1,129 @@
-//! The tracker: answers pings and lists, keeps `.torrent`s, and sweeps. Holds no part of any file.
+//! The tracker: answers pings and lists, keeps `.torrent`s, and sweeps.
 //!
-//! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Locks: the roster's Mutex,
-//! under which nothing is sent, read, written or printed; and `Turns`, leaves.
+//! It owns the one Mutex around the [`Roster`]. It never holds a part of any file, and under the lock it never sends, reads,
+//! writes or prints: it locks, decides, unlocks, and then acts.
 //!
-//! The original's words: `listen_for_clients` accepts, `handle_client` reads one message and answers it, `append_client`
-//! and `update_peer_list` are in [`crate::roster`]. The original does all of it under its lock, and waits for ever on a
-//! client that says nothing.
+//! The original's words: `listen_for_clients` accepts, `handle_client` reads one message and answers it, and the timer calls
+//! `update_peer_list` for the sweep; what they do with the list is in [`crate::roster`]. The original does all of it under its
+//! lock, and waits for ever on a client that says nothing.
+//!
+//! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Two semaphores bound what costs
+//! memory or the disk: who waits too long for a permit is told that the tracker is busy, and asks again at its next ping.
+//!
+//! Engineering, not needed for the lesson: publishing (`publishing`, `reasons`, `torrent_folder`), permits (`semaphore`), how
+//! an answer is written (`replies`), what people are told (`events`, `notices`), and the page (`page`).
 
 mod events;
+mod notices;
 mod page;
 mod publishing;
 mod reasons;
-mod shelf;
-mod telling;
-mod turns;
+mod replies;
+mod semaphore;
+#[cfg(test)]
+mod tests;
+mod torrent_folder;
 
-use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::md5::Digest;
 use crate::net::{Connection, HEADER, Listener, canonical};
-use crate::protocol::{Coming, TORRENT_CAP, ToTracker};
+use crate::protocol::ToTracker;
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
-use crate::roster::{Ends, Reach, Refusal, Roster};
+use crate::roster::{Endpoints, PeerList, Reachability, Roster, TrackerRefusal};
 use crate::torrent::Name;
-use events::Event;
 pub use events::StartError;
-use shelf::Shelf;
-use telling::{Joining, done, error};
-use turns::Turns;
+use events::TrackerEvent;
+use notices::{JoinCommands, Notices};
+use replies::{TrackerReply, done, error};
+use semaphore::{MessagePermit, Permit, Semaphore};
+use torrent_folder::TorrentFolder;
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
 const CONNECTIONS: usize = 512;
-/// The longest message that needs no turn, bytes: a list, or the `.torrent` of a file of up to 30 GiB.
+/// The longest message or answer that needs no permit, bytes: a list, or the `.torrent` of a file of up to 30 GiB.
 const SMALL: usize = 1 << 20;
-/// Connections at a time that may hold a longer message in memory; others wait for one of them to end.
+/// So many longer messages and answers may be in memory at a time, each up to some 80 MiB with what is made of it.
 const LARGE_AT_ONCE: usize = 4;
-/// Between two turns of one work under the lock.
-const BETWEEN_TURNS: Duration = Duration::from_micros(100);
-
-/// What a peer lists.
-struct Listed {
-    files: Vec<String>,
-    pieces: BTreeMap<String, String>,
-    coming: Vec<Coming>,
-    others: BTreeMap<Name, Digest>,
-}
+/// So many threads may wait for a permit: an eighth of [`CONNECTIONS`], so that the others serve on.
+const WAITING: usize = 64;
+/// How long a thread waits for a permit: half as long as a peer waits for the answer.
+const PERMIT_WAIT: Duration = Duration::from_secs(5);
+/// How long an answer may take to be sent: a peer gives up sooner.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// What a tracker is started with.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct TrackerConfig {
     /// Whom it serves.
-    pub reach: Reach,
+    pub reach: Reachability,
     /// Where it keeps the `.torrent`s.
     pub torrents: PathBuf,
     /// The time between two sweeps.
     pub sweep_every: Duration,
-    /// How a peer is started, to be told: `./client`, say.
+    /// How a peer is started, for what people are told: `./client`, for example.
     pub client: String,
 }
 
 /// A running tracker. Dropping it ends it.
 pub struct Tracker {
-    inner: Arc<Inner>,
+    shared: Arc<TrackerShared>,
     listener: Listener,
     _sweep: RepeatedTimer,
 }
 
-/// What the threads share.
-struct Inner {
-    reach: Reach,
+/// What the tracker's threads share.
+struct TrackerShared {
+    reach: Reachability,
     roster: Mutex<Roster>,
-    shelf: Shelf,
-    /// One turn, from judging a `.torrent` to recording it, so that the disk and the roster say the same.
-    publishing: Turns,
-    /// Messages of over [`SMALL`] bytes, so that many connections can't fill the memory.
-    large: Turns,
+    torrents: TorrentFolder,
+    /// One permit, from judging a content to recording it, so that the disk and the roster say the same.
+    publishing: Semaphore,
+    /// Messages and answers of over [`SMALL`] bytes, so that many connections can't fill the memory.
+    large: Semaphore,
+    permit_wait: Duration,
     sweep_every: Duration,
     report: Report,
     started: Instant,
-    /// For so long after the start no record that was loaded is replaced: its peers come back meanwhile.
-    settles_in: Duration,
-    joining: Joining,
-    /// How many files' commands were told.
-    commands_told: AtomicUsize,
-    /// Refused publications that were told of. A leaf lock.
-    not_published: Mutex<HashSet<(SocketAddr, Name, Digest)>>,
+    /// What people were told already.
+    notices: Notices,
 }
 
 impl Tracker {
     /// Loads the `.torrent`s and serves `listener`.
     ///
     /// # Errors
-    /// Where the folder can't be written to, or the system gives no thread.
+    /// Fails if the folder can't be written to, or if the system gives no thread.
     pub fn start(
-        config: Config,
+        config: TrackerConfig,
         listener: TcpListener,
         report: Report,
     ) -> Result<Self, StartError> {
         Self::start_with(Roster::new(config.reach), config, listener, report)
     }
 
-    /// Likewise, with peers that are known already.
+    /// Starts a tracker that knows some peers already.
     ///
     /// # Errors
-    /// As [`Tracker::start`].
+    /// Fails as [`Tracker::start`] does.
     pub fn start_with(
-        mut roster: Roster,
-        config: Config,
+        roster: Roster,
+        config: TrackerConfig,
         listener: TcpListener,
         report: Report,
     ) -> Result<Self, StartError> {
-        let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
-        let shelf = Shelf::open(&config.torrents).map_err(disk)?;
-        let addr = canonical(listener.local_addr().map_err(StartError::System)?);
-        let joining = Joining::new(&config, addr.port());
-        let (loaded, bad) = shelf.load().map_err(disk)?;
-        let all = loaded.iter().map(|record| &record.summary);
-        let largest = all.max_by_key(|summary| summary.size);
-        report.say(&joining.listening(&config, largest));
-        report.say(&Event::Loaded {
-            n_torrents: loaded.len(),
-            torrents: config.torrents.clone(),
-        });
-        bad.iter().for_each(|event| report.say(event));
-        loaded.into_iter().for_each(|record| roster.load(record));
-        let inner = Arc::new(Inner {
-            reach: config.reach,
-            roster: Mutex::new(roster),
-            shelf,
-            publishing: Turns::new(1),
-            large: Turns::new(LARGE_AT_ONCE),
-            sweep_every: config.sweep_every,
-            report,
-            started: Instant::now(),
-            settles_in: config.sweep_every * 4 / 3,
-            joining,
-            commands_told: AtomicUsize::new(0),
-            not_published: Mutex::default(),
-        });
-        let sweeping = Arc::clone(&inner);
+        let port = canonical(listener.local_addr().map_err(StartError::System)?).port();
+        let shared = Arc::new(TrackerShared::new(roster, &config, port, report)?);
+        let sweeping = Arc::clone(&shared);
         let sweep = move || sweeping.update_peer_list();
         let sweep = RepeatedTimer::start("sweep", config.sweep_every, sweep);
-        let listener = listen_for_clients(Arc::clone(&inner), listener);
+        let listener = listen_for_clients(Arc::clone(&shared), listener);
         Ok(Self {
-            inner,
+            shared,
             _sweep: sweep.map_err(StartError::System)?,
             listener: listener.map_err(StartError::System)?,
         })
@@ -164,92 +136,106 @@ impl Tracker {
 }
 
 /// Accepts connections, each on a thread of its own.
-fn listen_for_clients(inner: Arc<Inner>, listener: TcpListener) -> io::Result<Listener> {
-    let telling = Arc::clone(&inner);
-    let told = move |trouble| telling.tell_trouble(trouble);
-    let handle = move |client| inner.handle_client(client);
-    Listener::start("tracker", listener, CONNECTIONS, handle, told)
+fn listen_for_clients(shared: Arc<TrackerShared>, listener: TcpListener) -> io::Result<Listener> {
+    let telling = Arc::clone(&shared);
+    let trouble = move |trouble| telling.tell_trouble(trouble);
+    let handle = move |client| shared.handle_client(client);
+    Listener::start("tracker", listener, CONNECTIONS, handle, trouble)
 }
 
-impl Inner {
-    /// No step under the lock leaves the roster in between, so a poisoned lock is as good as any.
+impl TrackerShared {
+    /// Loads the `.torrent`s, and tells how to join.
+    fn new(
+        mut roster: Roster,
+        config: &TrackerConfig,
+        port: u16,
+        report: Report,
+    ) -> Result<Self, StartError> {
+        let disk = |fault| StartError::Disk(config.torrents.clone(), fault);
+        let torrents = TorrentFolder::open(&config.torrents).map_err(disk)?;
+        let loaded = torrents.load().map_err(disk)?;
+        let join = JoinCommands::new(config, port);
+        join.tell_loaded(&report, config, &loaded);
+        loaded
+            .records
+            .into_iter()
+            .for_each(|record| roster.load(record));
+        Ok(Self {
+            reach: config.reach,
+            roster: Mutex::new(roster),
+            torrents,
+            publishing: Semaphore::new(1, WAITING),
+            large: Semaphore::new(LARGE_AT_ONCE, WAITING),
+            permit_wait: PERMIT_WAIT,
+            sweep_every: config.sweep_every,
+            report,
+            started: Instant::now(),
+            notices: Notices::new(join),
+        })
+    }
+
+    /// Each step leaves the roster consistent, so a lock poisoned by a panic can still be used.
     fn lock(&self) -> MutexGuard<'_, Roster> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What may take long, bit by bit: whoever waits for the lock has it in between.
-    fn in_turns(&self, mut go_on: impl FnMut(&mut Roster) -> bool) {
-        while go_on(&mut self.lock()) {
-            // who takes a lock again at once mostly gets it, whoever waits
-            thread::sleep(BETWEEN_TURNS);
-        }
+    /// For so long after the start no record that was loaded is replaced: its peers come back meanwhile.
+    fn settles_in(&self) -> Duration {
+        self.sweep_every * 4 / 3
     }
 
-    /// The sweep.
+    /// The sweep: drops the peers that have fallen silent.
     fn update_peer_list(&self) {
-        let mut sweep = self.lock().begin_sweep();
-        self.in_turns(|roster| roster.sweep_on(&mut sweep));
-        let dropped = sweep.dropped();
-        let n_peers = self.lock().n_peers();
+        let mut roster = self.lock();
+        let dropped = roster.update_peer_list();
+        let n_peers = roster.n_peers();
+        drop(roster);
         if n_peers + dropped.len() > 0 {
-            self.report.say(&Event::Swept { dropped, n_peers });
+            self.report.say(&TrackerEvent::Swept { dropped, n_peers });
         }
     }
 
-    /// Reads one message, and answers it.
+    /// Reads one message, answers it, and closes.
     fn handle_client(&self, mut client: Connection) {
-        let mut turn = None;
-        let cap = |len| {
-            if len > SMALL && turn.is_none() {
-                turn = Some(self.large.take());
-            }
-            TORRENT_CAP
-        };
-        let from = client.peer;
-        let done = match client.read(HEADER, cap) {
+        let (from, own) = (client.peer, client.own.ip());
+        let mut permit = MessagePermit::new(&self.large, self.permit_wait);
+        let message = client.read(HEADER, |len| permit.cap(len));
+        let reply = match message {
             // somebody looked whether the port is open
-            Ok(None) => Ok(()),
-            Ok(Some(message)) => {
-                // what is answered may need a turn of its own: nobody waits for one while holding one
-                if !matches!(message, ToTracker::Publish { .. }) {
-                    drop(turn.take());
-                }
-                client.sender().send_bytes(&self.answer(&client, message))
-            }
+            Ok(None) => return,
+            Ok(Some(message)) => self.answer(from, own, message),
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-                let why = fault.to_string();
-                let sent = client.sender().send_bytes(&error(why.clone(), None));
-                self.report.say(&Event::NotUnderstood { from, why });
-                sent
+                self.refuse_message(from, permit.is_refused(), fault.to_string())
             }
-            Err(fault) => Err(fault),
+            Err(fault) => return self.tell_failed(from, &fault),
         };
-        if let Err(fault) = done {
-            let why = fault.to_string();
-            self.report.say(&Event::ConnectionFailed { from, why });
+        let sender = client.sender();
+        if let Err(fault) = sender.send_within(&reply.bytes, ANSWER_TIME) {
+            self.tell_failed(from, &fault);
         }
     }
 
-    /// The bytes that a message is answered with; none to an original's list.
-    fn answer(&self, client: &Connection, message: ToTracker) -> Vec<u8> {
-        let from = Ends {
-            peer: client.peer.ip(),
-            own: client.own.ip(),
+    /// What a message is answered: nothing to an original's list.
+    fn answer(&self, peer: SocketAddr, own: IpAddr, message: ToTracker) -> TrackerReply<'_> {
+        let from = Endpoints {
+            peer: peer.ip(),
+            own,
         };
         // an original that is refused is told so by an empty list
-        let to_original: Option<&[u8]> = match message {
+        let to_refused_original: Option<&[u8]> = match message {
             ToTracker::Ping { v: None, .. } => Some(b"[]"),
             ToTracker::FileList { v: None, .. } => Some(b""),
             _ => None,
         };
-        let answer = match message {
-            _ if !self.reach.serves(from) => Err(Refusal::Stranger),
+        let reply = match message {
+            _ if !self.reach.serves(from) => Err(TrackerRefusal::Stranger),
             ToTracker::Ping {
                 port,
-                v,
+                v: Some(v),
                 wants,
                 edition,
             } => self.handle_ping(from, port, v, &wants, edition),
+            ToTracker::Ping { port, v: None, .. } => self.handle_original_ping(from, port),
             ToTracker::FileList {
                 port,
                 files,
@@ -258,70 +244,79 @@ impl Inner {
                 coming,
                 others,
             } => {
-                let listed = Listed {
+                let list = PeerList {
                     files,
                     pieces,
                     coming,
                     others,
                 };
-                self.handle_file_list(from, port, v, listed)
+                self.handle_file_list(from, port, v, &list)
             }
             ToTracker::Publish { port, key, files } => self.handle_publish(from, port, &key, files),
-            ToTracker::GetTorrent { name } => self.handle_get_torrent(from, client.peer, &name),
+            ToTracker::GetTorrent { name } => self.handle_get_torrent(from, peer, &name),
         };
-        answer.unwrap_or_else(|refusal| {
-            self.tell_refusal(client.peer, &refusal);
-            to_original.map_or_else(|| error(refusal.to_string(), None), <[u8]>::to_vec)
+        reply.unwrap_or_else(|refusal| {
+            self.tell_refusal(peer, &refusal);
+            let reply = to_refused_original.map(<[u8]>::to_vec);
+            reply.unwrap_or_else(|| error(refusal.to_string())).into()
         })
     }
 
+    /// Answers a ping of ours with some of the others, and with the published files.
     fn handle_ping(
         &self,
-        from: Ends,
+        from: Endpoints,
         port: u16,
-        v: Option<u32>,
+        v: u32,
         wants: &[Name],
-        edition: Option<u64>,
-    ) -> Result<Vec<u8>, Refusal> {
-        let rng = &mut rand::rng();
+        known_edition: Option<u64>,
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
         let mut roster = self.lock();
-        let joined = roster.append_client(from, port, v)?;
-        let (ours, original) = match v {
-            Some(_) => {
-                let list = roster.swarm_list(from, port, wants, edition, rng);
-                (Some(list), None)
-            }
-            None => (None, Some(roster.original_list(from, port, rng))),
-        };
+        let joined = roster.append_client(from, port, Some(v))?;
+        let list = roster.swarm_list(from, port, wants, known_edition, &mut rand::rng());
         drop(roster);
-        self.tell_joined(joined, v);
-        self.report.say(&Event::Ping { peer: joined.addr });
-        let ours = ours.map(|list| list.to_bytes());
-        Ok(ours
-            .or(original.map(|list| list.to_bytes(rng)))
-            .unwrap_or_default())
+        self.tell_ping(joined, Some(v));
+        let permit = self.permit_for(list.len_hint())?;
+        Ok(TrackerReply {
+            bytes: list.to_bytes(),
+            _permit: permit,
+        })
     }
 
+    /// Answers an original's ping with what it can read at once.
+    fn handle_original_ping(
+        &self,
+        from: Endpoints,
+        port: u16,
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
+        let rng = &mut rand::rng();
+        let mut roster = self.lock();
+        let joined = roster.append_client(from, port, None)?;
+        let list = roster.original_list(from, port, rng);
+        drop(roster);
+        self.tell_ping(joined, None);
+        Ok(list.to_bytes(rng).into())
+    }
+
+    /// Takes a peer's list.
     fn handle_file_list(
         &self,
-        from: Ends,
+        from: Endpoints,
         port: u16,
         v: Option<u32>,
-        listed: Listed,
-    ) -> Result<Vec<u8>, Refusal> {
-        let (n_files, n_in_part) = (listed.files.len(), listed.pieces.len());
-        let mut roster = self.lock();
-        let mut listing = roster.begin_list(from, port, v, listed.files, listed.pieces)?;
-        roster.list_folder(&mut listing, listed.coming, listed.others);
-        drop(roster);
-        self.in_turns(|roster| roster.list_on(&mut listing));
-        let joined = listing.joined;
-        self.tell_joined(joined, v);
-        self.report.say(&Event::FileList {
-            peer: joined.addr,
-            n_files,
-            n_in_part,
-        });
-        Ok(v.map_or_else(Vec::new, |_| done()))
+        list: &PeerList,
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
+        let joined = self.lock().set_list(from, port, v, list)?;
+        self.tell_list(joined, v, list);
+        Ok(v.map_or_else(Vec::new, |_| done()).into())
+    }
+
+    /// A permit for an answer of so many bytes, where it needs one.
+    fn permit_for(&self, len: usize) -> Result<Option<Permit<'_>>, TrackerRefusal> {
+        if len <= SMALL {
+            return Ok(None);
+        }
+        let permit = self.large.acquire(self.permit_wait);
+        permit.map(Some).ok_or(TrackerRefusal::Busy)
     }
 }

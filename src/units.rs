@@ -69,23 +69,4 @@ mod tests {
             assert_eq!(duration(seconds), text, "{seconds}");
         }
     }
-
-    #[derive(Serialize)]
-    struct TestEvent(&'static str);
-
-    impl Display for TestEvent {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            write!(f, "{}", self.0)
-        }
-    }
-
-    impl Reportable for TestEvent {
-        fn weight(&self) -> Weight {
-            Weight::Important
-        }
-
-        fn tone(&self) -> Tone {
-            Tone::Good
-        }
-    }
 }

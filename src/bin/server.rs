@@ -10,8 +10,8 @@ use bittorrentish::http::Site;
 use bittorrentish::net::{self, addresses::own_addresses};
 use bittorrentish::protocol::TRACKER_PORT;
 use bittorrentish::report::{self, Report};
-use bittorrentish::roster::Reach;
-use bittorrentish::tracker::{Config, StartError, Tracker};
+use bittorrentish::roster::Reachability;
+use bittorrentish::tracker::{StartError, Tracker, TrackerConfig};
 use getopts::{Matches, Options};
 
 /// The original's interval between two sweeps.
@@ -75,7 +75,7 @@ struct Args {
     port: u16,
     report: report::ReportConfig,
     page: Option<SocketAddr>,
-    tracker: Config,
+    tracker: TrackerConfig,
 }
 
 fn config(matches: &Matches) -> Result<Args, String> {
@@ -83,9 +83,9 @@ fn config(matches: &Matches) -> Result<Args, String> {
         return Err(format!("expected flags only, came {extra:?}"));
     }
     let reach = if matches.opt_present("remote") {
-        Reach::Remote
+        Reachability::Remote
     } else {
-        Reach::Local
+        Reachability::Local
     };
     let torrents = matches
         .opt_str("torrents")
@@ -101,7 +101,7 @@ fn config(matches: &Matches) -> Result<Args, String> {
             quiet: matches.opt_present("quiet"),
             explain: false,
         },
-        tracker: Config {
+        tracker: TrackerConfig {
             reach,
             torrents: torrents.into(),
             sweep_every,

@@ -184,9 +184,9 @@ mod tests {
 
     use super::*;
     use crate::net::listen;
-    use crate::roster::Reach as TrackerReach;
+    use crate::roster::Reachability;
     use crate::state::Wants;
-    use crate::tracker::{self, Tracker};
+    use crate::tracker::{Tracker, TrackerConfig};
 
     fn start(tracker: &Tracker, dir: &Path) -> Running {
         let quick = Duration::from_millis(200);
@@ -226,8 +226,8 @@ mod tests {
         let [a, b] = ["a", "b"].map(|dir| temp.join(dir));
         fs::create_dir_all(&a).expect("room");
         fs::write(a.join("image.iso"), vec![7; 300_000]).expect("room");
-        let config = tracker::Config {
-            reach: TrackerReach::Local,
+        let config = TrackerConfig {
+            reach: Reachability::Local,
             torrents: temp.join("torrents"),
             sweep_every: Duration::from_secs(30),
             client: "client".to_owned(),

@@ -1,280 +1,211 @@
-//! Every name that is listed or published: who has it, how rare each piece is, and the list of files ready to be sent. Pure.
+//! Every name that is listed or published: who has it, how rare its pieces are, and the list of files ready to be sent.
+//!
+//! This module owns the index of files. It never looks at a peer beyond its key, and decides nothing about contents.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::ops::{Index, IndexMut};
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use rand::{Rng, RngExt};
 
-use super::LIST_ROOM;
-use super::counts::Counts;
-use super::ends::{Ends, View};
-use super::has::{FileNo, Held, PeerNo};
-use super::publisher::Publisher;
-use super::slab::Slab;
-use crate::bitfield::Bitfield;
-use crate::protocol::{Summary, to_bytes};
+use super::address::{Endpoints, PeerKey, Vantage};
+use super::draw_set::DrawSet;
+use super::holdings::Holding;
+use super::piece_counts::PieceCounts;
+use crate::protocol::{LIST_CAP, Summary, to_bytes};
+use crate::torrent::Name;
 
-/// Of so many holders of a file's rarest pieces the tracker knows the names: the last that listed.
+/// Bytes of files and of peers' names in one answer of ours: half of what a client reads.
+pub(super) const LIST_ROOM: usize = LIST_CAP / 2;
+/// So many holders of a file's rarest pieces are remembered: those that listed last.
 pub(super) const RARE_KEPT: usize = 16;
 /// Lists of files that are kept ready: one for each address of this machine at which peers reach it, of which it has few.
-const VIEWS: usize = 8;
+const LISTS_READY: usize = 8;
+/// Editions are below this: programs in other languages know whole numbers up to here.
+const EDITIONS: u64 = 1 << 53;
 
 /// One name.
-pub(super) struct File {
-    pub(super) name: Arc<str>,
+#[derive(Default)]
+pub(super) struct SharedFile {
     /// What is published under it.
     pub(super) record: Option<Arc<Summary>>,
     /// Who published that.
     pub(super) publisher: Publisher,
-    /// Who lists it, in no order.
-    pub(super) holders: Vec<PeerNo>,
-    /// How many have each piece, where it is published in several.
-    pub(super) counts: Arc<Counts>,
-    /// Some of those who have one of the rarest pieces, as of their last list.
-    pub(super) rare: Vec<PeerNo>,
-    /// Its place in [`Files::live`].
-    live_at: Option<u32>,
+    /// The peers that list it.
+    pub(super) holders: DrawSet<PeerKey>,
+    /// How many peers have each piece, where it is published in several pieces.
+    pub(super) counts: PieceCounts,
+    /// Some of those who had one of the rarest pieces when they listed.
+    pub(super) rare: Vec<PeerKey>,
 }
 
-/// Invariant: a file is here while it has a record or a holder, and in `live` while it has both.
-pub(super) struct Files {
-    all: Slab<File>,
-    by_name: BTreeMap<Arc<str>, FileNo>,
-    pub(super) live: Vec<FileNo>,
-    /// The live files as they are told, until one of them changes.
-    ready: Vec<(View, Arc<FileList>)>,
+/// The publisher of a record.
+#[derive(Clone, Default)]
+pub(super) struct Publisher {
+    /// It is never told to anybody. A record that was made anew from a received copy has none: then nobody counts as its
+    /// publisher.
+    pub(super) key: Option<Arc<str>>,
+    /// Where it was when it published last.
+    pub(super) addr: Option<SocketAddr>,
+    /// Where somebody with the same key published later, while the publisher was here: a copied folder, or the publisher
+    /// itself, started again before its first address was swept.
+    pub(super) second: Option<SocketAddr>,
+    /// The address against whose limit the record counts.
+    pub(super) counts_for: Option<IpAddr>,
+    /// Whether the record came from the disk and wasn't published in this run.
+    pub(super) loaded: bool,
 }
 
-/// The live files of one moment, as those with one [`View`] are told of them.
-pub(super) struct FileList {
-    /// Another number for each list that differs: who names it knows the list.
-    pub(super) edition: u64,
-    files: Vec<Arc<Summary>>,
-    asker: Ends,
-    /// Written by the first who tells of it, without a lock.
-    text: OnceLock<Box<[u8]>>,
-}
-
-/// Editions are below this: other languages' programs know whole numbers up to here.
-const EDITIONS: u64 = 1 << 53;
-
-impl Index<FileNo> for Files {
-    type Output = File;
-
-    fn index(&self, no: FileNo) -> &File {
-        &self.all[no]
+impl SharedFile {
+    /// Returns true if answers tell of it: it is published, and somebody has it.
+    pub(super) fn is_live(&self) -> bool {
+        self.record.is_some() && !self.holders.is_empty()
     }
 }
 
-impl IndexMut<FileNo> for Files {
-    fn index_mut(&mut self, no: FileNo) -> &mut File {
-        &mut self.all[no]
-    }
+/// Invariant: a name is here while it has a record or a holder, and in `live` while it has both.
+#[derive(Default)]
+pub(super) struct FileIndex {
+    by_name: HashMap<Arc<str>, SharedFile>,
+    live: DrawSet<Arc<str>>,
+    /// The live files as answers tell of them, until one of them changes.
+    ready: Vec<(Vantage, Arc<FileList>)>,
 }
 
-impl Files {
-    pub(super) fn new() -> Self {
-        Self {
-            all: Slab::new(),
-            by_name: BTreeMap::new(),
-            live: Vec::new(),
-            ready: Vec::new(),
-        }
-    }
-
-    pub(super) fn find(&self, name: &str) -> Option<FileNo> {
-        self.by_name.get(name).copied()
+impl FileIndex {
+    pub(super) fn get(&self, name: &str) -> Option<&SharedFile> {
+        self.by_name.get(name)
     }
 
     /// What is published under a name.
-    #[cfg(test)]
-    pub(super) fn record(&self, name: &str) -> Option<&Summary> {
-        self.all[self.find(name)?].record.as_deref()
+    pub(super) fn record(&self, name: &str) -> Option<&Arc<Summary>> {
+        self.get(name)?.record.as_ref()
     }
 
-    /// The number of a name: a new one where nobody has listed it.
-    pub(super) fn intern(&mut self, name: &str) -> FileNo {
-        self.find(name).unwrap_or_else(|| self.renew(name))
+    pub(super) fn publisher_mut(&mut self, name: &str) -> Option<&mut Publisher> {
+        Some(&mut self.by_name.get_mut(name)?.publisher)
     }
 
-    /// A new number for a name: nothing that was listed is of this file. What has the old number is nameless.
-    pub(super) fn renew(&mut self, name: &str) -> FileNo {
-        let name: Arc<str> = name.into();
-        let no = self.all.insert(File {
-            name: Arc::clone(&name),
-            record: None,
-            publisher: Publisher::default(),
-            holders: Vec::new(),
-            counts: Arc::default(),
-            rare: Vec::new(),
-            live_at: None,
-        });
-        self.by_name.insert(name, no);
-        no
+    /// The pieces of a file that is published in several; 0 of every other name.
+    pub(super) fn n_pieces(&self, name: &str) -> u32 {
+        self.get(name).map_or(0, |file| file.counts.n_pieces())
     }
 
-    /// What has this number, where there is anything.
-    pub(super) fn get(&self, no: FileNo) -> Option<&File> {
-        self.all.get(no)
+    /// The name, shared with everybody else who lists it.
+    pub(super) fn intern(&self, name: &str) -> Arc<str> {
+        let known = self.by_name.get_key_value(name);
+        known.map_or_else(|| name.into(), |(known, _)| Arc::clone(known))
     }
 
-    /// Whether a number is still that of this very file.
-    pub(super) fn is(&self, no: FileNo, name: &Arc<str>) -> bool {
-        let file = self.all.get(no);
-        file.is_some_and(|file| Arc::ptr_eq(&file.name, name))
+    /// Those of these names that somebody lists, or that are published.
+    pub(super) fn known(&self, names: &[Name]) -> Vec<Arc<str>> {
+        let known = |name: &Name| self.by_name.get_key_value(name.as_str());
+        let known = names.iter().filter_map(known);
+        known.map(|(name, _)| Arc::clone(name)).collect()
     }
 
-    /// A published file as it stands in the list of who has all of it.
-    pub(super) fn whole(&self, no: FileNo) -> Held {
-        let file = &self.all[no];
-        let n_pieces = file.counts.n_pieces();
-        Held {
-            file: no,
-            name: Arc::clone(&file.name),
-            named: n_pieces == 0,
-            bits: (n_pieces > 0).then(|| Bitfield::full(n_pieces)),
-            list: 0,
-        }
+    /// The files that are published and that somebody has.
+    pub(super) fn live(&self) -> &[Arc<str>] {
+        self.live.as_slice()
     }
 
-    /// Nothing of a file yet.
-    pub(super) fn none(&self, no: FileNo) -> Held {
-        Held {
-            file: no,
-            name: Arc::clone(&self.all[no].name),
-            named: false,
-            bits: None,
-            list: 0,
-        }
-    }
-
-    /// Puts a record to a file that has none, and of which nobody holds pieces.
-    pub(super) fn set_record(&mut self, no: FileNo, record: Summary, publisher: Publisher) {
-        let file = &mut self.all[no];
-        file.publisher = publisher;
-        if record.n_pieces > 1 {
-            file.counts = Counts::new(record.n_pieces).into();
-        }
-        file.record = Some(Arc::new(record));
-        self.settle(no);
-    }
-
-    /// Takes a file's record away.
-    pub(super) fn take_record(&mut self, no: FileNo) -> Option<Arc<Summary>> {
-        let record = self.all[no].record.take();
-        self.settle(no);
-        record
-    }
-
-    /// A peer lists it. Returns its place among the holders.
-    pub(super) fn join(&mut self, no: FileNo, peer: PeerNo) -> u32 {
-        let holders = &mut self.all[no].holders;
-        holders.push(peer);
-        let place = holders.len() as u32 - 1;
-        self.settle(no);
-        place
-    }
-
-    /// What a peer has of a file was replaced: counts the pieces that came and went, and sees whether it has one of the
-    /// rarest.
-    pub(super) fn recount(
+    /// A peer has `new` of a file where it had `old` before.
+    pub(super) fn replace(
         &mut self,
-        no: FileNo,
-        peer: PeerNo,
-        old: Option<&Held>,
-        new: Option<&Held>,
+        name: &Arc<str>,
+        key: PeerKey,
+        old: Option<&Holding>,
+        new: Option<&Holding>,
     ) {
-        let file = &mut self.all[no];
-        let [old, new] = [old, new].map(|held| held.and_then(|held| held.bits.as_ref()));
-        if old != new {
-            Arc::make_mut(&mut file.counts).replace(old, new);
-        }
-        file.rare.retain(|other| *other != peer);
-        let Some(new) = new else { return };
-        if file.counts.are_rarest(new) {
+        let file = self.by_name.entry(Arc::clone(name)).or_default();
+        let n_before = file.holders.len();
+        match new {
+            Some(_) => file.holders.insert(key),
+            None => file.holders.remove(&key),
+        };
+        let [old, new] = [old, new].map(|held| held.and_then(|held| held.pieces.as_ref()));
+        file.counts.replace(old, new);
+        file.rare.retain(|other| *other != key);
+        if new.is_some_and(|new| file.counts.are_rarest(new)) {
             if file.rare.len() >= RARE_KEPT {
                 file.rare.remove(0);
             }
-            file.rare.push(peer);
+            file.rare.push(key);
+        }
+        let n_now = file.holders.len();
+        if (n_before == 0) != (n_now == 0) {
+            self.settle(name);
         }
     }
 
-    /// The holder at this place lists it no more. Returns who has that place now.
-    pub(super) fn leave(&mut self, no: FileNo, place: u32) -> Option<PeerNo> {
-        let file = &mut self.all[no];
-        let left = file.holders.swap_remove(place as usize);
-        file.rare.retain(|peer| *peer != left);
-        let moved = file.holders.get(place as usize).copied();
-        self.settle(no);
-        moved
+    /// Publishes a record under a name that has none, and of which nobody holds pieces.
+    pub(super) fn set_record(&mut self, name: &Arc<str>, record: Summary, publisher: Publisher) {
+        let file = self.by_name.entry(Arc::clone(name)).or_default();
+        file.publisher = publisher;
+        if record.n_pieces > 1 {
+            file.counts = PieceCounts::new(record.n_pieces);
+        }
+        file.record = Some(Arc::new(record));
+        self.settle(name);
     }
 
-    /// Keeps the invariant after a change of one file.
-    fn settle(&mut self, no: FileNo) {
-        let file = &mut self.all[no];
-        let live = file.record.is_some() && !file.holders.is_empty();
-        match file.live_at {
-            None if live => {
-                file.live_at = Some(self.live.len() as u32);
-                self.live.push(no);
-                self.ready.clear();
-            }
-            Some(at) if !live => {
-                file.live_at = None;
-                self.live.swap_remove(at as usize);
-                if let Some(moved) = self.live.get(at as usize) {
-                    self.all[*moved].live_at = Some(at);
-                }
-                self.ready.clear();
-            }
-            _ => {}
+    /// Forgets a name, with all that was listed and published under it.
+    pub(super) fn remove(&mut self, name: &str) -> Option<SharedFile> {
+        let file = self.by_name.remove(name);
+        if self.live.remove(name) {
+            self.ready.clear();
         }
-        let file = &self.all[no];
-        if file.record.is_none() && file.holders.is_empty() {
-            if self.by_name.get(&file.name) == Some(&no) {
-                self.by_name.remove(&file.name);
-            }
-            self.all.remove(no);
+        file
+    }
+
+    /// Changes what is told of a file's record.
+    pub(super) fn change_record(&mut self, name: &str, change: impl FnOnce(&mut Summary)) {
+        let file = self.by_name.get_mut(name);
+        if let Some(record) = file.and_then(|file| file.record.as_mut()) {
+            change(Arc::make_mut(record));
+            self.list_anew(name);
         }
     }
 
-    /// A live file's record is told otherwise from now on.
-    pub(super) fn tell_anew(&mut self, no: FileNo) {
-        if self.all[no].live_at.is_some() {
+    /// What is told of this name has changed, so the lists that are ready are out of date.
+    pub(super) fn list_anew(&mut self, name: &str) {
+        if self.get(name).is_some_and(SharedFile::is_live) {
             self.ready.clear();
         }
     }
 
-    /// Changes what is told of a file's record.
-    pub(super) fn change_record(&mut self, no: FileNo, change: impl FnOnce(&mut Summary)) {
-        if let Some(record) = &mut self.all[no].record {
-            change(Arc::make_mut(record));
-            self.tell_anew(no);
+    /// Keeps the invariant after a file's record, or its first or last holder, came or went.
+    fn settle(&mut self, name: &Arc<str>) {
+        let Some(file) = self.by_name.get(name) else {
+            return;
+        };
+        let changed = match file.is_live() {
+            true => self.live.insert(Arc::clone(name)),
+            false => self.live.remove(name),
+        };
+        if changed {
+            self.ready.clear();
+        }
+        if file.record.is_none() && file.holders.is_empty() {
+            self.by_name.remove(name);
         }
     }
 
-    /// Whether its record is told: it has one, and somebody has the file.
-    pub(super) fn is_live(&self, no: FileNo) -> bool {
-        self.all[no].live_at.is_some()
-    }
-
-    /// The list that is ready for who asks.
-    pub(super) fn ready(&self, asker: Ends) -> Option<Arc<FileList>> {
-        let view = asker.view();
-        let (_, ready) = self.ready.iter().find(|(of, _)| *of == view)?;
+    /// The list that is ready for this asker.
+    pub(super) fn ready(&self, asker: Endpoints) -> Option<Arc<FileList>> {
+        let vantage = asker.vantage();
+        let (_, ready) = self.ready.iter().find(|(of, _)| *of == vantage)?;
         Some(Arc::clone(ready))
     }
 
-    /// Makes the list of these files ready for who asks.
+    /// Makes the list of these files ready for this asker.
     pub(super) fn make_ready(
         &mut self,
         files: Vec<Arc<Summary>>,
-        asker: Ends,
+        asker: Endpoints,
         rng: &mut impl Rng,
     ) -> Arc<FileList> {
-        if self.ready.len() >= VIEWS {
+        if self.ready.len() >= LISTS_READY {
             self.ready.clear();
         }
         let ready = Arc::new(FileList {
@@ -283,9 +214,19 @@ impl Files {
             asker,
             text: OnceLock::new(),
         });
-        self.ready.push((asker.view(), Arc::clone(&ready)));
+        self.ready.push((asker.vantage(), Arc::clone(&ready)));
         ready
     }
+}
+
+/// The live files of one moment, as askers with one vantage point are told of them.
+pub(super) struct FileList {
+    /// A random number: whoever names it knows this very list.
+    pub(super) edition: u64,
+    files: Vec<Arc<Summary>>,
+    asker: Endpoints,
+    /// The first answer with this list writes it, without a lock.
+    text: OnceLock<Box<[u8]>>,
 }
 
 impl FileList {
@@ -306,8 +247,8 @@ impl FileList {
     }
 }
 
-/// A record as the asker is told it: with its publisher's address as the asker finds it.
-pub fn summary_for(record: &Summary, asker: Ends) -> Summary {
+/// A record as the asker is told of it: with addresses at which the asker finds the peers.
+pub fn summary_for(record: &Summary, asker: Endpoints) -> Summary {
     let mut summary = record.clone();
     let found = |text: &str| {
         let addr: SocketAddr = text.parse().ok()?;

@@ -1,175 +1,161 @@
-//! What stands in a peer's folder and not in the swarm: contents that are coming, and contents other than the swarm's. Pure.
+//! What stands in a peer's folder and not in the swarm: files that are coming, and copies with another content.
+//!
+//! This module owns what peers say of their folders, and tells it in answers. It never looks at a disk: the tracker has only
+//! the peers' word.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rand::{Rng, RngExt};
 
-use super::caps::FOLDERS_PER_ADDRESS;
+use super::Roster;
+use super::address::{Endpoints, PeerKey};
+use super::draw_set::DrawSet;
 use super::files::FileList;
-use super::has::{FileNo, PeerNo};
-use super::{Ends, Listing, Roster};
 use crate::md5::Digest;
 use crate::protocol::{Coming, OtherCopy, Summary};
 use crate::torrent::Name;
 
-/// The most coming files that are kept of one peer, and the most other contents.
+/// So many coming files are kept of one peer, and so many other copies.
 pub(super) const KEPT: usize = 100;
-/// The most coming files that are looked at for one answer.
+/// So many coming files are looked at for one answer.
 const COMING_SEEN: usize = 10 * COMING_TOLD;
-/// The most coming files in one answer.
+/// So many coming files are in one answer.
 pub(super) const COMING_TOLD: usize = 100;
-/// The most other contents that are told of one file.
+/// So many other copies are told of one file.
 pub(super) const OTHERS_TOLD: usize = 20;
 
-/// A peer's word on its folder.
+/// What a peer says of its folder.
 #[derive(Clone, Default, PartialEq)]
-pub(super) struct Folder {
+pub(super) struct FolderReport {
     pub(super) coming: Vec<Coming>,
     pub(super) others: BTreeMap<Name, Digest>,
 }
 
-impl Folder {
+impl FolderReport {
+    /// Takes what a list says, as far as there is `room` for it.
+    pub(super) fn new(coming: &[Coming], others: &BTreeMap<Name, Digest>, room: usize) -> Self {
+        let nameless = |coming: &Coming| Coming {
+            peer: String::new(),
+            ..coming.clone()
+        };
+        let coming: Vec<Coming> = coming.iter().take(KEPT.min(room)).map(nameless).collect();
+        let room = KEPT.min(room - coming.len());
+        let others = others.iter().take(room);
+        let others = others.map(|(name, md5)| (name.clone(), *md5)).collect();
+        Self { coming, others }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.coming.len() + self.others.len()
     }
+
+    pub(super) fn has_coming(&self, name: &str) -> bool {
+        self.coming.iter().any(|it| it.name.as_str() == name)
+    }
+
+    fn coming_names(&self) -> impl Iterator<Item = Arc<str>> + '_ {
+        self.coming.iter().map(|it| it.name.as_str().into())
+    }
 }
 
-/// Who has said what of their folders.
+/// Which peers say what of their folders.
 #[derive(Default)]
-pub(super) struct Folders {
-    /// Who has files that are coming.
-    coming: BTreeSet<PeerNo>,
-    /// By name, who has another content, or at least had when it listed it.
-    others: BTreeMap<Name, BTreeSet<PeerNo>>,
+pub(super) struct FolderIndex {
+    /// The peers with files that are coming.
+    pub(super) coming: DrawSet<PeerKey>,
+    /// By name, the peers with another copy, or with what was another copy when they listed it.
+    pub(super) others: BTreeMap<Name, BTreeSet<PeerKey>>,
+}
+
+impl FolderIndex {
+    /// Returns the names of which the peer has another copy than before, or has one no more.
+    fn replace(&mut self, key: PeerKey, old: &FolderReport, new: &FolderReport) -> Vec<Name> {
+        match new.coming.is_empty() {
+            true => self.coming.remove(&key),
+            false => self.coming.insert(key),
+        };
+        let [gone, came] = [(old, new), (new, old)].map(|(one, other)| {
+            let differs = |(name, md5): &(&Name, &Digest)| other.others.get(*name) != Some(*md5);
+            let differ = one.others.iter().filter(differs);
+            differ.map(|(name, _)| name.clone()).collect::<Vec<Name>>()
+        });
+        for name in &gone {
+            if let Some(peers) = self.others.get_mut(name) {
+                peers.remove(&key);
+                if peers.is_empty() {
+                    self.others.remove(name);
+                }
+            }
+        }
+        for name in &came {
+            self.others.entry(name.clone()).or_default().insert(key);
+        }
+        [gone, came].concat()
+    }
 }
 
 impl Roster {
-    /// Takes what a list says of its peer's folder. Until the whole list is understood, what was coming before counts, too: a
-    /// file that stops coming because it is whole is here all the time.
-    pub fn list_folder(
-        &mut self,
-        listing: &mut Listing,
-        mut coming: Vec<Coming>,
-        others: BTreeMap<Name, Digest>,
-    ) {
-        let (addr, v) = (listing.joined.addr, listing.v());
-        let no = self.by_key.get(&self.reach.key(addr)).copied();
-        let Some(no) = no.filter(|_| v.is_some()) else {
-            return;
+    /// A peer's folder is like this from now on. Returns the names of the files that were coming, or are.
+    pub(super) fn set_folder(&mut self, key: PeerKey, folder: FolderReport) -> Vec<Arc<str>> {
+        let Some(peer) = self.peers.get_mut(&key) else {
+            return Vec::new();
         };
-        let ip = addr.ip();
-        let beside = self.addresses.tally(ip).in_folders;
-        let beside = beside.saturating_sub(self.peers[no].folder.len());
-        let room = FOLDERS_PER_ADDRESS.saturating_sub(beside);
-        coming.truncate(KEPT.min(room));
-        let room = KEPT.min(room - coming.len());
-        coming.iter_mut().for_each(|coming| coming.peer.clear());
-        let others = others.into_iter().take(room).collect();
-        let before = &self.peers[no].folder.coming;
-        let before = before
-            .iter()
-            .filter(|it| !coming.iter().any(|new| new.name == it.name));
-        let both = coming.iter().chain(before).cloned().collect();
-        let meanwhile = Folder {
-            coming: both,
-            others,
-        };
-        listing.folder = Folder {
-            coming,
-            others: meanwhile.others.clone(),
-        };
-        self.set_folder(no, meanwhile);
-    }
-
-    /// A peer's folder is like this from now on.
-    pub(super) fn set_folder(&mut self, no: PeerNo, folder: Folder) {
-        if self.peers[no].folder == folder {
-            return;
+        if peer.folder == folder {
+            return Vec::new();
         }
-        let before = std::mem::replace(&mut self.peers[no].folder, folder);
-        let now = self.peers[no].folder.clone();
-        let ip = self.peers[no].has.addr.ip();
-        self.addresses.change(ip, |tally| {
-            tally.in_folders = tally.in_folders + now.len() - before.len();
+        let ip = peer.holdings.addr.ip();
+        let before = std::mem::replace(&mut peer.folder, folder);
+        self.quotas.change(ip, |usage| {
+            usage.in_folders = usage.in_folders + peer.folder.len() - before.len();
         });
-        match now.coming.is_empty() {
-            true => self.folders.coming.remove(&no),
-            false => self.folders.coming.insert(no),
-        };
-        if before.others != now.others {
-            for name in before.others.keys() {
-                if let Some(peers) = self.folders.others.get_mut(name) {
-                    peers.remove(&no);
-                    if peers.is_empty() {
-                        self.folders.others.remove(name);
-                    }
-                }
-            }
-            for name in now.others.keys() {
-                let peers = self.folders.others.entry(name.clone()).or_default();
-                peers.insert(no);
-            }
-            let names = before
-                .others
-                .iter()
-                .filter(|(name, md5)| now.others.get(*name) != Some(*md5));
-            let names = names.chain(
-                now.others
-                    .iter()
-                    .filter(|(name, md5)| before.others.get(*name) != Some(*md5)),
-            );
-            for (name, _) in names {
-                self.retell(name);
-            }
+        for name in self.folders.replace(key, &before, &peer.folder) {
+            self.files.list_anew(name.as_str());
         }
-        let addr = self.peers[no].has.addr;
-        for coming in before.coming.iter().chain(&now.coming) {
-            if let Some(file) = self.files.find(coming.name.as_str()) {
-                self.see_publisher(file, Some(addr));
-            }
+        let coming = before.coming_names().chain(peer.folder.coming_names());
+        coming.collect()
+    }
+
+    /// Forgets the folder of a peer that isn't there any more.
+    pub(super) fn forget_folder(&mut self, key: PeerKey, addr: SocketAddr, folder: &FolderReport) {
+        let none = FolderReport::default();
+        for name in self.folders.replace(key, folder, &none) {
+            self.files.list_anew(name.as_str());
+        }
+        for name in folder.coming_names() {
+            self.see_publisher(&name, Some(addr));
         }
     }
 
-    /// A peer is told of at another address from now on.
-    pub(super) fn retell_others(&mut self, no: PeerNo) {
-        let names: Vec<Name> = self.peers[no].folder.others.keys().cloned().collect();
-        names.iter().for_each(|name| self.retell(name));
-    }
-
-    fn retell(&mut self, name: &Name) {
-        if let Some(file) = self.files.find(name.as_str()) {
-            self.files.tell_anew(file);
-        }
-    }
-
-    /// The live files for who asks.
-    pub(super) fn file_list(&mut self, asker: Ends, rng: &mut impl Rng) -> Arc<FileList> {
+    /// The live files as this asker is told of them.
+    pub(super) fn file_list(&mut self, asker: Endpoints, rng: &mut impl Rng) -> Arc<FileList> {
         if let Some(ready) = self.files.ready(asker) {
             return ready;
         }
-        let files = self.files.live.iter().filter_map(|no| self.told(*no));
+        let live = self.files.live().iter();
+        let files = live.filter_map(|name| self.with_other_copies(name));
         let files = files.collect();
         self.files.make_ready(files, asker, rng)
     }
 
-    /// A file's record with those who have another content.
-    fn told(&self, no: FileNo) -> Option<Arc<Summary>> {
-        let record = self.files[no].record.as_ref()?;
+    /// A file's record with some of the peers that have another content under its name.
+    fn with_other_copies(&self, name: &str) -> Option<Arc<Summary>> {
+        let record = self.files.record(name)?;
         let Some(peers) = self.folders.others.get(&record.name) else {
             return Some(Arc::clone(record));
         };
-        let other = |no: &PeerNo| {
-            let peer = &self.peers[*no];
+        let other_copy = |key: &PeerKey| {
+            let peer = self.peers.get(key)?;
             let md5 = peer.folder.others.get(&record.name).copied();
             Some(OtherCopy {
-                peer: peer.has.addr.to_string(),
+                peer: peer.holdings.addr.to_string(),
                 md5: md5.filter(|md5| *md5 != record.md5)?,
             })
         };
-        let others = peers.iter().filter_map(other).take(OTHERS_TOLD).collect();
+        let others = peers.iter().filter_map(other_copy).take(OTHERS_TOLD);
         Some(Arc::new(Summary {
-            others,
+            others: others.collect(),
             ..(**record).clone()
         }))
     }
@@ -177,33 +163,31 @@ impl Roster {
     /// Some of the contents that may stand soon, but for the asker's own; of many, others each time.
     pub(super) fn coming(
         &self,
-        asker: Ends,
-        own: Option<PeerNo>,
+        asker: Endpoints,
+        own: Option<PeerKey>,
         rng: &mut impl Rng,
     ) -> Vec<Coming> {
-        let peers = &self.folders.coming;
-        let (Some(first), Some(last)) = (peers.first(), peers.last()) else {
+        let peers = self.folders.coming.as_slice();
+        if peers.is_empty() {
             return Vec::new();
-        };
-        let from = rng.random_range(*first..=*last);
-        let peers = peers.range(from..).chain(peers.range(..from)).copied();
+        }
+        let (last, first) = peers.split_at(rng.random_range(..peers.len()));
         let (mut told, mut seen) = (Vec::new(), 0);
-        for no in peers.filter(|no| Some(*no) != own) {
-            let peer = &self.peers[no];
-            let addr = peer.has.addr;
-            let found = std::net::SocketAddr::new(asker.finds(addr.ip()), addr.port());
+        let others = first.iter().chain(last).filter(|key| Some(**key) != own);
+        for peer in others.filter_map(|key| self.peers.get(key)) {
+            let addr = peer.holdings.addr;
+            let found = SocketAddr::new(asker.finds(addr.ip()), addr.port());
             for coming in &peer.folder.coming {
                 if told.len() == COMING_TOLD || seen == COMING_SEEN {
                     return told;
                 }
                 seen += 1;
-                if !self.may_stand(&coming.name, addr) {
-                    continue;
+                if self.may_stand(&coming.name, addr) {
+                    told.push(Coming {
+                        peer: found.to_string(),
+                        ..coming.clone()
+                    });
                 }
-                told.push(Coming {
-                    peer: found.to_string(),
-                    ..coming.clone()
-                });
             }
         }
         told
@@ -214,13 +198,14 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::protocol::{SwarmList, parse};
-    use crate::roster::Reach;
+    use crate::roster::Reachability;
+    use crate::roster::limits::FOLDER_ENTRIES_PER_ADDRESS;
     use crate::roster::tests::{
         OURS, folder, here, lan, list, publication, publish, publish_by, summary, swarm_list,
     };
 
     /// Who is told to have `f` coming, by whoever asks from there.
-    fn coming(roster: &mut Roster, asker: Ends) -> Vec<String> {
+    fn coming(roster: &mut Roster, asker: Endpoints) -> Vec<String> {
         let coming = swarm_list(roster, asker, 5).coming;
         assert!(
             coming
@@ -256,7 +241,7 @@ mod tests {
             ("its publisher has left", left, false, &["10.0.0.3:5"]),
             ("but it is pinned", left, true, &[]),
         ] {
-            let mut roster = Roster::new(Reach::Remote);
+            let mut roster = Roster::new(Reachability::Remote);
             act(&mut roster, pinned);
             folder(&mut roster, lan(3), 5, &[], &["f"], &[]);
             assert_eq!(coming(&mut roster, lan(9)), expected, "{name}");
@@ -275,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_copied_folder_that_hashes_may_be_the_publisher_started_again() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         let f = summary("f", 9, "a");
         for (port, verdict) in [(5, true), (6, false)] {
             let new = publish_by(&mut roster, lan(2), port, "key", &f, publication(&f));
@@ -287,21 +272,25 @@ mod tests {
 
     #[test]
     fn so_many_coming_files_are_kept_and_told() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         let names: Vec<String> = (0..KEPT + 1).map(|n| format!("f{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         folder(&mut roster, here(), 1, &[], &names, &[]);
-        assert_eq!(roster.peers[0].folder.coming.len(), KEPT);
+        let peer = &roster.peers[&roster.key(here(), 1, OURS)];
+        assert_eq!(peer.folder.coming.len(), KEPT);
         folder(&mut roster, here(), 2, &[], &names, &[]);
         let told = swarm_list(&mut roster, lan(9), 5).coming;
         assert_eq!(told.len(), COMING_TOLD);
         for port in 1..=120 {
             folder(&mut roster, lan(2), port, &[], &names, &[]);
         }
-        let kept = roster.addresses.tally(lan(2).peer).in_folders;
-        assert_eq!(kept, FOLDERS_PER_ADDRESS, "of one address off loopback");
+        let kept = roster.quotas.usage(lan(2).peer).in_folders;
+        assert_eq!(
+            kept, FOLDER_ENTRIES_PER_ADDRESS,
+            "of one address off loopback"
+        );
         (0..2).for_each(|_| drop(roster.update_peer_list()));
-        assert!(roster.addresses.tally(lan(2).peer) == Default::default());
+        assert!(roster.quotas.usage(lan(2).peer) == Default::default());
         assert!(
             told[0].peer.starts_with("10.0.0.1:"),
             "as the asker finds it"
@@ -310,7 +299,7 @@ mod tests {
 
     #[test]
     fn others_are_told_with_the_file_and_change_its_edition() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "a")).expect("the first");
         let ask = |roster: &mut Roster| {
             let answer = roster.swarm_list(lan(9), 5, &[], None, &mut rand::rng());
@@ -352,7 +341,7 @@ mod tests {
 
     #[test]
     fn the_edition_changes_with_whether_the_publisher_is_here() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "a")).expect("the first");
         list(&mut roster, lan(3), 5, OURS, &["f"], &[]);
         let mut ask = |names: &[&str]| {

@@ -1,6 +1,7 @@
-//! What is published: which content stands under a name, and who has it. Pure.
+//! What is published: which content stands under a name, and who has it.
 //!
-//! The original has no such thing: two contents under one name would mix.
+//! The original has no such thing: two contents under one name would mix. This module keeps the records by the rules of
+//! [`crate::content`]; it never writes a `.torrent`, which is the tracker's part.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,11 +9,11 @@ use std::sync::Arc;
 use rand::Rng;
 use rand::seq::index;
 
-use super::files::summary_for;
-use super::has::{FileNo, Held};
-use super::holding::Changes;
-use super::publisher::Publisher;
-use super::{Ends, FILES_PER_ADDRESS, NAME_WORK, PEERS_LISTED, Refusal, Roster, WORK_AT_ONCE};
+use super::address::Endpoints;
+use super::files::{Publisher, SharedFile, summary_for};
+use super::holdings::Holding;
+use super::limits::PEERS_LISTED;
+use super::{Roster, TrackerRefusal};
 use crate::content::{Offer, Offerer, Standing, Verdict, decide};
 use crate::md5::Digest;
 use crate::protocol::{Publication, Summary};
@@ -29,7 +30,7 @@ pub struct Record {
 
 /// What stands under a name at the moment.
 #[derive(Clone)]
-pub struct Stands {
+pub struct StandingRecord {
     /// All that is told of it.
     pub summary: Arc<Summary>,
     /// Its publisher's key, which isn't told.
@@ -39,27 +40,57 @@ pub struct Stands {
 /// What becomes of a content that a peer publishes.
 #[derive(Clone)]
 pub struct Judged {
-    /// By the rules.
+    /// The verdict by the rules.
     pub verdict: Verdict,
     /// Who publishes it.
     pub by: Offerer,
     /// What stands under the name so far.
-    pub stands: Option<Stands>,
+    pub stands: Option<StandingRecord>,
 }
 
-/// A record on its way in, see [`Roster::publish_on`].
-pub struct Publishing {
-    /// What was listed under the name until now.
-    before: Option<(FileNo, Arc<str>)>,
-    no: FileNo,
-    /// Whether what was listed is of this content.
-    stays: bool,
+/// The `.torrent`'s publisher and the peers that have pieces of its file.
+#[derive(Debug, PartialEq)]
+pub struct FileSources {
+    /// Who published it, as the asker finds it.
+    pub publisher: String,
+    /// Some of those who have the file, or pieces of it.
+    pub peers: Vec<Source>,
+}
+
+impl SharedFile {
+    fn standing(&self, settling: bool) -> Option<Standing> {
+        let record = self.record.as_deref()?;
+        Some(Standing {
+            size: record.size,
+            md5: record.md5,
+            checkpoints: record.checkpoints,
+            published: record.published,
+            pinned: record.pinned,
+            keyed: self.publisher.key.is_some(),
+            publisher_is_here: record.here,
+            settling: settling && self.publisher.loaded,
+        })
+    }
+
+    fn standing_record(&self) -> Option<StandingRecord> {
+        Some(StandingRecord {
+            summary: Arc::clone(self.record.as_ref()?),
+            key: self.publisher.key.clone(),
+        })
+    }
+}
+
+/// Returns true if a content with this verdict is recorded in the place of what stood.
+fn is_recorded(verdict: Verdict) -> bool {
+    matches!(
+        verdict,
+        Verdict::New | Verdict::Replaces | Verdict::Corrects
+    )
 }
 
 impl Roster {
     /// Takes a record from the disk.
     pub fn load(&mut self, record: Record) {
-        let no = self.files.intern(record.summary.name.as_str());
         let addr: Option<SocketAddr> = record.summary.publisher.parse().ok();
         let publisher = Publisher {
             key: record.key.map(Into::into),
@@ -68,51 +99,43 @@ impl Roster {
             counts_for: addr.map(|addr| addr.ip()),
             loaded: true,
         };
-        self.set_record(no, record.summary, publisher);
+        self.set_record(record.summary, publisher);
     }
 
-    fn set_record(&mut self, no: FileNo, mut record: Summary, publisher: Publisher) {
+    fn set_record(&mut self, mut record: Summary, publisher: Publisher) {
         record.here = false;
         record.others.clear();
         if let Some(ip) = publisher.counts_for {
-            self.addresses.change(ip, |tally| tally.files += 1);
+            self.quotas.change(ip, |usage| usage.files += 1);
         }
-        self.files.set_record(no, record, publisher);
-        self.see_publisher(no, None);
+        let name = self.files.intern(record.name.as_str());
+        self.files.set_record(&name, record, publisher);
+        self.see_publisher(&name, None);
     }
 
-    /// Whether a content may be published by the peer at this address, by the rules in [`crate::content`]. `settling` says that
-    /// the tracker has just started.
+    /// Whether a content may be published by the peer at this address. `settling` says that the tracker has just started.
     ///
     /// # Errors
-    /// Where too many files are published from this address.
+    /// Fails if too many files are published from this address.
     pub fn judge(
         &mut self,
         from: SocketAddr,
         key: &str,
         new: &Publication,
         settling: bool,
-    ) -> Result<Judged, Refusal> {
-        let no = self.files.find(new.name.as_str());
-        let no = no.filter(|no| self.files[*no].record.is_some());
-        let by = no.map_or(Offerer::Another, |no| self.offerer(no, from, key));
-        if let Some(no) = no.filter(|_| by == Offerer::CopiedFolder) {
-            self.files[no].publisher.second = Some(from);
+    ) -> Result<Judged, TrackerRefusal> {
+        let name = new.name.as_str();
+        let by = match self.files.record(name) {
+            Some(_) => self.offerer(name, from, key),
+            None => Offerer::Another,
+        };
+        if by == Offerer::CopiedFolder
+            && let Some(publisher) = self.files.publisher_mut(name)
+        {
+            publisher.second = Some(from);
         }
-        let file = no.map(|no| &self.files[no]);
-        let standing = file.and_then(|file| {
-            let record = file.record.as_deref()?;
-            Some(Standing {
-                size: record.size,
-                md5: record.md5,
-                checkpoints: record.checkpoints,
-                published: record.published,
-                pinned: record.pinned,
-                keyed: file.publisher.key.is_some(),
-                publisher_is_here: record.here,
-                settling: settling && file.publisher.loaded,
-            })
-        });
+        let file = self.files.get(name);
+        let file = file.filter(|file| file.record.is_some());
         let offer = Offer {
             size: new.size,
             md5: new.md5,
@@ -122,176 +145,114 @@ impl Roster {
             published: new.published,
             by,
         };
+        let standing = file.and_then(|file| file.standing(settling));
         let verdict = decide(standing.as_ref(), &offer);
-        let counts_already = file.is_some_and(|it| it.publisher.counts_for == Some(from.ip()));
-        let is_kept = matches!(
-            verdict,
-            Verdict::New | Verdict::Replaces | Verdict::Corrects
-        );
-        let full = self.addresses.tally(from.ip()).files >= FILES_PER_ADDRESS;
-        if is_kept && full && !counts_already {
-            return Err(Refusal::Files(from.ip()));
+        let counts_for = file.and_then(|file| file.publisher.counts_for);
+        if is_recorded(verdict) && counts_for != Some(from.ip()) {
+            self.quotas.check_publication(from.ip())?;
         }
-        let stands = file.and_then(|file| {
-            Some(Stands {
-                summary: Arc::clone(file.record.as_ref()?),
-                key: file.publisher.key.clone(),
-            })
-        });
         Ok(Judged {
             verdict,
             by,
-            stands,
+            stands: file.and_then(SharedFile::standing_record),
         })
     }
 
-    /// Records what [`Roster::judge`] allowed. The sender has the file, by its word; what others listed under the name of a
-    /// content that is replaced means nothing any more.
+    /// Records what [`Roster::judge`] allowed. The sender has the file, by its word. Where the sender is credited with what
+    /// stands already, the record takes its address, its key and its pin.
     pub fn publish(&mut self, sender: SocketAddr, record: Record, verdict: Verdict) {
-        let mut publishing = self.begin_publish(sender, record, verdict);
-        while self.publish_on(&mut publishing) {}
-    }
-
-    /// Begins to record it, which [`Roster::publish_on`] goes on with. In between, those who listed it before have, as others
-    /// are told, what they listed. Where the sender is credited with what stands already, the record takes its address, and the
-    /// key and the pin from here.
-    pub fn begin_publish(
-        &mut self,
-        sender: SocketAddr,
-        record: Record,
-        verdict: Verdict,
-    ) -> Publishing {
-        let is_kept = matches!(
-            verdict,
-            Verdict::New | Verdict::Replaces | Verdict::Corrects
-        );
         let name = record.summary.name.clone();
-        let before = self.files.find(name.as_str()).filter(|_| is_kept);
-        let before = before.map(|no| (no, Arc::clone(&self.files[no].name)));
-        if let Some((no, _)) = before {
-            let counted = std::mem::take(&mut self.files[no].publisher).counts_for;
-            if let Some(ip) = counted {
-                self.addresses.change(ip, |tally| tally.files -= 1);
-            }
-            // without holders it is gone with its record
-            drop(self.files.take_record(no));
+        if is_recorded(verdict) {
+            self.replace_record(sender, record, verdict);
+        } else if verdict == (Verdict::Same { credited: true }) {
+            self.credit(sender, record);
         }
-        let no = match is_kept {
-            false => self.files.intern(name.as_str()),
-            true => self.files.renew(name.as_str()),
+        let name = self.files.intern(name.as_str());
+        let whole = Holding::whole(self.files.n_pieces(&name));
+        self.set_file(self.reach.key(sender), &name, whole);
+        self.see_publisher(&name, None);
+    }
+
+    /// Puts a record in the place of what stood. What peers listed under the name of a content that is replaced means nothing
+    /// any more; otherwise it is of this content.
+    fn replace_record(&mut self, sender: SocketAddr, record: Record, verdict: Verdict) {
+        let name = self.files.intern(record.summary.name.as_str());
+        let before = self.files.remove(&name).unwrap_or_default();
+        if let Some(ip) = before.publisher.counts_for {
+            self.quotas.change(ip, |usage| usage.files -= 1);
+        }
+        let publisher = Publisher {
+            key: record.key.map(Into::into),
+            addr: record.summary.publisher.parse().ok(),
+            second: None,
+            counts_for: Some(sender.ip()),
+            loaded: false,
         };
-        if is_kept {
-            let publisher = Publisher {
-                key: record.key.map(Into::into),
-                addr: record.summary.publisher.parse().ok(),
-                second: None,
-                counts_for: Some(sender.ip()),
-                loaded: false,
-            };
-            self.set_record(no, record.summary, publisher);
-        } else if verdict == (Verdict::Same { credited: true }) && self.files[no].record.is_some() {
-            self.files[no].publisher.key = record.key.map(Into::into);
-            self.publisher_moves(no, sender);
+        self.set_record(record.summary, publisher);
+        for key in before.holders.as_slice() {
+            self.relist(*key, &name, verdict);
+        }
+    }
+
+    /// The sender is the publisher of what stands.
+    fn credit(&mut self, sender: SocketAddr, record: Record) {
+        let name = record.summary.name.as_str();
+        let Some(stands) = self.files.record(name) else {
+            return;
+        };
+        let pin_changes = stands.pinned != record.summary.pinned;
+        if let Some(publisher) = self.files.publisher_mut(name) {
+            publisher.key = record.key.map(Into::into);
+        }
+        self.publisher_moves(name, sender);
+        if pin_changes {
             let pinned = record.summary.pinned;
-            if self.files[no]
-                .record
-                .as_ref()
-                .is_some_and(|it| it.pinned != pinned)
-            {
-                self.files
-                    .change_record(no, |record| record.pinned = pinned);
-            }
+            self.files
+                .change_record(name, |record| record.pinned = pinned);
         }
-        if let Some(peer) = self.by_key.get(&self.reach.key(sender)).copied() {
-            let whole = self.files.whole(no);
-            self.change(peer, Changes::from([(no, Some(whole))]));
-        }
-        if self.files.get(no).is_some() {
-            self.see_publisher(no, None);
-        }
-        let stays = verdict != Verdict::Replaces;
-        Publishing { before, no, stays }
     }
 
-    /// Sees what some more of those have who listed the name before. Whether there are others yet.
-    pub fn publish_on(&mut self, publishing: &mut Publishing) -> bool {
-        let Publishing { before, no, stays } = publishing;
-        let Some((before, name)) = before else {
-            return false;
-        };
-        let mut room = WORK_AT_ONCE;
-        while room > 0 {
-            // once nobody has it under the old number, there is no such file
-            let there = self.files.is(*before, name);
-            let Some(peer) = there.then(|| self.files[*before].holders.last()).flatten() else {
-                return false;
-            };
-            let (peer, has) = (*peer, Arc::clone(&self.peers[*peer].has));
-            let mut changes = Changes::from([(*before, None)]);
-            if let (Some(listed), None) = (has.of(*before).filter(|_| *stays), has.of(*no)) {
-                let held = self.under_record(*no, listed, has.v.is_some());
-                changes.extend(held.map(|held| (*no, Some(held))));
-            }
-            let n_pieces = self.files[*no].counts.n_pieces() as usize;
-            room = room.saturating_sub(NAME_WORK + n_pieces + has.held.len());
-            self.change(peer, changes);
-        }
-        true
-    }
-
-    /// What somebody has of a file that was published after it was listed; nothing where that was in another cut.
-    fn under_record(&self, no: FileNo, listed: &Held, ours: bool) -> Option<Held> {
-        let n_pieces = self.files[no].counts.n_pieces();
-        // what ours listed before it was published is the file
-        if listed.named && ours && n_pieces > 0 {
-            return Some(self.files.whole(no));
-        }
-        let bits = listed.bits.clone().filter(|bits| bits.len() == n_pieces);
-        (listed.named || bits.is_some()).then(|| Held {
-            named: listed.named,
-            bits,
-            ..self.files.none(no)
-        })
-    }
-
-    /// Who published a file and who has pieces of it; `None` where the record isn't there or of another content.
+    /// Who published a file and who has pieces of it; `None` where nothing is published, or another content.
     pub fn sources(
         &self,
         name: &Name,
         md5: Digest,
-        asker: Ends,
+        asker: Endpoints,
         rng: &mut impl Rng,
-    ) -> Option<(String, Vec<Source>)> {
-        let file = &self.files[self.files.find(name.as_str())?];
+    ) -> Option<FileSources> {
+        let file = self.files.get(name.as_str())?;
         let record = file.record.as_ref().filter(|record| record.md5 == md5)?;
-        let some = index::sample(
-            rng,
-            file.holders.len(),
-            file.holders.len().min(PEERS_LISTED),
-        );
-        let sources = some.into_iter().map(|at| {
-            let addr = self.peers[file.holders[at]].has.addr;
+        let holders = file.holders.as_slice();
+        let some = index::sample(rng, holders.len(), holders.len().min(PEERS_LISTED));
+        let peers = some.into_iter().filter_map(|at| {
+            let addr = self.peers.get(&holders[at])?.holdings.addr;
             let (ip, port) = (asker.finds(addr.ip()).to_string(), addr.port());
-            Source { ip, port }
+            Some(Source { ip, port })
         });
-        Some((summary_for(record, asker).publisher, sources.collect()))
+        Some(FileSources {
+            publisher: summary_for(record, asker).publisher,
+            peers: peers.collect(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roster::Reach;
+    use crate::roster::Reachability;
     use crate::roster::tests::{
         OURS, folder, lan, list, publication, publish, publish_by, rng, summary, swarm_list,
     };
 
     #[test]
     fn a_record_without_a_live_holder_is_kept_and_not_listed() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         let image = summary("image.iso", 9, "a");
         publish(&mut roster, lan(2), 5, &image).expect("the first");
-        let sources = |roster: &Roster, md5| roster.sources(&image.name, md5, lan(9), &mut rng());
+        let sources = |roster: &Roster, md5| {
+            let sources = roster.sources(&image.name, md5, lan(9), &mut rng());
+            sources.map(|of| (of.publisher, of.peers))
+        };
         let source = Source {
             ip: "10.0.0.2".to_owned(),
             port: 5,
@@ -355,7 +316,7 @@ mod tests {
             ("the same by its publisher", left, &old, 2, mine),
         ];
         for (name, act, content, from, expected) in cases {
-            let mut roster = Roster::new(Reach::Remote);
+            let mut roster = Roster::new(Reachability::Remote);
             publish(&mut roster, lan(2), 5, &old).expect("the first");
             act(&mut roster);
             let verdict = publish(&mut roster, lan(from), 5, content);
@@ -384,7 +345,7 @@ mod tests {
             let file = publication(content);
             publish_by(roster, lan(2), port, "key", content, file).expect("a fine offer")
         };
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         assert_eq!(offer(&mut roster, 5, &old), Verdict::New);
         assert_eq!(told(&mut roster), (5, true));
         // while it seems to be at the first port, this may be a copied folder
@@ -412,7 +373,7 @@ mod tests {
     #[test]
     fn a_file_that_its_publisher_hashes_is_here() {
         let old = summary("f", 9, "old");
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         publish(&mut roster, lan(2), 5, &old).expect("the first");
         folder(&mut roster, lan(2), 5, &["g"], &["f"], &[]);
         assert_eq!(told(&mut roster), (5, true), "it is coming");
@@ -433,7 +394,7 @@ mod tests {
             judged.expect("a fine offer").verdict
         };
         for pinned in [false, true] {
-            let mut roster = Roster::new(Reach::Remote);
+            let mut roster = Roster::new(Reachability::Remote);
             let summary = Summary {
                 publisher: "10.0.0.2:5".to_owned(),
                 checkpoints: Some(publication(&old).checkpoints),
@@ -470,7 +431,7 @@ mod tests {
             publisher: f.publisher.clone(),
             ..publication(&f)
         };
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         let verdict = publish_by(&mut roster, lan(3), 5, "other", &f, received);
         assert_eq!(verdict, Ok(Verdict::New));
         list(&mut roster, lan(2), 5, OURS, &["f"], &[]);
@@ -498,7 +459,7 @@ mod tests {
     #[test]
     fn what_ours_listed_before_it_was_published_is_the_file() {
         for n_pieces in [1, 9] {
-            let mut roster = Roster::new(Reach::Remote);
+            let mut roster = Roster::new(Reachability::Remote);
             list(&mut roster, lan(3), 5, OURS, &["f"], &[]);
             list(&mut roster, lan(4), 5, None, &["f"], &[]);
             publish(&mut roster, lan(2), 5, &summary("f", n_pieces, "a")).expect("the first");
@@ -507,12 +468,11 @@ mod tests {
                 listed.iter().all(|peer| peer.file_list == ["f"]),
                 "{listed:?}"
             );
-            let ours = roster.find(lan(3), 5, OURS).expect("it listed");
-            let [held] = &roster.peers[ours].has.held[..] else {
-                panic!("one file")
-            };
+            let ours = &roster.peers[&roster.key(lan(3), 5, OURS)];
+            assert_eq!(ours.holdings.files.len(), 1);
+            let held = &ours.holdings.files["f"];
             assert_eq!(
-                (held.named, held.bits.is_some()),
+                (held.named, held.pieces.is_some()),
                 (n_pieces == 1, n_pieces > 1)
             );
         }
@@ -520,7 +480,7 @@ mod tests {
 
     #[test]
     fn what_was_listed_of_a_content_that_is_replaced_means_nothing_any_more() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "old")).expect("the first");
         list(&mut roster, lan(2), 5, OURS, &[], &[("f", "8000")]);
         list(&mut roster, lan(4), 5, OURS, &["f"], &[]);
@@ -543,7 +503,7 @@ mod tests {
 
     #[test]
     fn what_was_listed_of_another_cut_of_the_content_means_nothing() {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         let old = summary("f", 9, "a");
         publish(&mut roster, lan(2), 5, &old).expect("the first");
         (0..2).for_each(|_| drop(roster.update_peer_list()));
@@ -566,7 +526,7 @@ mod tests {
     fn a_record_from_the_disk_knows_its_publisher() {
         let (old, new) = (summary("f", 9, "old"), summary("f", 9, "new"));
         for (key, stays) in [(Some("key".to_owned()), true), (None, false)] {
-            let mut roster = Roster::new(Reach::Remote);
+            let mut roster = Roster::new(Reachability::Remote);
             let summary = Summary {
                 publisher: "10.0.0.2:5".to_owned(),
                 ..old.clone()

@@ -1,38 +1,40 @@
-//! What the tracker doesn't do, and why. Pure.
+//! Why the tracker refuses a message, in words for the peer's user. This module decides nothing.
 
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_ADDRESS};
+use super::limits::{FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_PER_ADDRESS};
 use crate::protocol::{KEY_CAP, PUBLICATIONS};
 use crate::torrent::Name;
 
 /// Why the tracker doesn't do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// From another machine, to a local tracker.
+pub enum TrackerRefusal {
+    /// The sender is on another machine, and the tracker is a local one.
     Stranger,
-    /// Nobody listens on port 0.
+    /// The sender gave port 0, on which nobody listens.
     PortZero,
-    /// [`PEERS_PER_ADDRESS`] are known at this address.
+    /// This address has [`PEERS_PER_ADDRESS`] peers already.
     Peers(IpAddr),
-    /// So many names in a list, over [`NAMES_PER_LIST`].
+    /// The list has this many names, which is more than [`NAMES_PER_LIST`].
     Names(usize),
-    /// The lists of this address would have over [`NAMES_PER_ADDRESS`] names.
+    /// The lists of this address would have more than [`NAMES_PER_ADDRESS`] names.
     NamesOf(IpAddr),
-    /// [`FILES_PER_ADDRESS`] are published from this address.
+    /// This address has published [`FILES_PER_ADDRESS`] files already.
     Files(IpAddr),
-    /// A publisher's key of so many bytes: none, or over [`KEY_CAP`].
+    /// The publisher's key has this many bytes: none, or more than [`KEY_CAP`].
     Key(usize),
-    /// So many files in one publication, over [`PUBLICATIONS`].
+    /// The message publishes this many files, which is more than [`PUBLICATIONS`].
     Publications(usize),
-    /// There is no such record.
+    /// No file of this name was published.
     Unknown(Name),
-    /// The tracker's disk doesn't do what it should.
+    /// The tracker's disk failed.
     Disk(String),
+    /// Too many others are being served. The peer asks again at its next ping.
+    Busy,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for TrackerRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stranger => write!(
@@ -63,6 +65,7 @@ impl fmt::Display for Refusal {
             ),
             Self::Unknown(name) => write!(f, "nobody has published {name} here"),
             Self::Disk(why) => write!(f, "the tracker's disk: {why}"),
+            Self::Busy => write!(f, "the tracker is busy, try again"),
         }
     }
 }

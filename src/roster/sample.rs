@@ -1,33 +1,33 @@
-//! Who is on a list: everybody in a small swarm, a random sample of a large one. Pure.
+//! Who is on an answer: everybody in a small swarm, and a random sample of a large one.
 //!
-//! The sample is random, but for this: those who list what the asker lacks come first, and among them some holders of the
-//! rarest pieces, whom chance alone would leave out as long as they are few.
+//! The sample is random with one exception: peers that list what the asker lacks come first, and among them some holders of
+//! the rarest pieces. Chance alone would leave these out as long as they are few. This module never changes the roster.
+
+use std::sync::Arc;
 
 use rand::seq::index;
 use rand::{Rng, RngExt};
 
-use super::Roster;
-use super::has::{FileNo, PeerNo};
+use super::address::PeerKey;
+use super::{KnownPeer, Roster};
 
-/// Peers on a list. More than anybody takes from at a time (`FULL_MESH` in `state/peers.rs`); the next list has others.
-pub const PEERS_LISTED: usize = 50;
-/// Of these at most this part for having rare pieces: who has them must not be all that one knows.
+/// At most this part of a sample is there for its rare pieces: a peer must know others, too.
 const RARE_SHARE: usize = 5;
-/// Files at most that one list is made for. Who lacks more is told of others by the next.
+/// An answer is about at most so many files. A peer that lacks more is told of others by the next answer.
 pub(super) const WANTED: usize = 4;
-/// Draws for each place on the list: of those who come twice, or don't fit, there may be three in four.
+/// Draws for each place in a sample: some draw a peer twice, or one that doesn't fit.
 const TRIES: usize = 4;
 
-/// A list as it fills up.
+/// A sample as it fills up.
 struct Sample<F> {
-    chosen: Vec<PeerNo>,
+    chosen: Vec<PeerKey>,
     room: usize,
     fits: F,
 }
 
-impl<F: Fn(PeerNo) -> bool> Sample<F> {
+impl<F: Fn(&PeerKey) -> bool> Sample<F> {
     /// Takes up to `most` more, at random.
-    fn take(&mut self, most: usize, from: &[PeerNo], rng: &mut impl Rng) {
+    fn take(&mut self, most: usize, from: &[PeerKey], rng: &mut impl Rng) {
         let until = (self.chosen.len() + most).min(self.room);
         let tries = TRIES * self.room;
         if from.len() <= tries {
@@ -43,72 +43,73 @@ impl<F: Fn(PeerNo) -> bool> Sample<F> {
         }
     }
 
-    fn add(&mut self, no: PeerNo, until: usize) {
-        if self.chosen.len() < until && !self.chosen.contains(&no) && (self.fits)(no) {
-            self.chosen.push(no);
+    fn add(&mut self, key: PeerKey, until: usize) {
+        if self.chosen.len() < until && !self.chosen.contains(&key) && (self.fits)(&key) {
+            self.chosen.push(key);
         }
     }
 }
 
 /// At most so many of them, at random.
-pub(super) fn some_of(all: &[FileNo], most: usize, rng: &mut impl Rng) -> Vec<FileNo> {
+fn some_of(all: &[Arc<str>], most: usize, rng: &mut impl Rng) -> Vec<Arc<str>> {
     let some = index::sample(rng, all.len(), most.min(all.len()));
-    some.into_iter().map(|at| all[at]).collect()
+    some.into_iter().map(|at| Arc::clone(&all[at])).collect()
 }
 
 impl Roster {
-    /// The files that a list should be of: those that were asked for; else those that the asker has in part; else any.
+    /// The files that an answer should be about: those that were asked for, or else those that the asker has in part, or else
+    /// any.
     pub(super) fn wanted(
         &self,
-        asker: Option<PeerNo>,
-        asked: Vec<FileNo>,
+        asker: Option<PeerKey>,
+        mut wanted: Vec<Arc<str>>,
         rng: &mut impl Rng,
-    ) -> Vec<FileNo> {
-        let mut wanted = asked;
+    ) -> Vec<Arc<str>> {
+        let asker = asker.and_then(|asker| self.peers.get(&asker));
         if let (true, Some(asker)) = (wanted.is_empty(), asker) {
-            let in_part = self.peers[asker].has.in_part();
-            wanted.extend(in_part.map(|held| held.file));
+            wanted.extend(asker.holdings.in_part().cloned());
         }
-        match &wanted[..] {
-            [] => some_of(&self.files.live, WANTED, rng),
-            wanted => some_of(wanted, WANTED, rng),
+        match wanted.is_empty() {
+            true => some_of(self.files.live(), WANTED, rng),
+            false => some_of(&wanted, WANTED, rng),
         }
     }
 
-    /// Those for a list: all others that fit where they are at most [`PEERS_LISTED`], else so many as there is `room` for.
+    /// Draws peers for an answer: all others that fit where there are at most `room`, and else a sample of so many.
     pub(super) fn sample(
         &self,
         room: usize,
-        asker: Option<PeerNo>,
-        wanted: &[FileNo],
+        asker: Option<PeerKey>,
+        wanted: &[Arc<str>],
         rng: &mut impl Rng,
-        fits: impl Fn(PeerNo) -> bool,
-    ) -> Vec<PeerNo> {
-        let fits = |no| Some(no) != asker && fits(no);
-        if self.n_others(asker) <= PEERS_LISTED {
-            return self.all.iter().copied().filter(|no| fits(*no)).collect();
+        fits: impl Fn(&KnownPeer) -> bool,
+    ) -> Vec<PeerKey> {
+        let everyone = self.everyone.as_slice();
+        let fits = |key: &PeerKey| Some(*key) != asker && self.peers.get(key).is_some_and(&fits);
+        if self.n_others(asker) <= room {
+            return everyone.iter().copied().filter(fits).collect();
         }
         let chosen = Vec::with_capacity(room);
         let mut sample = Sample { chosen, room, fits };
+        let wanted = wanted.iter().filter_map(|name| self.files.get(name));
+        let wanted: Vec<_> = wanted.collect();
         let share = wanted.len().max(1);
-        for file in wanted {
-            sample.take(
-                (room / RARE_SHARE).div_ceil(share),
-                &self.files[*file].rare,
-                rng,
-            );
+        for file in &wanted {
+            let rare = (room / RARE_SHARE).div_ceil(share);
+            sample.take(rare, &file.rare, rng);
         }
         for (nth, file) in wanted.iter().enumerate() {
             let left = room - sample.chosen.len();
-            sample.take(left.div_ceil(share - nth), &self.files[*file].holders, rng);
+            sample.take(left.div_ceil(share - nth), file.holders.as_slice(), rng);
         }
-        sample.take(room, &self.all, rng);
+        sample.take(room, everyone, rng);
         sample.chosen
     }
 
     /// How many there are beside the asker.
-    pub(super) fn n_others(&self, asker: Option<PeerNo>) -> usize {
-        self.all.len() - usize::from(asker.is_some())
+    pub(super) fn n_others(&self, asker: Option<PeerKey>) -> usize {
+        let is_here = asker.is_some_and(|asker| self.peers.contains_key(&asker));
+        self.peers.len() - usize::from(is_here)
     }
 }
 
@@ -120,21 +121,21 @@ mod tests {
     use crate::bitfield::Bitfield;
     use crate::protocol::{SwarmList, parse};
     use crate::roster::tests::{OURS, lan, list, publish, summary};
-    use crate::roster::{Ends, Reach, Roster};
+    use crate::roster::{Endpoints, PEERS_LISTED, Reachability, Roster};
     use crate::torrent::Name;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
     /// From one of many machines.
-    fn host(n: u16) -> Ends {
+    fn host(n: u16) -> Endpoints {
         let [high, low] = n.to_be_bytes();
         let peer = [10, 1, high, low].into();
-        Ends { peer, ..lan(1) }
+        Endpoints { peer, ..lan(1) }
     }
 
     /// So many peers of each of some files: each has the first half of the pieces but one, which no other has.
     fn swarms(n_files: u16, of_each: u16) -> Roster {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         for file in 0..n_files {
             let name = format!("f{file}");
             publish(&mut roster, lan(2), 5, &summary(&name, 64, &name)).expect("the first");
@@ -151,7 +152,7 @@ mod tests {
         roster
     }
 
-    fn ask(roster: &mut Roster, asker: Ends, wants: &[Name], seed: u64) -> SwarmList {
+    fn ask(roster: &mut Roster, asker: Endpoints, wants: &[Name], seed: u64) -> SwarmList {
         let rng = &mut StdRng::seed_from_u64(seed);
         let answer = roster.swarm_list(asker, 5, wants, None, rng);
         parse(&answer.to_bytes()).expect("its own bytes")

@@ -1,14 +1,15 @@
 //! What the roster does, by an invented clock of sweeps.
 
 use super::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
+use super::limits::LONGEST_NAME;
 use crate::content::Verdict;
-use crate::torrent::Name;
 
 use crate::protocol::{
-    Coming, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Publication, Summary, SwarmList,
-    VERSION, parse, to_bytes,
+    Coming, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Publication, Summary,
+    SwarmList, VERSION, parse, to_bytes,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,19 +20,19 @@ pub(super) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-pub(super) fn ends(peer: &str, own: &str) -> Ends {
-    Ends {
+pub(super) fn ends(peer: &str, own: &str) -> Endpoints {
+    Endpoints {
         peer: ip(peer),
         own: ip(own),
     }
 }
 
 /// From a machine on the network to a remote tracker at 10.0.0.1.
-pub(super) fn lan(last: u8) -> Ends {
+pub(super) fn lan(last: u8) -> Endpoints {
     ends(&format!("10.0.0.{last}"), "10.0.0.1")
 }
 
-pub(super) fn here() -> Ends {
+pub(super) fn here() -> Endpoints {
     ends("127.0.0.1", "127.0.0.1")
 }
 
@@ -77,10 +78,10 @@ pub(super) fn publication(summary: &Summary) -> Publication {
 /// Publishes a file of one's own as the tracker does, with a key by the address.
 pub(super) fn publish(
     roster: &mut Roster,
-    from: Ends,
+    from: Endpoints,
     port: u16,
     summary: &Summary,
-) -> Result<Verdict, Refusal> {
+) -> Result<Verdict, TrackerRefusal> {
     let key = format!("at {}", from.addr_of(port, OURS));
     publish_by(roster, from, port, &key, summary, publication(summary))
 }
@@ -88,12 +89,12 @@ pub(super) fn publish(
 /// Publishes as the tracker does, once it has settled.
 pub(super) fn publish_by(
     roster: &mut Roster,
-    from: Ends,
+    from: Endpoints,
     port: u16,
     key: &str,
     summary: &Summary,
     file: Publication,
-) -> Result<Verdict, Refusal> {
+) -> Result<Verdict, TrackerRefusal> {
     let joined = roster.append_client(from, port, OURS)?;
     let judged = roster.judge(joined.addr, key, &file, false)?;
     if matches!(judged.verdict, Verdict::Stays(_)) {
@@ -117,7 +118,7 @@ pub(super) fn publish_by(
 
 pub(super) fn list(
     roster: &mut Roster,
-    from: Ends,
+    from: Endpoints,
     port: u16,
     v: Option<u32>,
     names: &[&str],
@@ -127,27 +128,30 @@ pub(super) fn list(
         .iter()
         .map(|(name, hex)| (name.to_string(), hex.to_string()))
         .collect();
-    roster
-        .set_list(
-            from,
-            port,
-            v,
-            names.iter().map(|name| name.to_string()).collect(),
-            pieces,
-        )
-        .expect("a fine list");
+    let list = PeerList {
+        pieces,
+        ..of_names(names)
+    };
+    roster.set_list(from, port, v, &list).expect("a fine list");
+}
+
+/// A list of whole files.
+pub(super) fn of_names<S: ToString>(names: &[S]) -> PeerList {
+    PeerList {
+        files: names.iter().map(ToString::to_string).collect(),
+        ..PeerList::default()
+    }
 }
 
 /// Lists whole files, files that are coming, and others with their contents.
 pub(super) fn folder(
     roster: &mut Roster,
-    from: Ends,
+    from: Endpoints,
     port: u16,
     names: &[&str],
     coming: &[&str],
     others: &[(&str, &str)],
 ) {
-    let names = names.iter().map(|name| name.to_string()).collect();
     let name = |name: &str| Name::parse(name).expect("a name");
     let coming = coming.iter().map(|it| Coming {
         name: name(it),
@@ -159,18 +163,22 @@ pub(super) fn folder(
     let others = others
         .iter()
         .map(|(it, content)| (name(it), digest(content)));
-    let listing = roster.begin_list(from, port, OURS, names, BTreeMap::new());
-    let mut listing = listing.expect("a fine list");
-    roster.list_folder(&mut listing, coming.collect(), others.collect());
-    while roster.list_on(&mut listing) {}
+    let list = PeerList {
+        coming: coming.collect(),
+        others: others.collect(),
+        ..of_names(names)
+    };
+    roster
+        .set_list(from, port, OURS, &list)
+        .expect("a fine list");
 }
 
-pub(super) fn swarm_list(roster: &mut Roster, asker: Ends, port: u16) -> SwarmList {
+pub(super) fn swarm_list(roster: &mut Roster, asker: Endpoints, port: u16) -> SwarmList {
     let answer = roster.swarm_list(asker, port, &[], None, &mut rng());
     parse(&answer.to_bytes()).expect("its own bytes")
 }
 
-pub(super) fn addrs(roster: &mut Roster, asker: Ends, port: u16) -> Vec<String> {
+pub(super) fn addrs(roster: &mut Roster, asker: Endpoints, port: u16) -> Vec<String> {
     let list = swarm_list(roster, asker, port);
     list.peers
         .iter()
@@ -180,7 +188,7 @@ pub(super) fn addrs(roster: &mut Roster, asker: Ends, port: u16) -> Vec<String> 
 
 pub(super) fn original_list(
     roster: &Roster,
-    asker: Ends,
+    asker: Endpoints,
     port: u16,
     seed: u64,
 ) -> (usize, Vec<PeerEntry>) {
@@ -192,7 +200,10 @@ pub(super) fn original_list(
 #[test]
 fn peers_are_told_apart_by_port_alone_or_by_address_and_port() {
     let twice = [(ends("10.0.0.1", "10.0.0.1"), 1), (here(), 1), (here(), 2)];
-    for (name, reach, n_peers) in [("local", Reach::Local, 2), ("remote", Reach::Remote, 3)] {
+    for (name, reach, n_peers) in [
+        ("local", Reachability::Local, 2),
+        ("remote", Reachability::Remote, 3),
+    ] {
         let mut roster = Roster::new(reach);
         twice.iter().for_each(|(from, port)| {
             roster.append_client(*from, *port, OURS).expect("a peer");
@@ -212,16 +223,14 @@ fn a_local_tracker_serves_its_own_machine_and_a_remote_one_everybody() {
         ("another machine", lan(2), false),
         ("another machine over IPv6", other, false),
     ] {
-        assert_eq!(Reach::Local.serves(from), local, "{name}");
-        assert!(Reach::Remote.serves(from), "{name}");
+        assert_eq!(Reachability::Local.serves(from), local, "{name}");
+        assert!(Reachability::Remote.serves(from), "{name}");
     }
-    let mut roster = Roster::new(Reach::Local);
-    assert!(roster.is_first_time(ip("10.0.0.2")) && !roster.is_first_time(ip("10.0.0.2")));
 }
 
 #[test]
 fn a_new_peer_is_visible_at_once_and_gone_at_the_second_sweep_after_its_last_message() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     assert!(roster.append_client(lan(2), 5, OURS).expect("a peer").new);
     list(&mut roster, lan(3), 5, None, &["1.txt"], &[]);
     assert_eq!(
@@ -250,37 +259,13 @@ fn a_new_peer_is_visible_at_once_and_gone_at_the_second_sweep_after_its_last_mes
 
 #[test]
 fn another_program_on_the_same_port_has_not_what_the_one_before_listed() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
     for (v, expected) in [(OURS, vec!["1.txt"]), (None, vec![])] {
         roster.append_client(lan(3), 5, v).expect("a ping");
         let answer = swarm_list(&mut roster, lan(9), 5);
         assert_eq!(answer.peers[0].file_list, expected);
     }
-}
-
-#[test]
-fn what_another_program_listed_at_length_is_forgotten_bit_by_bit() {
-    let listed = |roster: &Roster| {
-        let no = roster.find(lan(3), 5, OURS).expect("it listed");
-        let has = &roster.peers[no].has;
-        (has.v, has.held.len())
-    };
-    let (n, long) = (many("a").len(), many("a"));
-    let mut roster = Roster::new(Reach::Remote);
-    let long: Vec<&str> = long.iter().map(String::as_str).collect();
-    list(&mut roster, lan(3), 5, OURS, &long, &[]);
-    let mut left = n;
-    while left > 0 {
-        assert_eq!(listed(&roster), (OURS, left));
-        roster.append_client(lan(3), 5, None).expect("a ping");
-        left -= n / 3;
-    }
-    assert_eq!(listed(&roster), (None, 0));
-    list(&mut roster, lan(3), 5, None, &long, &[]);
-    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
-    assert_eq!(listed(&roster), (OURS, 1), "a list goes on by itself");
-    assert_eq!(roster.addresses.tally(lan(3).peer).names, 1);
 }
 
 #[test]
@@ -297,7 +282,7 @@ fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
         ("its LAN address", own, None, here(), "10.0.0.1"),
         ("an original afar", lan(3), None, lan(2), "10.0.0.3"),
     ] {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         list(&mut roster, peer, 5, v, &["1.txt"], &[]);
         assert_eq!(
             addrs(&mut roster, asker, 6),
@@ -314,10 +299,10 @@ fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
 
 #[test]
 fn limits_are_kept_and_say_so() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     assert_eq!(
         roster.append_client(lan(2), 0, OURS),
-        Err(Refusal::PortZero)
+        Err(TrackerRefusal::PortZero)
     );
     for port in 1..=PEERS_PER_ADDRESS as u16 {
         roster
@@ -326,7 +311,7 @@ fn limits_are_kept_and_say_so() {
     }
     assert_eq!(
         roster.append_client(lan(2), 60_000, OURS),
-        Err(Refusal::Peers(ip("10.0.0.2")))
+        Err(TrackerRefusal::Peers(ip("10.0.0.2")))
     );
     assert!(
         roster.append_client(lan(2), 7, OURS).is_ok(),
@@ -336,16 +321,16 @@ fn limits_are_kept_and_say_so() {
         roster.append_client(lan(3), 60_000, OURS).is_ok(),
         "another address has its own limit"
     );
-    let mut roster = Roster::new(Reach::Local);
+    let mut roster = Roster::new(Reachability::Local);
     for port in 1..=u16::MAX {
         roster
             .append_client(here(), port, None)
             .expect("no limit on loopback");
     }
-    let many = vec![String::new(); NAMES_PER_LIST + 1];
+    let many = of_names(&vec![""; NAMES_PER_LIST + 1]);
     assert_eq!(
-        roster.set_list(here(), 1, None, many, BTreeMap::new()),
-        Err(Refusal::Names(NAMES_PER_LIST + 1))
+        roster.set_list(here(), 1, None, &many),
+        Err(TrackerRefusal::Names(NAMES_PER_LIST + 1))
     );
     let listed = swarm_list(&mut roster, here(), 1).peers;
     let different: BTreeSet<u16> = listed.iter().map(|peer| peer.port).collect();
@@ -358,23 +343,24 @@ fn limits_are_kept_and_say_so() {
 
 #[test]
 fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
-    let names =
-        |port: u16| -> Vec<String> { (0..NAMES_PER_LIST).map(|n| format!("{port}-{n}")).collect() };
+    let names = |port: u16| {
+        let names = (0..NAMES_PER_LIST).map(|n| format!("{port}-{n}"));
+        of_names(&names.collect::<Vec<_>>())
+    };
     for (from, refuses) in [(lan(2), true), (here(), false)] {
-        let mut roster = Roster::new(Reach::Remote);
-        let mut listing =
-            |from, port: u16| roster.set_list(from, port, OURS, names(port), BTreeMap::new());
+        let mut roster = Roster::new(Reachability::Remote);
+        let mut listing = |from, port: u16| roster.set_list(from, port, OURS, &names(port));
         for port in 1..=4 {
             assert!(listing(from, port).is_ok(), "{NAMES_PER_ADDRESS} are fine");
         }
         let fifth = listing(from, 5).map(drop);
-        let refused = Err(Refusal::NamesOf(from.peer));
+        let refused = Err(TrackerRefusal::NamesOf(from.peer));
         assert_eq!(fifth, if refuses { refused } else { Ok(()) });
         assert!(listing(from, 4).is_ok(), "a list in the place of its last");
         assert!(listing(lan(3), 5).is_ok(), "another address");
 
-        let mut roster = Roster::new(Reach::Remote);
-        let of = |from: Ends, n: usize| Summary {
+        let mut roster = Roster::new(Reachability::Remote);
+        let of = |from: Endpoints, n: usize| Summary {
             publisher: SocketAddr::new(from.peer, 1).to_string(),
             ..summary(&n.to_string(), 1, "a")
         };
@@ -383,7 +369,7 @@ fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
             roster.load(Record { summary, key });
         }
         let mut publishing = |from, n| publish(&mut roster, from, 1, &of(from, n)).map(drop);
-        let refused = Err(Refusal::Files(from.peer));
+        let refused = Err(TrackerRefusal::Files(from.peer));
         let one_more = publishing(from, FILES_PER_ADDRESS);
         assert_eq!(one_more, if refuses { refused } else { Ok(()) });
         assert_eq!(publishing(from, 0), Ok(()), "what is there already");
@@ -393,8 +379,8 @@ fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
 
 #[test]
 fn a_name_longer_than_files_have_is_left_out() {
-    let mut roster = Roster::new(Reach::Remote);
-    let (longest, longer) = ("x".repeat(LONGEST_LISTED), "x".repeat(LONGEST_LISTED + 1));
+    let mut roster = Roster::new(Reachability::Remote);
+    let (longest, longer) = ("x".repeat(LONGEST_NAME), "x".repeat(LONGEST_NAME + 1));
     list(&mut roster, lan(2), 5, None, &[&longer, &longest], &[]);
     let peers = swarm_list(&mut roster, lan(9), 5).peers;
     assert_eq!(peers[0].file_list, [longest]);
@@ -402,11 +388,12 @@ fn a_name_longer_than_files_have_is_left_out() {
 
 #[test]
 fn lists_that_are_too_long_together_still_fit_what_a_client_reads() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     let long: Vec<String> = (0..NAMES_PER_LIST).map(|n| format!("{n:090}")).collect();
+    let long = of_names(&long);
     for last in 2..22 {
         roster
-            .set_list(lan(last), 5, OURS, long.clone(), BTreeMap::new())
+            .set_list(lan(last), 5, OURS, &long)
             .expect("a fine list");
     }
     let list = swarm_list(&mut roster, lan(99), 5);
@@ -425,7 +412,7 @@ fn lists_that_are_too_long_together_still_fit_what_a_client_reads() {
 
 #[test]
 fn a_list_shows_what_was_announced_and_what_fits_the_record() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
     let digits = [("image.iso", "8000"), ("unknown", "80"), ("../etc", "80")];
     list(&mut roster, lan(3), 5, OURS, &["1.txt"], &digits);
@@ -472,183 +459,20 @@ fn a_list_shows_what_was_announced_and_what_fits_the_record() {
 
 #[test]
 fn a_peer_that_comes_by_another_way_has_what_it_had_and_counts_there() {
-    let mut roster = Roster::new(Reach::Local);
+    let mut roster = Roster::new(Reachability::Local);
     let lan = ends("10.0.0.1", "10.0.0.1");
     list(&mut roster, here(), 5, OURS, &["1.txt"], &[]);
     for (from, n_names) in [(lan, 1), (here(), 0)] {
         roster.append_client(from, 5, OURS).expect("a ping");
         let listed = swarm_list(&mut roster, lan, 6).peers;
         assert_eq!(listed[0].file_list, ["1.txt"]);
-        assert_eq!(roster.addresses.tally(lan.peer).names, n_names);
-    }
-}
-
-#[test]
-fn a_sweep_goes_on_step_by_step_while_others_come_and_speak() {
-    let mut roster = Roster::new(Reach::Remote);
-    let n = 5 * SWEPT_AT_ONCE as u16;
-    let silent = |port: &u16| port.is_multiple_of(3);
-    (1..=n).for_each(|port| drop(roster.append_client(lan(2), port, OURS)));
-    roster.update_peer_list();
-    for port in (1..=n).filter(|port| !silent(port)) {
-        list(&mut roster, lan(2), port, OURS, &["1.txt"], &[]);
-    }
-    let (mut sweep, mut steps) = (roster.begin_sweep(), 1);
-    while roster.sweep_on(&mut sweep) {
-        // between the steps somebody new comes, and somebody known speaks
-        let new = roster.append_client(lan(3), steps, OURS).expect("a peer");
-        assert!(new.new);
-        list(&mut roster, lan(2), 1, OURS, &["2.txt"], &[]);
-        steps += 1;
-    }
-    assert_eq!(steps, 5);
-    let dropped = sweep.dropped();
-    let gone: BTreeSet<u16> = dropped.iter().map(SocketAddr::port).collect();
-    assert_eq!(gone, (1..=n).filter(silent).collect());
-    assert_eq!(dropped.len(), gone.len(), "each once");
-    assert_eq!(roster.n_peers(), usize::from(n) - gone.len() + 4);
-    (0..2).for_each(|_| drop(roster.update_peer_list()));
-    let tally = roster.addresses.tally(lan(2).peer);
-    assert!(roster.n_peers() == 0 && tally == Default::default());
-    assert!(
-        roster.files.find("1.txt").is_none(),
-        "nobody's name is kept"
-    );
-}
-
-#[test]
-fn what_the_swept_had_is_counted_no_more_and_a_turn_counts_so_many_pieces_at_most() {
-    let n_pieces = WORK_AT_ONCE as u32 / 3;
-    let mut roster = Roster::new(Reach::Remote);
-    publish(&mut roster, lan(2), 5, &summary("image.iso", n_pieces, "a")).expect("the first");
-    for host in 3..13 {
-        list(&mut roster, lan(host), 5, OURS, &["image.iso"], &[]);
-    }
-    let count = |roster: &Roster| {
-        let file = roster.files.find("image.iso").expect("it is published");
-        roster.files[file].counts.of(n_pieces - 1)
-    };
-    assert_eq!(count(&roster), 11);
-    roster.update_peer_list();
-    roster.append_client(lan(7), 5, OURS).expect("a ping");
-    let (mut sweep, mut turns) = (roster.begin_sweep(), 1);
-    while roster.sweep_on(&mut sweep) {
-        turns += 1;
-    }
-    assert_eq!(turns, 4, "three of the ten in each");
-    assert_eq!((sweep.dropped().len(), count(&roster)), (10, 1));
-}
-
-/// So many names that one turn of the lock isn't enough for them.
-fn many(prefix: &str) -> Vec<String> {
-    let n = 3 * WORK_AT_ONCE / NAME_WORK;
-    (0..n).map(|n| format!("{prefix}-{n}")).collect()
-}
-
-#[test]
-fn a_long_list_is_taken_in_turns_and_forgotten_in_turns() {
-    let mut roster = Roster::new(Reach::Remote);
-    publish(&mut roster, lan(2), 5, &summary("image.iso", 900, "a")).expect("the first");
-    let parts = (1..=900).map(|n| format!("image.iso.part{n:04}"));
-    let parts: Vec<String> = parts.filter(|name| !name.ends_with('7')).collect();
-    let had = |roster: &Roster| {
-        let no = roster.find(lan(3), 5, None).expect("it listed");
-        let held = roster.peers[no].has.held.iter();
-        let had = held.map(|held| (held.name.to_string(), held.count()));
-        had.collect::<BTreeMap<_, _>>()
-    };
-    for (name, prefix) in [("the first", "a"), ("in place of the first", "b")] {
-        let names = [many(prefix), parts.clone()].concat();
-        let listing = roster.begin_list(lan(3), 5, None, names.clone(), BTreeMap::new());
-        let (mut listing, mut turns) = (listing.expect("a fine list"), 1);
-        while roster.list_on(&mut listing) {
-            // in between others come, and speak of the same files
-            list(
-                &mut roster,
-                lan(4),
-                5,
-                OURS,
-                &["a-5", "b-5"],
-                &[("image.iso", "80")],
-            );
-            turns += 1;
-        }
-        assert!(turns > 3, "{name}: {turns}");
-        let mut expected: BTreeMap<_, _> = many(prefix).into_iter().map(|it| (it, 1)).collect();
-        expected.insert("image.iso".to_owned(), parts.len() as u32);
-        assert_eq!(had(&roster), expected, "{name}");
-        let tally = roster.addresses.tally(lan(3).peer);
-        assert_eq!(tally.names, expected.len(), "{name}");
-    }
-    roster.update_peer_list();
-    let (mut sweep, mut turns) = (roster.begin_sweep(), 1);
-    while roster.sweep_on(&mut sweep) {
-        turns += 1;
-    }
-    assert!(turns > 3, "{turns}");
-    assert_eq!((sweep.dropped().len(), roster.n_peers()), (3, 0));
-    assert!(roster.files.find("b-5").is_none(), "nobody's name is kept");
-}
-
-#[test]
-fn of_two_lists_of_one_peer_the_later_counts() {
-    let mut roster = Roster::new(Reach::Remote);
-    let begin = |roster: &mut Roster, names| {
-        let listing = roster.begin_list(lan(3), 5, OURS, names, BTreeMap::new());
-        let mut listing = listing.expect("a fine list");
-        let more = roster.list_on(&mut listing);
-        more.then_some(listing).expect("it takes several turns")
-    };
-    let mut long = begin(&mut roster, many("a"));
-    let mut short = begin(&mut roster, vec!["1.txt".to_owned()]);
-    while roster.list_on(&mut short) {}
-    assert!(!roster.list_on(&mut long), "it is out of date");
-    let no = roster.find(lan(3), 5, OURS).expect("it listed");
-    let held = roster.peers[no].has.held.iter().map(|held| &*held.name);
-    assert_eq!(held.collect::<Vec<_>>(), ["1.txt"]);
-}
-
-#[test]
-fn what_many_have_is_published_in_turns() {
-    let n = 3 * (WORK_AT_ONCE / NAME_WORK) as u16;
-    let other = summary("f", 9, "other");
-    for (content, named, expected) in [
-        (&summary("f", 9, "a"), true, usize::from(n)),
-        (&other, false, 1),
-    ] {
-        let mut roster = Roster::new(Reach::Local);
-        if !named {
-            publish(&mut roster, here(), 1, &summary("f", 9, "a")).expect("the first");
-        }
-        (1..=n).for_each(|port| list(&mut roster, here(), port, OURS, &["f"], &[]));
-        // of another content its publisher's word is enough once its holders are out of date
-        let verdict = match named {
-            true => Verdict::New,
-            false => Verdict::Replaces,
-        };
-        let publisher = SocketAddr::new(here().peer, 1);
-        let (summary, key) = (content.clone(), None);
-        let record = Record { summary, key };
-        let mut publishing = roster.begin_publish(publisher, record, verdict);
-        let mut turns = 1;
-        while roster.publish_on(&mut publishing) {
-            // in between somebody lists something else, and goes
-            list(&mut roster, here(), n, OURS, &["g"], &[]);
-            turns += 1;
-        }
-        assert!(turns > 3, "{turns}");
-        list(&mut roster, here(), n, OURS, &["f"], &[]);
-        let file = &roster.files[roster.files.find("f").expect("published")];
-        assert_eq!(file.holders.len(), expected + usize::from(!named));
-        let n_holders = file.holders.len() as u32;
-        assert!((0..9).all(|idx| file.counts.of(idx) == n_holders));
-        assert_eq!(roster.files.find("g"), None, "nobody's name is kept");
+        assert_eq!(roster.quotas.usage(lan.peer).names, n_names);
     }
 }
 
 #[test]
 fn files_that_the_asker_knows_are_not_told_again() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
     let rng = &mut rng();
     let mut ask = |roster: &mut Roster, asker, edition| {
@@ -684,7 +508,7 @@ fn files_that_the_asker_knows_are_not_told_again() {
 
 #[test]
 fn who_stands_still_is_seen() {
-    let mut roster = Roster::new(Reach::Remote);
+    let mut roster = Roster::new(Reachability::Remote);
     publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
     list(&mut roster, lan(3), 5, None, &["image.iso.part0001"], &[]);
     for digits in ["8000", "c000", "c000"] {
@@ -718,7 +542,7 @@ fn who_stands_still_is_seen() {
                 "10.0.0.4".to_owned(),
                 false,
                 1,
-                vec![image(2), ("1.txt", 1, 1)]
+                vec![("1.txt", 1, 1), image(2)]
             ),
         ]
     );
@@ -726,4 +550,94 @@ fn who_stands_still_is_seen() {
         (roster.overview(2, 10).rows.len(), overview.n_peers),
         (2, 3)
     );
+}
+
+#[test]
+fn what_the_swept_had_is_counted_no_more() {
+    let mut roster = Roster::new(Reachability::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 900, "a")).expect("the first");
+    let digits = crate::bitfield::Bitfield::full(900).to_hex();
+    for host in 3..13 {
+        list(&mut roster, lan(host), 5, OURS, &["1.txt"], &[]);
+        list(&mut roster, lan(host), 6, OURS, &["image.iso"], &[]);
+        list(
+            &mut roster,
+            lan(host),
+            7,
+            OURS,
+            &[],
+            &[("image.iso", &digits)],
+        );
+    }
+    let count = |roster: &Roster| {
+        let file = roster.files.get("image.iso").expect("it is published");
+        (file.holders.len(), file.counts.of(899))
+    };
+    assert_eq!(count(&roster), (21, 21));
+    roster.update_peer_list();
+    roster.append_client(lan(7), 6, OURS).expect("a ping");
+    let dropped = roster.update_peer_list();
+    let different: BTreeSet<_> = dropped.iter().collect();
+    assert_eq!((dropped.len(), different.len()), (30, 30), "each once");
+    assert_eq!((roster.n_peers(), count(&roster)), (1, (1, 1)));
+    assert!(roster.files.get("1.txt").is_none(), "nobody's name is kept");
+    (0..2).for_each(|_| drop(roster.update_peer_list()));
+    assert_eq!(roster.quotas.usage(lan(7).peer), Default::default());
+    assert_eq!(roster.everyone.len(), 0);
+}
+
+#[test]
+fn a_list_takes_the_place_of_the_last_one() {
+    let mut roster = Roster::new(Reachability::Remote);
+    publish(&mut roster, lan(2), 5, &summary("image.iso", 900, "a")).expect("the first");
+    let parts = (1..=900).map(|n| format!("image.iso.part{n:04}"));
+    let parts: Vec<String> = parts.filter(|name| !name.ends_with('7')).collect();
+    for prefix in ["a", "b"] {
+        let many: Vec<String> = (0..768).map(|n| format!("{prefix}-{n}")).collect();
+        let names = of_names(&[many.clone(), parts.clone()].concat());
+        let listed = roster.set_list(lan(3), 5, None, &names);
+        assert_eq!(listed.map(|joined| joined.new), Ok(prefix == "a"));
+        let peer = &roster.peers[&roster.key(lan(3), 5, None)];
+        let held = peer.holdings.files.iter();
+        let had: BTreeMap<_, _> = held
+            .map(|(name, held)| (name.to_string(), held.count()))
+            .collect();
+        let mut expected: BTreeMap<_, _> = many.into_iter().map(|it| (it, 1)).collect();
+        expected.insert("image.iso".to_owned(), parts.len() as u32);
+        assert_eq!(had, expected);
+        assert_eq!(roster.quotas.usage(lan(3).peer).names, expected.len());
+    }
+    assert!(
+        roster.files.get("a-5").is_none(),
+        "nobody lists it any more"
+    );
+    list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
+    let usage = roster.quotas.usage(lan(3).peer);
+    assert_eq!((usage.peers, usage.names), (1, 1), "another program's list");
+}
+
+#[test]
+fn who_listed_a_name_has_it_once_published_but_not_another_content() {
+    let other = summary("f", 9, "other");
+    for (content, named, expected) in [(&summary("f", 9, "a"), true, 100), (&other, false, 1)] {
+        let mut roster = Roster::new(Reachability::Local);
+        if !named {
+            publish(&mut roster, here(), 1, &summary("f", 9, "a")).expect("the first");
+        }
+        (1..=100).for_each(|port| list(&mut roster, here(), port, OURS, &["f"], &[]));
+        let verdict = match named {
+            true => Verdict::New,
+            false => Verdict::Replaces,
+        };
+        let record = Record {
+            summary: content.clone(),
+            key: None,
+        };
+        roster.publish(SocketAddr::new(here().peer, 1), record, verdict);
+        let file = roster.files.get("f").expect("published");
+        assert_eq!(file.holders.len(), expected);
+        assert!((0..9).all(|idx| file.counts.of(idx) == expected as u32));
+        let holders = roster.peers.values().filter(|peer| !peer.has_nothing());
+        assert_eq!(holders.count(), expected);
+    }
 }

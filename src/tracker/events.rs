@@ -1,4 +1,6 @@
 //! What the tracker tells of: each event as a line for people and as JSON for programs.
+//!
+//! This module owns the wording. When something is told is decided by who tells it.
 
 use std::fmt;
 use std::io;
@@ -11,19 +13,19 @@ use crate::md5::Digest;
 use crate::report::{self, Tone, Weight, bytes, plural};
 use crate::torrent::{Name, legible};
 
-/// Peers that one line names; a program reads of all.
+/// A line names at most so many peers; a program reads of all.
 const NAMED: usize = 10;
 
 /// What the tracker tells of.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Event {
+pub(super) enum TrackerEvent {
     Listening {
         port: u16,
         local: bool,
         client: String,
         client_at: Vec<IpAddr>,
-        /// The commands for whoever is to fetch exactly one content.
+        /// The commands for machines that are to fetch exactly one content.
         pinned: Vec<String>,
     },
     Loaded {
@@ -62,7 +64,7 @@ pub(super) enum Event {
         again: bool,
         corrected: bool,
         replaced: Option<Digest>,
-        /// The commands by which other machines fetch exactly this content, where they are told.
+        /// The commands by which other machines fetch exactly this content; none if they were told often enough.
         join: Vec<String>,
     },
     NotPublished {
@@ -103,7 +105,7 @@ pub(super) enum Event {
     },
 }
 
-impl report::Reportable for Event {
+impl report::Reportable for TrackerEvent {
     fn weight(&self) -> Weight {
         match self {
             Self::Refused { weight, .. } | Self::NotPublished { weight, .. } => *weight,
@@ -131,46 +133,10 @@ impl report::Reportable for Event {
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for TrackerEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listening {
-                port,
-                local,
-                client,
-                client_at,
-                pinned,
-            } => {
-                let (whom, on_each) = if *local {
-                    ("this machine only (--remote serves others)", "each peer")
-                } else {
-                    (
-                        "every machine that reaches it",
-                        "each of the other machines",
-                    )
-                };
-                writeln!(f, "tracker: listening on port {port} for {whom}")?;
-                writeln!(
-                    f,
-                    "Ctrl-C is safe at any moment: the same command goes on from there"
-                )?;
-                let which = if client_at.len() > 1 {
-                    ", with the address that it reaches"
-                } else {
-                    ""
-                };
-                write!(f, "on {on_each}, with a folder of its own{which}:")?;
-                let mut at: Vec<String> = client_at.iter().map(IpAddr::to_string).collect();
-                if at.is_empty() {
-                    at.push("<this machine's address>".to_owned());
-                }
-                at.iter()
-                    .try_for_each(|at| write!(f, "\n  {client} {at} {port} shared"))?;
-                write!(f, "\nand where exactly one content is wanted:")?;
-                pinned
-                    .iter()
-                    .try_for_each(|command| write!(f, "\n  {command}"))
-            }
+            Self::Listening { .. } => self.fmt_listening(f),
             Self::Loaded {
                 n_torrents,
                 torrents,
@@ -197,42 +163,8 @@ impl fmt::Display for Event {
                 "list from {peer}: {}, {n_in_part} in part",
                 plural(*n_files, "whole file")
             ),
-            Self::Swept { dropped, n_peers } => {
-                write!(f, "sweep: {} here", plural(*n_peers, "peer"))?;
-                let mut before = "; gone: ";
-                dropped.iter().take(NAMED).try_for_each(|peer| {
-                    write!(f, "{}{peer}", std::mem::replace(&mut before, ", "))
-                })?;
-                match dropped.len().saturating_sub(NAMED) {
-                    0 => Ok(()),
-                    others => write!(f, " and {}", plural(others, "other")),
-                }
-            }
-            Self::Published {
-                peer,
-                name,
-                size,
-                md5,
-                again,
-                corrected,
-                replaced,
-                join,
-                ..
-            } => {
-                let what = if *again { "has, too," } else { "published" };
-                write!(f, "{peer} {what} {name}, {}, MD5 {md5}", bytes(*size))?;
-                if *corrected {
-                    write!(f, ", with another list of checkpoints")?;
-                }
-                if let Some(old) = replaced {
-                    write!(f, ", in place of MD5 {old}")?;
-                }
-                if !join.is_empty() {
-                    write!(f, "\non each machine that is to have exactly this:")?;
-                }
-                join.iter()
-                    .try_for_each(|command| write!(f, "\n  {command}"))
-            }
+            Self::Swept { dropped, n_peers } => fmt_swept(f, dropped, *n_peers),
+            Self::Published { .. } => self.fmt_published(f),
             Self::NotPublished {
                 peer,
                 name,
@@ -258,6 +190,96 @@ impl fmt::Display for Event {
             Self::AcceptFailed { why } => write!(f, "can't accept connections ({why}); trying on"),
             Self::Full { n } => write!(f, "{n} connections are open, the most; others wait"),
         }
+    }
+}
+
+/// The long ones.
+impl TrackerEvent {
+    fn fmt_listening(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Listening {
+            port,
+            local,
+            client,
+            client_at,
+            pinned,
+        } = self
+        else {
+            return Ok(());
+        };
+        let whom = match local {
+            true => "this machine only (--remote serves others)",
+            false => "every machine that reaches it",
+        };
+        let on_each = match local {
+            true => "each peer",
+            false => "each of the other machines",
+        };
+        let which = match client_at.len() {
+            ..2 => "",
+            _ => ", with the address that it reaches",
+        };
+        writeln!(f, "tracker: listening on port {port} for {whom}")?;
+        writeln!(
+            f,
+            "Ctrl-C is safe at any moment: the same command goes on from there"
+        )?;
+        write!(f, "on {on_each}, with a folder of its own{which}:")?;
+        let mut at: Vec<String> = client_at.iter().map(IpAddr::to_string).collect();
+        if at.is_empty() {
+            at.push("<this machine's address>".to_owned());
+        }
+        at.iter()
+            .try_for_each(|at| write!(f, "\n  {client} {at} {port} shared"))?;
+        write!(f, "\nand where exactly one content is wanted:")?;
+        fmt_commands(f, pinned)
+    }
+
+    fn fmt_published(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Published {
+            peer,
+            name,
+            size,
+            md5,
+            again,
+            corrected,
+            replaced,
+            join,
+            ..
+        } = self
+        else {
+            return Ok(());
+        };
+        let what = if *again { "also has" } else { "published" };
+        write!(f, "{peer} {what} {name}, {}, MD5 {md5}", bytes(*size))?;
+        if *corrected {
+            write!(f, ", with another list of checkpoints")?;
+        }
+        if let Some(old) = replaced {
+            write!(f, ", in place of MD5 {old}")?;
+        }
+        if !join.is_empty() {
+            write!(f, "\non each machine that is to have exactly this:")?;
+        }
+        fmt_commands(f, join)
+    }
+}
+
+fn fmt_commands(f: &mut fmt::Formatter<'_>, commands: &[String]) -> fmt::Result {
+    commands
+        .iter()
+        .try_for_each(|command| write!(f, "\n  {command}"))
+}
+
+fn fmt_swept(f: &mut fmt::Formatter<'_>, dropped: &[SocketAddr], n_peers: usize) -> fmt::Result {
+    write!(f, "sweep: {} here", plural(n_peers, "peer"))?;
+    let mut before = "; gone: ";
+    dropped
+        .iter()
+        .take(NAMED)
+        .try_for_each(|peer| write!(f, "{}{peer}", std::mem::replace(&mut before, ", ")))?;
+    match dropped.len().saturating_sub(NAMED) {
+        0 => Ok(()),
+        others => write!(f, " and {}", plural(others, "other")),
     }
 }
 

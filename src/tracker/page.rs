@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Event, Inner, Tracker};
+use super::{Tracker, TrackerEvent, TrackerShared};
 use crate::http::{Request, Response, Site};
 use crate::net::Listener;
 use crate::protocol::Summary;
@@ -66,14 +66,14 @@ impl Tracker {
     /// Where the system gives no thread.
     pub fn serve_page(&self, site: Site) -> io::Result<Listener> {
         let url = site.url.clone();
-        self.inner.report.say(&Event::Page { url });
-        let (serving, telling) = (self.inner.clone(), self.inner.clone());
+        self.shared.report.say(&TrackerEvent::Page { url });
+        let (serving, telling) = (self.shared.clone(), self.shared.clone());
         let handle = move |request: &Request, _: &mut _| serving.handle_page(request);
         site.serve(handle, move |trouble| telling.tell_trouble(trouble))
     }
 }
 
-impl Inner {
+impl TrackerShared {
     fn handle_page(&self, request: &Request) -> Response {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
         match (&*request.method, &path[..]) {

@@ -1,186 +1,222 @@
 //! What is published: the `.torrent`s that the tracker takes, keeps and hands out.
+//!
+//! This module joins the rules ([`crate::content`]), the roster and the folder. Between the verdict and the record it holds
+//! the one publishing permit, for one file at a time; it waits for that no longer than a peer waits for the answer.
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
-use super::events::Event;
+use super::TrackerShared;
+use super::events::TrackerEvent;
 use super::reasons::why_it_stays;
-use super::shelf::Kept;
-use super::{Inner, SMALL};
+use super::replies::{self, TrackerReply};
+use super::torrent_folder::PublisherNote;
 use crate::content::{Offerer, Verdict};
-use crate::protocol::{
-    KEY_CAP, Outcome, PUBLICATIONS, Publication, Reply, Summary, VERSION, to_bytes,
+use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
+use crate::roster::{
+    Endpoints, FileSources, Judged, Record, StandingRecord, TrackerRefusal, summary_for,
 };
-use crate::roster::{Ends, Judged, Record, Refusal, summary_for};
 use crate::torrent::{Name, Torrent, legible};
 
-/// For so many new files in a run the tracker prints the command by which other machines fetch exactly that content.
-const COMMANDS: usize = 3;
-/// The most characters that are kept of a received copy's publisher: an address has fewer.
-const PUBLISHER: usize = 80;
+/// So many characters are kept of a received copy's publisher: an address has fewer.
+const PUBLISHER_CHARS: usize = 80;
 
 /// Who publishes.
-struct Sender<'a> {
+struct PublishingPeer<'a> {
     addr: SocketAddr,
-    from: Ends,
+    from: Endpoints,
     key: &'a str,
+    /// Until when it waits for the permit, in all.
+    waits_until: Instant,
 }
 
-impl Inner {
+/// What the tracker does with a content that was judged.
+enum Decision {
+    /// It stands, with this record.
+    Records(Record),
+    /// Nothing is recorded.
+    Answers(Outcome),
+}
+
+impl TrackerShared {
     pub(super) fn handle_publish(
         &self,
-        from: Ends,
+        from: Endpoints,
         port: u16,
         key: &str,
         files: Vec<Publication>,
-    ) -> Result<Vec<u8>, Refusal> {
-        let files = self.publish_all(from, port, key, files)?;
-        Ok(to_bytes(&Reply {
-            v: VERSION,
-            files,
-            ..Reply::default()
-        }))
-    }
-
-    fn publish_all(
-        &self,
-        from: Ends,
-        port: u16,
-        key: &str,
-        files: Vec<Publication>,
-    ) -> Result<Vec<Outcome>, Refusal> {
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
         if key.is_empty() || key.len() > KEY_CAP {
-            return Err(Refusal::Key(key.len()));
+            return Err(TrackerRefusal::Key(key.len()));
         }
         if files.len() > PUBLICATIONS {
-            return Err(Refusal::Publications(files.len()));
+            return Err(TrackerRefusal::Publications(files.len()));
         }
-        let _turn = self.publishing.take();
         let joined = self.lock().append_client(from, port, Some(VERSION))?;
         self.tell_joined(joined, Some(VERSION));
-        let sender = Sender {
+        let peer = PublishingPeer {
             addr: joined.addr,
             from,
             key,
+            waits_until: Instant::now() + self.permit_wait,
         };
         let mut written = false;
         let publish = |file: Publication| {
             let (name, md5) = (file.name.clone(), file.md5);
-            self.publish_file(&sender, file, &mut written)
-                .unwrap_or_else(|refusal| {
-                    let why = refusal.to_string();
-                    self.tell_not_published(joined.addr, name, md5, None, &why);
-                    Outcome::Refused { why }
-                })
+            let outcome = self.publish_file(&peer, file, &mut written);
+            outcome.unwrap_or_else(|refusal| {
+                let why = refusal.to_string();
+                match refusal {
+                    TrackerRefusal::Busy => self.tell_refusal(peer.addr, &refusal),
+                    _ => self.tell_not_published(peer.addr, name, md5, None, &why),
+                }
+                Outcome::Refused { why }
+            })
         };
         let outcomes = files.into_iter().map(publish).collect();
-        if written && let Err(fault) = self.shelf.sync() {
+        if written && let Err(fault) = self.torrents.sync() {
             let why = fault.to_string();
-            self.report.say(&Event::NotSynced { why });
+            self.report.say(&TrackerEvent::NotSynced { why });
         }
-        Ok(outcomes)
+        Ok(replies::outcomes(outcomes).into())
     }
 
     fn publish_file(
         &self,
-        sender: &Sender,
+        peer: &PublishingPeer,
         mut file: Publication,
         written: &mut bool,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, TrackerRefusal> {
         // another tracker's clock may have been ahead
         let now = seconds_since_1970();
         file.published = file.published.min(now);
-        let settling = self.started.elapsed() < self.settles_in;
-        let judged = self
-            .lock()
-            .judge(sender.addr, sender.key, &file, settling)?;
-        let record = match (judged.verdict, &judged.stands) {
-            (Verdict::Stays(reason), Some(stands)) => {
-                let stands = summary_for(&stands.summary, sender.from);
-                let why = why_it_stays(reason, &file, &stands, now);
-                let md5 = stands.md5;
-                self.tell_not_published(sender.addr, file.name, file.md5, Some(md5), &why);
-                return Ok(Outcome::OtherStands { md5, why });
-            }
-            (Verdict::Same { credited: true }, Some(stands)) => {
-                let pinned = file.own && file.pinned;
-                let summary = Summary {
-                    publisher: sender.addr.to_string(),
-                    pinned,
-                    ..(*stands.summary).clone()
-                };
-                // an address alone isn't worth a write: a publisher that is back tells its own
-                let known = (stands.key.as_deref(), stands.summary.pinned);
-                if known != (Some(sender.key), pinned) {
-                    let kept = Kept {
-                        key: Some(sender.key.to_owned()),
-                        pinned,
-                    };
-                    self.shelf
-                        .rewrite(&file.name, &summary.publisher, &kept)
-                        .map_err(|fault| cant_keep(&file.name, fault))?;
-                    *written = true;
-                }
-                Record {
-                    summary,
-                    key: Some(sender.key.to_owned()),
-                }
-            }
-            (Verdict::Same { .. }, Some(stands)) => Record {
-                summary: (*stands.summary).clone(),
-                key: stands.key.as_deref().map(str::to_owned),
-            },
-            (verdict, stands) => {
-                let Some(mut torrent) = file.torrent.take() else {
-                    return Ok(Outcome::Send);
-                };
-                if let Some(why) = misfit(&file, &torrent) {
-                    let name = file.name.clone();
-                    self.tell_not_published(sender.addr, name, file.md5, None, &why);
-                    return Ok(Outcome::Refused { why });
-                }
-                let corrected = stands.as_ref().filter(|_| verdict == Verdict::Corrects);
-                let kept = self.credit(sender, &file, &judged, &mut torrent, now);
-                if let Some(corrected) = corrected {
-                    torrent.published = corrected.summary.published;
-                }
-                torrent.peers.clear();
-                self.shelf
-                    .put(&torrent, &kept)
-                    .map_err(|fault| cant_keep(&file.name, fault))?;
-                *written = true;
-                let summary = Summary {
-                    pinned: kept.pinned,
-                    ..Summary::of(&torrent)
-                };
-                Record {
-                    summary,
-                    key: kept.key,
-                }
-            }
+        let left = peer.waits_until.saturating_duration_since(Instant::now());
+        let _permit = self.publishing.acquire(left).ok_or(TrackerRefusal::Busy)?;
+        let settling = self.started.elapsed() < self.settles_in();
+        let judged = self.lock().judge(peer.addr, peer.key, &file, settling)?;
+        let record = match self.decide(peer, &mut file, &judged, now, written)? {
+            Decision::Records(record) => record,
+            Decision::Answers(outcome) => return Ok(outcome),
         };
         let outcome = Outcome::Stands {
-            mine: record.key.as_deref() == Some(sender.key),
+            mine: record.key.as_deref() == Some(peer.key),
             published: record.summary.published,
-            publisher: summary_for(&record.summary, sender.from).publisher,
+            publisher: summary_for(&record.summary, peer.from).publisher,
         };
-        let (key, verdict) = (record.key.is_some(), judged.verdict);
-        let mut publishing = self.lock().begin_publish(sender.addr, record, verdict);
-        self.in_turns(|roster| roster.publish_on(&mut publishing));
-        let is_new = matches!(verdict, Verdict::New | Verdict::Replaces) && file.own && key;
-        let join = match is_new && self.commands_told.fetch_add(1, Ordering::Relaxed) < COMMANDS {
-            true => self
-                .joining
-                .pinned(file.name.as_str(), &file.md5.to_string()),
+        let told = record.clone();
+        self.lock().publish(peer.addr, record, judged.verdict);
+        self.tell_published(peer.addr, &file, &told, judged);
+        Ok(outcome)
+    }
+
+    /// Keeps on the disk what the verdict says.
+    fn decide(
+        &self,
+        peer: &PublishingPeer,
+        file: &mut Publication,
+        judged: &Judged,
+        now: u64,
+        written: &mut bool,
+    ) -> Result<Decision, TrackerRefusal> {
+        match (judged.verdict, &judged.stands) {
+            (Verdict::Stays(reason), Some(stands)) => {
+                let stands = summary_for(&stands.summary, peer.from);
+                let why = why_it_stays(reason, file, &stands, now);
+                let (name, md5) = (file.name.clone(), stands.md5);
+                self.tell_not_published(peer.addr, name, file.md5, Some(md5), &why);
+                Ok(Decision::Answers(Outcome::OtherStands { md5, why }))
+            }
+            (Verdict::Same { credited: true }, Some(stands)) => {
+                let record = self.keep_credit(peer, file, stands, written)?;
+                Ok(Decision::Records(record))
+            }
+            (Verdict::Same { .. }, Some(stands)) => Ok(Decision::Records(Record {
+                summary: (*stands.summary).clone(),
+                key: stands.key.as_deref().map(str::to_owned),
+            })),
+            _ => self.keep_torrent(peer, file, judged, now, written),
+        }
+    }
+
+    /// The sender is the publisher of what stands: its address, its key and its pin are kept.
+    fn keep_credit(
+        &self,
+        peer: &PublishingPeer,
+        file: &Publication,
+        stands: &StandingRecord,
+        written: &mut bool,
+    ) -> Result<Record, TrackerRefusal> {
+        let pinned = file.own && file.pinned;
+        let key = Some(peer.key.to_owned());
+        let summary = Summary {
+            publisher: peer.addr.to_string(),
+            pinned,
+            ..(*stands.summary).clone()
+        };
+        // an address alone isn't worth a write: a publisher that is back tells its own
+        let known = (stands.key.as_deref(), stands.summary.pinned);
+        if known != (Some(peer.key), pinned) {
+            let note = PublisherNote {
+                key: key.clone(),
+                pinned,
+            };
+            let rewritten = self.torrents.rewrite(&file.name, &summary.publisher, &note);
+            rewritten.map_err(|fault| cant_keep(&file.name, fault))?;
+            *written = true;
+        }
+        Ok(Record { summary, key })
+    }
+
+    /// A content that is new here, or a corrected list of checkpoints: its `.torrent` is kept, once it was sent.
+    fn keep_torrent(
+        &self,
+        peer: &PublishingPeer,
+        file: &mut Publication,
+        judged: &Judged,
+        now: u64,
+        written: &mut bool,
+    ) -> Result<Decision, TrackerRefusal> {
+        let Some(mut torrent) = file.torrent.take() else {
+            return Ok(Decision::Answers(Outcome::Send));
+        };
+        if let Some(why) = misfit(file, &torrent) {
+            self.tell_not_published(peer.addr, file.name.clone(), file.md5, None, &why);
+            return Ok(Decision::Answers(Outcome::Refused { why }));
+        }
+        let note = credit(peer, file, judged, &mut torrent, now);
+        torrent.peers.clear();
+        let put = self.torrents.put(&torrent, &note);
+        put.map_err(|fault| cant_keep(&file.name, fault))?;
+        *written = true;
+        let summary = Summary {
+            pinned: note.pinned,
+            ..Summary::of(&torrent)
+        };
+        Ok(Decision::Records(Record {
+            summary,
+            key: note.key,
+        }))
+    }
+
+    fn tell_published(
+        &self,
+        peer: SocketAddr,
+        file: &Publication,
+        record: &Record,
+        judged: Judged,
+    ) {
+        let verdict = judged.verdict;
+        let is_new = matches!(verdict, Verdict::New | Verdict::Replaces);
+        let join = match is_new && file.own && record.key.is_some() {
+            true => self.notices.join_commands(&record.summary),
             false => Vec::new(),
         };
         let old = judged.stands.map(|stands| stands.summary.md5);
-        self.report.say(&Event::Published {
-            peer: sender.addr,
-            name: file.name,
+        self.report.say(&TrackerEvent::Published {
+            peer,
+            name: file.name.clone(),
             size: file.size,
             md5: file.md5,
             own: file.own,
@@ -189,103 +225,103 @@ impl Inner {
             replaced: old.filter(|_| verdict == Verdict::Replaces),
             join,
         });
-        Ok(outcome)
     }
 
-    /// Writes into a `.torrent` that is new here who has published it, and when. Returns what is kept beside.
-    fn credit(
-        &self,
-        sender: &Sender,
-        file: &Publication,
-        judged: &Judged,
-        torrent: &mut Torrent,
-        now: u64,
-    ) -> Kept {
-        let stands = judged.stands.as_ref();
-        // whoever corrects another publisher's list of checkpoints doesn't become the publisher
-        let of_another = stands.filter(|stands| {
-            judged.verdict == Verdict::Corrects
-                && judged.by != Offerer::Publisher
-                && stands.key.is_some()
-        });
-        if let Some(stands) = of_another {
-            torrent.publisher = stands.summary.publisher.clone();
-            return Kept {
-                key: stands.key.as_deref().map(str::to_owned),
-                pinned: stands.summary.pinned,
-            };
-        }
-        if file.own || judged.verdict == Verdict::Corrects {
-            let before = stands.map_or(0, |stands| stands.summary.published);
-            torrent.published = now.max(before.saturating_add(1));
-            torrent.publisher = sender.addr.to_string();
-            return Kept {
-                key: Some(sender.key.to_owned()),
-                pinned: file.own && file.pinned,
-            };
-        }
-        torrent.published = file.published;
-        torrent.publisher = publisher_text(&file.publisher);
-        Kept::default()
-    }
-
+    /// Hands out a `.torrent`, with the peers that have pieces of its file.
     pub(super) fn handle_get_torrent(
         &self,
-        from: Ends,
+        from: Endpoints,
         asker: SocketAddr,
         name: &Name,
-    ) -> Result<Vec<u8>, Refusal> {
-        let _turn = (self.shelf.len_of(name) > SMALL as u64).then(|| self.large.take());
-        let mut torrent = self.shelf.get(name).map_err(|fault| match fault.kind() {
-            io::ErrorKind::NotFound => Refusal::Unknown(name.clone()),
-            _ => Refusal::Disk(format!("can't read the .torrent of {name}: {fault}")),
-        })?;
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
+        let permit = self.permit_for(self.torrents.len_of(name))?;
+        let mut torrent = self
+            .torrents
+            .get(name)
+            .map_err(|fault| match fault.kind() {
+                io::ErrorKind::NotFound => TrackerRefusal::Unknown(name.clone()),
+                _ => TrackerRefusal::Disk(format!("can't read the .torrent of {name}: {fault}")),
+            })?;
         let md5 = torrent.md5();
         let sources = self.lock().sources(name, md5, from, &mut rand::rng());
-        (torrent.publisher, torrent.peers) = sources.ok_or(Refusal::Unknown(name.clone()))?;
-        self.report.say(&Event::HandedOut {
+        let FileSources { publisher, peers } =
+            sources.ok_or(TrackerRefusal::Unknown(name.clone()))?;
+        (torrent.publisher, torrent.peers) = (publisher, peers);
+        self.report.say(&TrackerEvent::HandedOut {
             to: asker,
             name: name.clone(),
         });
-        Ok(to_bytes(&Reply {
-            v: VERSION,
-            torrent: Some(torrent),
-            ..Reply::default()
-        }))
+        Ok(TrackerReply {
+            bytes: replies::torrent(torrent),
+            _permit: permit,
+        })
     }
 }
 
+/// Writes into a `.torrent` that is new here who has published it, and when. Returns what is kept beside it.
+fn credit(
+    peer: &PublishingPeer,
+    file: &Publication,
+    judged: &Judged,
+    torrent: &mut Torrent,
+    now: u64,
+) -> PublisherNote {
+    let stands = judged.stands.as_ref();
+    let corrected = stands.filter(|_| judged.verdict == Verdict::Corrects);
+    // a peer that corrects another publisher's list of checkpoints doesn't become the publisher
+    let of_another =
+        corrected.filter(|stands| judged.by != Offerer::Publisher && stands.key.is_some());
+    let note = if let Some(stands) = of_another {
+        torrent.publisher = stands.summary.publisher.clone();
+        PublisherNote {
+            key: stands.key.as_deref().map(str::to_owned),
+            pinned: stands.summary.pinned,
+        }
+    } else if file.own || corrected.is_some() {
+        let before = stands.map_or(0, |stands| stands.summary.published);
+        torrent.published = now.max(before.saturating_add(1));
+        torrent.publisher = peer.addr.to_string();
+        PublisherNote {
+            key: Some(peer.key.to_owned()),
+            pinned: file.own && file.pinned,
+        }
+    } else {
+        torrent.published = file.published;
+        torrent.publisher = publisher_text(&file.publisher);
+        PublisherNote::default()
+    };
+    // the content is as old as it was
+    if let Some(stands) = corrected {
+        torrent.published = stands.summary.published;
+    }
+    note
+}
+
 /// Seconds since 1970, by this machine's clock.
-pub(super) fn seconds_since_1970() -> u64 {
+fn seconds_since_1970() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
-fn cant_keep(name: &Name, fault: impl fmt::Display) -> Refusal {
-    Refusal::Disk(format!("can't keep the .torrent of {name}: {fault}"))
+fn cant_keep(name: &Name, fault: impl fmt::Display) -> TrackerRefusal {
+    TrackerRefusal::Disk(format!("can't keep the .torrent of {name}: {fault}"))
 }
 
-/// Who published a received copy, as its `.torrent` says: a text of somebody else.
+/// Who published a received copy, as its `.torrent` says: that text is somebody else's.
 fn publisher_text(text: &str) -> String {
-    legible(&text.chars().take(PUBLISHER).collect::<String>())
+    legible(&text.chars().take(PUBLISHER_CHARS).collect::<String>())
 }
 
-/// What is wrong where a `.torrent` isn't of the content that it was sent for.
+/// What is wrong with a `.torrent` that isn't of the content it was sent for.
 fn misfit(file: &Publication, torrent: &Torrent) -> Option<String> {
     let differs = |what: &str, expected: &dyn fmt::Display, found: &dyn fmt::Display| {
         let (expected, found) = (expected.to_string(), found.to_string());
         let differs = expected != found;
         differs.then(|| format!("the .torrent has {what} {found}, expected {expected}"))
     };
+    let list = "a list of checkpoints with the MD5";
     differs("the name", &file.name, torrent.name())
         .or_else(|| differs("the size", &file.size, &torrent.size()))
         .or_else(|| differs("the MD5", &file.md5, &torrent.md5()))
-        .or_else(|| {
-            let found = torrent.checkpoints_md5();
-            differs(
-                "a list of checkpoints with the MD5",
-                &file.checkpoints,
-                &found,
-            )
-        })
+        .or_else(|| differs(list, &file.checkpoints, &torrent.checkpoints_md5()))
 }

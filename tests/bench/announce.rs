@@ -6,8 +6,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bittorrentish::report::Report;
-use bittorrentish::roster::Reach;
-use bittorrentish::tracker::{Config, Tracker};
+use bittorrentish::roster::{Reachability, Roster};
+use bittorrentish::tracker::{Tracker, TrackerConfig};
 
 use super::campus::{Campus, FIRST_PORT, PORTS};
 use super::opentracker::Opentracker;
@@ -43,8 +43,8 @@ struct Ours {
 impl Ours {
     fn start(campus: &Campus) -> Self {
         let dir = Temp::new();
-        let config = Config {
-            reach: Reach::Remote,
+        let config = TrackerConfig {
+            reach: Reachability::Remote,
             torrents: dir.path().to_owned(),
             // those who never ping are to stay
             sweep_every: Duration::from_secs(3600),
@@ -163,37 +163,28 @@ pub fn run() {
     }
 }
 
-/// 100,000 peers of 100 files beside 1,000 of one: rates, memory, and how long the lock is held.
+/// 10,000 peers of 100 files beside 1,000 of one: rates, memory, and how long the lock is held.
 pub fn scale() {
     let small = Campus {
         n_peers: 1000,
         n_files: 1,
     };
     let large = Campus {
-        n_peers: 100_000,
+        n_peers: 10_000,
         n_files: 100,
+    };
+    let one_file = Campus {
+        n_files: 1,
+        ..large
     };
     let before = resident();
     let mut roster = large.roster();
     large.is_told(&mut roster);
     let used = (resident() - before) / large.n_peers as f64;
-    println!(
-        "  {} peers of {} files: {used:.0} bytes for each, with its bitfield",
-        large.n_peers, large.n_files
-    );
-    println!("  the lock is held, µs:            median      99 %    99.9 %      most");
-    for (name, mut took) in large.holds(&mut roster, 20_000) {
-        took.sort_unstable();
-        let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
-        println!(
-            "  {name:26} {:12.1} {:9.1} {:9.1} {:9.1}",
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0)
-        );
+    println!("  {used:.0} bytes for each peer, with its bitfield");
+    for (campus, mut roster) in [(&large, roster), (&one_file, one_file.roster())] {
+        campus.print_holds(&mut roster);
     }
-    drop(roster);
     let (small, large) = (Ours::start(&small), Ours::start(&large));
     let [mut few, mut many, mut originals] = [const { Vec::new() }; 3];
     for _ in 0..rounds() {
@@ -205,8 +196,28 @@ pub fn scale() {
         "                                      a s      bytes    99 %, ms   failed   over 1,000's"
     );
     let beside = Some(row("1,000 peers, our ping", &few, None));
-    row("100,000 peers, our ping", &many, beside);
-    row("100,000, an original's ping", &originals, None);
+    row("10,000 peers, our ping", &many, beside);
+    row("10,000, an original's ping", &originals, None);
+}
+
+impl Campus {
+    /// How long the lock is held for each thing that the tracker does.
+    fn print_holds(&self, roster: &mut Roster) {
+        println!("  {} peers of {} files", self.n_peers, self.n_files);
+        println!("  the lock is held, µs:            median      99 %    99.9 %      most");
+        for (name, mut took) in self.holds(roster, 20_000) {
+            took.sort_unstable();
+            let at =
+                |part: f64| took[((took.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6;
+            println!(
+                "  {name:26} {:12.1} {:9.1} {:9.1} {:9.1}",
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                at(1.0)
+            );
+        }
+    }
 }
 
 /// Bytes of memory that this process has.

@@ -12,7 +12,7 @@ use bittorrentish::bitfield::Bitfield;
 use bittorrentish::content::Verdict;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{Summary, VERSION};
-use bittorrentish::roster::{Ends, NAMES_PER_LIST, Reach, Record, Roster};
+use bittorrentish::roster::{Endpoints, NAMES_PER_LIST, PeerList, Reachability, Record, Roster};
 use bittorrentish::torrent::Name;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -34,7 +34,7 @@ pub struct Campus {
 
 impl Campus {
     pub fn roster(&self) -> Roster {
-        let mut roster = Roster::new(Reach::Remote);
+        let mut roster = Roster::new(Reachability::Remote);
         (0..self.n_files).for_each(|file| roster.load(record(&name(file))));
         let mut rng = StdRng::seed_from_u64(1);
         (0..self.n_peers).for_each(|peer| self.lists(&mut roster, peer, &mut rng));
@@ -42,18 +42,21 @@ impl Campus {
     }
 
     fn lists(&self, roster: &mut Roster, peer: usize, rng: &mut StdRng) {
-        let (digits, (from, port)) = (self.digits(peer, rng), way(peer));
-        let listed = roster.set_list(from, port, Some(VERSION), Vec::new(), digits);
+        let (list, (from, port)) = (self.list(peer, rng), way(peer));
+        let listed = roster.set_list(from, port, Some(VERSION), &list);
         listed.expect("a fine list");
     }
 
     /// What a peer has.
-    fn digits(&self, peer: usize, rng: &mut StdRng) -> BTreeMap<String, String> {
+    fn list(&self, peer: usize, rng: &mut StdRng) -> PeerList {
         let mut bits = Bitfield::new(PIECES);
         (0..PIECES).filter(|_| rng.random()).for_each(|idx| {
             bits.set(idx);
         });
-        BTreeMap::from([(name(peer % self.n_files), bits.to_hex())])
+        PeerList {
+            pieces: BTreeMap::from([(name(peer % self.n_files), bits.to_hex())]),
+            ..PeerList::default()
+        }
     }
 
     /// Nearly everybody is told of once, so that what is kept ready is there.
@@ -79,9 +82,8 @@ impl Campus {
             }));
             originals.extend(clock.time(|| roster.original_list(from, port, rng)));
             let peer = rng.random_range(0..self.n_peers);
-            let (digits, (from, port)) = (self.digits(peer, rng), way(peer));
-            let list = || roster.set_list(from, port, Some(VERSION), Vec::new(), digits);
-            lists.extend(clock.time(list));
+            let (list, (from, port)) = (self.list(peer, rng), way(peer));
+            lists.extend(clock.time(|| roster.set_list(from, port, Some(VERSION), &list)));
         }
         let mut held = vec![
             ("our ping", ours),
@@ -95,13 +97,15 @@ impl Campus {
             (0..turns).filter_map(|_| clock.time(count)).collect(),
         ));
         held.extend(self.rare(roster, &mut clock));
-        // the first finds everybody, the second drops all
+        // the first finds everybody, the second drops all, and then they come back
         let mut sweeps = Vec::new();
-        for _ in 0..2 {
-            let mut sweep = roster.begin_sweep();
-            sweeps.extend(clock.turns(|| roster.sweep_on(&mut sweep)));
+        for _ in 0..10 {
+            for _ in 0..2 {
+                sweeps.extend(clock.time(|| roster.update_peer_list()));
+            }
+            (0..self.n_peers).for_each(|peer| self.lists(roster, peer, rng));
         }
-        held.push(("a turn of a sweep", sweeps));
+        held.push(("a sweep, none and then all", sweeps));
         held
     }
 
@@ -119,29 +123,27 @@ impl Campus {
         named.iter().for_each(|name| roster.load(record(name)));
         for names in [named, names("unknown"), Vec::new()] {
             for _ in 0..3 {
-                let digits = BTreeMap::new();
-                let listing = roster.begin_list(from, port, Some(VERSION), names.clone(), digits);
-                let mut listing = listing.expect("a fine list");
-                lists.extend(clock.turns(|| roster.list_on(&mut listing)));
+                let files = names.clone();
+                let list = PeerList {
+                    files,
+                    ..PeerList::default()
+                };
+                lists.extend(clock.time(|| roster.set_list(from, port, Some(VERSION), &list)));
                 let (other, port) = way(0);
                 pings.extend(clock.time(|| roster.swarm_list(other, port, &[], None, rng)));
             }
         }
         let publisher = SocketAddr::from(([127, 0, 0, 1], FIRST_PORT));
-        for file in 0..self.n_files {
+        for file in (0..self.n_files.max(5)).map(|file| file % self.n_files) {
             for verdict in [Verdict::New, Verdict::Same { credited: true }] {
-                let (mut publishing, record) = (None, record(&name(file)));
-                publishings.extend(clock.time(|| {
-                    publishing = Some(roster.begin_publish(publisher, record, verdict));
-                }));
-                let mut publishing = publishing.expect("it was begun");
-                publishings.extend(clock.turns(|| roster.publish_on(&mut publishing)));
+                let record = record(&name(file));
+                publishings.extend(clock.time(|| roster.publish(publisher, record, verdict)));
             }
         }
         vec![
-            ("a turn of a list of 10,000", lists),
+            ("a list of 10,000", lists),
             ("our ping, 10,000 files new", pings),
-            ("a turn of a publishing", publishings),
+            ("a publishing", publishings),
         ]
     }
 }
@@ -187,15 +189,6 @@ impl Clock {
         (self.interruptions() == before).then_some(took)
     }
 
-    /// Times each turn of what takes several.
-    fn turns(&mut self, mut turn: impl FnMut() -> bool) -> Vec<Duration> {
-        let (mut turns, mut more) = (Vec::new(), true);
-        while more {
-            turns.extend(self.time(|| more = turn()));
-        }
-        turns
-    }
-
     fn interruptions(&mut self) -> Option<String> {
         let len = self.status.read_at(&mut self.text, 0).ok()?;
         let text = str::from_utf8(&self.text[..len]).ok()?;
@@ -209,15 +202,15 @@ fn name(file: usize) -> String {
 }
 
 /// How a peer comes: the first over loopback, the others from addresses of their own.
-fn way(peer: usize) -> (Ends, u16) {
+fn way(peer: usize) -> (Endpoints, u16) {
     let own = IpAddr::from(Ipv4Addr::LOCALHOST);
     if peer < PORTS {
-        return (Ends { peer: own, own }, FIRST_PORT + peer as u16);
+        return (Endpoints { peer: own, own }, FIRST_PORT + peer as u16);
     }
     let host = Ipv4Addr::from_bits(Ipv4Addr::new(10, 1, 0, 0).to_bits() + peer as u32);
     let own = Ipv4Addr::new(10, 0, 0, 1).into();
     (
-        Ends {
+        Endpoints {
             peer: host.into(),
             own,
         },

@@ -44,7 +44,7 @@ const PARTS: [Part; 8] = [
     ),
     (
         "scale",
-        "what 100,000 peers of 100 files cost it",
+        "what a campus of 10,000 peers and 100 files costs it",
         announce::scale,
     ),
     ("swarm", "512 MiB to 4 peers on this machine", tables::swarm),

@@ -19,7 +19,7 @@ use bittorrentish::md5::{Digest, Hasher, digest};
 use bittorrentish::protocol::{
     Answer, Ask, FirstMessage, Have, Hello, Pieces, parse, read_message, read_value, to_bytes,
 };
-use bittorrentish::roster::{Ends, Reach, Roster};
+use bittorrentish::roster::{Endpoints, PeerList, Reachability, Roster};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
@@ -800,15 +800,20 @@ fn f2_the_list_comes_every_interval_and_the_tracker_updates_its_own() {
 
 #[test]
 fn f3_who_sent_neither_ping_nor_list_since_the_sweep_before_goes() {
-    let from = Ends {
+    let from = Endpoints {
         peer: Ipv4Addr::LOCALHOST.into(),
         own: Ipv4Addr::LOCALHOST.into(),
     };
     let list = |roster: &mut Roster, port| {
-        let listed = roster.set_list(from, port, None, vec!["1.txt".to_owned()], BTreeMap::new());
+        let files = vec!["1.txt".to_owned()];
+        let list = PeerList {
+            files,
+            ..PeerList::default()
+        };
+        let listed = roster.set_list(from, port, None, &list);
         listed.expect("a list");
     };
-    let mut roster = Roster::new(Reach::Local);
+    let mut roster = Roster::new(Reachability::Local);
     for port in [1, 2] {
         roster.append_client(from, port, None).expect("a ping");
     }
@@ -1038,13 +1043,13 @@ fn f7_there_is_no_limit_on_the_number_of_peers() {
 
 #[test]
 fn f8_who_went_away_is_off_the_list_at_the_second_sweep() {
-    let from = Ends {
+    let from = Endpoints {
         peer: Ipv4Addr::LOCALHOST.into(),
         own: Ipv4Addr::LOCALHOST.into(),
     };
     // its last message, after so many sweeps
     for after in 0..3 {
-        let mut roster = Roster::new(Reach::Local);
+        let mut roster = Roster::new(Reachability::Local);
         roster.append_client(from, 1, Some(1)).expect("a ping");
         for _ in 0..after {
             roster.update_peer_list();

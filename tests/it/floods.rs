@@ -150,10 +150,26 @@ fn ten_thousand_connections_hold_up_no_announce() {
     });
 }
 
+/// A `.torrent` of over 8 MiB: more than the system keeps for who doesn't read.
+fn long_torrent() -> Torrent {
+    let size = 300_000 << 12;
+    let checkpoints = vec![INITIAL; 300_000];
+    let name = Name::parse("image.iso").expect("a name");
+    let image = Torrent::new(name, size, 64 << 10, digest(b"any"), checkpoints);
+    image.expect("a .torrent")
+}
+
+fn publish(at: SocketAddr, torrent: Torrent) {
+    let taken = answer_to(at, &to_bytes(&publish_message(1, torrent)));
+    let taken = String::from_utf8(taken.expect("an answer")).expect("JSON");
+    assert!(taken.contains(r#""is":"stands""#), "{taken}");
+}
+
+/// More connections than the tracker has at a time, 512.
+const FLOOD: usize = 560;
+
 #[test]
 fn a_flood_from_one_machine_leaves_another_served() {
-    /// More than the tracker has at a time, 512.
-    const FLOOD: usize = 560;
     let _alone = alone();
     let Some(lab) = lab(2) else { return };
     let dir = Temp::new();
@@ -165,32 +181,63 @@ fn a_flood_from_one_machine_leaves_another_served() {
         &["--remote", "--torrents", torrents, "--quiet"],
     );
     let at = SocketAddr::from((lab.addr(0), tracker.port()));
-    // of over 8 MiB: more than the system keeps for who doesn't read
-    let size = 300_000 << 12;
-    let checkpoints = vec![INITIAL; 300_000];
-    let name = Name::parse("image.iso").expect("a name");
-    let image = Torrent::new(name, size, 64 << 10, digest(b"any"), checkpoints);
-    let torrent = image.expect("a .torrent");
-    let taken = answer_to(at, &to_bytes(&publish_message(1, torrent)));
-    let taken = String::from_utf8(taken.expect("an answer")).expect("JSON");
-    assert!(taken.contains(r#""is":"stands""#), "{taken}");
-    // each has asked, and takes nothing
-    let ask = |_| {
-        let mut stream = TcpStream::connect_timeout(&at, SOON).expect("it listens");
-        let _ = stream.write_all(br#"{"msg": "get_torrent", "name": "image.iso"}"#);
-        stream
-    };
-    let flood: Vec<TcpStream> = (0..FLOOD).map(ask).collect();
-    until("a full tracker", || {
-        (status(&tracker, "Threads") >= 512).then_some(())
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // for each that the tracker gives up on, another comes
+        let flood = || {
+            let mut open = VecDeque::from(silent(at, FLOOD));
+            while !ended.load(Ordering::SeqCst) {
+                open.extend(silent(at, 20));
+                open.drain(..20);
+                thread::sleep(Duration::from_millis(50));
+            }
+        };
+        let flood = scope.spawn(flood);
+        until("a full tracker", || {
+            (status(&tracker, "Threads") >= 512).then_some(())
+        });
+        let (folder, ip, port) = (dir.dir("other"), at.ip().to_string(), at.port().to_string());
+        let folder = folder.to_str().expect("UTF-8");
+        let other = lab.start(1, "client", &[&ip, &port, folder]);
+        other.until_line("ping → ");
+        assert!(status(&tracker, "Threads") >= 512, "while the flood lasts");
+        assert_eq!(count_lines(&other, "no list from"), 0, "{other:?}");
+        ended.store(true, Ordering::SeqCst);
+        flood.join().expect("no panic");
     });
-    let (folder, ip, port) = (dir.dir("other"), at.ip().to_string(), at.port().to_string());
-    let folder = folder.to_str().expect("UTF-8");
-    let other = lab.start(1, "client", &[&ip, &port, folder]);
-    other.until_line("ping → ");
-    assert!(status(&tracker, "Threads") >= 512, "while the flood lasts");
-    assert_eq!(count_lines(&other, "no list from"), 0, "{other:?}");
+}
+
+#[test]
+fn who_asks_for_long_torrents_and_takes_none_fills_no_memory() {
+    let _alone = alone();
+    let dir = Temp::new();
+    let tracker = Program::tracker(dir.path(), &["--quiet"]);
+    let at = tracker.addr();
+    publish(at, long_torrent());
+    let asks = br#"{"msg": "get_torrent", "name": "image.iso"}"#;
+    let mut flood = silent(at, FLOOD);
+    for stream in &mut flood {
+        let _ = stream.write_all(asks);
+    }
+    // four at a time, of some 30 MiB each with what they are made of; all at once they would be over 5 GiB
+    for _ in 0..20 {
+        announce(&tracker);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let peak = status(&tracker, "VmHWM");
+    assert!(peak < 400 << 10, "{peak} KiB");
+    let busy = flood.iter().any(|mut stream| {
+        stream.set_read_timeout(Some(SOON)).expect("a socket");
+        let mut answer = [0; 100];
+        let len = stream.read(&mut answer).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..len]).contains("busy, try again")
+    });
+    assert!(busy, "who waits in vain is told so");
     drop(flood);
+    until("the .torrent, once the flood is over", || {
+        let answer = answer_to(at, asks).ok()?;
+        (answer.len() > 8 << 20).then_some(())
+    });
 }
 
 #[test]

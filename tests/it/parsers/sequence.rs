@@ -10,7 +10,9 @@ use bittorrentish::protocol::{
     Coming, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Publication, Summary,
     SwarmList, VERSION, parse, to_bytes,
 };
-use bittorrentish::roster::{Ends, PEERS_LISTED, Reach, Record, Roster};
+use bittorrentish::roster::{
+    Endpoints, FileSources, PEERS_LISTED, PeerList, Reachability, Record, Roster,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -19,7 +21,7 @@ use super::dice::{Dice, sent, summary};
 /// As what peers tell and ask a tracker.
 pub fn of_a_tracker(bytes: &[u8]) {
     let mut dice = Dice(bytes);
-    let reach = *dice.of(&[Reach::Remote, Reach::Local]);
+    let reach = *dice.of(&[Reachability::Remote, Reachability::Local]);
     let mut roster = Roster::new(reach);
     let rng = &mut StdRng::seed_from_u64(1);
     while !dice.0.is_empty() {
@@ -33,7 +35,7 @@ pub fn of_a_tracker(bytes: &[u8]) {
             _ => {
                 let torrent = dice.content();
                 let sources = roster.sources(torrent.name(), torrent.md5(), from, rng);
-                let sources = sources.into_iter().flat_map(|(_, sources)| sources);
+                let sources = sources.into_iter().flat_map(|of: FileSources| of.peers);
                 assert!(
                     sources
                         .map(|source| source.ip.parse::<IpAddr>())
@@ -52,7 +54,7 @@ pub fn of_a_tracker(bytes: &[u8]) {
     assert!(left.peers.is_empty() && left.torrents.is_empty());
 }
 
-fn ends(dice: &mut Dice) -> Ends {
+fn ends(dice: &mut Dice) -> Endpoints {
     let (peer, own) = *dice.of(&[
         ("10.0.0.2", "10.0.0.1"),
         ("10.0.0.3", "10.0.0.1"),
@@ -62,30 +64,33 @@ fn ends(dice: &mut Dice) -> Ends {
         ("::1", "::1"),
     ]);
     let ip = |text: &str| text.parse().expect("an address");
-    Ends {
+    Endpoints {
         peer: ip(peer),
         own: ip(own),
     }
 }
 
-fn lists(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16, v: Option<u32>) {
-    let (files, pieces) = (dice.up_to(6, Dice::listed), dice.parts());
-    let listing = roster.begin_list(from, port, v, files, pieces);
-    assert_eq!(listing.is_ok(), port > 0);
-    let Ok(mut listing) = listing else { return };
-    let coming = dice.up_to(2, |dice| Coming {
-        name: dice.name(),
-        size: 9,
-        done: 1,
-        peer: String::new(),
-    });
-    let others = dice.up_to(2, |dice| (dice.name(), dice.content().md5()));
-    roster.list_folder(&mut listing, coming, others.into_iter().collect());
-    while roster.list_on(&mut listing) {}
+fn lists(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16, v: Option<u32>) {
+    let list = PeerList {
+        files: dice.up_to(6, Dice::listed),
+        pieces: dice.parts(),
+        coming: dice.up_to(2, |dice| Coming {
+            name: dice.name(),
+            size: 9,
+            done: 1,
+            peer: String::new(),
+        }),
+        others: dice
+            .up_to(2, |dice| (dice.name(), dice.content().md5()))
+            .into_iter()
+            .collect(),
+    };
+    let listed = roster.set_list(from, port, v, &list);
+    assert_eq!(listed.is_ok(), port > 0);
 }
 
 /// As the tracker does: it is judged, then written, while others list what they have, and then recorded.
-fn publishes(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16) {
+fn publishes(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16) {
     let Ok(joined) = roster.append_client(from, port, Some(VERSION)) else {
         return;
     };
@@ -126,7 +131,7 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Ends, port: u16) {
 }
 
 /// Whatever the tracker knows, its answers fit who asks.
-fn answers_hold(roster: &mut Roster, asker: Ends, port: u16, rng: &mut StdRng) {
+fn answers_hold(roster: &mut Roster, asker: Endpoints, port: u16, rng: &mut StdRng) {
     let answer = roster.swarm_list(asker, port, &[], None, rng).to_bytes();
     let list: SwarmList = parse(&answer).expect("a list");
     assert!(list.peers.len() <= PEERS_LISTED && answer.len() <= LIST_CAP);

@@ -1,4 +1,6 @@
-//! The folder of `.torrent`s: `NAME.torrent` each, and for a moment `.new-…`, which no name begins with.
+//! The tracker's folder of `.torrent`s: `NAME.torrent` each, and for a moment `.new-…`, which no name begins with.
+//!
+//! This module owns those files, and nothing else on the disk. It never decides what is kept.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,21 +10,29 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::events::Event;
+use super::events::TrackerEvent;
 use crate::protocol::{Summary, TORRENT_CAP, invalid, parse, to_bytes};
 use crate::roster::Record;
 use crate::store::{Plain, StoreError, write_atomically};
 use crate::torrent::{Name, Torrent};
 
-/// Bytes of a file here beside what came in a message.
-const BESIDE: usize = 1024;
+/// A file has at most so many bytes more than the message in which its `.torrent` came.
+const KEPT_CAP: usize = 1024;
 
-pub(super) struct Shelf(PathBuf);
+/// A folder that can be written to.
+pub(super) struct TorrentFolder(PathBuf);
+
+/// What was in the folder at the start.
+pub(super) struct LoadedTorrents {
+    pub(super) records: Vec<Record>,
+    /// What is no `.torrent`, with the reason. It was left alone.
+    pub(super) bad: Vec<TrackerEvent>,
+}
 
 /// What is kept in a `.torrent`'s file beside the `.torrent`, and handed to nobody: more fields of the same object. The files of
 /// earlier versions have none.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct PublisherNote {
     /// Its publisher's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<String>,
@@ -31,58 +41,63 @@ pub(super) struct Kept {
     pub(super) pinned: bool,
 }
 
-impl Shelf {
-    /// Makes the folder, and sees whether it can be written to.
+impl TorrentFolder {
+    /// Makes the folder, and checks that it can be written to.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
-        let shelf = Self(path.to_owned());
-        File::create(shelf.beside())?;
-        fs::remove_file(shelf.beside())?;
-        Ok(shelf)
+        let folder = Self(path.to_owned());
+        File::create(folder.new_path())?;
+        fs::remove_file(folder.new_path())?;
+        Ok(folder)
     }
 
     fn path(&self, name: &Name) -> PathBuf {
         self.0.join(format!("{}.torrent", name.as_str()))
     }
 
-    /// Only the publisher of the moment writes it; another tracker in the same folder has its own.
-    fn beside(&self) -> PathBuf {
+    /// Where a `.torrent` is written first. One thread at a time does so; another tracker in the same folder has its own.
+    fn new_path(&self) -> PathBuf {
         self.0.join(format!(".new-{}", process::id()))
     }
 
     /// Puts a `.torrent` in its place: after a power cut there is the old one or the new one, whole. One call at a time.
-    pub(super) fn put(&self, torrent: &Torrent, kept: &Kept) -> Result<(), StoreError> {
+    pub(super) fn put(&self, torrent: &Torrent, kept: &PublisherNote) -> Result<(), StoreError> {
         let (mut bytes, kept) = (to_bytes(torrent), to_bytes(kept));
         bytes.pop();
         bytes.push(b',');
         bytes.extend_from_slice(&kept[1..]);
-        write_atomically(&Plain, &self.path(torrent.name()), &self.beside(), &bytes)
+        write_atomically(&Plain, &self.path(torrent.name()), &self.new_path(), &bytes)
     }
 
     /// Keeps something else beside a `.torrent` that is here, and another publisher in it. One call at a time.
-    pub(super) fn rewrite(&self, name: &Name, publisher: &str, kept: &Kept) -> io::Result<()> {
+    pub(super) fn rewrite(
+        &self,
+        name: &Name,
+        publisher: &str,
+        kept: &PublisherNote,
+    ) -> io::Result<()> {
         let mut torrent = self.get(name)?;
         publisher.clone_into(&mut torrent.publisher);
         self.put(&torrent, kept).map_err(io::Error::other)
     }
 
-    /// Sees to it that what was put outlives a power cut.
+    /// Makes what was put outlive a power cut.
     pub(super) fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
 
-    /// How many bytes a `.torrent` has; none where it isn't there.
-    pub(super) fn len_of(&self, name: &Name) -> u64 {
-        fs::metadata(self.path(name)).map_or(0, |found| found.len())
+    /// How many bytes a `.torrent` has; 0 if it isn't there.
+    pub(super) fn len_of(&self, name: &Name) -> usize {
+        fs::metadata(self.path(name)).map_or(0, |found| found.len() as usize)
     }
 
     pub(super) fn get(&self, name: &Name) -> io::Result<Torrent> {
         read(&self.path(name)).map(|(torrent, _)| torrent)
     }
 
-    /// Reads what is there. What is no `.torrent` is told of and left alone.
-    pub(super) fn load(&self) -> io::Result<(Vec<Record>, Vec<Event>)> {
-        let (mut loaded, mut bad) = (Vec::new(), Vec::new());
+    /// Reads what is there.
+    pub(super) fn load(&self) -> io::Result<LoadedTorrents> {
+        let (mut records, mut bad) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let file = entry.file_name().to_string_lossy().into_owned();
@@ -99,7 +114,7 @@ impl Shelf {
                         pinned: kept.pinned,
                         ..Summary::of(&torrent)
                     };
-                    loaded.push(Record {
+                    records.push(Record {
                         summary,
                         key: kept.key,
                     });
@@ -108,13 +123,13 @@ impl Shelf {
                 Ok((torrent, _)) => format!("it is of {}", torrent.name()),
                 Err(fault) => fault.to_string(),
             };
-            bad.push(Event::BadTorrent { file, why });
+            bad.push(TrackerEvent::BadTorrent { file, why });
         }
-        Ok((loaded, bad))
+        Ok(LoadedTorrents { records, bad })
     }
 }
 
-/// When a file was written last, seconds since 1970: about when a `.torrent` without a time was published.
+/// When a file was written last, seconds since 1970: a `.torrent` without a time was published about then.
 fn modified(path: &Path) -> u64 {
     let time = fs::metadata(path).and_then(|found| found.modified());
     let since = time
@@ -123,9 +138,9 @@ fn modified(path: &Path) -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-fn read(path: &Path) -> io::Result<(Torrent, Kept)> {
+fn read(path: &Path) -> io::Result<(Torrent, PublisherNote)> {
     let found = fs::metadata(path)?;
-    if !found.is_file() || found.len() > (TORRENT_CAP + BESIDE) as u64 {
+    if !found.is_file() || found.len() > (TORRENT_CAP + KEPT_CAP) as u64 {
         return Err(invalid(format!(
             "expected a file of at most {TORRENT_CAP} bytes"
         )));
@@ -144,50 +159,52 @@ mod tests {
         Torrent::new(name, 9, 64 << 10, digest(b"any"), vec![INITIAL]).expect("a .torrent")
     }
 
-    fn with_folder(test: impl FnOnce(&Path, &Shelf)) {
+    fn with_folder(test: impl FnOnce(&Path, &TorrentFolder)) {
         let thread = std::thread::current().id();
-        let dir =
-            std::env::temp_dir().join(format!("bittorrentish-shelf-{}-{thread:?}", process::id()));
-        test(&dir, &Shelf::open(&dir).expect("a new folder"));
+        let dir = std::env::temp_dir().join(format!(
+            "bittorrentish-torrents-{}-{thread:?}",
+            process::id()
+        ));
+        test(&dir, &TorrentFolder::open(&dir).expect("a new folder"));
         fs::remove_dir_all(&dir).expect("it is there");
     }
 
     #[test]
     fn key_and_pin_are_kept_and_stay_out_of_what_is_handed_out() {
-        with_folder(|_, shelf| {
-            let kept = |key: &str| Kept {
+        with_folder(|_, folder| {
+            let kept = |key: &str| PublisherNote {
                 key: Some(key.to_owned()),
                 pinned: true,
             };
             let mut torrent = image();
             torrent.published = 7;
-            shelf.put(&torrent, &kept("first")).expect("it is written");
-            shelf
+            folder.put(&torrent, &kept("first")).expect("it is written");
+            folder
                 .rewrite(torrent.name(), "10.0.0.2:5", &kept("second"))
                 .expect("it is there");
-            let (loaded, bad) = shelf.load().expect("it is read");
-            let [record] = &loaded[..] else {
-                panic!("{loaded:?}, {} bad", bad.len())
+            let loaded = folder.load().expect("it is read");
+            let [record] = &loaded.records[..] else {
+                panic!("{:?}, {} bad", loaded.records, loaded.bad.len())
             };
             assert_eq!(record.key.as_deref(), Some("second"));
             let summary = &record.summary;
             assert!(summary.pinned && summary.published == 7 && summary.publisher == "10.0.0.2:5");
-            let handed_out = to_bytes(&shelf.get(torrent.name()).expect("it is there"));
+            let handed_out = to_bytes(&folder.get(torrent.name()).expect("it is there"));
             assert!(!String::from_utf8_lossy(&handed_out).contains("second"));
         });
     }
 
     #[test]
     fn a_file_of_the_first_version_is_read() {
-        with_folder(|dir, shelf| {
+        with_folder(|dir, folder| {
             let mut first: serde_json::Value = parse(&to_bytes(&image())).expect("its own bytes");
             let fields = first.as_object_mut().expect("an object");
             fields.remove("published").expect("it is later");
             fields.insert("publisher".to_owned(), "10.0.0.2:5".into());
             fs::write(dir.join("image.iso.torrent"), first.to_string()).expect("a file");
-            let (loaded, _) = shelf.load().expect("it is read");
-            let [record] = &loaded[..] else {
-                panic!("{loaded:?}")
+            let loaded = folder.load().expect("it is read");
+            let [record] = &loaded.records[..] else {
+                panic!("{:?}", loaded.records)
             };
             assert_eq!(record.key, None);
             let summary = &record.summary;

@@ -1,0 +1,82 @@
+//! Where a peer comes from, what tells it from the others, and by which address they find it.
+//!
+//! This module owns the rules for addresses. It never opens a connection.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::net::is_local;
+
+/// Whom a tracker serves, and so what tells peers apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reachability {
+    /// It serves this machine, where many peers share one address and are told apart by port.
+    Local,
+    /// It serves every machine, and tells peers apart by address and port.
+    Remote,
+}
+
+/// The two ends of a connection to the tracker. A peer is where it came from, so nobody can list anybody else.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoints {
+    /// The peer's address.
+    pub peer: IpAddr,
+    /// The address at which it reached the tracker.
+    pub own: IpAddr,
+}
+
+/// What tells one peer from another: its port, and on a [`Reachability::Remote`] tracker its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PeerKey {
+    ip: Option<IpAddr>,
+    port: u16,
+}
+
+impl Reachability {
+    /// Returns true if whoever comes this way is served.
+    pub fn serves(self, from: Endpoints) -> bool {
+        self == Self::Remote || is_local(from.peer, from.own)
+    }
+
+    pub(super) fn key(self, addr: SocketAddr) -> PeerKey {
+        let ip = match self {
+            Self::Local => None,
+            Self::Remote => Some(addr.ip()),
+        };
+        let port = addr.port();
+        PeerKey { ip, port }
+    }
+}
+
+impl Endpoints {
+    /// The address at which the others find the peer. An original on this machine listens on its host name's address alone,
+    /// which is the one it connected to.
+    pub fn addr_of(self, port: u16, v: Option<u32>) -> SocketAddr {
+        let original_here = v.is_none() && is_local(self.peer, self.own);
+        let ip = if original_here { self.own } else { self.peer };
+        SocketAddr::new(ip, port)
+    }
+
+    /// The address at which this asker finds a peer: one that came over loopback is on the tracker's machine.
+    pub(super) fn finds(self, peer: IpAddr) -> IpAddr {
+        let same = self.peer.is_loopback() && self.own.is_ipv4() == peer.is_ipv4();
+        if peer.is_loopback() && !same {
+            self.own
+        } else {
+            peer
+        }
+    }
+
+    /// Askers with the same vantage point find every peer at the same address.
+    pub(super) fn vantage(self) -> Vantage {
+        let is_loopback = self.peer.is_loopback();
+        let own = self.own;
+        Vantage { is_loopback, own }
+    }
+}
+
+/// All that [`Endpoints::finds`] depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Vantage {
+    is_loopback: bool,
+    own: IpAddr,
+}

@@ -1,0 +1,82 @@
+//! The answer to a ping of ours, put together under the lock from what is ready, and written without it.
+//!
+//! This module owns how the answer is written. Who is on it is decided in [`super::Roster::swarm_list`].
+
+use std::sync::Arc;
+
+use super::files::{FileList, LIST_ROOM};
+use super::holdings::ListedPeer;
+use crate::protocol::{Coming, VERSION, to_bytes};
+
+/// A [`crate::protocol::SwarmList`] that isn't written yet.
+pub struct SwarmAnswer {
+    /// Whether the tracker serves this machine alone.
+    pub(super) local: bool,
+    /// How many others there are, where not all are listed.
+    pub(super) n_peers: Option<usize>,
+    pub(super) peers: Vec<ListedPeer>,
+    pub(super) files: Arc<FileList>,
+    /// The edition of the list of files that the asker knows: that list isn't sent again.
+    pub(super) known_edition: Option<u64>,
+    pub(super) coming: Vec<Coming>,
+}
+
+impl SwarmAnswer {
+    /// The list of files, where the asker doesn't know it.
+    fn new_files(&self) -> Option<&[u8]> {
+        let knows = self.known_edition == Some(self.files.edition);
+        (!knows).then(|| self.files.text())
+    }
+
+    /// About how many bytes it takes.
+    pub fn len_hint(&self) -> usize {
+        let files = self.new_files().map_or(0, <[u8]>::len);
+        let peers: usize = self.peers.iter().map(|peer| peer.len() + 50).sum();
+        files + peers.min(LIST_ROOM) + 150 * (1 + self.coming.len())
+    }
+
+    /// Writes the answer, which has at most as many bytes as a client reads. A peer whose names don't fit is listed without
+    /// them.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let files = self.new_files();
+        let coming = match self.coming.is_empty() {
+            true => Vec::new(),
+            false => to_bytes(&self.coming),
+        };
+        let room = LIST_ROOM.saturating_sub(files.map_or(0, <[u8]>::len) + coming.len());
+        let mut out = Vec::with_capacity(self.len_hint());
+        let n_peers = self.n_peers.map(|n| format!("\"n_peers\":{n},"));
+        let (local, n_peers) = (self.local, n_peers.unwrap_or_default());
+        let edition = self.files.edition;
+        let head = format!(
+            "{{\"v\":{VERSION},\"local\":{local},\"edition\":{edition},{n_peers}\"peers\":["
+        );
+        out.extend_from_slice(head.as_bytes());
+        self.write_peers(room, &mut out);
+        out.extend_from_slice(b"]");
+        if let Some(files) = files {
+            out.extend_from_slice(b",\"torrents\":[");
+            out.extend_from_slice(files);
+            out.extend_from_slice(b"]");
+        }
+        if !coming.is_empty() {
+            out.extend_from_slice(b",\"coming\":");
+            out.extend_from_slice(&coming);
+        }
+        out.extend_from_slice(b"}");
+        out
+    }
+
+    fn write_peers(&self, mut room: usize, out: &mut Vec<u8>) {
+        for (nth, peer) in self.peers.iter().enumerate() {
+            out.extend_from_slice(if nth == 0 { b"" } else { b"," });
+            match room.checked_sub(peer.len()) {
+                Some(left) => {
+                    room = left;
+                    peer.write(out);
+                }
+                None => peer.write_bare(out),
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What the tracker answers, as bytes.
+//!
+//! This module owns the form of an answer. What it says is decided elsewhere.
+
+use super::semaphore::Permit;
+use crate::protocol::{Outcome, Reply, VERSION, to_bytes};
+use crate::torrent::Torrent;
+
+/// An answer on its way, and the permit for its memory: both go once the bytes are sent.
+pub(super) struct TrackerReply<'a> {
+    pub(super) bytes: Vec<u8>,
+    pub(super) _permit: Option<Permit<'a>>,
+}
+
+impl From<Vec<u8>> for TrackerReply<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        let _permit = None;
+        Self { bytes, _permit }
+    }
+}
+
+fn reply(reply: Reply) -> Vec<u8> {
+    to_bytes(&Reply {
+        v: VERSION,
+        ..reply
+    })
+}
+
+/// What a peer of ours is answered where there is nothing to say.
+pub(super) fn done() -> Vec<u8> {
+    reply(Reply::default())
+}
+
+/// What a peer of ours is answered if it is refused or not understood.
+pub(super) fn error(why: String) -> Vec<u8> {
+    reply(Reply {
+        error: Some(why),
+        ..Reply::default()
+    })
+}
+
+/// What became of each file that was to be published.
+pub(super) fn outcomes(files: Vec<Outcome>) -> Vec<u8> {
+    reply(Reply {
+        files,
+        ..Reply::default()
+    })
+}
+
+/// The `.torrent` that was asked for.
+pub(super) fn torrent(torrent: Torrent) -> Vec<u8> {
+    reply(Reply {
+        torrent: Some(torrent),
+        ..Reply::default()
+    })
+}

@@ -1,0 +1,218 @@
+//! What each message is answered, without sockets.
+
+use std::fs;
+use std::process;
+
+use super::*;
+use crate::md5::{INITIAL, digest};
+use crate::protocol::{
+    Outcome, PeerEntry, PingAnswer, Publication, Reply, SwarmList, VERSION, parse,
+};
+use crate::torrent::Torrent;
+
+/// A tracker without a listener, and with a folder of its own.
+fn with_tracker(reach: Reachability, test: impl FnOnce(&mut TrackerShared)) {
+    let thread = std::thread::current().id();
+    let dir = format!("bittorrentish-tracker-{}-{thread:?}", process::id());
+    let config = TrackerConfig {
+        reach,
+        torrents: std::env::temp_dir().join(dir),
+        sweep_every: Duration::from_secs(15),
+        client: "client".to_owned(),
+    };
+    let roster = Roster::new(reach);
+    let tracker = TrackerShared::new(roster, &config, 29283, Report::silent());
+    test(&mut tracker.expect("a new folder"));
+    fs::remove_dir_all(&config.torrents).expect("it is there");
+}
+
+/// Answers a message from this machine.
+fn ask(tracker: &TrackerShared, message: &str) -> Vec<u8> {
+    ask_from(tracker, "127.0.0.1:40000", message)
+}
+
+fn ask_from(tracker: &TrackerShared, peer: &str, message: &str) -> Vec<u8> {
+    let message = parse(message.as_bytes()).expect("a message");
+    let own = match peer.starts_with("127.") {
+        true => "127.0.0.1",
+        false => "10.0.0.1",
+    };
+    let peer = peer.parse().expect("an address");
+    let own = own.parse().expect("an address");
+    tracker.answer(peer, own, message).bytes
+}
+
+fn swarm(tracker: &TrackerShared, port: u16) -> SwarmList {
+    let ping = format!(r#"{{"msg": "ping", "port": {port}, "v": 1}}"#);
+    match parse(&ask(tracker, &ping)).expect("an answer of ours") {
+        PingAnswer::Ours(list) => list,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn torrent(n_blocks: usize) -> Torrent {
+    let name = Name::parse("image.iso").expect("a name");
+    let size = (n_blocks as u64) << 12;
+    Torrent::new(
+        name,
+        size,
+        64 << 10,
+        digest(b"any"),
+        vec![INITIAL; n_blocks],
+    )
+    .expect("a .torrent")
+}
+
+/// Publishes from port 5, with the `.torrent` or without.
+fn publish<'a>(tracker: &'a TrackerShared, torrent: &Torrent, with: bool) -> Reply {
+    let file = Publication {
+        name: torrent.name().clone(),
+        size: torrent.size(),
+        md5: torrent.md5(),
+        checkpoints: torrent.checkpoints_md5(),
+        own: true,
+        pinned: false,
+        published: 0,
+        publisher: String::new(),
+        torrent: with.then(|| torrent.clone()),
+    };
+    let message = ToTracker::Publish {
+        port: 5,
+        key: "key".to_owned(),
+        files: vec![file],
+    };
+    let peer = "127.0.0.1:40000".parse().expect("an address");
+    let reply: TrackerReply<'a> = tracker.answer(peer, peer.ip(), message);
+    parse(&reply.bytes).expect("a reply")
+}
+
+#[test]
+fn a_ping_gets_the_list_in_its_senders_dialect() {
+    with_tracker(Reachability::Local, |tracker| {
+        let list = r#"{"msg": "file_list", "port": 7, "files": ["1.txt"]}"#;
+        assert_eq!(ask(tracker, list), b"", "an original's list has no answer");
+        let original = ask(tracker, r#"{"msg": "ping", "port": 8}"#);
+        let entries: Vec<PeerEntry> = parse(&original).expect("an array");
+        let named = |entry: &PeerEntry| (entry.port, entry.file_list.clone());
+        let of_7 = (7, vec!["1.txt".to_owned()]);
+        assert_eq!(
+            entries.iter().map(named).collect::<Vec<_>>(),
+            [of_7.clone()]
+        );
+        let list = swarm(tracker, 9);
+        let mut peers: Vec<_> = list.peers.iter().map(named).collect();
+        peers.sort();
+        assert_eq!(peers, [of_7, (8, vec![])], "the ping added its sender");
+        assert!(list.local && list.v == VERSION);
+    });
+}
+
+#[test]
+fn a_list_of_ours_is_answered_and_visible() {
+    with_tracker(Reachability::Local, |tracker| {
+        let list = r#"{"msg": "file_list", "port": 7, "v": 1, "files": ["1.txt"]}"#;
+        assert_eq!(ask(tracker, list), br#"{"v":1}"#);
+        assert_eq!(swarm(tracker, 9).peers[0].file_list, ["1.txt"]);
+    });
+}
+
+#[test]
+fn the_refused_are_told_so_in_their_dialect() {
+    with_tracker(Reachability::Local, |tracker| {
+        for (peer, message, expected) in [
+            ("10.0.0.2:1", r#"{"msg": "ping", "port": 7}"#, "[]"),
+            ("127.0.0.1:1", r#"{"msg": "ping", "port": 0}"#, "[]"),
+            (
+                "10.0.0.2:1",
+                r#"{"msg": "file_list", "port": 7, "files": []}"#,
+                "",
+            ),
+            (
+                "10.0.0.2:1",
+                r#"{"msg": "ping", "port": 7, "v": 1}"#,
+                "started without --remote",
+            ),
+            (
+                "127.0.0.1:1",
+                r#"{"msg": "get_torrent", "name": "x"}"#,
+                "nobody has published x",
+            ),
+        ] {
+            let answer = ask_from(tracker, peer, message);
+            let answer = String::from_utf8(answer).expect("text");
+            let fits = match expected {
+                "" | "[]" => answer == expected,
+                why => answer.starts_with(r#"{"v":1,"error":""#) && answer.contains(why),
+            };
+            assert!(fits, "{message}: {answer}");
+        }
+        assert_eq!(tracker.lock().n_peers(), 0, "nobody was added");
+    });
+}
+
+#[test]
+fn a_publication_stands_once_its_torrent_came() {
+    with_tracker(Reachability::Local, |tracker| {
+        let image = torrent(16);
+        assert_eq!(publish(tracker, &image, false).files, [Outcome::Send]);
+        assert!(swarm(tracker, 9).torrents.is_empty());
+        let outcome = publish(tracker, &image, true).files;
+        let [Outcome::Stands { mine: true, .. }] = &outcome[..] else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(swarm(tracker, 9).torrents[0].md5, image.md5());
+        let get = r#"{"msg": "get_torrent", "name": "image.iso"}"#;
+        let reply: Reply = parse(&ask(tracker, get)).expect("a reply");
+        let handed_out = reply.torrent.expect("the .torrent");
+        assert!(handed_out.same_content(&image) && handed_out.peers.len() == 1);
+    });
+}
+
+#[test]
+fn a_long_answer_keeps_its_permit_until_it_goes() {
+    with_tracker(Reachability::Local, |tracker| {
+        tracker.permit_wait = Duration::from_millis(10);
+        let image = torrent(50_000);
+        publish(tracker, &image, true);
+        let peer: SocketAddr = "127.0.0.1:40000".parse().expect("an address");
+        let get = || {
+            let name = image.name().clone();
+            tracker.answer(peer, peer.ip(), ToTracker::GetTorrent { name })
+        };
+        let long: Vec<TrackerReply> = (0..LARGE_AT_ONCE).map(|_| get()).collect();
+        assert!(long.iter().all(|reply| reply.bytes.len() > SMALL));
+        let refused = String::from_utf8(get().bytes).expect("text");
+        assert!(refused.contains("busy, try again"), "{refused}");
+        assert!(!swarm(tracker, 9).peers.is_empty(), "others are served");
+        drop(long);
+        assert!(get().bytes.len() > SMALL);
+    });
+}
+
+#[test]
+fn a_publication_that_waits_too_long_is_refused_and_may_come_again() {
+    with_tracker(Reachability::Local, |tracker| {
+        tracker.permit_wait = Duration::from_millis(10);
+        let image = torrent(16);
+        let permit = tracker.publishing.acquire(Duration::ZERO);
+        let refused = publish(tracker, &image, true).files;
+        let [Outcome::Refused { why }] = &refused[..] else {
+            panic!("{refused:?}")
+        };
+        assert!(why.contains("busy, try again"), "{why}");
+        drop(permit);
+        let taken = publish(tracker, &image, true).files;
+        assert!(matches!(taken[..], [Outcome::Stands { mine: true, .. }]));
+    });
+}
+
+#[test]
+fn the_sweep_drops_who_is_silent() {
+    with_tracker(Reachability::Local, |tracker| {
+        ask(tracker, r#"{"msg": "ping", "port": 7}"#);
+        for n_peers in [1, 0] {
+            tracker.update_peer_list();
+            assert_eq!(tracker.lock().n_peers(), n_peers);
+        }
+    });
+}
