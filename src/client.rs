@@ -7,7 +7,7 @@
 //! Owns the one lock of the process. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
 //! print under the guard.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender as Channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -21,7 +21,8 @@ use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::picker::Order;
 use crate::protocol::{
-    LIST_CAP, ORIGINAL_CAP, PeerEntry, PingAnswer, Reply, Summary, ToTracker, VERSION,
+    LIST_CAP, ORIGINAL_CAP, OtherCopy, PeerEntry, PingAnswer, Reply, Summary, SwarmList, ToTracker,
+    VERSION,
 };
 use crate::repeated_timer::Trigger;
 use crate::report::Report;
@@ -192,7 +193,8 @@ impl Client {
             ))
         });
         match answer {
-            Ok((PingAnswer::Ours(list), _)) => {
+            Ok((PingAnswer::Ours(mut list), own)) => {
+                self.leave_out_own(&mut list, own);
                 let (first, n_peers, n_files, wanted, few) = {
                     let mut state = self.lock();
                     let first = state.tracker == TrackerKind::Unknown || state.unreachable;
@@ -237,6 +239,17 @@ impl Client {
         self.manage_downloads();
         originals::fetch_whole_files(self);
         self.tell_all();
+    }
+
+    /// The list names all in whose folders another content stands: this peer knows its own folder better.
+    fn leave_out_own(&self, list: &mut SwarmList, own: IpAddr) {
+        let is_own = |other: &OtherCopy| {
+            let addr: Option<SocketAddr> = other.peer.parse().ok();
+            addr.is_some_and(|addr| addr.port() == self.0.port && is_local(addr.ip(), own))
+        };
+        for listed in &mut list.torrents {
+            listed.others.retain(|other| !is_own(other));
+        }
     }
 
     fn original_answered(&self, peers: &[PeerEntry], own: IpAddr) {

@@ -63,6 +63,7 @@ pub mod bitfield;
 pub mod buffers;
 pub mod cli;
 pub mod client;
+pub mod conflicts;
 pub mod content;
 pub mod download;
 pub mod events;

@@ -71,6 +71,8 @@ pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
 
+/// The most machines that are told of one file as having another content.
+pub const OTHERS_TOLD: usize = 20;
 /// The most files in one publication: a thousand summaries are some 300 KB.
 pub const PUBLICATIONS: usize = 1000;
 /// The longest key of a publisher, bytes: twice what ours have.

@@ -26,6 +26,7 @@ use crate::protocol::{
 use crate::store::{AccessStamp, Stamp};
 use crate::torrent::{Name, Torrent, legible};
 
+mod conflict;
 pub mod ending;
 pub mod holdings;
 pub mod overview;
@@ -283,15 +284,28 @@ impl State {
         }
     }
 
+    /// What counts for a content in the folder that isn't the pinned one, whatever the tracker says of it.
+    fn word_by_pin(&self, name: &Name, md5: Digest) -> Option<Word> {
+        let pin = self.pin(name).filter(|pin| *pin != md5)?;
+        Some(Word::Other {
+            md5: pin,
+            gone_since: None,
+        })
+    }
+
     /// Whether what the tracker said of each whole file still holds.
     fn reconsider(&mut self, now: Instant) {
         let again_after = self.wants.ping_every * REFUSED_PINGS;
+        let pinned = self.wants.only.first().filter(|_| self.wants.md5.is_some());
         for (name, held) in &mut self.files {
             let listed = self.swarm.get(name);
             if held.stamp.is_none() {
                 if listed.is_some_and(|listed| listed.md5 == held.torrent.md5()) {
                     held.word = Word::Stands { mine: false };
                 }
+                continue;
+            }
+            if pinned == Some(name) && self.wants.md5 != Some(held.torrent.md5()) {
                 continue;
             }
             let same = listed.filter(|listed| listed.md5 == held.torrent.md5());
@@ -601,7 +615,13 @@ impl State {
         if self.answered.is_none() {
             return Vec::new();
         }
-        let unlisted = self.named().filter(|name| !self.is_known(name));
+        let comes = |name: &Name| self.swarm.contains_key(name) || self.coming.contains_key(name);
+        let replaced = |name: &Name| {
+            let held = self.files.get(name);
+            held.is_some_and(|held| self.word_by_pin(name, held.torrent.md5()).is_some())
+        };
+        let unlisted = |name: &&Name| !self.is_known(name) || replaced(name) && !comes(name);
+        let unlisted = self.named().filter(unlisted);
         let unlisted = unlisted.map(|name| match self.meant(name) {
             Some(near) => format!("nobody lists {name}: did you mean {near}?"),
             None => format!("nobody lists {name}"),

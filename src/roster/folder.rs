@@ -10,7 +10,7 @@ use super::files::FileList;
 use super::has::{FileNo, PeerNo};
 use super::{Ends, Listing, Roster};
 use crate::md5::Digest;
-use crate::protocol::{Coming, OtherCopy, Summary};
+use crate::protocol::{Coming, OTHERS_TOLD, OtherCopy, Summary};
 use crate::torrent::Name;
 
 /// The most coming files that are kept of one peer, and the most other contents.
@@ -19,8 +19,6 @@ pub(super) const KEPT: usize = 100;
 const COMING_SEEN: usize = 10 * COMING_TOLD;
 /// The most coming files in one answer.
 pub(super) const COMING_TOLD: usize = 100;
-/// The most other contents that are told of one file.
-pub(super) const OTHERS_TOLD: usize = 20;
 
 /// A peer's word on its folder.
 #[derive(Clone, Default, PartialEq)]
@@ -153,8 +151,13 @@ impl Roster {
         self.files.make_ready(files, asker, rng)
     }
 
+    /// Whether another content than what stands may be in somebody's folder under this name.
+    pub(super) fn may_have_others(&self, name: &Name) -> bool {
+        self.folders.others.contains_key(name)
+    }
+
     /// A file's record with those who have another content.
-    fn told(&self, no: FileNo) -> Option<Arc<Summary>> {
+    pub(super) fn told(&self, no: FileNo) -> Option<Arc<Summary>> {
         let record = self.files[no].record.as_ref()?;
         let Some(peers) = self.folders.others.get(&record.name) else {
             return Some(Arc::clone(record));

@@ -330,6 +330,9 @@ impl State {
         let have = Bitfield::full(torrent.n_pieces());
         let mut held = Held::new(torrent, have, Some(stamp), now);
         held.received = received;
+        if let Some(word) = self.word_by_pin(&name, held.torrent.md5()) {
+            held.word = word;
+        }
         self.files.insert(name, held);
         true
     }
