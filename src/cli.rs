@@ -144,9 +144,14 @@ fn shell_quoted(word: &str) -> String {
     }
 }
 
+/// The flag that names a file, as a shell takes it.
+pub fn only_flag(name: &str) -> String {
+    format!("--only {}", shell_quoted(name))
+}
+
 /// The flags that name one content of a file, as a shell takes them.
 pub fn pin_flags(name: &str, md5: &str) -> String {
-    format!("--only {} --md5 {md5}", shell_quoted(name))
+    format!("{} --md5 {md5}", only_flag(name))
 }
 
 /// The flags with which another machine fetches this content and no other, and ends once it is there.

@@ -132,7 +132,7 @@ impl Client {
             edition,
         };
         match self.ask_tracker(&ping) {
-            Ok((PingAnswer::Ours(list), _)) => self.take_list(&list),
+            Ok((PingAnswer::Ours(list), own)) => self.take_list(list, own),
             Ok((PingAnswer::Original(peers), own)) => self.take_original_list(&peers, own),
             Ok((PingAnswer::Refused(refusal), _)) => self.refused_by_tracker(&refusal),
             Err(fault) => self.tracker_unreachable(&fault.to_string()),

@@ -159,6 +159,7 @@ pub mod bitfield;
 pub mod buffers;
 pub mod cli;
 pub mod client;
+pub mod conflicts;
 pub mod content;
 pub mod events;
 pub mod http;

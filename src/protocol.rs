@@ -57,7 +57,9 @@ mod publishing;
 mod tests;
 
 pub use framing::{Cap, invalid, parse, read_message, read_value, to_bytes};
-pub use publishing::{Coming, KEY_CAP, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary};
+pub use publishing::{
+    Coming, KEY_CAP, OTHERS_TOLD, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary,
+};
 
 /// The version of our messages.
 pub const VERSION: u32 = 1;

@@ -31,6 +31,7 @@ use crate::torrent::{BlockSet, Name, Torrent};
 
 mod bad_copies;
 mod choices;
+mod conflict;
 pub mod contents;
 pub mod ending;
 mod folder;

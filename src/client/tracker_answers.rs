@@ -1,15 +1,17 @@
 //! The tracker's answers, and what they change: how it is reached, and what is told of it.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
 use super::Client;
 use crate::events::Event;
-use crate::net::{Connection, HEADER, Sender, connect, resolve};
-use crate::protocol::{LIST_CAP, ORIGINAL_CAP, PingRefusal, Reply, SwarmList, ToTracker};
+use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
+use crate::protocol::{
+    LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker,
+};
 use crate::torrent::legible;
 
 /// After a list, the next one waits so long for each file that it named.
@@ -45,11 +47,12 @@ impl Client {
     }
 
     /// Takes the list of a tracker of ours, and begins what can be begun.
-    pub(super) fn take_list(&self, list: &SwarmList) {
+    pub(super) fn take_list(&self, mut list: SwarmList, own: IpAddr) {
+        self.leave_out_own(&mut list, own);
         let taken = {
             let mut state = self.lock();
             let first = state.reached();
-            let begins = state.update_list(list, Instant::now());
+            let begins = state.update_list(&list, Instant::now());
             let few = state.few_peers(self.0.config.min_peers);
             (first, begins, few, state.n_listed(), state.n_files_listed())
         };
@@ -67,6 +70,17 @@ impl Client {
         let unpublished = !self.lock().unpublished().is_empty();
         if first || unpublished {
             self.list_now();
+        }
+    }
+
+    /// The list names all in whose folders another content stands: this peer knows its own folder better.
+    fn leave_out_own(&self, list: &mut SwarmList, own: IpAddr) {
+        let is_own = |other: &OtherCopy| {
+            let addr: Option<SocketAddr> = other.peer.parse().ok();
+            addr.is_some_and(|addr| addr.port() == self.0.port && is_local(addr.ip(), own))
+        };
+        for listed in &mut list.torrents {
+            listed.others.retain(|other| !is_own(other));
         }
     }
 

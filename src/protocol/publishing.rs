@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
+/// The most machines that are told of one file as having another content.
+pub const OTHERS_TOLD: usize = 20;
 /// The most files in one publication: a thousand summaries are some 300 KB.
 pub const PUBLICATIONS: usize = 1000;
 /// The longest key of a publisher, bytes: twice what ours have.

@@ -209,6 +209,7 @@ mod tests {
             takers: 3,
             left: Some(7.3),
             others: None,
+            conflict: None,
             bars: None,
         }
     }

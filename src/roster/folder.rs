@@ -14,7 +14,7 @@ use super::address::{Endpoints, PeerKey};
 use super::draw_set::DrawSet;
 use super::files::FileList;
 use crate::md5::Digest;
-use crate::protocol::{Coming, OtherCopy, Summary};
+use crate::protocol::{Coming, OTHERS_TOLD, OtherCopy, Summary};
 use crate::torrent::Name;
 
 /// So many coming files are kept of one peer, and so many other copies.
@@ -23,8 +23,6 @@ pub(super) const KEPT: usize = 100;
 const COMING_SEEN: usize = 10 * COMING_TOLD;
 /// So many coming files are in one answer.
 pub(super) const COMING_TOLD: usize = 100;
-/// So many other copies are told of one file.
-pub(super) const OTHERS_TOLD: usize = 20;
 
 /// What a peer says of its folder.
 #[derive(Clone, Default, PartialEq)]
@@ -139,8 +137,13 @@ impl Roster {
         self.files.make_ready(files, asker, rng)
     }
 
+    /// Returns true if another content than the one that stands may be in somebody's folder under this name.
+    pub(super) fn may_have_others(&self, name: &Name) -> bool {
+        self.folders.others.contains_key(name)
+    }
+
     /// A file's record with some of the peers that have another content under its name.
-    fn with_other_copies(&self, name: &str) -> Option<Arc<Summary>> {
+    pub(super) fn with_other_copies(&self, name: &str) -> Option<Arc<Summary>> {
         let record = self.files.record(name)?;
         let Some(peers) = self.folders.others.get(&record.name) else {
             return Some(Arc::clone(record));

@@ -14,7 +14,7 @@ pub struct SwarmOverview {
     pub n_peers: usize,
     /// The first of them.
     pub rows: Vec<Row>,
-    /// The largest of the published files that somebody has.
+    /// Of the published files that somebody has, the largest, but first those of which somebody has another content.
     pub files: Vec<Arc<Summary>>,
 }
 
@@ -44,14 +44,16 @@ impl Row {
 impl Roster {
     /// At most so many peers, with what they have, and at most so many files.
     pub fn overview(&self, peers: usize, files: usize) -> SwarmOverview {
-        let record = |name: &Arc<str>| self.files.record(name);
-        let mut live: Vec<&Arc<Summary>> = self.files.live().iter().filter_map(record).collect();
-        let by_size = |file: &&Arc<Summary>| Reverse(file.size);
+        let rank = |name: &Arc<str>| {
+            let record = self.files.record(name);
+            record.map(|it| (!self.may_have_others(&it.name), Reverse(it.size)))
+        };
+        let mut live: Vec<Arc<str>> = self.files.live().to_vec();
         if live.len() > files {
-            live.select_nth_unstable_by_key(files, by_size);
+            live.select_nth_unstable_by_key(files, rank);
             live.truncate(files);
         }
-        live.sort_by_key(by_size);
+        live.sort_by_key(rank);
         let some = self.everyone.as_slice().iter().take(peers);
         let some = some.filter_map(|key| self.peers.get(key));
         let rows = some.map(|peer| Row {
@@ -63,7 +65,54 @@ impl Roster {
         SwarmOverview {
             n_peers: self.n_peers(),
             rows: rows.collect(),
-            files: live.into_iter().cloned().collect(),
+            files: live
+                .iter()
+                .filter_map(|name| self.with_other_copies(name))
+                .collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::OTHERS_TOLD;
+    use crate::roster::Reachability;
+    use crate::roster::tests::{folder, lan, publish, summary};
+
+    #[test]
+    fn a_file_with_a_conflict_is_shown_before_larger_ones() {
+        let mut roster = Roster::new(Reachability::Remote);
+        for (port, name, size) in [(1, "large", 3), (2, "small", 1), (3, "middle", 2)] {
+            let file = Summary {
+                size,
+                ..summary(name, 9, "a")
+            };
+            publish(&mut roster, lan(2), port, &file).expect("the first");
+        }
+        let names = |roster: &Roster| {
+            let files = roster.overview(10, 2).files;
+            let of = |file: &Arc<Summary>| (file.name.to_string(), file.others.len());
+            files.iter().map(of).collect::<Vec<_>>()
+        };
+        let of = |name: &str, others| (name.to_owned(), others);
+        assert_eq!(names(&roster), [of("large", 0), of("middle", 0)]);
+        folder(
+            &mut roster,
+            lan(4),
+            5,
+            &[],
+            &[],
+            &[("small", "b"), ("nobody's", "b")],
+        );
+        assert_eq!(names(&roster), [of("small", 1), of("large", 0)]);
+        for host in 10..40 {
+            folder(&mut roster, lan(host), 5, &[], &[], &[("small", "b")]);
+        }
+        assert_eq!(names(&roster)[0], of("small", OTHERS_TOLD));
+        for host in (10..40).chain([4]) {
+            folder(&mut roster, lan(host), 5, &[], &[], &[]);
+        }
+        assert_eq!(names(&roster), [of("large", 0), of("middle", 0)]);
     }
 }

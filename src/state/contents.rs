@@ -109,15 +109,28 @@ impl State {
         }
     }
 
+    /// What counts for a content in the folder that isn't the pinned one, whatever the tracker says of it.
+    pub(super) fn word_by_pin(&self, name: &Name, md5: Digest) -> Option<TrackerWord> {
+        let pin = self.pin(name).filter(|pin| *pin != md5)?;
+        Some(TrackerWord::Other {
+            md5: pin,
+            gone_since: None,
+        })
+    }
+
     /// Whether what the tracker said of each whole file still holds.
     pub(super) fn reconsider(&mut self, now: Instant) {
         let again_after = self.wants.ping_every * REFUSED_PINGS;
+        let pinned = self.wants.only.first().filter(|_| self.wants.md5.is_some());
         for (name, held) in &mut self.files {
             let listed = self.swarm.get(name);
             if held.stamp.is_none() {
                 if listed.is_some_and(|listed| listed.md5 == held.torrent.md5()) {
                     held.word = TrackerWord::Stands { mine: false };
                 }
+                continue;
+            }
+            if pinned == Some(name) && self.wants.md5 != Some(held.torrent.md5()) {
                 continue;
             }
             let same = listed.filter(|listed| listed.md5 == held.torrent.md5());
@@ -143,7 +156,7 @@ impl State {
 
     /// With `--replace`: what stands here and isn't the swarm's content is served no more, and makes way for it. A file of
     /// the user's own does so only for a pinned content.
-    fn make_way(&mut self) {
+    pub(super) fn make_way(&mut self) {
         let replaced = |(name, held): (&Name, &Held)| {
             let listed = self.swarm.get(name)?;
             let stamp = held.stamp?;

@@ -164,6 +164,9 @@ impl State {
         self.picker.unwant(&name);
         let mut held = Held::new(torrent, file.pieces(), Some(stamp), now);
         held.received = file.is_received();
+        if let Some(word) = self.word_by_pin(&name, held.torrent.md5()) {
+            held.word = word;
+        }
         self.files.insert(name, held);
         true
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::folder::ByteProgress;
 use super::holdings::TrackerWord;
 use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
+use crate::conflicts::Conflict;
 use crate::picker::PeerId;
 use crate::protocol::Pieces;
 use crate::torrent::{Name, legible};
@@ -83,6 +84,9 @@ pub struct FileView {
     pub others: Option<f64>,
     /// Its bars, where they were asked for or it is fetched.
     pub bars: Option<Bars>,
+    /// The contents beside the swarm's, while there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
 }
 
 /// A file's pieces as cells, one character each.
@@ -254,6 +258,7 @@ impl State {
         let (names, n_files) = self.names();
         let view = |name: &Name| FileView {
             bars: self.bars_of(name, detail),
+            conflict: self.conflict(name),
             ..self.file_view(name, min_peers, now)
         };
         let files: Vec<FileView> = names.into_iter().map(view).collect();
@@ -273,13 +278,16 @@ impl State {
         }
     }
 
-    /// The first of the files that are listed, here, or wanted, in the order of their names: of many, those that move come
-    /// before those that don't. And how many there are in all.
+    /// The first of the files that are listed, here, or wanted, in the order of their names: of many, those that move or have
+    /// another content somewhere come before the rest. And how many there are in all.
     fn names(&self) -> (BTreeSet<&Name>, usize) {
         let parts = self.files.iter().filter(|(_, held)| held.stamp.is_none());
         let parts = parts.map(|(name, _)| name);
         let moving = parts.chain(self.uploads.keys()).chain(self.progress.keys());
+        let conflicts = self.swarm.values().filter(|it| !it.others.is_empty());
+        let conflicts = conflicts.map(|listed| &listed.name);
         let moving = moving.chain(&self.beginning).chain(self.named());
+        let moving = moving.chain(conflicts);
         let listed = self.swarm.keys().chain(self.standing.keys());
         let originals = self.peers.values().filter(|peer| !peer.ours);
         let of_originals = originals.flat_map(|peer| &peer.offers);
@@ -390,6 +398,7 @@ impl State {
             left: (missing > 0 && down > 0.0).then(|| missing as f64 / down),
             others: held.and_then(|held| self.others(held)),
             bars: None,
+            conflict: None,
         }
     }
 

@@ -25,7 +25,13 @@ impl State {
         if self.last_answer.is_none() {
             return Vec::new();
         }
-        let unlisted = self.named().filter(|name| !self.is_known(name));
+        let comes = |name: &Name| self.swarm.contains_key(name) || self.coming.contains_key(name);
+        let replaced = |name: &Name| {
+            let held = self.files.get(name);
+            held.is_some_and(|held| self.word_by_pin(name, held.torrent.md5()).is_some())
+        };
+        let unlisted = |name: &&Name| !self.is_known(name) || replaced(name) && !comes(name);
+        let unlisted = self.named().filter(unlisted);
         let unlisted = unlisted.map(|name| match self.meant(name) {
             Some(near) => format!("nobody lists {name}: did you mean {near}?"),
             None => format!("nobody lists {name}"),

@@ -1,7 +1,7 @@
 //! The tracker's page: the swarm at a glance, for the teacher's screen and for whoever waits for thirty machines.
 //!
 //! `GET /` is the page, `GET /status` what it shows, as JSON: the published files, and for each peer how much of them it has
-//! and for how long that hasn't changed. Under the lock it is copied only.
+//! and for how long that hasn't changed, and who has another content under the name of one. Under the lock it is copied only.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Tracker, TrackerEvent, TrackerShared};
+use crate::conflicts::Conflict;
 use crate::http::{Request, Response, Site};
 use crate::net::Listener;
 use crate::protocol::Summary;
@@ -40,6 +41,9 @@ struct FileView {
     shown: String,
     size: u64,
     md5: String,
+    /// The contents that others have under its name, while there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conflict: Option<Conflict>,
 }
 
 #[derive(Serialize)]
@@ -106,6 +110,7 @@ impl TrackerShared {
             shown: file.name.to_string(),
             size: file.size,
             md5: file.md5.to_string(),
+            conflict: Conflict::of_listed(file, usize::MAX).if_any(),
         };
         View {
             n_peers: now.n_peers,

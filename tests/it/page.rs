@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-use serde_json::Value;
+use bittorrentish::md5::digest;
+use serde_json::{Value, json};
 
 use super::browser::{Browser, browser};
 use super::lab::lab;
@@ -426,6 +427,15 @@ fn what_stands_in_the_way_is_named() {
     let stuck = until_kind(at, "image.iso", "stuck");
     let why = stuck["doing"]["why"].as_str().expect("text");
     assert!(why.contains("move it away"), "{why}");
+    if let Some(mut browser) = browser(None) {
+        // what the program has in English only is told to be English
+        browser.open(&format!("http://{at}/"), "pt-BR");
+        browser
+            .until("document.querySelector('#files .state').textContent.startsWith('esperando: ')");
+        let english = browser.eval("document.querySelector('#files .state [lang=en]').textContent");
+        assert_eq!(english, why);
+        browser.until("document.querySelector('#now [lang=en]') !== null");
+    }
     fs::remove_dir(swarm.temp.path().join("picker/image.iso")).expect("empty");
     until_kind(at, "image.iso", "verified");
 }
@@ -683,6 +693,69 @@ fn p7_in_a_browser_on_another_host() {
         format!("http://{at}/"),
         "the token is out of sight"
     );
+}
+
+/// A published image, and a machine with another file under its name; both pages tell of it for as long as it lasts.
+#[test]
+fn a_conflict_is_shown_on_both_pages_while_it_lasts() {
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
+    let (right, stale) = (random_bytes(CONTENT, 5), random_bytes(CONTENT, 6));
+    plant(&temp.dir("seed"), "image.iso", &right);
+    let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    seed.until_event("published", |_| true);
+    plant(&temp.dir("stale"), "image.iso", &stale);
+    let other = Program::peer(&tracker, &temp.dir("stale"), &[]);
+    let [right, stale] = [right, stale].map(|content| digest(&content).to_string());
+    let pages = [&seed, &other, &tracker].map(|program| link(program).0);
+    let conflict = |at| file(at, "image.iso").map(|file| file["conflict"].clone());
+    let [at_seed, at_other, at_tracker] =
+        pages.map(|at| until("a conflict", || conflict(at).filter(|it| !it.is_null())));
+    let copy = json!([{ "peer": other.addr().to_string(), "md5": stale }]);
+    for told in [&at_seed, &at_tracker] {
+        assert_eq!((&told["others"], &told["n_others"]), (&copy, &1.into()));
+        assert!(told["here"].is_null(), "{told}");
+    }
+    assert_eq!(at_other["here"], json!({ "md5": stale, "cure": "pin" }));
+    assert_eq!(at_other["n_others"], 0, "it is its own: {at_other}");
+    for told in [&at_seed, &at_other, &at_tracker] {
+        let (md5, only) = (&told["swarm"], &told["only"]);
+        assert_eq!(
+            (md5, only),
+            (&right.as_str().into(), &"--only image.iso".into())
+        );
+        assert_eq!(told["publisher"], seed.addr().to_string());
+        assert!(told.to_string().len() < 400, "it is polled: {told}");
+    }
+    if let Some(mut browser) = browser(None) {
+        let shown = ["seed", "stale", "tracker"].into_iter().zip(pages);
+        for (name, at) in shown {
+            for (language, title) in [("en", "Conflict"), ("pt-BR", "Conflito")] {
+                browser.open(&format!("http://{at}/"), language);
+                let alert = "document.querySelector('#conflicts[role=alert]').textContent";
+                browser.until(&format!("{alert}.startsWith('{title}: ')"));
+                let text = browser.eval("document.querySelector('li .conflict').innerText");
+                let text = text.as_str().expect("text");
+                let what = [
+                    title,
+                    right.as_str(),
+                    stale.as_str(),
+                    "--only image.iso --md5",
+                ];
+                assert!(what.iter().all(|what| text.contains(what)), "{text}");
+                browser.screenshots(&format!("conflict-{name}-{}", &language[..2]));
+            }
+        }
+        browser
+            .until("document.querySelector('#peers tr .bad').textContent === 'tem outro conteúdo'");
+        fs::remove_file(temp.path().join("stale/image.iso")).expect("it is there");
+        browser.until("document.querySelector('#conflicts').textContent === ''");
+        browser.until("document.querySelector('.conflict') === null");
+    }
+    let _ = fs::remove_file(temp.path().join("stale/image.iso"));
+    for at in pages {
+        until("no conflict", || conflict(at)?.is_null().then_some(()));
+    }
 }
 
 // ---- the tracker's

@@ -146,6 +146,27 @@ fn without_replace_last_weeks_image_stays_and_the_code_is_4() {
 }
 
 #[test]
+fn a_pinned_second_rollout_replaces_last_weeks_image() {
+    for seed_first in [true, false] {
+        let mut lab = Lab::sweeping("1");
+        let old = random_bytes(LEN, 20);
+        let new = next_version(&old);
+        lab.last_week(&["m1"], &old);
+        let md5 = digest(&new).to_string();
+        let flags = [&FETCH[..], &["--replace", "--md5", &md5]].concat();
+        let seed = seed_first.then(|| lab.seed("seed", &new, &[]));
+        let peer = lab.peer("m1", &flags);
+        let seed = seed.unwrap_or_else(|| {
+            peer.until_event("list_sent", |_| true);
+            lab.seed("seed", &new, &[])
+        });
+        let peer = ends(peer, 0);
+        assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)), "{peer:?}");
+        drop(seed);
+    }
+}
+
+#[test]
 fn a_received_image_whose_publisher_is_away_is_not_reported_as_done() {
     let mut lab = Lab::sweeping("1");
     let old = random_bytes(LEN, 3);

@@ -1,0 +1,94 @@
+//! A name under which not everybody has the same content, as both pages show it while that lasts. Pure.
+
+use serde::Serialize;
+
+use crate::cli::only_flag;
+use crate::md5::Digest;
+use crate::protocol::{OTHERS_TOLD, OtherCopy, Summary};
+use crate::torrent::{Name, legible};
+
+/// Two contents or more under one name: the swarm's, and those that stand beside it.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Conflict {
+    /// The MD5 of the content that stands; none where none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Digest>,
+    /// Who published it; empty where that isn't known.
+    pub publisher: String,
+    /// Whether that publisher is here now.
+    pub publisher_is_here: bool,
+    /// The flag that names the file, as a shell takes it: `--md5` goes behind it.
+    pub only: String,
+    /// What stands in this machine's own folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub here: Option<Here>,
+    /// The content that `--md5` asks for, where it isn't the swarm's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Digest>,
+    /// The first of the other machines with another content.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherCopy>,
+    /// How many of them are known: of more than [`OTHERS_TOLD`], so many.
+    pub n_others: usize,
+}
+
+/// Another content than the swarm's, in this machine's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Here {
+    /// Its MD5.
+    pub md5: Digest,
+    /// What its user can do about it.
+    pub cure: Cure,
+}
+
+/// What the user can do about another content in the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cure {
+    /// Start again with `--replace`, or move it away.
+    Replace,
+    /// Nothing: with `--replace` it makes way once the swarm's content is here.
+    Wait,
+    /// Move it away.
+    MoveAway,
+    /// It is the user's own file: pin it, or move it away.
+    Pin,
+}
+
+impl Conflict {
+    /// What the tracker tells of a file; `most` of the machines with another content are named.
+    pub fn of_listed(listed: &Summary, most: usize) -> Self {
+        let named = listed.others.iter().take(most);
+        let named = named.map(|other| OtherCopy {
+            peer: legible(&other.peer),
+            md5: other.md5,
+        });
+        Self {
+            publisher: legible(&listed.publisher),
+            publisher_is_here: listed.here,
+            others: named.collect(),
+            n_others: listed.others.len().min(OTHERS_TOLD),
+            ..Self::with(&listed.name, Some(listed.md5))
+        }
+    }
+
+    /// Where the tracker lists the file no more.
+    pub fn with(name: &Name, swarm: Option<Digest>) -> Self {
+        Self {
+            swarm,
+            publisher: String::new(),
+            publisher_is_here: false,
+            only: only_flag(name.as_str()),
+            here: None,
+            pinned: None,
+            others: Vec::new(),
+            n_others: 0,
+        }
+    }
+
+    /// The conflict, where there is one.
+    pub fn if_any(self) -> Option<Self> {
+        let any = self.here.is_some() || self.pinned.is_some() || self.n_others > 0;
+        any.then_some(self)
+    }
+}
