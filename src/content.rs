@@ -17,7 +17,7 @@ use crate::md5::Digest;
 
 /// What a record says of the content that stands under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct StandingContent {
     /// Bytes.
     pub size: u64,
     /// The content's MD5.
@@ -100,7 +100,7 @@ pub enum Reason {
 }
 
 /// Whether a content that a peer publishes stands from now on.
-pub fn decide(standing: Option<&Standing>, offer: &Offer) -> Verdict {
+pub fn decide(standing: Option<&StandingContent>, offer: &Offer) -> Verdict {
     let Some(standing) = standing else {
         return Verdict::New;
     };
@@ -132,7 +132,7 @@ pub fn decide(standing: Option<&Standing>, offer: &Offer) -> Verdict {
 
 /// The same content: only its publisher may correct its list of checkpoints, or, where it has none any more, whoever hashed a
 /// file of their own.
-fn decide_same(standing: &Standing, offer: &Offer) -> Verdict {
+fn decide_same(standing: &StandingContent, offer: &Offer) -> Verdict {
     let credited = match offer.by {
         Offerer::Publisher => true,
         Offerer::CopiedFolder => false,
@@ -157,8 +157,8 @@ mod tests {
     const TODAY: u64 = 2_000;
 
     /// Last week's content, published by somebody who is known by a key and has left.
-    fn standing() -> Standing {
-        Standing {
+    fn standing() -> StandingContent {
+        StandingContent {
             size: 10,
             md5: digest(b"old"),
             checkpoints: Some(digest(b"old list")),
@@ -171,22 +171,22 @@ mod tests {
     }
 
     /// The same, with its publisher here.
-    fn here() -> Standing {
-        Standing {
+    fn here() -> StandingContent {
+        StandingContent {
             publisher_is_here: true,
             ..standing()
         }
     }
 
-    fn pinned(standing: Standing) -> Standing {
-        Standing {
+    fn pinned(standing: StandingContent) -> StandingContent {
+        StandingContent {
             pinned: true,
             ..standing
         }
     }
 
-    fn settling(standing: Standing) -> Standing {
-        Standing {
+    fn settling(standing: StandingContent) -> StandingContent {
+        StandingContent {
             settling: true,
             ..standing
         }
@@ -242,7 +242,7 @@ mod tests {
         let stays = |reason| Stays(reason);
         let not_mine = Same { credited: false };
         let mine = Same { credited: true };
-        let unkeyed = Standing {
+        let unkeyed = StandingContent {
             keyed: false,
             ..standing()
         };
@@ -493,7 +493,7 @@ mod tests {
             let verdict = decide(Some(&standing), &corrected(offer));
             assert_eq!(verdict == Verdict::Corrects, corrects, "{who}: {verdict:?}");
         }
-        let listless = Standing {
+        let listless = StandingContent {
             checkpoints: None,
             ..here()
         };

@@ -45,6 +45,10 @@ impl Roster {
         };
         let (addr, v) = (peer.holdings.addr, peer.holdings.v);
         if peer.holdings.files == files {
+            // its entry stays ready; what is rare may have changed with others' lists
+            for (name, held) in &files {
+                self.files.note_rare(name, key, held);
+            }
             return Vec::new();
         }
         let now = Arc::new(Holdings::new(addr, v, files));
@@ -58,11 +62,13 @@ impl Roster {
         }
         for (name, new) in &now.files {
             let old = before.files.get(name);
-            if old != Some(new) {
-                self.files.replace(name, key, old, Some(new));
-                grew |= old.is_none_or(|old| old.count() < new.count());
-                changed.push(Arc::clone(name));
+            if old == Some(new) {
+                self.files.note_rare(name, key, new);
+                continue;
             }
+            self.files.replace(name, key, old, Some(new));
+            grew |= old.is_none_or(|old| old.count() < new.count());
+            changed.push(Arc::clone(name));
         }
         if grew {
             peer.last_grew = self.sweeps;

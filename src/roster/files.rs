@@ -12,6 +12,7 @@ use super::address::{Endpoints, PeerKey, Vantage};
 use super::draw_set::DrawSet;
 use super::holdings::Holding;
 use super::piece_counts::PieceCounts;
+use crate::bitfield::Bitfield;
 use crate::protocol::{LIST_CAP, Summary, to_bytes};
 use crate::torrent::Name;
 
@@ -60,6 +61,17 @@ impl SharedFile {
     /// Returns true if answers tell of it: it is published, and somebody has it.
     pub(super) fn is_live(&self) -> bool {
         self.record.is_some() && !self.holders.is_empty()
+    }
+
+    /// Remembers a peer with these pieces if one of them is among the rarest, and forgets it otherwise.
+    fn note_rare(&mut self, key: PeerKey, pieces: Option<&Bitfield>) {
+        self.rare.retain(|other| *other != key);
+        if pieces.is_some_and(|pieces| self.counts.are_rarest(pieces)) {
+            if self.rare.len() >= RARE_KEPT {
+                self.rare.remove(0);
+            }
+            self.rare.push(key);
+        }
     }
 }
 
@@ -125,16 +137,17 @@ impl FileIndex {
         };
         let [old, new] = [old, new].map(|held| held.and_then(|held| held.pieces.as_ref()));
         file.counts.replace(old, new);
-        file.rare.retain(|other| *other != key);
-        if new.is_some_and(|new| file.counts.are_rarest(new)) {
-            if file.rare.len() >= RARE_KEPT {
-                file.rare.remove(0);
-            }
-            file.rare.push(key);
-        }
+        file.note_rare(key, new);
         let n_now = file.holders.len();
         if (n_before == 0) != (n_now == 0) {
             self.settle(name);
+        }
+    }
+
+    /// Notes whether a peer that lists the same of a file as before has one of the rarest pieces by now.
+    pub(super) fn note_rare(&mut self, name: &str, key: PeerKey, held: &Holding) {
+        if let (Some(file), Some(pieces)) = (self.by_name.get_mut(name), &held.pieces) {
+            file.note_rare(key, Some(pieces));
         }
     }
 

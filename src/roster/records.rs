@@ -14,7 +14,7 @@ use super::files::{Publisher, SharedFile, summary_for};
 use super::holdings::Holding;
 use super::limits::PEERS_LISTED;
 use super::{Roster, TrackerRefusal};
-use crate::content::{Offer, Offerer, Standing, Verdict, decide};
+use crate::content::{Offer, Offerer, StandingContent, Verdict, decide};
 use crate::md5::Digest;
 use crate::protocol::{Publication, Summary};
 use crate::torrent::{Name, Source};
@@ -58,9 +58,9 @@ pub struct FileSources {
 }
 
 impl SharedFile {
-    fn standing(&self, settling: bool) -> Option<Standing> {
+    fn standing(&self, settling: bool) -> Option<StandingContent> {
         let record = self.record.as_deref()?;
-        Some(Standing {
+        Some(StandingContent {
             size: record.size,
             md5: record.md5,
             checkpoints: record.checkpoints,

@@ -198,6 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn a_list_that_did_not_change_shows_what_has_become_rare() {
+        let mut roster = swarms(1, 0);
+        let name = "f0";
+        let rare = |roster: &Roster| roster.files.get(name).expect("published").rare.clone();
+        // many others have all pieces, and then only one of them
+        for digits in ["ffffffffffffffff", "8000000000000000"] {
+            for nth in 10..40 {
+                list(&mut roster, host(nth), 5, OURS, &[], &[(name, digits)]);
+            }
+        }
+        let seed = roster.key(lan(2), 5, OURS);
+        assert!(!rare(&roster).contains(&seed), "it was pushed out");
+        list(&mut roster, lan(2), 5, OURS, &[name], &[]);
+        assert!(rare(&roster).contains(&seed));
+    }
+
+    #[test]
     fn of_many_files_those_come_first_that_the_asker_lacks() {
         let mut roster = swarms(10, 100);
         let of = |list: &SwarmList, file: &str| {

@@ -30,12 +30,12 @@ const STILL: u32 = 3;
 #[derive(Serialize)]
 struct View {
     n_peers: usize,
-    files: Vec<FileView>,
-    peers: Vec<PeerView>,
+    files: Vec<ShownFile>,
+    peers: Vec<ShownPeer>,
 }
 
 #[derive(Serialize)]
-struct FileView {
+struct ShownFile {
     name: String,
     /// The name as people are shown it.
     shown: String,
@@ -47,17 +47,17 @@ struct FileView {
 }
 
 #[derive(Serialize)]
-struct PeerView {
+struct ShownPeer {
     peer: SocketAddr,
     original: bool,
     /// Seconds since its list had something new, as far as the sweeps tell; none where that is usual.
     still: Option<f64>,
-    files: Vec<Part>,
+    files: Vec<ShownPart>,
 }
 
 /// What a peer has of a file: so many of its pieces.
 #[derive(Serialize)]
-struct Part {
+struct ShownPart {
     name: String,
     here: u32,
     of: u32,
@@ -90,12 +90,12 @@ impl TrackerShared {
     fn view(&self) -> View {
         let now = self.lock().overview(ROWS, FILES);
         let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
-        let part = |(name, here, of): (&str, u32, u32)| Part {
+        let part = |(name, here, of): (&str, u32, u32)| ShownPart {
             name: name.to_owned(),
             here,
             of,
         };
-        let peer = |row: &Row| PeerView {
+        let peer = |row: &Row| ShownPeer {
             peer: row.addr,
             original: row.original,
             still: (row.still >= STILL).then(|| (self.sweep_every * row.still).as_secs_f64()),
@@ -105,7 +105,7 @@ impl TrackerShared {
                 .map(part)
                 .collect(),
         };
-        let file = |file: &Arc<Summary>| FileView {
+        let file = |file: &Arc<Summary>| ShownFile {
             name: file.name.as_str().to_owned(),
             shown: file.name.to_string(),
             size: file.size,

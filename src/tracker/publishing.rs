@@ -33,7 +33,7 @@ struct PublishingPeer<'a> {
 }
 
 /// What the tracker does with a content that was judged.
-enum Decision {
+enum PublishDecision {
     /// It stands, with this record.
     Records(Record),
     /// Nothing is recorded.
@@ -97,8 +97,8 @@ impl TrackerShared {
         let settling = self.started.elapsed() < self.settles_in();
         let judged = self.lock().judge(peer.addr, peer.key, &file, settling)?;
         let record = match self.decide(peer, &mut file, &judged, now, written)? {
-            Decision::Records(record) => record,
-            Decision::Answers(outcome) => return Ok(outcome),
+            PublishDecision::Records(record) => record,
+            PublishDecision::Answers(outcome) => return Ok(outcome),
         };
         let outcome = Outcome::Stands {
             mine: record.key.as_deref() == Some(peer.key),
@@ -119,20 +119,20 @@ impl TrackerShared {
         judged: &Judged,
         now: u64,
         written: &mut bool,
-    ) -> Result<Decision, TrackerRefusal> {
+    ) -> Result<PublishDecision, TrackerRefusal> {
         match (judged.verdict, &judged.stands) {
             (Verdict::Stays(reason), Some(stands)) => {
                 let stands = summary_for(&stands.summary, peer.from);
                 let why = why_it_stays(reason, file, &stands, now);
                 let (name, md5) = (file.name.clone(), stands.md5);
                 self.tell_not_published(peer.addr, name, file.md5, Some(md5), &why);
-                Ok(Decision::Answers(Outcome::OtherStands { md5, why }))
+                Ok(PublishDecision::Answers(Outcome::OtherStands { md5, why }))
             }
             (Verdict::Same { credited: true }, Some(stands)) => {
                 let record = self.keep_credit(peer, file, stands, written)?;
-                Ok(Decision::Records(record))
+                Ok(PublishDecision::Records(record))
             }
-            (Verdict::Same { .. }, Some(stands)) => Ok(Decision::Records(Record {
+            (Verdict::Same { .. }, Some(stands)) => Ok(PublishDecision::Records(Record {
                 summary: (*stands.summary).clone(),
                 key: stands.key.as_deref().map(str::to_owned),
             })),
@@ -177,13 +177,13 @@ impl TrackerShared {
         judged: &Judged,
         now: u64,
         written: &mut bool,
-    ) -> Result<Decision, TrackerRefusal> {
+    ) -> Result<PublishDecision, TrackerRefusal> {
         let Some(mut torrent) = file.torrent.take() else {
-            return Ok(Decision::Answers(Outcome::Send));
+            return Ok(PublishDecision::Answers(Outcome::Send));
         };
         if let Some(why) = misfit(file, &torrent) {
             self.tell_not_published(peer.addr, file.name.clone(), file.md5, None, &why);
-            return Ok(Decision::Answers(Outcome::Refused { why }));
+            return Ok(PublishDecision::Answers(Outcome::Refused { why }));
         }
         let note = credit(peer, file, judged, &mut torrent, now);
         torrent.peers.clear();
@@ -194,7 +194,7 @@ impl TrackerShared {
             pinned: note.pinned,
             ..Summary::of(&torrent)
         };
-        Ok(Decision::Records(Record {
+        Ok(PublishDecision::Records(Record {
             summary,
             key: note.key,
         }))

@@ -95,10 +95,7 @@ fn a_ping_gets_the_list_in_its_senders_dialect() {
         let entries: Vec<PeerEntry> = parse(&original).expect("an array");
         let named = |entry: &PeerEntry| (entry.port, entry.file_list.clone());
         let of_7 = (7, vec!["1.txt".to_owned()]);
-        assert_eq!(
-            entries.iter().map(named).collect::<Vec<_>>(),
-            [of_7.clone()]
-        );
+        assert_eq!((entries.len(), named(&entries[0])), (1, of_7.clone()));
         let list = swarm(tracker, 9);
         let mut peers: Vec<_> = list.peers.iter().map(named).collect();
         peers.sort();

@@ -265,7 +265,7 @@ fn circle(arrows: &BTreeMap<String, BTreeSet<String>>, start: &str) -> Option<St
                 return Some(format!("{} -> {start}", way.join(" -> ")));
             }
             if seen.insert(next.clone()) {
-                ways.push([&way[..], &[next.clone()]].concat());
+                ways.push([&way[..], std::slice::from_ref(next)].concat());
             }
         }
     }
