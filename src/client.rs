@@ -30,6 +30,7 @@ use crate::store::Store;
 mod beginning;
 mod connecting;
 pub mod download;
+mod errors;
 mod folder;
 mod originals;
 mod publishing;

@@ -705,11 +705,6 @@ impl Drop for Open<'_> {
     }
 }
 
-/// An error of the other side's making, as it is written to the log.
-pub fn unexpected(what: &str) -> io::Error {
-    invalid(format!("the answer doesn't fit: {what}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,13 @@
 //! Connections to the peers that pieces are taken from: how they are opened, introduced, and given back.
 
-use std::io;
 use std::net::SocketAddr;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::download::refused;
+use super::errors::ClientError;
 use crate::events::Event;
-use crate::net::{Connection, HEADER, connect, is_timeout, unexpected};
+use crate::net::{Connection, HEADER, connect};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
 
@@ -65,7 +64,7 @@ impl Client {
         if let Err(why) = ended {
             let asked = self.lock().is_asked(peer);
             // a complete peer asks for nothing more, and the connection ends by itself
-            claims.failed = asked || !is_timeout(&why);
+            claims.failed = asked || !why.is_timeout();
             if claims.failed {
                 self.lost(peer, addr, why.to_string());
             }
@@ -73,7 +72,7 @@ impl Client {
     }
 
     /// Says hello both ways. `None` if this is no peer to take from.
-    fn introduce(&self, peer: PeerId, addr: SocketAddr) -> io::Result<Option<Connection>> {
+    fn introduce(&self, peer: PeerId, addr: SocketAddr) -> Result<Option<Connection>, ClientError> {
         let mut connection = connect(&[addr])?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
             return Ok(None);
@@ -98,7 +97,7 @@ impl Client {
         &self,
         peer: PeerId,
         connection: &mut Connection,
-    ) -> io::Result<Option<(Hello, Duration)>> {
+    ) -> Result<Option<(Hello, Duration)>, ClientError> {
         let (have, _) = self.lock().haves();
         let mut hello = Hello {
             v: VERSION,
@@ -113,8 +112,8 @@ impl Client {
             connection.send(&Ask::Hello(hello.clone()))?;
             let their = match connection.expect(HEADER, PEER_CAP)? {
                 Answer::Hello(their) => their,
-                Answer::Refused { why } => return Err(refused(&why)),
-                _ => return Err(unexpected("expected a hello")),
+                Answer::Refused { why } => return Err(ClientError::refused(&why)),
+                _ => return Err(ClientError::Unexpected("expected a hello")),
             };
             latency = latency.min(asked.elapsed());
             if their.id == hello.id {

@@ -7,13 +7,13 @@
 //! Cost for each piece: one read per 256 KiB, one pass of MD5 in vector lanes, one write, two short holds of the lock; the
 //! buffer is used again.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::Client;
+use super::errors::ClientError;
 use crate::limit::Limit;
-use crate::net::{BODY, Connection, unexpected};
+use crate::net::{BODY, Connection};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, PEER_CAP};
 use crate::state::{Expected, Landing};
@@ -32,7 +32,11 @@ pub(super) struct PieceHeader {
 
 impl Client {
     /// Takes a peer's answers until it closes, or breaks the protocol.
-    pub(super) fn read_answers(&self, peer: PeerId, from: &mut Connection) -> io::Result<()> {
+    pub(super) fn read_answers(
+        &self,
+        peer: PeerId,
+        from: &mut Connection,
+    ) -> Result<(), ClientError> {
         while let Some(answer) = from.read(BODY, PEER_CAP)? {
             match answer {
                 Answer::Piece { n, idx, len, news } => {
@@ -50,12 +54,13 @@ impl Client {
                     state.take_answer(peer, n, None, Instant::now())?;
                     state.has_not(peer, &name);
                 }
-                Answer::Refused { why } => return Err(refused(&why)),
-                Answer::Hello(_) => return Err(unexpected("a hello that nobody asked for")),
+                Answer::Refused { why } => return Err(ClientError::refused(&why)),
+                Answer::Hello(_) => {
+                    return Err(ClientError::Unexpected("a hello that nobody asked for"));
+                }
             }
             if self.lock().is_left_alone(peer) {
-                let why = "it sent too many bad pieces, and is left alone";
-                return Err(io::Error::other(why));
+                return Err(ClientError::BadPieces);
             }
             self.manage_downloads();
         }
@@ -69,7 +74,7 @@ impl Client {
         peer: PeerId,
         from: &mut Connection,
         header: PieceHeader,
-    ) -> io::Result<()> {
+    ) -> Result<(), ClientError> {
         let PieceHeader { n, idx, len } = header;
         let Some(expected) = self.lock().expects(peer, n, idx)? else {
             // its download was given up, or another content took its place
@@ -93,16 +98,18 @@ impl Client {
         idx: u32,
         len: usize,
         buffer: &mut [u8],
-    ) -> io::Result<()> {
+    ) -> Result<(), ClientError> {
         let torrent = &expected.torrent;
         if len == buffer.len() {
             return self.read_body(from, buffer);
         }
         let blocks = expected.blocks.unwrap_or_default();
         if len != torrent.blocks_len(idx, blocks) || len == 0 {
-            let whole = buffer.len();
-            let why = format!("expected the {whole} bytes of piece {idx}, it sends {len}");
-            return Err(unexpected(&why));
+            return Err(ClientError::PieceLength {
+                idx,
+                expected: buffer.len(),
+                came: len,
+            });
         }
         for run in blocks.runs() {
             self.read_body(from, &mut buffer[torrent.bytes_of(idx, run)])?;
@@ -150,7 +157,7 @@ impl Client {
     }
 
     /// Reads so many bytes, at the rate that `--max-down` allows and the other end keeps up.
-    fn read_body(&self, from: &mut Connection, mut buffer: &mut [u8]) -> io::Result<()> {
+    fn read_body(&self, from: &mut Connection, mut buffer: &mut [u8]) -> Result<(), ClientError> {
         let limit = self.0.down.as_ref();
         let mut pace = from.begin_body()?;
         while !buffer.is_empty() {
@@ -158,8 +165,7 @@ impl Client {
             let asked = Instant::now();
             let came = from.read_some(&mut buffer[..stride])?;
             if came == 0 {
-                let why = "closed in the middle of a piece";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+                return Err(ClientError::ClosedInPiece);
             }
             pace.note(came, asked.elapsed())?;
             if let Some(limit) = limit {
@@ -171,13 +177,8 @@ impl Client {
     }
 
     /// Reads a piece that isn't wanted any more, so that the next answer can be read.
-    fn skip(&self, from: &mut Connection, len: usize) -> io::Result<()> {
+    fn skip(&self, from: &mut Connection, len: usize) -> Result<(), ClientError> {
         let len = len.min(MAX_PIECE_LEN as usize);
         self.read_body(from, &mut self.0.buffers.take(len))
     }
-}
-
-/// The other end takes no requests, and says why.
-pub(super) fn refused(why: &str) -> io::Error {
-    io::Error::other(format!("refused: {}", crate::torrent::legible(why)))
 }

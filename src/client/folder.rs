@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::Client;
 use super::starting::HashOrder;
 use crate::events::Event;
-use crate::state::TrackerKind;
+use crate::state::{TrackerKind, UnsettledFile};
 use crate::store::{Remembered, Seen, Stamp, StoreError, WholeFile};
 use crate::torrent::{Name, Torrent, legible};
 
@@ -76,7 +76,12 @@ impl Client {
     /// verified once the tracker has its MD5.
     pub(super) fn share_known(&self) {
         let unsettled = self.lock().unsettled();
-        for (name, stamp, vouched) in unsettled {
+        for UnsettledFile {
+            name,
+            stamp,
+            vouched,
+        } in unsettled
+        {
             match self.0.store.remembered(&name, stamp, vouched) {
                 Some(Remembered::Whole(file)) => self.share(&file),
                 Some(Remembered::Unverified(md5)) => {

@@ -5,21 +5,21 @@
 //!
 //! What was asked of an original is read to its end, whatever it is: a transfer that is broken off ends its serving for good.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::download::{PieceHeader, refused};
+use super::download::PieceHeader;
+use super::errors::ClientError;
 use crate::events::Event;
 use crate::limit::Limit;
 use crate::md5::{Digest, Hasher};
-use crate::net::{BODY, Connection, HEADER, connect, is_local, unexpected};
+use crate::net::{BODY, Connection, HEADER, connect, is_local};
 use crate::picker::{Decision, PeerId};
 use crate::protocol::{
     Answer, Ask, FirstMessage, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PEER_CAP, PeerEntry, Reply,
-    ToTracker, invalid, to_bytes,
+    ToTracker, to_bytes,
 };
 use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
@@ -50,7 +50,7 @@ impl Client {
     }
 
     /// Tells an original tracker what is here, within one of its reads.
-    pub(super) fn send_original_list(&self) -> io::Result<()> {
+    pub(super) fn send_original_list(&self) -> Result<(), ClientError> {
         let files = self.lock().whole_names();
         let mut tracker = self.to_tracker()?;
         let local = is_local(tracker.peer.ip(), tracker.own.ip());
@@ -62,7 +62,8 @@ impl Client {
         let list = file_list(self.0.port, files, cap);
         tracker.sender().send_bytes(&list)?;
         // it closes without an answer; leaving before would end it
-        tracker.read::<Reply>(HEADER, ORIGINAL_CAP).map(drop)
+        tracker.read::<Reply>(HEADER, ORIGINAL_CAP)?;
+        Ok(())
     }
 
     /// A request on a connection of its own: to an original, or in a classic round.
@@ -87,7 +88,7 @@ impl Client {
     }
 
     /// A classic round's one piece.
-    fn take_one_from_ours(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+    fn take_one_from_ours(&self, decision: Decision, addr: SocketAddr) -> Result<(), ClientError> {
         let peer = decision.peer;
         let mut connection = connect(&[addr])?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
@@ -106,13 +107,17 @@ impl Client {
                 Ok(())
             }
             Answer::News { .. } => Ok(()),
-            Answer::Refused { why } => Err(refused(&why)),
-            Answer::Hello(_) => Err(unexpected("a hello that nobody asked for")),
+            Answer::Refused { why } => Err(ClientError::refused(&why)),
+            Answer::Hello(_) => Err(ClientError::Unexpected("a hello that nobody asked for")),
         }
     }
 
     /// A piece by its name, verified like any other.
-    fn take_one_from_original(&self, decision: Decision, addr: SocketAddr) -> io::Result<()> {
+    fn take_one_from_original(
+        &self,
+        decision: Decision,
+        addr: SocketAddr,
+    ) -> Result<(), ClientError> {
         let (peer, get) = (decision.peer, decision.get);
         let Some(&idx) = get.pieces.first() else {
             return Ok(());
@@ -142,7 +147,7 @@ impl Client {
         if came.is_ok() {
             self.keep_piece(peer, &torrent, idx, piece.len(), &piece);
         }
-        came.map_err(io::Error::other)
+        came
     }
 
     /// Reads up to the close. What `keep` doesn't take any more is read all the same, as an original would end where it can't
@@ -151,7 +156,7 @@ impl Client {
         &self,
         connection: &mut Connection,
         mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>,
-    ) -> io::Result<()> {
+    ) -> Result<(), ClientError> {
         let limit = self.0.down.as_ref();
         let mut buffer = vec![0; Limit::stride(limit)];
         let mut pace = connection.begin_body()?;
@@ -161,7 +166,7 @@ impl Client {
             let asked = Instant::now();
             let came = connection.read_some(&mut buffer)?;
             if came == 0 || over > good {
-                return kept.map_err(io_fault);
+                return kept.map_err(ClientError::Disk);
             }
             pace.note(came, asked.elapsed())?;
             if kept.is_ok() {
@@ -201,7 +206,11 @@ impl Client {
     }
 
     /// Fetches a file twice, from two holders where there are two; only the same content twice enters the folder.
-    fn fetch_whole_file(&self, name: &Name, holders: &[(PeerId, SocketAddr)]) -> io::Result<()> {
+    fn fetch_whole_file(
+        &self,
+        name: &Name,
+        holders: &[(PeerId, SocketAddr)],
+    ) -> Result<(), ClientError> {
         let Some(&(_, first)) = holders.first() else {
             return Ok(());
         };
@@ -209,11 +218,10 @@ impl Client {
         let (_, once) = self.fetch_copy(name, first, "copy1")?;
         let (copy, again) = self.fetch_copy(name, second, "copy2")?;
         if once != again {
-            return Err(io::Error::other(format!(
-                "{first} sent a content with MD5 {once}, {second} one with {again}"
-            )));
+            let copies = [(first, once), (second, again)];
+            return Err(ClientError::NotTwiceTheSame(copies));
         }
-        let stamp = self.enter_unverified(name, &copy).map_err(io_fault)?;
+        let stamp = self.enter_unverified(name, &copy)?;
         self.lock().stands_unverified(name, stamp, again);
         self.say(&Event::Unverified {
             name: name.to_string(),
@@ -240,8 +248,13 @@ impl Client {
         Ok(stamp)
     }
 
-    fn fetch_copy(&self, name: &Name, from: SocketAddr, which: &str) -> io::Result<(Copy, Digest)> {
-        let mut copy = self.0.store.new_copy(name, which).map_err(io_fault)?;
+    fn fetch_copy(
+        &self,
+        name: &Name,
+        from: SocketAddr,
+        which: &str,
+    ) -> Result<(Copy, Digest), ClientError> {
+        let mut copy = self.0.store.new_copy(name, which)?;
         let mut hasher = Hasher::new(MIN_PIECE_LEN as usize);
         let mut connection = ask(from, name.as_str(), &mut None)?;
         self.read_to_end(&mut connection, |bytes| {
@@ -252,7 +265,11 @@ impl Client {
     }
 
     /// The original's request: the bytes of a file or a piece, and then the close.
-    pub(super) fn serve_original(&self, connection: &Connection, filename: &str) -> io::Result<()> {
+    pub(super) fn serve_original(
+        &self,
+        connection: &Connection,
+        filename: &str,
+    ) -> Result<(), ClientError> {
         let until = Instant::now() + ORIGINAL_WAIT;
         let mut state = self.lock();
         let found = loop {
@@ -266,10 +283,10 @@ impl Client {
         drop(state);
         let name = legible(filename);
         let Found::Here(location, range) = found else {
-            return Err(invalid(format!("it asked for {name:?}, which isn't here")));
+            return Err(ClientError::NotHere(name));
         };
         let Some(file) = self.open(&location)? else {
-            return Err(invalid(format!("it asked for {name}, which has changed")));
+            return Err(ClientError::NotHere(name));
         };
         let len = range.end - range.start;
         self.send_ranges(connection, &mut Vec::new(), &[], &file, &[range])?;
@@ -280,7 +297,11 @@ impl Client {
 }
 
 /// Connects to an original, and asks for a name of its list.
-fn ask(addr: SocketAddr, name: &str, latency: &mut Option<Duration>) -> io::Result<Connection> {
+fn ask(
+    addr: SocketAddr,
+    name: &str,
+    latency: &mut Option<Duration>,
+) -> Result<Connection, ClientError> {
     let asked = Instant::now();
     let connection = connect(&[addr])?;
     *latency = Some(asked.elapsed());
@@ -306,8 +327,4 @@ fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
         }
         files.truncate(files.len() * cap / (list.len() + 1));
     }
-}
-
-fn io_fault(fault: StoreError) -> io::Error {
-    io::Error::other(fault.to_string())
 }

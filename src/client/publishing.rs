@@ -1,15 +1,15 @@
 //! Which content is the swarm's: what is published, and what the tracker answers.
 
-use std::io;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use super::Client;
+use super::errors::ClientError;
 use crate::cli::fetch_flags;
 use crate::events::Event;
 use crate::net::HEADER;
 use crate::net::addresses::own_addresses;
-use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTracker, invalid};
+use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTracker};
 use crate::state::{PublishNews, TrackerKind};
 use crate::torrent::{Name, Torrent, legible};
 
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    fn ask(&self, files: &[Publication]) -> io::Result<Vec<Outcome>> {
+    fn ask(&self, files: &[Publication]) -> Result<Vec<Outcome>, ClientError> {
         let mut tracker = self.to_tracker()?;
         tracker.send(&ToTracker::Publish {
             port: self.0.port,
@@ -58,12 +58,12 @@ impl Client {
         match reply.error {
             Some(why) => Ok(vec![Outcome::Refused { why }; files.len()]),
             None if reply.files.len() == files.len() => Ok(reply.files),
-            None => Err(invalid("it didn't answer for each file")),
+            None => Err(ClientError::Unexpected("it didn't answer for each file")),
         }
     }
 
     /// Sends the `.torrent`s in messages of about [`BATCH`] bytes. Returns how many were answered.
-    fn send_torrents(&self, wanted: Vec<Publication>) -> io::Result<usize> {
+    fn send_torrents(&self, wanted: Vec<Publication>) -> Result<usize, ClientError> {
         let mut answered = 0;
         let mut wanted = wanted.into_iter().peekable();
         while wanted.peek().is_some() {
@@ -218,7 +218,7 @@ impl Client {
     }
 
     /// The `.torrent` of what is listed: as an earlier run kept it, or from the tracker.
-    pub(super) fn get_torrent(&self, summary: &Summary) -> io::Result<Torrent> {
+    pub(super) fn get_torrent(&self, summary: &Summary) -> Result<Torrent, ClientError> {
         let fits = |torrent: &Torrent| {
             let list = summary.checkpoints;
             (torrent.name(), torrent.md5(), torrent.size())
@@ -236,9 +236,11 @@ impl Client {
         let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
         let why = reply.error.map(|why| legible(&why));
         let why = why.unwrap_or("the answer has none".to_owned());
-        let torrent = reply.torrent.ok_or_else(|| io::Error::other(why))?;
+        let torrent = reply.torrent.ok_or(ClientError::Refused(why))?;
         if !fits(&torrent) {
-            return Err(invalid("the .torrent isn't of the file that was listed"));
+            return Err(ClientError::Unexpected(
+                "the .torrent isn't of the file that was listed",
+            ));
         }
         Ok(torrent)
     }

@@ -1,11 +1,11 @@
 //! What people and the log are told: decisions, pieces, progress, and how a run ends.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
+use super::errors::ClientError;
 use crate::cli::Exit;
 use crate::events::Event;
 use crate::net::Trouble;
@@ -88,7 +88,7 @@ impl Client {
         self.say(&Event::Lost { peer: addr, why });
     }
 
-    pub(super) fn tell_upload_ended(&self, peer: SocketAddr, served: io::Result<()>) {
+    pub(super) fn tell_upload_ended(&self, peer: SocketAddr, served: Result<(), ClientError>) {
         if let Err(fault) = served {
             let why = fault.to_string();
             self.say(&Event::UploadEnded { peer, why });

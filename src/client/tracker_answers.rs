@@ -1,17 +1,18 @@
 //! The tracker's answers, and what they change: how it is reached, and what is told of it.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
 use super::Client;
+use super::errors::ClientError;
 use crate::events::Event;
 use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::protocol::{
     LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker,
 };
+use crate::state::PeerShortage;
 use crate::torrent::legible;
 
 /// After a list, the next one waits so long for each file that it named.
@@ -20,16 +21,17 @@ const LIST_PAUSE: Duration = Duration::from_micros(100);
 const LONG_LIST: usize = 5000;
 
 impl Client {
-    pub(super) fn to_tracker(&self) -> io::Result<Connection> {
+    pub(super) fn to_tracker(&self) -> Result<Connection, ClientError> {
         let config = &self.0.config;
-        connect(&resolve(&config.tracker, config.tracker_port)?)
+        let addrs = resolve(&config.tracker, config.tracker_port)?;
+        Ok(connect(&addrs)?)
     }
 
     /// Sends one message and reads the answer. Returns it with this machine's address as the tracker sees it.
     pub(super) fn ask_tracker<T: DeserializeOwned>(
         &self,
         message: &ToTracker,
-    ) -> io::Result<(T, IpAddr)> {
+    ) -> Result<(T, IpAddr), ClientError> {
         let connections = self.lock().connections();
         connections.iter().for_each(Sender::close_if_stranded);
         let mut tracker = self.to_tracker()?;
@@ -38,11 +40,11 @@ impl Client {
     }
 
     /// Sends one message, which the tracker only accepts or refuses.
-    pub(super) fn tell_tracker(&self, message: &ToTracker) -> io::Result<()> {
+    pub(super) fn tell_tracker(&self, message: &ToTracker) -> Result<(), ClientError> {
         let mut tracker = self.to_tracker()?;
         tracker.send(message)?;
         let reply: Reply = tracker.expect(HEADER, ORIGINAL_CAP)?;
-        let refused = reply.error.map(|why| io::Error::other(legible(&why)));
+        let refused = reply.error.map(|why| ClientError::refused(&why));
         refused.map_or(Ok(()), Err)
     }
 
@@ -62,7 +64,11 @@ impl Client {
             n_files,
             original: false,
         });
-        if let Some(waits_for) = few {
+        if let Some(shortage) = few {
+            let waits_for = match shortage {
+                PeerShortage::WaitsFor(least) => Some(least),
+                PeerShortage::GoesOn => None,
+            };
             self.say(&Event::FewPeers { n_peers, waits_for });
         }
         self.begin_all(begins);

@@ -13,12 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
+use super::errors::ClientError;
 use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, is_local};
 use crate::picker::PeerId;
-use crate::protocol::{
-    Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, invalid, to_bytes,
-};
+use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, to_bytes};
 use crate::state::{Served, TrackerKind};
 use crate::store::Location;
 use crate::torrent::{BlockSet, Torrent};
@@ -57,37 +56,38 @@ impl Client {
     }
 
     /// Reads the first message, which tells an original from one of ours.
-    fn serve_first(&self, connection: &mut Connection) -> io::Result<()> {
+    fn serve_first(&self, connection: &mut Connection) -> Result<(), ClientError> {
         let local = self.lock().tracker() == TrackerKind::Ours { local: true };
         if local && !is_local(connection.peer.ip(), connection.own.ip()) {
             let why =
                 "its tracker was started without --remote: this peer serves its own machine alone";
             let why = why.to_owned();
-            return connection.send(&Answer::Refused { why });
+            return Ok(connection.send(&Answer::Refused { why })?);
         }
         match connection.read(HEADER, PEER_CAP)? {
             None => Ok(()),
             Some(FirstMessage::Original { filename }) => self.serve_original(connection, &filename),
             Some(FirstMessage::Ours(Ask::Hello(hello))) => self.serve_ours(connection, &hello),
-            Some(FirstMessage::Ours(Ask::Get(_))) => Err(invalid("expected a hello, got a get")),
+            Some(FirstMessage::Ours(Ask::Get(_))) => {
+                Err(ClientError::Unexpected("expected a hello, got a get"))
+            }
         }
     }
 
     /// Exchanges hellos, and then answers request after request.
-    fn serve_ours(&self, connection: &mut Connection, hello: &Hello) -> io::Result<()> {
+    fn serve_ours(&self, connection: &mut Connection, hello: &Hello) -> Result<(), ClientError> {
         if hello.id == self.0.run_id {
             return self.answer_hello(connection, Vec::new()); // it has called itself, and will notice
         }
         let addr = (connection.peer.ip(), hello.port).into();
-        let (peer, have, news_from) = self.lock().meets(addr, hello, Instant::now());
-        self.answer_hello(connection, have)?;
+        let met = self.lock().meets(addr, hello, Instant::now());
+        self.answer_hello(connection, met.have)?;
         // it may not be on our list yet, and have what is missing here
         self.connect_to_peers();
-        let buffer = Vec::new();
         let mut asker = Asker {
-            peer,
-            news_from,
-            buffer,
+            peer: met.peer,
+            news_from: met.news_from,
+            buffer: Vec::new(),
         };
         while let Some(ask) = connection.read(IDLE, PEER_CAP)? {
             match ask {
@@ -98,13 +98,14 @@ impl Client {
         Ok(())
     }
 
-    fn answer_hello(&self, connection: &Connection, have: Vec<Have>) -> io::Result<()> {
+    fn answer_hello(&self, connection: &Connection, have: Vec<Have>) -> Result<(), ClientError> {
         connection.send(&Answer::Hello(Hello {
             v: VERSION,
             id: self.0.run_id.clone(),
             port: self.0.port,
             have,
-        }))
+        }))?;
+        Ok(())
     }
 
     /// The original's `handle_piece_request`: answers with one of the pieces that were named, from the disk. Where none of
@@ -114,16 +115,16 @@ impl Client {
         connection: &Connection,
         asker: &mut Asker,
         get: &Get,
-    ) -> io::Result<()> {
+    ) -> Result<(), ClientError> {
         let (served, news) = self.choose_or_wait(asker, get);
         let (n, name) = (get.n, get.name.clone());
         let (torrent, location, idx) = match served {
-            Served::Gone => return connection.send(&Answer::Gone { n, name }),
-            Served::NotHere => return connection.send(&Answer::News { n, news }),
+            Served::Gone => return Ok(connection.send(&Answer::Gone { n, name })?),
+            Served::NotHere => return Ok(connection.send(&Answer::News { n, news })?),
             Served::Piece(torrent, location, idx) => (torrent, location, idx),
         };
         let Some(file) = self.open(&location)? else {
-            return connection.send(&Answer::Gone { n, name });
+            return Ok(connection.send(&Answer::Gone { n, name })?);
         };
         let ranges = ranges_of(&torrent, idx, get.blocks);
         let len = ranges
@@ -158,7 +159,7 @@ impl Client {
     }
 
     /// The file that is to be read; `None` if it isn't what was hashed any more: then it is withdrawn.
-    pub(super) fn open(&self, location: &Location) -> io::Result<Option<Arc<File>>> {
+    pub(super) fn open(&self, location: &Location) -> Result<Option<Arc<File>>, ClientError> {
         match self.0.store.open_at(location) {
             Ok(file) => Ok(Some(file)),
             Err(fault) if fault.is_gone() => {
@@ -167,7 +168,7 @@ impl Client {
                 }
                 Ok(None)
             }
-            Err(fault) => Err(io::Error::other(fault.to_string())),
+            Err(fault) => Err(fault.into()),
         }
     }
 
@@ -179,7 +180,7 @@ impl Client {
         header: &[u8],
         file: &File,
         ranges: &[Range<u64>],
-    ) -> io::Result<()> {
+    ) -> Result<(), ClientError> {
         let (limit, sender) = (self.0.up.as_ref(), to.sender());
         let mut header = header;
         buffer.resize(Limit::stride(limit), 0);

@@ -122,16 +122,24 @@ impl State {
         new
     }
 
-    /// What an earlier run may know, and, with true, what the swarm has the MD5 of by now.
-    pub fn unsettled(&self) -> Vec<(Name, Stamp, bool)> {
-        let unsettled = |(name, standing): (&Name, &Standing)| match standing {
-            Standing::Looked(stamp) => Some((name.clone(), *stamp, false)),
-            Standing::Unverified(stamp, md5) => self
-                .swarm
-                .get(name)
-                .filter(|summary| summary.md5 == *md5)
-                .map(|_| (name.clone(), *stamp, true)),
-            _ => None,
+    /// The files of the folder of which an earlier run may know what they are.
+    pub fn unsettled(&self) -> Vec<UnsettledFile> {
+        let unsettled = |(name, standing): (&Name, &Standing)| {
+            let (stamp, vouched) = match standing {
+                Standing::Looked(stamp) => (*stamp, false),
+                Standing::Unverified(stamp, md5) => {
+                    let listed = self.swarm.get(name);
+                    listed.filter(|listed| listed.md5 == *md5)?;
+                    (*stamp, true)
+                }
+                _ => return None,
+            };
+            let name = name.clone();
+            Some(UnsettledFile {
+                name,
+                stamp,
+                vouched,
+            })
         };
         self.standing.iter().filter_map(unsettled).collect()
     }
@@ -245,6 +253,17 @@ impl State {
         self.deleted.extend(gone.map(|md5| (name.clone(), md5)));
         withdrawn
     }
+}
+
+/// A file of the folder of which an earlier run may know what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsettledFile {
+    /// Its name.
+    pub name: Name,
+    /// The file as it was when it was looked at.
+    pub stamp: Stamp,
+    /// Whether the swarm has the MD5 under its name that originals sent it with.
+    pub vouched: bool,
 }
 
 /// How far something is, in bytes.

@@ -78,6 +78,16 @@ pub struct OtherPeer {
     pub(super) strikes: u32,
 }
 
+/// A peer that connected.
+pub struct MetPeer {
+    /// Its id.
+    pub peer: PeerId,
+    /// What it is to be told is here.
+    pub have: Vec<Have>,
+    /// The place in the news from which on what comes is new to it.
+    pub news_from: usize,
+}
+
 impl State {
     /// The number of the peer at this address; a new one where it isn't known.
     pub(super) fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerId {
@@ -318,18 +328,16 @@ impl State {
         self.note_latency(peer, Some(latency));
     }
 
-    /// A peer at this address connected and said hello. Returns its id, what it is to be told is here, and the place in the
-    /// news from which on what comes is new to it.
-    pub fn meets(
-        &mut self,
-        addr: SocketAddr,
-        hello: &Hello,
-        now: Instant,
-    ) -> (PeerId, Vec<Have>, usize) {
+    /// A peer at this address connected and said hello.
+    pub fn meets(&mut self, addr: SocketAddr, hello: &Hello, now: Instant) -> MetPeer {
         let peer = self.meet(addr);
         self.hello(peer, &hello.id, &hello.have, now);
         let (have, news_from) = self.haves();
-        (peer, have, news_from)
+        MetPeer {
+            peer,
+            have,
+            news_from,
+        }
     }
 
     /// Notes how far away a peer is, if that was measured.

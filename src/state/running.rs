@@ -2,21 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{NotAskedFor, Standing, State, TrackerKind};
+use super::{Standing, State, TrackerKind};
 use crate::md5::Digest;
-use crate::net::unexpected;
 use crate::picker::Decision;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Torrent};
 
 /// The disk is tried again so long after a failure.
 const DISK_RETRY: Duration = Duration::from_secs(10);
-
-impl From<NotAskedFor> for std::io::Error {
-    fn from(_: NotAskedFor) -> Self {
-        unexpected("an answer that nobody asked for")
-    }
-}
 
 impl State {
     /// Everything ends from now on.

@@ -7,17 +7,29 @@ use crate::torrent::{Name, legible};
 /// The course text's list has so many other peers.
 const COURSE_PEERS: usize = 2;
 
+/// Fewer other peers are listed than the course text has on its list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerShortage {
+    /// Nothing is asked for before so many are listed (`--min-peers`).
+    WaitsFor(usize),
+    /// It goes on with those that there are.
+    GoesOn,
+}
+
 impl State {
-    /// Whether it is to be said that few other peers are listed, and, within, how many are waited for.
-    pub fn few_peers(&mut self, min_peers: usize) -> Option<Option<usize>> {
+    /// How few other peers are listed, if that is to be said: once for each number of them.
+    pub fn few_peers(&mut self, min_peers: usize) -> Option<PeerShortage> {
         let (n_listed, at_least) = (self.n_listed(), min_peers.max(COURSE_PEERS));
         let missing = !self.picker.is_idle() || !self.beginning.is_empty();
         if n_listed >= at_least {
             self.told.few = None;
             return None;
         }
-        (missing && self.told.few.replace(n_listed) != Some(n_listed))
-            .then_some(Some(min_peers).filter(|least| n_listed < *least))
+        let new = missing && self.told.few.replace(n_listed) != Some(n_listed);
+        new.then_some(match n_listed < min_peers {
+            true => PeerShortage::WaitsFor(min_peers),
+            false => PeerShortage::GoesOn,
+        })
     }
 
     /// What keeps files from coming or from counting as done, where nothing else says it.

@@ -1,0 +1,100 @@
+//! What can go wrong between this peer and the tracker or another peer.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::md5::Digest;
+use crate::net::is_timeout;
+use crate::state::NotAskedFor;
+use crate::store::StoreError;
+use crate::torrent::legible;
+
+/// Why a connection was of no use.
+#[derive(Debug)]
+pub(super) enum ClientError {
+    /// The network, or a message that isn't one of the protocol's.
+    Network(io::Error),
+    /// The folder.
+    Disk(StoreError),
+    /// The other end takes no requests, and says why.
+    Refused(String),
+    /// An answer that doesn't fit any request.
+    NotAskedFor,
+    /// A message that the protocol doesn't have at this point: what was expected.
+    Unexpected(&'static str),
+    /// A piece of another length than its file's.
+    PieceLength {
+        /// Which piece.
+        idx: u32,
+        /// Bytes.
+        expected: usize,
+        /// Bytes.
+        came: usize,
+    },
+    /// The connection was closed before all of a piece came.
+    ClosedInPiece,
+    /// The peer has sent too many pieces that failed their check.
+    BadPieces,
+    /// A peer asked for something that isn't here, or isn't any more.
+    NotHere(String),
+    /// Two copies from originals differ.
+    NotTwiceTheSame([(SocketAddr, Digest); 2]),
+}
+
+impl ClientError {
+    /// The other end takes no requests, and says why.
+    pub(super) fn refused(why: &str) -> Self {
+        Self::Refused(legible(why))
+    }
+
+    /// Returns true if nothing came in time.
+    pub(super) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Network(fault) if is_timeout(fault))
+    }
+}
+
+impl From<io::Error> for ClientError {
+    fn from(fault: io::Error) -> Self {
+        Self::Network(fault)
+    }
+}
+
+impl From<StoreError> for ClientError {
+    fn from(fault: StoreError) -> Self {
+        Self::Disk(fault)
+    }
+}
+
+impl From<NotAskedFor> for ClientError {
+    fn from(_: NotAskedFor) -> Self {
+        Self::NotAskedFor
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Network(fault) => write!(f, "{fault}"),
+            Self::Disk(fault) => write!(f, "{fault}"),
+            Self::Refused(why) => write!(f, "refused: {why}"),
+            Self::NotAskedFor => write!(f, "the answer doesn't fit: nobody asked for it"),
+            Self::Unexpected(what) => write!(f, "the answer doesn't fit: {what}"),
+            Self::PieceLength {
+                idx,
+                expected,
+                came,
+            } => write!(
+                f,
+                "the answer doesn't fit: piece {idx} has {expected} bytes, it sends {came}"
+            ),
+            Self::ClosedInPiece => write!(f, "closed in the middle of a piece"),
+            Self::BadPieces => write!(f, "it sent too many bad pieces, and is left alone"),
+            Self::NotHere(name) => write!(f, "it asked for {name:?}, which isn't here"),
+            Self::NotTwiceTheSame([(first, one), (second, other)]) => write!(
+                f,
+                "{first} sent a content with MD5 {one}, {second} one with {other}"
+            ),
+        }
+    }
+}
