@@ -21,7 +21,7 @@ pub enum Exit {
     Usage = 2,
     /// The tracker can't be reached.
     Unreachable = 3,
-    /// What is here isn't what was published.
+    /// What is here isn't what was published, or can't be verified.
     Integrity = 4,
     /// The disk is full, or doesn't let us.
     Disk = 5,

@@ -23,7 +23,8 @@ Examples, where the tracker is at 192.168.1.10:
     client 192.168.1.10 29283 shared
         share the folder `shared`, and fetch into it whatever the others share
     client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600
-        fetch one file, serve it on for ten minutes, and end with exit code 0
+        fetch one file, serve it on for ten minutes, and end with exit code 0; with --md5 HEX and
+        --replace, as the seed prints them: this content alone, in place of last week's
     client 192.168.1.10 29283 shared --max-up 5M --listen 50001
         send at most 5 MiB a second, and be served at a port that the firewall lets through
 
@@ -34,7 +35,7 @@ Shares the files in <dir> with every other peer of the tracker, and fetches what
 
 const AFTER: &str = "\
 RATE is bytes a second; K, M and G are times 1024. Seconds may have fractions.
-Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 not what was published, 5 disk.";
+Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or conflict, 5 disk.";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -60,7 +61,7 @@ fn options() -> Options {
         .optflag(
             "",
             "replace",
-            "replace a received file that isn't the swarm's any more",
+            "replace a received file that isn't the swarm's any more; one of your own for a pinned content only",
         )
         .optopt(
             "",
@@ -77,14 +78,14 @@ fn options() -> Options {
         .optopt(
             "",
             "seed-for",
-            "with --exit-when-complete: serve on for so long first",
+            "with --exit-when-complete: serve on for so long first (0)",
             "S",
         )
         .optflag("", "classic", "one piece a round, as in the course text")
         .optflag("", "explain", "print each decision with its reason")
-        .optopt("", "min-peers", "wait until so many others are listed", "N")
-        .optopt("", "max-up", "send no faster than this", "RATE")
-        .optopt("", "max-down", "receive no faster than this", "RATE")
+        .optopt("", "min-peers", "ask nobody before so many others are listed (0)", "N")
+        .optopt("", "max-up", "send no faster than this (no limit)", "RATE")
+        .optopt("", "max-down", "receive no faster than this (no limit)", "RATE")
         .optopt("", "ping-every", "between two pings (10)", "S")
         .optopt("", "list-every", "between two lists (20)", "S")
         .optopt("", "round-every", "between two rounds (30)", "S")
@@ -267,11 +268,8 @@ fn serve(
     report: &Report,
 ) -> Result<Exit, (Exit, String)> {
     let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
-    let resolved = net::resolve(&config.tracker, config.tracker_port);
-    let tracker = resolved.map_err(|fault| {
-        let why = format!("the tracker {at}: no such name or address ({fault})");
-        (Exit::Unreachable, why)
-    })?;
+    // a name that isn't known yet is looked for again at each ping
+    let tracker = net::resolve(&config.tracker, config.tracker_port).unwrap_or_default();
     let listener = net::listen(listen).map_err(|fault| {
         let why =
             format!("port {listen} can't be listened on: {fault}; choose another with --listen");

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -65,6 +66,7 @@ fn options() -> Options {
         "drop who was silent for one to two times so many seconds (15)",
         "S",
     );
+    options.optopt("", "log", "append each event as a line of JSON", "FILE");
     options.optflag("", "quiet", "print only what matters");
     options.optflag("h", "help", "print this");
     options.optflag("V", "version", "print the version");
@@ -74,6 +76,7 @@ fn options() -> Options {
 struct Args {
     port: u16,
     report: report::ReportConfig,
+    log: Option<PathBuf>,
     page: Option<SocketAddr>,
     tracker: TrackerConfig,
 }
@@ -101,6 +104,7 @@ fn config(matches: &Matches) -> Result<Args, String> {
             quiet: matches.opt_present("quiet"),
             explain: false,
         },
+        log: matches.opt_str("log").map(PathBuf::from),
         tracker: TrackerConfig {
             reach,
             torrents: torrents.into(),
@@ -155,15 +159,21 @@ fn run(args: Args) -> ExitCode {
             return fail(Exit::Other, why);
         }
     };
-    let started = Report::new(args.report, None).map_err(StartError::System);
-    let started = started.and_then(|report| {
+    let report = match Report::new(args.report, args.log.as_deref()) {
+        Ok(report) => report,
+        Err(fault) => {
+            let log = args.log.unwrap_or_default();
+            return fail(Exit::Disk, format!("the log {}: {fault}", log.display()));
+        }
+    };
+    let start = || {
         // what it has said is written before a failure is
         let tracker = Tracker::start(args.tracker, listener, report.clone());
         let tracker = tracker.inspect_err(|_| report.settle())?;
         let page = site.map(|site| tracker.serve_page(site)).transpose();
         Ok((page.map_err(StartError::System)?, tracker))
-    });
-    match started {
+    };
+    match start() {
         Ok(_running) => loop {
             // its threads do the work; only a signal ends the program
             std::thread::park();

@@ -100,6 +100,9 @@ pub struct Publication {
     /// Whether the user named its MD5 (`--md5`).
     #[serde(default)]
     pub pinned: bool,
+    /// Whether its user gave `--replace`, which needn't be advised any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replace: bool,
     /// Of a received file: when it was published, seconds since 1970. 0 of an own one: the tracker's clock counts.
     #[serde(default)]
     pub published: u64,

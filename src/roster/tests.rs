@@ -69,6 +69,7 @@ pub(super) fn publication(summary: &Summary) -> Publication {
         checkpoints: crate::md5::digest(cut.as_bytes()),
         own: true,
         pinned: summary.pinned,
+        replace: false,
         published: summary.published,
         publisher: String::new(),
         torrent: None,

@@ -227,6 +227,7 @@ impl State {
                 checkpoints: torrent.checkpoints_md5(),
                 own: !held.received,
                 pinned: self.pin(torrent.name()).is_some(),
+                replace: self.wants.replace,
                 published: torrent.published,
                 publisher: torrent.publisher.clone(),
                 torrent: None,

@@ -40,7 +40,11 @@ pub(super) fn why_it_stays(
         Reason::CopiedFolder => "this folder is a copy of that publisher's: delete .bittorrentish in the copy, or stop one of the two".to_owned(),
         Reason::Settling => "the tracker has just started and waits for its peers to come back; this is tried again".to_owned(),
         Reason::PublisherIsHere | Reason::Pinned | Reason::Received => {
-            "your copy was received from a swarm, and is no later one: move it away to fetch what stands".to_owned()
+            let replaced = match file.replace {
+                true => "where it is wanted, it is replaced once what stands is here; otherwise move it away",
+                false => "start again with --replace to have it replaced, or move it away to fetch what stands",
+            };
+            format!("your copy was received from a swarm, and is no later one: {replaced}")
         }
     };
     format!("{what}: {todo}")
@@ -79,13 +83,18 @@ mod tests {
 
     #[test]
     fn each_reason_says_what_stands_and_what_to_do() {
-        for (reason, own, todo) in [
-            (Reason::PublisherIsHere, true, "stop the other publisher"),
-            (Reason::PublisherIsHere, false, "received"),
-            (Reason::CopiedFolder, true, "delete .bittorrentish"),
-            (Reason::Pinned, true, "--only 'my image.iso' --md5"),
-            (Reason::Received, false, "received"),
-            (Reason::Settling, true, "tried again"),
+        let (own, received) = ((true, false), (false, false));
+        let makes_way = (false, true);
+        for (reason, (own, replace), todo) in [
+            (Reason::PublisherIsHere, own, "stop the other publisher"),
+            (Reason::PublisherIsHere, received, "again with --replace"),
+            (Reason::PublisherIsHere, makes_way, "it is replaced once"),
+            (Reason::CopiedFolder, own, "delete .bittorrentish"),
+            (Reason::Pinned, own, "--only 'my image.iso' --md5"),
+            (Reason::Pinned, received, "again with --replace"),
+            (Reason::Received, received, "again with --replace"),
+            (Reason::Received, makes_way, "it is replaced once"),
+            (Reason::Settling, own, "tried again"),
         ] {
             let file = Publication {
                 name: stands().name,
@@ -94,6 +103,7 @@ mod tests {
                 checkpoints: digest(b"list"),
                 own,
                 pinned: false,
+                replace,
                 published: 0,
                 publisher: String::new(),
                 torrent: None,
@@ -106,6 +116,10 @@ mod tests {
             assert!(
                 why.starts_with(&what) && why.contains(todo),
                 "{reason:?}: {why}"
+            );
+            assert!(
+                !(replace && why.contains("--replace")),
+                "it is given: {why}"
             );
         }
     }

@@ -72,6 +72,7 @@ fn publish<'a>(tracker: &'a TrackerShared, torrent: &Torrent, with: bool) -> Rep
         checkpoints: torrent.checkpoints_md5(),
         own: true,
         pinned: false,
+        replace: false,
         published: 0,
         publisher: String::new(),
         torrent: with.then(|| torrent.clone()),

@@ -272,10 +272,37 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn a_name_that_nobody_knows_is_3() {
-    let ended = run(&["no-such-host.invalid", "29283", "d"]);
-    fails_with(&ended, 3, &["no-such-host.invalid:29283"]);
+fn a_tracker_whose_name_nobody_knows_is_waited_for() {
+    let temp = Temp::new();
+    let dir = temp.dir("d");
+    let args = [
+        "no-such-host.invalid",
+        "29283",
+        utf8(&dir),
+        "--ping-every",
+        "0.2",
+    ];
+    let mut waits = Program::start("client", &args);
+    waits.until_line("no list from the tracker no-such-host.invalid:29283");
+    assert!(waits.is_running(), "{waits:?}");
     fails_with(&run(&["", "29283", "d"]), 2, &["<tracker-ip>"]);
+}
+
+#[test]
+fn the_tracker_has_a_log_too() {
+    let temp = Temp::new();
+    let log = temp.path().join("server.log");
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--log", utf8(&log), "--quiet"]);
+    plant(&temp.dir("seed"), "image.iso", b"small");
+    let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    seed.until_event("published", |_| true);
+    let published = tracker.until_event("published", |event| event["name"] == "image.iso");
+    assert_eq!(published["md5"], digest(b"small").to_string());
+    let nowhere = temp.path().join("missing/server.log");
+    let args = ["--port", "0", "--log", utf8(&nowhere)];
+    let mut fails = Program::start("server", &args);
+    assert_eq!(fails.until_ended().code(), Some(5));
+    fails.until_line("the log ");
 }
 
 #[test]

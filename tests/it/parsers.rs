@@ -82,6 +82,7 @@ fn to_tracker() -> Vec<Sample> {
                 checkpoints: torrent().checkpoints_md5(),
                 own: true,
                 pinned: true,
+                replace: true,
                 published: 7,
                 publisher: "10.0.0.7:5".to_owned(),
                 torrent: Some(torrent()),

@@ -375,6 +375,7 @@ pub fn own(torrent: &Torrent) -> Publication {
         checkpoints: torrent.checkpoints_md5(),
         own: true,
         pinned: false,
+        replace: false,
         published: 0,
         publisher: String::new(),
         torrent: None,

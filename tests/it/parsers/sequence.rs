@@ -102,6 +102,7 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16) {
         checkpoints: torrent.checkpoints_md5(),
         own: !dice.one_in(3),
         pinned: dice.one_in(3),
+        replace: false,
         published: dice.below(3) as u64,
         publisher: "10.0.0.2:1".to_owned(),
         torrent: None,
