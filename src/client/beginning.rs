@@ -91,14 +91,15 @@ impl Client {
             md5: torrent.md5().to_string(),
         };
         let whole = part.pieces.is_full();
-        let begun = self.lock().begin(&Arc::new(torrent), part, Instant::now());
-        if !begun {
-            // it came into the folder meanwhile, and is whole there
+        // if it came into the folder meanwhile, it is whole there
+        if self.lock().files().contains_key(name) {
             return Ok(false);
         }
+        // said first: as soon as it has begun, its pieces are told of
         self.say(&event);
+        let begun = self.lock().begin(&Arc::new(torrent), part, Instant::now());
         self.notify_all();
-        Ok(whole)
+        Ok(begun && whole)
     }
 
     /// Returns true if a download may take this name in the end; otherwise says why not.
