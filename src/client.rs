@@ -28,7 +28,7 @@ use crate::state::{LinkState, State, TrackerKind, Wants};
 use crate::store::Store;
 
 mod beginning;
-mod connecting;
+pub(crate) mod connecting;
 pub mod download;
 mod errors;
 mod folder;

@@ -140,7 +140,7 @@ pub enum Why {
 }
 
 /// The rarest of what one peer could be asked for.
-struct Rank {
+pub(crate) struct Rank {
     copies: u32,
     name: Name,
     /// Some of the pieces that are as rare, at random.
@@ -312,7 +312,10 @@ impl WantedFile {
 }
 
 /// The original's `select_file`, and here it selects a piece: the rarest that anybody could be asked for, ties at random.
-fn select_file(ranks: &BTreeMap<PeerId, Rank>, rng: &mut impl Rng) -> Option<(u32, Name)> {
+pub(crate) fn select_file(
+    ranks: &BTreeMap<PeerId, Rank>,
+    rng: &mut impl Rng,
+) -> Option<(u32, Name)> {
     let copies = ranks.values().map(|rank| rank.copies).min()?;
     let rarest = ranks.values().filter(|rank| rank.copies == copies);
     let rarest: Vec<&Rank> = rarest.collect();
@@ -322,7 +325,7 @@ fn select_file(ranks: &BTreeMap<PeerId, Rank>, rng: &mut impl Rng) -> Option<(u3
 
 /// The original's `select_peer`: one of the holders at random, here with a chance in proportion to 1 / latency. Returns all
 /// chances, too.
-fn select_peer(
+pub(crate) fn select_peer(
     holders: &[(PeerId, Duration)],
     rng: &mut impl Rng,
 ) -> Option<(PeerId, Vec<(PeerId, f64)>)> {

@@ -224,46 +224,45 @@ impl Roster {
         known_edition: Option<u64>,
         rng: &mut impl Rng,
     ) -> SwarmAnswer {
-        let own = Some(self.key(asker, port, Some(VERSION)));
+        let files = self.file_list(asker, rng);
+        let key = self.key(asker, port, Some(VERSION));
+        let own = self.peers.get(&key);
         let wanted = self.wanted(own, self.files.known(wants), rng);
         let chosen = self.sample(PEERS_LISTED, own, &wanted, rng, |_| true);
         let n_others = self.n_others(own);
         SwarmAnswer {
             local: self.reach == Reachability::Local,
             n_peers: (n_others > PEERS_LISTED).then_some(n_others),
-            peers: self.listed(&chosen, asker),
-            files: self.file_list(asker, rng),
+            peers: listed(&chosen, asker),
+            files,
             known_edition,
-            coming: self.coming(asker, own, rng),
+            coming: self.coming(asker, key, rng),
         }
     }
 
     /// The answer to an original's ping: peers that it can reach, with the names that it may ask each of them for.
     pub fn original_list(&self, asker: Endpoints, port: u16, rng: &mut impl Rng) -> OriginalAnswer {
-        let own = self.key(asker, port, None);
-        let wanted = self.wanted(Some(own), Vec::new(), rng);
+        let own = self.peers.get(&self.key(asker, port, None));
+        let wanted = self.wanted(own, Vec::new(), rng);
         let is_ipv4 = |peer: &KnownPeer| asker.finds(peer.holdings.addr.ip()).is_ipv4();
         let has_files = |peer: &KnownPeer| is_ipv4(peer) && !peer.has_nothing();
         let is_idle = |peer: &KnownPeer| is_ipv4(peer) && peer.has_nothing();
-        let mut chosen = self.sample(PEERS_NAMED, Some(own), &wanted, rng, has_files);
+        let mut chosen = self.sample(PEERS_NAMED, own, &wanted, rng, has_files);
         let room = PEERS_NAMED - chosen.len();
-        chosen.extend(self.sample(room, Some(own), &[], rng, is_idle));
-        let asker_has = self.peers.get(&own).map(|own| Arc::clone(&own.holdings));
+        chosen.extend(self.sample(room, own, &[], rng, is_idle));
         OriginalAnswer {
             cap: match is_local(asker.peer, asker.own) {
                 true => ORIGINAL_CAP,
                 false => ORIGINAL_CAP_OFF_LOOPBACK,
             },
-            asker: asker_has,
+            asker: own.map(|own| Arc::clone(&own.holdings)),
             wanted,
-            peers: self.listed(&chosen, asker),
+            peers: listed(&chosen, asker),
         }
     }
+}
 
-    fn listed(&self, chosen: &[PeerKey], asker: Endpoints) -> Vec<ListedPeer> {
-        let peers = chosen.iter().filter_map(|key| self.peers.get(key));
-        peers
-            .map(|peer| ListedPeer::new(&peer.holdings, asker))
-            .collect()
-    }
+fn listed(chosen: &[&KnownPeer], asker: Endpoints) -> Vec<ListedPeer> {
+    let listed = |peer: &&KnownPeer| ListedPeer::new(&peer.holdings, asker);
+    chosen.iter().map(listed).collect()
 }

@@ -77,7 +77,7 @@ pub struct Tracker {
 }
 
 /// What the tracker's threads share.
-struct TrackerShared {
+pub(crate) struct TrackerShared {
     reach: Reachability,
     roster: Mutex<Roster>,
     torrents: TorrentFolder,
@@ -136,7 +136,10 @@ impl Tracker {
 }
 
 /// Accepts connections, each on a thread of its own.
-fn listen_for_clients(shared: Arc<TrackerShared>, listener: TcpListener) -> io::Result<Listener> {
+pub(crate) fn listen_for_clients(
+    shared: Arc<TrackerShared>,
+    listener: TcpListener,
+) -> io::Result<Listener> {
     let telling = Arc::clone(&shared);
     let trouble = move |trouble| telling.tell_trouble(trouble);
     let handle = move |client| shared.handle_client(client);

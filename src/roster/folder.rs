@@ -164,19 +164,14 @@ impl Roster {
     }
 
     /// Some of the contents that may stand soon, but for the asker's own; of many, others each time.
-    pub(super) fn coming(
-        &self,
-        asker: Endpoints,
-        own: Option<PeerKey>,
-        rng: &mut impl Rng,
-    ) -> Vec<Coming> {
+    pub(super) fn coming(&self, asker: Endpoints, own: PeerKey, rng: &mut impl Rng) -> Vec<Coming> {
         let peers = self.folders.coming.as_slice();
         if peers.is_empty() {
             return Vec::new();
         }
         let (last, first) = peers.split_at(rng.random_range(..peers.len()));
         let (mut told, mut seen) = (Vec::new(), 0);
-        let others = first.iter().chain(last).filter(|key| Some(**key) != own);
+        let others = first.iter().chain(last).filter(|key| **key != own);
         for peer in others.filter_map(|key| self.peers.get(key)) {
             let addr = peer.holdings.addr;
             let found = SocketAddr::new(asker.finds(addr.ip()), addr.port());

@@ -3,6 +3,7 @@
 //! The sample is random with one exception: peers that list what the asker lacks come first, and among them some holders of
 //! the rarest pieces. Chance alone would leave these out as long as they are few. This module never changes the roster.
 
+use std::ptr;
 use std::sync::Arc;
 
 use rand::seq::index;
@@ -19,23 +20,24 @@ pub(super) const WANTED: usize = 4;
 const TRIES: usize = 4;
 
 /// A sample as it fills up.
-struct Sample<F> {
-    chosen: Vec<PeerKey>,
+struct Sample<'a, F> {
+    roster: &'a Roster,
+    chosen: Vec<&'a KnownPeer>,
     room: usize,
     fits: F,
 }
 
-impl<F: Fn(&PeerKey) -> bool> Sample<F> {
+impl<F: Fn(&KnownPeer) -> bool> Sample<'_, F> {
     /// Takes up to `most` more, at random.
     fn take(&mut self, most: usize, from: &[PeerKey], rng: &mut impl Rng) {
         let until = (self.chosen.len() + most).min(self.room);
         let tries = TRIES * self.room;
         if from.len() <= tries {
             let all = index::sample(rng, from.len(), from.len());
-            all.into_iter().for_each(|at| self.add(from[at], until));
+            all.into_iter().for_each(|at| self.add(&from[at], until));
         } else {
             for _ in 0..tries {
-                self.add(from[rng.random_range(..from.len())], until);
+                self.add(&from[rng.random_range(..from.len())], until);
                 if self.chosen.len() == until {
                     break;
                 }
@@ -43,9 +45,16 @@ impl<F: Fn(&PeerKey) -> bool> Sample<F> {
         }
     }
 
-    fn add(&mut self, key: PeerKey, until: usize) {
-        if self.chosen.len() < until && !self.chosen.contains(&key) && (self.fits)(&key) {
-            self.chosen.push(key);
+    fn add(&mut self, key: &PeerKey, until: usize) {
+        if self.chosen.len() == until {
+            return;
+        }
+        let Some(peer) = self.roster.peers.get(key) else {
+            return;
+        };
+        let is_new = !self.chosen.iter().any(|other| ptr::eq(*other, peer));
+        if is_new && (self.fits)(peer) {
+            self.chosen.push(peer);
         }
     }
 }
@@ -61,11 +70,10 @@ impl Roster {
     /// any.
     pub(super) fn wanted(
         &self,
-        asker: Option<PeerKey>,
+        asker: Option<&KnownPeer>,
         mut wanted: Vec<Arc<str>>,
         rng: &mut impl Rng,
     ) -> Vec<Arc<str>> {
-        let asker = asker.and_then(|asker| self.peers.get(&asker));
         if let (true, Some(asker)) = (wanted.is_empty(), asker) {
             wanted.extend(asker.holdings.in_part().cloned());
         }
@@ -79,18 +87,24 @@ impl Roster {
     pub(super) fn sample(
         &self,
         room: usize,
-        asker: Option<PeerKey>,
+        asker: Option<&KnownPeer>,
         wanted: &[Arc<str>],
         rng: &mut impl Rng,
         fits: impl Fn(&KnownPeer) -> bool,
-    ) -> Vec<PeerKey> {
+    ) -> Vec<&KnownPeer> {
         let everyone = self.everyone.as_slice();
-        let fits = |key: &PeerKey| Some(*key) != asker && self.peers.get(key).is_some_and(&fits);
+        let is_asker = |peer: &KnownPeer| asker.is_some_and(|asker| ptr::eq(asker, peer));
+        let fits = |peer: &KnownPeer| !is_asker(peer) && fits(peer);
         if self.n_others(asker) <= room {
-            return everyone.iter().copied().filter(fits).collect();
+            let all = everyone.iter().filter_map(|key| self.peers.get(key));
+            return all.filter(|peer| fits(peer)).collect();
         }
-        let chosen = Vec::with_capacity(room);
-        let mut sample = Sample { chosen, room, fits };
+        let mut sample = Sample {
+            roster: self,
+            chosen: Vec::with_capacity(room),
+            room,
+            fits,
+        };
         let wanted = wanted.iter().filter_map(|name| self.files.get(name));
         let wanted: Vec<_> = wanted.collect();
         let share = wanted.len().max(1);
@@ -107,9 +121,8 @@ impl Roster {
     }
 
     /// How many there are beside the asker.
-    pub(super) fn n_others(&self, asker: Option<PeerKey>) -> usize {
-        let is_here = asker.is_some_and(|asker| self.peers.contains_key(&asker));
-        self.peers.len() - usize::from(is_here)
+    pub(super) fn n_others(&self, asker: Option<&KnownPeer>) -> usize {
+        self.peers.len() - usize::from(asker.is_some())
     }
 }
 
