@@ -321,7 +321,9 @@ impl State {
         let replaced = |(name, held): (&Name, &Held)| {
             let listed = self.swarm.get(name)?;
             let stamp = held.stamp?;
-            let other = matches!(held.word, Word::Other { .. }) && listed.md5 != held.torrent.md5();
+            // what isn't the pinned content is never published, so the tracker doesn't say that it is another
+            let refused = matches!(held.word, Word::Other { .. }) || self.pin(name).is_some();
+            let other = refused && listed.md5 != held.torrent.md5();
             (other && self.replaces(name, held.received) && self.may_be(listed))
                 .then(|| (name.clone(), Standing::Outdated(stamp, held.torrent.md5())))
         };
