@@ -573,7 +573,8 @@ impl Client {
         let (full, exits) = (fault.is_full(), self.0.config.wants.exit_when_complete);
         let (why, first) = {
             let mut state = self.lock();
-            let why = if full {
+            let begun = !matches!(fault, StoreError::NoRoom { .. });
+            let why = if full && begun {
                 let (needs, dir) = (bytes(state.missing()), self.0.store.dir().display());
                 format!("disk full: {needs} more are needed in {dir}")
             } else {
