@@ -213,7 +213,9 @@ impl Client {
     /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.
     pub(super) fn disk_fault(&self, fault: &StoreError) {
         let full = fault.is_full();
-        let why = if full {
+        // a download that isn't begun for lack of room says itself what it needs
+        let begun = !matches!(fault, StoreError::NoRoom { .. });
+        let why = if full && begun {
             let (needs, dir) = (bytes(self.lock().missing()), self.0.store.dir().display());
             format!("disk full: {needs} more are needed in {dir}")
         } else {

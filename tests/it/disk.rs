@@ -465,6 +465,43 @@ fn mount(dir: &Path, options: &str) -> bool {
 }
 
 #[test]
+fn too_little_room_is_said_before_the_download_starts() {
+    let temp = Temp::new();
+    let Some(small) = Small::new(temp.dir("small"), 8) else {
+        return;
+    };
+    let content = random_bytes(24 << 20, 59);
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
+    let said = |line: &str| line.contains("24.0 MiB more are needed") && line.contains("8.0 MiB");
+    let log = |name: &str| temp.path().join(name).to_str().expect("UTF-8").to_owned();
+
+    let folder = small.0.join("a");
+    let log_a = log("a.log");
+    let flags = ["--log", &log_a, "--only", "image.iso"];
+    let mut ends = Program::peer(
+        &tracker,
+        &folder,
+        &[&flags[..], &["--exit-when-complete"]].concat(),
+    );
+    assert_eq!(ends.until_ended().code(), Some(5), "{ends:?}");
+    assert!(ends.lines().iter().any(|line| said(line)), "{ends:?}");
+    for kind in ["begin", "piece"] {
+        assert!(ends.events(kind).is_empty(), "{ends:?}");
+    }
+
+    // without --exit-when-complete it waits for room
+    let log_b = log("b.log");
+    let folder = small.0.join("b");
+    let waits = Program::peer(&tracker, &folder, &["--log", &log_b]);
+    let fault = waits.until_event("disk", |_| true);
+    assert!(fault["why"].as_str().is_some_and(said), "{fault}");
+    assert!(waits.events("begin").is_empty(), "{waits:?}");
+    assert!(mount(&small.0, "remount,size=64m"), "more room");
+    until_content(&folder.join("image.iso"), &content);
+    assert_eq!(waits.events("disk").len(), 1, "once: {waits:?}");
+}
+
+#[test]
 fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
     let temp = Temp::new();
     let Some(small) = Small::new(temp.dir("small"), 6) else {

@@ -3,13 +3,16 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bittorrentish::md5::digest;
 
-use super::support::{Program, Temp, md5_of, plant, random_bytes, until, until_content};
+use super::lab::or_left_out;
+use super::support::{
+    DEADLINE, Program, QUICK, Temp, md5_of, plant, random_bytes, until, until_content, until_within,
+};
 
 /// A tracker and a folder for its peers.
 fn swarm() -> (Program, Temp) {
@@ -21,12 +24,39 @@ fn swarm() -> (Program, Temp) {
 /// A peer that may have so few files open.
 fn with_descriptors(n: u32, tracker: &Program, dir: &Path, flags: &[&str]) -> Program {
     let limited = format!("ulimit -n {n}; exec \"$@\"");
+    peer_by(&["sh", "-c", &limited, "sh"], tracker, dir, flags)
+}
+
+/// A peer that is started by this command.
+fn peer_by(by: &[&str], tracker: &Program, dir: &Path, flags: &[&str]) -> Program {
     let port = tracker.port().to_string();
     let log = dir.with_extension("log");
     let (folder, log) = (dir.to_str().expect("UTF-8"), log.to_str().expect("UTF-8"));
     let args = ["127.0.0.1", &port, folder, "--no-page", "--log", log];
     let args = [&args[..], flags].concat();
-    Program::start_by(&["sh", "-c", &limited, "sh"], "client", &args)
+    Program::start_by(by, "client", &args)
+}
+
+/// Takes all permissions from a file. Returns the command by which a program is started that has to respect this: where root
+/// runs the tests, one without root's right to read everything.
+fn deny(path: &Path) -> Option<Vec<&'static str>> {
+    const CAPS: &str = "-dac_override,-dac_read_search";
+    allow(path, 0o000);
+    if File::open(path).is_err() {
+        return Some(Vec::new());
+    }
+    let by = vec!["setpriv", "--bounding-set", CAPS, "--inh-caps", CAPS];
+    let tried = Command::new(by[0])
+        .args(&by[1..])
+        .arg("true")
+        .output()
+        .is_ok_and(|out| out.status.success());
+    let why = "root reads everything, and setpriv doesn't take that from it".to_owned();
+    or_left_out(if tried { Ok(by) } else { Err(why) })
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
 }
 
 #[test]
@@ -168,6 +198,64 @@ fn another_inode_is_no_reason_to_hash_again() {
     let seed = Program::peer(&tracker, &folder, &[]);
     seed.until_event("sharing", |_| true);
     assert!(seed.events("hashed").is_empty(), "{seed:?}");
+}
+
+#[test]
+fn an_own_file_that_cannot_be_read_ends_with_5() {
+    let (tracker, dir) = swarm();
+    for (name, content) in [("image.iso", b"the swarm's"), ("other.iso", b"another one")] {
+        plant(&dir.dir("seed"), name, content);
+    }
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    until("both shared", || {
+        (seed.events("sharing").len() == 2).then_some(())
+    });
+    let path = dir.dir("peer").join("image.iso");
+    plant(&dir.dir("peer"), "image.iso", b"the user's");
+    let Some(by) = deny(&path) else { return };
+    let flags = [&QUICK[..], &["--exit-when-complete"]].concat();
+    let mut peer = peer_by(&by, &tracker, &dir.dir("peer"), &flags);
+    // the rest comes meanwhile
+    until_content(&dir.path().join("peer/other.iso"), b"another one");
+    // a minute is the user's, to mend it
+    until_within(2 * DEADLINE, &format!("the end of {peer:?}"), || {
+        (!peer.is_running()).then_some(())
+    });
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
+    let end = peer.events("ending").pop().expect("it says why");
+    let why = end["why"].to_string();
+    assert!(
+        why.contains("no permission") && why.contains(path.to_str().expect("UTF-8")),
+        "{peer:?}"
+    );
+    assert_eq!(peer.events("disk").len(), 1, "once: {peer:?}");
+    allow(&path, 0o644);
+    assert_eq!(fs::read(&path).expect("ours"), b"the user's");
+}
+
+#[test]
+fn a_file_whose_permission_is_mended_is_shared() {
+    let (tracker, dir) = swarm();
+    let content = random_bytes(200_000, 3);
+    plant(&dir.dir("seed"), "image.iso", &content);
+    let path = dir.dir("seed").join("image.iso");
+    let Some(by) = deny(&path) else { return };
+    let seed = peer_by(&by, &tracker, &dir.dir("seed"), &QUICK);
+    let said = seed.until_event("disk", |_| true);
+    assert!(
+        said["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("no permission")),
+        "{said}"
+    );
+    let flags = ["--only", "image.iso", "--exit-when-complete"];
+    let mut peer = Program::peer(&tracker, &dir.dir("peer"), &flags);
+    peer.until_event("waiting", |_| true);
+    assert!(seed.events("sharing").is_empty(), "{seed:?}");
+    allow(&path, 0o644);
+    seed.until_event("sharing", |event| event["name"] == "image.iso");
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    until_content(&dir.path().join("peer/image.iso"), &content);
 }
 
 /// A file system in a file, mounted; unmounted with this value.

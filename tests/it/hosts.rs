@@ -1,9 +1,13 @@
 //! Several machines, each with its own address: hosts of a lab.
 
 use std::fs;
+use std::path::PathBuf;
+use std::thread;
 
-use super::lab::lab;
-use super::support::{Program, QUICK, Temp, md5_of, random_bytes, until};
+use bittorrentish::md5::digest;
+
+use super::lab::{Lab, lab};
+use super::support::{Program, QUICK, Temp, md5_of, next_version, plant, random_bytes, until};
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed.
 fn hand_out(n: u8, mib: usize) {
@@ -32,7 +36,7 @@ fn hand_out(n: u8, mib: usize) {
     seed.until_line("the tracker has the .torrent of image.iso");
     let at = lab.addr(0).to_string();
     let dirs: Vec<_> = (1..=n).map(|i| temp.dir(&format!("host{i}"))).collect();
-    let start = |(i, dir): (u8, &std::path::PathBuf)| {
+    let start = |(i, dir): (u8, &PathBuf)| {
         let args = [
             &at,
             "29283",
@@ -48,10 +52,7 @@ fn hand_out(n: u8, mib: usize) {
     for (peer, dir) in peers.iter_mut().zip(&dirs) {
         let status = peer.until_ended();
         assert_eq!(status.code(), Some(0), "{peer:?}");
-        assert_eq!(
-            md5_of(&dir.join("image.iso")),
-            Some(bittorrentish::md5::digest(&image))
-        );
+        assert_eq!(md5_of(&dir.join("image.iso")), Some(digest(&image)));
     }
     let other = |line: &String| line.contains("10.77.") && line.contains(":50001");
     assert!(
@@ -110,5 +111,194 @@ fn a_local_tracker_tells_another_machine_what_was_forgotten() {
             .iter()
             .any(|line| line.contains("ping →"))
             .then_some(())
+    });
+}
+
+/// How the seed comes into the second week.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Seed {
+    /// It ran all week, as the tracker did; the image changed below it.
+    LeftRunning,
+    /// Tracker and seed are started before the machines, which wait for neither's hashing.
+    First,
+    /// The tracker is started, then the machines, then the seed.
+    Last,
+}
+
+/// One way to do the second rollout.
+#[derive(Debug)]
+struct Rollout<'a> {
+    lab: &'a Lab,
+    /// The folders of this rollout.
+    dir: PathBuf,
+    /// Other rollouts use other ports of the same hosts.
+    n: u16,
+    seed: Seed,
+    replace: bool,
+    pinned: bool,
+}
+
+impl Rollout<'_> {
+    /// Beside the first host, which has tracker and seed.
+    const MACHINES: u8 = 6;
+
+    fn folder(&self, name: &str) -> PathBuf {
+        let folder = self.dir.join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    fn tracker(&self) -> Program {
+        let port = (29283 + self.n).to_string();
+        let torrents = self.folder("torrents");
+        let torrents = torrents.to_str().expect("UTF-8");
+        let args = ["--remote", "--port", &port, "--torrents", torrents];
+        let tracker = self.lab.start(0, "server", &args);
+        tracker.until_line("listening on port");
+        tracker
+    }
+
+    /// A client with the README's flags for the seed and for the machines, and further ones.
+    fn client(&self, host: u8, week: u8, more: &[&str]) -> Program {
+        let at = self.lab.addr(0).to_string();
+        let (port, listen) = (29283 + self.n, 50001 + self.n);
+        let (port, listen) = (port.to_string(), listen.to_string());
+        let folder = self.folder(&format!("host{host}"));
+        let log = self.dir.join(format!("host{host}-week{week}.log"));
+        let (folder, log) = (folder.to_str().expect("UTF-8"), log.to_str());
+        let args = [&at, &port, folder, "--listen", &listen];
+        let args = [
+            &args[..],
+            &["--only", "image.iso"],
+            &["--log", log.expect("UTF-8")],
+            more,
+        ];
+        self.lab.start(host, "client", &args.concat())
+    }
+
+    /// All machines at once, as by the README's script.
+    fn machines(&self, week: u8, image: &[u8]) -> Vec<Program> {
+        let md5 = digest(image).to_string();
+        let mut flags = vec!["--exit-when-complete", "--seed-for", "1"];
+        if self.replace {
+            flags.push("--replace");
+        }
+        if self.pinned {
+            flags.extend(["--md5", &md5]);
+        }
+        let hosts = 1..=Self::MACHINES;
+        hosts.map(|host| self.client(host, week, &flags)).collect()
+    }
+
+    fn sharing(seed: &Program, image: &[u8]) {
+        let md5 = digest(image).to_string();
+        seed.until_event("sharing", |event| event["md5"] == md5.as_str());
+    }
+
+    /// The image on a host.
+    fn image(&self, host: u8) -> PathBuf {
+        self.folder(&format!("host{host}")).join("image.iso")
+    }
+
+    fn first_week(&self, image: &[u8]) -> (Program, Program) {
+        let tracker = self.tracker();
+        plant(&self.folder("host0"), "image.iso", image);
+        let seed = self.client(0, 1, &[]);
+        Self::sharing(&seed, image);
+        for mut machine in self.machines(1, image) {
+            assert_eq!(machine.until_ended().code(), Some(0), "{machine:?}");
+        }
+        (tracker, seed)
+    }
+
+    /// Returns what has to go on running.
+    fn second_week(
+        &self,
+        (tracker, seed): (Program, Program),
+        image: &[u8],
+    ) -> (Program, Program, Vec<Program>) {
+        let change = || plant(&self.folder("host0"), "image.iso", image);
+        if self.seed == Seed::LeftRunning {
+            change();
+            Self::sharing(&seed, image);
+            return (tracker, seed, self.machines(2, image));
+        }
+        drop((tracker, seed));
+        change();
+        let tracker = self.tracker();
+        if self.seed == Seed::First {
+            let seed = self.client(0, 2, &[]);
+            seed.until_line("listening on port");
+            return (tracker, seed, self.machines(2, image));
+        }
+        let mut machines = self.machines(2, image);
+        for machine in &mut machines {
+            until(&format!("{self:?}: a list of {machine:?}"), || {
+                let known = !machine.events("list_sent").is_empty() || !machine.is_running();
+                known.then_some(())
+            });
+        }
+        (tracker, self.client(0, 2, &[]), machines)
+    }
+
+    fn run(&self, old: &[u8], new: &[u8]) {
+        let first = self.first_week(old);
+        let (tracker, seed, machines) = self.second_week(first, new);
+        let (code, stands) = if self.replace { (0, new) } else { (4, old) };
+        let md5s = [old, new].map(|image| digest(image).to_string());
+        for (host, mut machine) in (1..).zip(machines) {
+            assert_eq!(
+                machine.until_ended().code(),
+                Some(code),
+                "{self:?}: {machine:?}"
+            );
+            let stands_here = md5_of(&self.image(host));
+            assert_eq!(stands_here, Some(digest(stands)), "{self:?}: {machine:?}");
+            let end = machine.events("ending").pop().expect("it ends");
+            let why = end["why"].to_string();
+            assert!(why.contains(&md5s[1]), "{self:?}: {end}");
+            // who ends with 4 is told both; who ends with 0 has nothing to do with the old one
+            assert_eq!(why.contains(&md5s[0]), code == 4, "{self:?}: {end}");
+            // what the README looks for to see who is done
+            let mut done = machine.events("complete");
+            if self.pinned {
+                done.extend(machine.events("sharing"));
+            }
+            assert!(
+                done.iter().all(|event| event["md5"] == md5s[1].as_str()),
+                "{self:?}: {machine:?}"
+            );
+        }
+        drop((tracker, seed));
+    }
+}
+
+#[test]
+fn six_machines_take_a_changed_image_or_say_why_not() {
+    let Some(lab) = lab(1 + Rollout::MACHINES) else {
+        return;
+    };
+    let temp = Temp::new();
+    let old = random_bytes(4 << 20, 1);
+    let new = next_version(&old);
+    let mut rollouts = Vec::new();
+    for seed in [Seed::LeftRunning, Seed::First, Seed::Last] {
+        for (replace, pinned) in [(false, false), (false, true), (true, false), (true, true)] {
+            let n = rollouts.len() as u16;
+            rollouts.push(Rollout {
+                lab: &lab,
+                dir: temp.dir(&n.to_string()),
+                n,
+                seed,
+                replace,
+                pinned,
+            });
+        }
+    }
+    // mostly they wait for pings: all at once
+    thread::scope(|scope| {
+        for rollout in &rollouts {
+            scope.spawn(|| rollout.run(&old, &new));
+        }
     });
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::support::Program;
 
 /// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
+#[derive(Debug)]
 pub struct Lab {
     id: String,
     net: u8,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bittorrentish::md5::digest;
 
 use super::support::{
-    Program, Temp, md5_of, plant, random_bytes, swarm_list, until, until_content,
+    Program, Temp, md5_of, next_version, plant, random_bytes, swarm_list, until, until_content,
 };
 
 const NAME: &str = "image.iso";
@@ -75,15 +75,6 @@ fn put(dir: &Path, content: &[u8]) {
         .expect("it was just written");
 }
 
-/// The image a week later: every 20th block of 64 KiB is another.
-fn next_version(content: &[u8]) -> Vec<u8> {
-    let mut next = content.to_vec();
-    for block in next.chunks_mut(64 << 10).step_by(20) {
-        block[..100].fill(0x5a);
-    }
-    next
-}
-
 #[track_caller]
 fn ends(mut peer: Program, code: i32) -> Program {
     assert_eq!(peer.until_ended().code(), Some(code), "{peer:?}");
@@ -119,6 +110,26 @@ fn a_second_rollout_replaces_last_weeks_image() {
         }
         drop(seed);
     }
+}
+
+#[test]
+fn a_second_rollout_moves_only_what_changed() {
+    const SIZE: u64 = 64 << 20;
+    let mut lab = Lab::sweeping("1");
+    let old = random_bytes(SIZE as usize, 17);
+    // of 1,024 pieces 52, which is 5.1 %
+    let new = next_version(&old);
+    lab.last_week(&["m1"], &old);
+    let seed = lab.seed("seed", &new, &[]);
+    let peer = ends(lab.peer("m1", &[&FETCH[..], &["--replace"]].concat()), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)), "{peer:?}");
+    let complete = peer.events("complete").pop().expect("it completed");
+    let shares = complete["shares"].as_array().expect("a list").iter();
+    let came: u64 = shares.filter_map(|share| share["got"].as_u64()).sum();
+    assert!(came > 0 && came * 100 <= SIZE * 6, "{complete}");
+    let reused = complete["reused"].as_u64().expect("a number");
+    assert_eq!(reused + came, SIZE, "{complete}");
+    drop(seed);
 }
 
 #[test]

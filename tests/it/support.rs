@@ -32,15 +32,21 @@ pub const QUICK: [&str; 6] = [
 
 /// Looks again and again until `found` gives something; `what` is told where it never does.
 #[track_caller]
-pub fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
+pub fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+    until_within(DEADLINE, what, found)
+}
+
+/// The same, for what the program itself lets take long.
+#[track_caller]
+pub fn until_within<T>(limit: Duration, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(value) = found() {
             return value;
         }
         assert!(
             Instant::now() < deadline,
-            "waited {DEADLINE:?} in vain: {what}"
+            "waited {limit:?} in vain: {what}"
         );
         thread::sleep(Duration::from_millis(5));
     }
@@ -90,6 +96,15 @@ pub fn random_bytes(len: usize, seed: u64) -> Vec<u8> {
     let mut bytes = vec![0; len];
     StdRng::seed_from_u64(seed).fill_bytes(&mut bytes);
     bytes
+}
+
+/// An image a week later: every 20th block of 64 KiB is another.
+pub fn next_version(content: &[u8]) -> Vec<u8> {
+    let mut next = content.to_vec();
+    for block in next.chunks_mut(64 << 10).step_by(20) {
+        block[..100].fill(0x5a);
+    }
+    next
 }
 
 /// The MD5 of a file; `None` where there is none.
