@@ -10,7 +10,7 @@
 //!
 //! Beside the lesson's [`download`] and [`upload`]: `starting` has the threads, `tracker_answers` what an answer changes,
 //! `publishing` the contents that the tracker is told of, `folder` and `beginning` the files, `connecting` the connections,
-//! `originals` what differs with them, and `telling` what people are told.
+//! `body` the bytes that come on them, `originals` what differs with them, and `telling` what people are told.
 
 use std::path::PathBuf;
 use std::sync::mpsc::Sender as Channel;
@@ -28,6 +28,7 @@ use crate::state::{LinkState, State, TrackerKind, Wants};
 use crate::store::Store;
 
 mod beginning;
+mod body;
 pub(crate) mod connecting;
 pub mod download;
 mod errors;

@@ -9,7 +9,8 @@
 //! ([`crate::state::State::choose`]): so a seed sends each piece once before it sends any twice.
 //!
 //! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.
-//! Beside the lesson: `claims` keeps that account, `late` asks again for what should have come, and `view` is for people.
+//! Beside the lesson: `claims` keeps that account, `late` asks again for what should have come,
+//! `places` bounds what each peer is asked for at a time, and `view` is for people.
 //!
 //! Cost of a decision: one pass over the open pieces of each connection that has a place free, without any system call.
 
@@ -25,6 +26,7 @@ use crate::torrent::{BlockSet, Name};
 
 mod claims;
 mod late;
+mod places;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -34,13 +36,6 @@ pub type PeerId = u32;
 
 /// The most pieces that one request names.
 const CANDIDATES: usize = 8;
-/// Requests outstanding on a connection where there are few: one whose answer is on its way, and one behind it, so that the
-/// holder never waits.
-const DEPTH: usize = 2;
-/// From so many connections on the others fill the pauses, and each has one request outstanding.
-const MANY: usize = 6;
-/// A peer whose latency is so many times the nearest's has one request outstanding, not two.
-const FAR: u32 = 8;
 /// Latencies below this count as this: on one machine, or one switch, the difference means nothing.
 pub const NEAREST: Duration = Duration::from_millis(2);
 /// The most bytes asked for, and the most that are checked at a time; it bounds the memory of a download.
@@ -58,7 +53,7 @@ pub struct Picker {
 }
 
 /// A file that is wanted and not whole.
-struct WantedFile {
+pub(crate) struct WantedFile {
     md5: Digest,
     piece_len: u64,
     /// The pieces that are here.
@@ -207,36 +202,6 @@ impl Picker {
             }
         }
         ranks
-    }
-
-    /// The peers that can be asked for another piece now.
-    fn peers_with_a_place_free(&self) -> Vec<PeerId> {
-        let open = |link: &Link| link.open.map(|route| route.latency.max(NEAREST));
-        let nearest = self.links.values().filter_map(open).min();
-        let many = self.n_connections() >= MANY;
-        let is_free = |link: &Link| {
-            let Some(route) = link.open else { return false };
-            let far = nearest.is_some_and(|nearest| route.latency > nearest * FAR);
-            let one = many || far || !route.ours;
-            link.asked.len() < if one { 1 } else { DEPTH }
-        };
-        let free = self.links.iter().filter(|(_, link)| is_free(link));
-        free.map(|(peer, _)| *peer).collect()
-    }
-
-    /// The pieces that a request names beside the chosen one: its fair share of what nobody was asked for yet, as who claims
-    /// more takes the choice from others. A piece that is here in part is asked for alone, block by block.
-    fn candidates(&self, name: &Name, piece: u32, ties: &[u32], most: usize) -> Vec<u32> {
-        let file = &self.files[name];
-        let share = file.open.count() as usize / self.n_connections().max(1);
-        let in_part = |idx: &u32| file.missing_blocks.contains_key(idx);
-        let mut pieces = vec![piece];
-        if !in_part(&piece) {
-            let others = ties.iter().filter(|idx| **idx != piece && !in_part(idx));
-            pieces.extend(others);
-        }
-        pieces.truncate(share.clamp(1, most));
-        pieces
     }
 
     /// Notes a request, and claims the pieces that it names.

@@ -45,7 +45,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::md5::Digest;
 use crate::torrent::{BlockSet, Name, Torrent};
@@ -239,25 +239,13 @@ pub struct Hello {
     /// [`VERSION`].
     pub v: u32,
     /// Random for each run of the program; who meets its own has called itself. Remembered, so of at most [`ID_CAP`] bytes.
-    #[serde(deserialize_with = "short_id")]
+    #[serde(deserialize_with = "framing::short_id")]
     pub id: String,
     /// Its listening port.
     pub port: u16,
     /// What it has. Empty in the hellos that only measure the round trip.
     #[serde(default)]
     pub have: Vec<Have>,
-}
-
-fn short_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let id = String::deserialize(from)?;
-    if id.len() > ID_CAP {
-        let why = format!(
-            "expected an id of at most {ID_CAP} bytes, came {}",
-            id.len()
-        );
-        return Err(serde::de::Error::custom(why));
-    }
-    Ok(id)
 }
 
 /// Some pieces of one content.

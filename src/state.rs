@@ -224,18 +224,6 @@ impl State {
         self.picker.next_requests(now, &mut self.rng)
     }
 
-    /// How a request that was decided on is to be sent. It is counted.
-    pub fn request_link(&mut self, decision: &Decision) -> LinkState {
-        let (peer, get) = (decision.peer, &decision.get);
-        if let Some(held) = self.files.get_mut(&get.name)
-            && !get.pieces.is_empty()
-        {
-            held.exchanged.entry(peer).or_default().asked += 1;
-        }
-        let known = self.peers.get(&peer);
-        known.map_or(LinkState::No, |known| known.link.clone())
-    }
-
     /// What to send for a request: of the candidates that are here, the one that this peer has sent least.
     pub fn choose(&mut self, get: &Get) -> Served {
         let held = self.files.get_mut(&get.name);
@@ -258,18 +246,6 @@ impl State {
         let (name, blocks) = asked.ok_or(NotAskedFor)?;
         let torrent = self.torrent_with(name, idx);
         Ok(torrent.map(|torrent| Expected { torrent, blocks }))
-    }
-
-    /// Request `n` was answered: with this piece, which is being checked, or with none.
-    pub fn take_answer(
-        &mut self,
-        peer: PeerId,
-        n: u64,
-        piece: Option<u32>,
-        now: Instant,
-    ) -> Result<(), NotAskedFor> {
-        let name = self.picker.answered(peer, n, piece, now);
-        name.map(drop).ok_or(NotAskedFor)
     }
 
     /// A piece is verified and stored, after `came` bytes of it came from this peer: from now on it is here, and served.

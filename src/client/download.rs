@@ -12,13 +12,12 @@ use std::time::Instant;
 
 use super::Client;
 use super::errors::ClientError;
-use crate::limit::Limit;
 use crate::net::{BODY, Connection};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, PEER_CAP};
 use crate::state::{Expected, Landing};
 use crate::store::StoreError;
-use crate::torrent::{MAX_PIECE_LEN, Torrent};
+use crate::torrent::Torrent;
 
 /// What is told of a piece before its bytes.
 pub(super) struct PieceHeader {
@@ -154,31 +153,5 @@ impl Client {
     fn not_written(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, fault: &StoreError) {
         self.lock().not_written(peer, torrent, idx);
         self.disk_fault(fault);
-    }
-
-    /// Reads so many bytes, at the rate that `--max-down` allows and the other end keeps up.
-    fn read_body(&self, from: &mut Connection, mut buffer: &mut [u8]) -> Result<(), ClientError> {
-        let limit = self.0.down.as_ref();
-        let mut pace = from.begin_body()?;
-        while !buffer.is_empty() {
-            let stride = buffer.len().min(Limit::stride(limit));
-            let asked = Instant::now();
-            let came = from.read_some(&mut buffer[..stride])?;
-            if came == 0 {
-                return Err(ClientError::ClosedInPiece);
-            }
-            pace.note(came, asked.elapsed())?;
-            if let Some(limit) = limit {
-                limit.pass(came);
-            }
-            buffer = &mut buffer[came..];
-        }
-        Ok(())
-    }
-
-    /// Reads a piece that isn't wanted any more, so that the next answer can be read.
-    fn skip(&self, from: &mut Connection, len: usize) -> Result<(), ClientError> {
-        let len = len.min(MAX_PIECE_LEN as usize);
-        self.read_body(from, &mut self.0.buffers.take(len))
     }
 }

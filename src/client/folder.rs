@@ -1,13 +1,16 @@
 //! The files of the folder: looked at, hashed, shared, withdrawn; uploads, and what the user picks.
 
+use std::fs::File;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::Client;
+use super::errors::ClientError;
 use super::starting::HashOrder;
 use crate::events::Event;
 use crate::state::{TrackerKind, UnsettledFile};
-use crate::store::{Remembered, Seen, Stamp, StoreError, WholeFile};
+use crate::store::{Location, Remembered, Seen, Stamp, StoreError, WholeFile};
 use crate::torrent::{Name, Torrent, legible};
 
 /// The least time between two lines on a file that is read through, one for each tenth of it.
@@ -177,6 +180,23 @@ impl Client {
             }
             self.notify_all();
             self.list_now();
+        }
+    }
+
+    /// The file that is to be read; `None` if it isn't what was hashed any more: then it is withdrawn.
+    pub(super) fn open_or_withdraw(
+        &self,
+        location: &Location,
+    ) -> Result<Option<Arc<File>>, ClientError> {
+        match self.0.store.open_at(location) {
+            Ok(file) => Ok(Some(file)),
+            Err(fault) if fault.is_gone() => {
+                if let Location::Whole(name, _) = location {
+                    self.withdraw(name);
+                }
+                Ok(None)
+            }
+            Err(fault) => Err(fault.into()),
         }
     }
 

@@ -285,7 +285,7 @@ impl Client {
         let Found::Here(location, range) = found else {
             return Err(ClientError::NotHere(name));
         };
-        let Some(file) = self.open(&location)? else {
+        let Some(file) = self.open_or_withdraw(&location)? else {
             return Err(ClientError::NotHere(name));
         };
         let len = range.end - range.start;

@@ -9,7 +9,6 @@ use std::fs::File;
 use std::io;
 use std::net::TcpListener;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -19,7 +18,6 @@ use crate::net::{Connection, HEADER, Listener, is_local};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, to_bytes};
 use crate::state::{Served, TrackerKind};
-use crate::store::Location;
 use crate::torrent::{BlockSet, Torrent};
 
 /// The most connections that are served at once.
@@ -123,7 +121,7 @@ impl Client {
             Served::NotHere => return Ok(connection.send(&Answer::News { n, news })?),
             Served::Piece(torrent, location, idx) => (torrent, location, idx),
         };
-        let Some(file) = self.open(&location)? else {
+        let Some(file) = self.open_or_withdraw(&location)? else {
             return Ok(connection.send(&Answer::Gone { n, name })?);
         };
         let ranges = ranges_of(&torrent, idx, get.blocks);
@@ -155,20 +153,6 @@ impl Client {
                 return (served, news);
             }
             state = self.wait(state, until);
-        }
-    }
-
-    /// The file that is to be read; `None` if it isn't what was hashed any more: then it is withdrawn.
-    pub(super) fn open(&self, location: &Location) -> Result<Option<Arc<File>>, ClientError> {
-        match self.0.store.open_at(location) {
-            Ok(file) => Ok(Some(file)),
-            Err(fault) if fault.is_gone() => {
-                if let Location::Whole(name, _) = location {
-                    self.withdraw(name);
-                }
-                Ok(None)
-            }
-            Err(fault) => Err(fault.into()),
         }
     }
 

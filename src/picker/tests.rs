@@ -1,6 +1,7 @@
 //! The picker's decisions, by tables and by a seeded generator.
 
 use super::late::USUAL;
+use super::places::MANY;
 use super::*;
 use crate::md5::digest;
 use rand::SeedableRng;

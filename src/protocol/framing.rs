@@ -3,9 +3,10 @@
 
 use std::io::{self, BufRead};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
+use super::ID_CAP;
 use crate::torrent::legible;
 
 /// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
@@ -17,6 +18,19 @@ const FAULT: usize = 200;
 /// A message as it goes over the wire.
 pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("messages have string keys and no failing parts")
+}
+
+/// The id in a hello, which isn't longer than [`super::ID_CAP`].
+pub(super) fn short_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let id = String::deserialize(from)?;
+    if id.len() > ID_CAP {
+        let why = format!(
+            "expected an id of at most {ID_CAP} bytes, came {}",
+            id.len()
+        );
+        return Err(serde::de::Error::custom(why));
+    }
+    Ok(id)
 }
 
 /// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom;
 
-use super::State;
+use super::{NotAskedFor, State};
 use crate::net::Sender;
-use crate::picker::{PeerId, Route};
+use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, Pieces, TORRENT_CAP};
 use crate::torrent::{BLOCKS_A_PIECE, Name};
 
@@ -362,6 +362,30 @@ impl State {
     /// Returns true if a peer owes an answer.
     pub fn is_asked(&self, peer: PeerId) -> bool {
         self.picker.is_asked(peer)
+    }
+
+    /// How a request that was decided on is to be sent. It is counted.
+    pub fn request_link(&mut self, decision: &Decision) -> LinkState {
+        let (peer, get) = (decision.peer, &decision.get);
+        if let Some(held) = self.files.get_mut(&get.name)
+            && !get.pieces.is_empty()
+        {
+            held.exchanged.entry(peer).or_default().asked += 1;
+        }
+        let known = self.peers.get(&peer);
+        known.map_or(LinkState::No, |known| known.link.clone())
+    }
+
+    /// Request `n` was answered: with this piece, which is being checked, or with none.
+    pub fn take_answer(
+        &mut self,
+        peer: PeerId,
+        n: u64,
+        piece: Option<u32>,
+        now: Instant,
+    ) -> Result<(), NotAskedFor> {
+        let name = self.picker.answered(peer, n, piece, now);
+        name.map(drop).ok_or(NotAskedFor)
     }
 
     /// A request couldn't be sent: what it names is open again.
