@@ -27,23 +27,28 @@
 //! | `handle_piece_request` | [`client::Client::handle_piece_request`] | of several pieces that were named it sends the one that it has sent least |
 //!
 //! ## A ping
-//! 1. Every 10 s a peer's timer calls [`client::Client::ping_tracker`]: a [`protocol::ToTracker::Ping`] with its port, the
+//! 1. Every 10 s a peer's timer ([`repeated_timer::RepeatedTimer::start`]) calls [`client::Client::ping_tracker`]: a [`protocol::ToTracker::Ping`] with its port, the
 //!    files that it wants ([`state::State::asks_tracker_for`]) and the edition of the file list that it knows.
 //! 2. At the tracker, [`tracker::listen_for_clients`] gives each connection a thread, and
 //!    [`tracker::TrackerShared::handle_client`] reads the one message. [`tracker::TrackerShared::answer`] tells which it is.
 //! 3. [`tracker::TrackerShared::handle_ping`] locks the roster. [`roster::Roster::append_client`] notes that the peer is
 //!    there: from now on others see it, and it outlives the next sweep.
 //! 4. [`roster::Roster::swarm_list`] makes the answer: up to 50 other peers, at random, with holders of the rarest of what the
-//!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released.
+//!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released;
+//!    a long one needs a permit ([`tracker::TrackerShared::permit_for`]), as many of them would fill the memory.
 //! 5. Back at the peer, [`state::State::update_list`] takes the answer: [`state::State::take_files`] the contents,
 //!    [`state::State::take_peers`] the peers and what they have, [`state::State::to_begin`] names the files whose download can
 //!    begin.
-//! 6. New holders are connected to ([`client::Client::connect_to_peers`]), and what can be asked for is asked for
-//!    ([`client::Client::manage_downloads`]).
+//! 6. New holders are connected to ([`client::Client::connect_to_peers`]). There, [`client::Client::listen_requests`] gives each
+//!    connection a thread. [`client::Client::serve_first`] tells an original from one of ours, and refuses other machines where
+//!    the tracker serves its own alone. [`client::Client::serve_ours`] exchanges hellos, which say what each has, and then
+//!    answers one request after the other.
+//! 7. What can be asked for is asked for ([`client::Client::manage_downloads`]). So it is every 30 s, too, as in the original
+//!    ([`client::Client::round`]).
 //!
 //! ## A list
-//! 1. Every 20 s, and whenever a file becomes whole, is shared or goes away, [`client::Client::send_tracker_file_list`] runs.
-//!    What the tracker doesn't know yet is published first ([`client::Client::publish`]).
+//! 1. Every 20 s, and whenever a file becomes whole, is shared or goes away ([`repeated_timer::Trigger::fire`]),
+//!    [`client::Client::send_tracker_file_list`] runs. What the tracker doesn't know yet is published first ([`client::Client::publish`]).
 //! 2. [`state::State::file_list`] says what is here: names of whole files, and the pieces of others as digits. Only verified
 //!    pieces count, and only the swarm's contents ([`state::State::is_listed`]). What is still being hashed goes along as
 //!    *coming*.
@@ -61,18 +66,20 @@
 //!    asks [`state::State::next_requests`], and so [`picker::Picker::next_requests`], for everything that can be asked for
 //!    now.
 //! 2. [`picker::Picker::next_request`] takes the original's three steps: [`picker::Picker::rank_file_rarity`] finds the rarest
-//!    missing pieces of each peer that has a place free, [`picker::select_file`] takes one of the rarest at random, and
-//!    [`picker::select_peer`] one of its holders, with a chance of 1/latency. [`picker::Picker::ask`] claims up to eight pieces
-//!    that are as rare.
+//!    missing pieces ([`picker::WantedFile::rank`]) of each peer that has a place free, [`picker::select_file`] takes one of
+//!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance of 1/latency.
+//!    [`picker::Picker::ask`] claims up to eight pieces that are as rare.
 //! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
-//! 4. There, a thread started by [`client::Client::listen_requests`] reads it, and
-//!    [`client::Client::handle_piece_request`] has [`state::State::choose`] decide: of the named pieces that are here, the one
-//!    that it has sent least. The bytes go from the disk to the network in [`client::Client::send_ranges`].
+//! 4. There, the connection's thread calls [`client::Client::handle_piece_request`]. [`client::Client::choose_or_wait`] has
+//!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. Where none is here,
+//!    it waits, and answers with news. The bytes go from the disk to the network in [`client::Client::send_ranges`].
 //! 5. Back at the asker, [`client::Client::read_answers`] reads the header, and [`client::Client::receive_piece`] the bytes:
-//!    [`state::State::expects`] checks that they were asked for. Before they are looked at, the next piece is asked for.
-//! 6. [`client::Client::keep_piece`] verifies, writes and marks: only [`torrent::Torrent::verify`] makes a
-//!    [`torrent::VerifiedPiece`], only [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is
-//!    taken by [`state::State::landed`]: from now on the piece is here, is told of, and is served.
+//!    [`state::State::expects`] checks that they were asked for, and [`client::Client::read_piece`] that they are as many.
+//!    Before they are looked at, the next piece is asked for.
+//! 6. [`client::Client::keep_piece`] verifies, writes and marks. Only [`torrent::Torrent::verify`] makes a
+//!    [`torrent::VerifiedPiece`]: where none of its blocks differs ([`torrent::Torrent::bad_blocks`]). Only
+//!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is taken by [`state::State::landed`],
+//!    which sets its bit ([`store::StoredPieces::add`]): from now on the piece is here, is told of, and is served.
 //! 7. With the last piece, [`store::Store::complete`] gives the file its name: first its bytes are on the disk, then the name.
 //!    The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
 //!
@@ -105,8 +112,129 @@
 //!   listed ──connect_to_peers──> trying ──hello──> open ──read_answers──> open … ──closes, or fails──> listed, or forgotten
 //! ```
 //!
+//! ## What else runs in these files
+//! Helpers, none of which decides, checks or marks anything. `tests/it/walk.rs` records what runs in a default swarm: whatever is
+//! neither in the four paths nor here fails it.
+//! - [`repeated_timer`]: `trigger` makes the handle that fires; `drop` ends the timer.
+//! - [`tracker`]: `start`, `start_with` and `new` start it; `lock`; `addr` and `settles_in` are read by others.
+//! - [`roster`]: `new`; `key`, `is_ours`, `has_nothing` and `n_peers` read it; `listed` makes the peers of an answer.
+//! - [`client`]: `lock`; `wait` and `notify_all` wait for a change and tell of one; `store` and `min_peers` are read by others.
+//! - [`client::upload`]: `serve` tells how a connection ended; `answer_hello`; `ranges_of` says where a piece is in its file.
+//! - [`state`]: `new` makes it.
+//! - [`torrent`]: what is known of a file is read by `name`, `size`, `md5`, `checkpoints_md5`, `n_pieces` and `full_piece_len`, and
+//!   of a piece by `idx`, `bytes` and `torrent`; `piece_len_for`, `piece_len`, `piece_start`, `block_len`, `blocks_of`,
+//!   `n_blocks`, `blocks_len` and `bytes_of` have the arithmetic.
+//! - [`store`]: `none_of`, `verified` and `deref` for stored pieces, and `idx` for a piece; `dir`, `path` and `digits_of`
+//!   make paths; `read` reads from the disk.
+//!
 //! # Engineering, by room
-//! ENGINEERING
+//! Each module beside the lesson, and what it does. The messages and the file:
+//! - `protocol::framing`: reads and writes messages, with a cap on all that is buffered.
+//! - `protocol::pieces`: which pieces somebody has, as it is told.
+//! - `protocol::publishing`: the messages on contents.
+//! - `torrent::name`: the rules for names, so that none leads out of the folder.
+//! - `torrent::blocks`: a set of a piece's blocks.
+//! - `torrent::json`: makes a `.torrent`, and checks its fields.
+//! - `torrent::faults`: what can be wrong with a piece or a `.torrent`.
+//! - `md5`: MD5 with checkpoints, in vector lanes.
+//! - `bitfield`: which pieces somebody has, a bit each.
+//! - `content`: the rules on which content stands under a name.
+//! - `conflicts`: names with more than one content, as the pages show them.
+//!
+//! The tracker:
+//! - `tracker::publishing`: takes, keeps and hands out `.torrent`s.
+//! - `tracker::torrent_folder`: the folder that they are in.
+//! - `tracker::reasons`: why a content doesn't stand, for its publisher.
+//! - `tracker::replies`: the answers as bytes.
+//! - `tracker::semaphore`: permits for what costs memory or the disk.
+//! - `tracker::events`: what people are told.
+//! - `tracker::notices`: when they are told it.
+//! - `tracker::page`: the tracker's page.
+//!
+//! The tracker's roster:
+//! - `roster::address`: tells peers apart, and says by which address each is found.
+//! - `roster::list`: what a peer's list means.
+//! - `roster::holdings`: what one peer has, ready to be sent.
+//! - `roster::changes`: a peer's new list, its move, its departure.
+//! - `roster::files`: who has each file, and the list of files, ready to be sent.
+//! - `roster::piece_counts`: how many peers have each piece.
+//! - `roster::draw_set`: a set to draw from at random.
+//! - `roster::sample`: which peers are on an answer.
+//! - `roster::swarm_answer`: the answer to a ping of ours.
+//! - `roster::original_answer`: the answer to an original's ping.
+//! - `roster::records`: what is published.
+//! - `roster::publisher`: whether a publisher is here.
+//! - `roster::folder`: what stands in a peer's folder and not in the swarm.
+//! - `roster::quotas`: what each address has here, counted.
+//! - `roster::limits`: how much one address may have.
+//! - `roster::refusal`: why a message is refused.
+//! - `roster::overview`: what the tracker's page shows.
+//!
+//! The peer:
+//! - `client::starting`: starts and ends the threads.
+//! - `client::tracker_answers`: talks to the tracker, and takes its answers.
+//! - `client::publishing`: publishes what is here, and takes what the tracker decides on it.
+//! - `client::folder`: looks at the folder, hashes, shares and withdraws files.
+//! - `client::beginning`: begins and completes downloads.
+//! - `client::connecting`: opens connections, and gives back what was asked for on those that end.
+//! - `client::body`: reads the bytes of a piece, no faster than `--max-down` allows.
+//! - `client::errors`: what can go wrong with the tracker or another peer.
+//! - `client::originals`: whatever differs with originals.
+//! - `client::telling`: what people are told.
+//!
+//! What the peer knows:
+//! - `state::peers`: who else is there, how each can be asked, and that it was asked or has answered.
+//! - `state::holdings`: the files of which pieces are here, and what is told and sent of them.
+//! - `state::contents`: takes the swarm's contents, and decides which of them this peer wants.
+//! - `state::conflict`: which other contents stand under a name.
+//! - `state::bad_copies`: what a bad piece proves, and of whom.
+//! - `state::folder`: what stands in the folder.
+//! - `state::running`: the tracker, the disk, the user: what stops everything, or ends it.
+//! - `state::ending`: when `--exit-when-complete` ends the run.
+//! - `state::waits`: what keeps files from coming.
+//! - `state::wants`: what the user asked for.
+//! - `state::choices`: the last decisions, for the page.
+//! - `state::overview`: what page and terminal show.
+//! - `state::rate`: how fast something came lately.
+//! - `state::shares`: who gave how much to whom.
+//! - `state::telling`: what is to be told by the clock.
+//! - `picker::claims`: the account of who has what, and what was asked of whom.
+//! - `picker::late`: asks again for what is late, and else for news.
+//! - `picker::places`: how much each peer is asked for at a time.
+//! - `picker::view`: what people are shown of that account.
+//!
+//! The folder:
+//! - `store::opening`: takes the folder for this process alone.
+//! - `store::looking`: sees what stands in it.
+//! - `store::left_out`: which of that isn't shared.
+//! - `store::hashing`: finds out what a file is.
+//! - `store::memory`: remembers it for the next run.
+//! - `store::stamp`: tells whether a file was touched.
+//! - `store::parts`: unfinished files.
+//! - `store::resuming`: which of their pieces are good already.
+//! - `store::naming`: gives a file its final name.
+//! - `store::copies`: files that come whole.
+//! - `store::cache`: keeps files open for a while.
+//! - `store::disk`: each file operation that can fail.
+//! - `store::lacks`: what a file system lacks.
+//! - `store::faults`: what can go wrong with the folder.
+//!
+//! Both programs:
+//! - `net`: connects and listens; the only place with timeouts.
+//! - `net::addresses`: this machine's own addresses.
+//! - `limit`: holds a rate.
+//! - `buffers`: buffers for pieces, used again.
+//! - `cli`: flags and exit codes.
+//! - `http`: as much of HTTP as the pages need.
+//! - `page`: the peer's page.
+//! - `events`: what a peer tells of.
+//! - `events::shares`: the table of who gave how much.
+//! - `report`: prints and logs events.
+//! - `report::printer`: the thread that prints.
+//! - `report::screen`: what a terminal gets.
+//! - `report::status`: the lines that stand below the others.
+//! - `report::text`: how wide text is.
+//! - `units`: numbers as people read them.
 //!
 //! What decides is apart from what waits: `protocol`, `torrent`, `md5`, `bitfield`, `content`, `roster`, `picker` and `state`
 //! open no socket and no file and start no thread; they take time and the random generator as parameters.

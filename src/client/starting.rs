@@ -179,16 +179,27 @@ impl Drop for Running {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
     use std::thread;
 
     use super::*;
     use crate::net::listen;
+    use crate::report::ReportConfig;
     use crate::roster::Reachability;
     use crate::state::Wants;
     use crate::tracker::{Tracker, TrackerConfig};
 
-    fn start(tracker: &Tracker, dir: &Path) -> Running {
+    fn start_tracker(temp: &Path, sweep_every: Duration, report: Report) -> Tracker {
+        let config = TrackerConfig {
+            reach: Reachability::Local,
+            torrents: temp.join("torrents"),
+            sweep_every,
+            client: "client".to_owned(),
+        };
+        Tracker::start(config, listen(0).expect("a port"), report).expect("it starts")
+    }
+
+    fn start(tracker: &Tracker, dir: &Path, report: Report) -> Running {
         let quick = Duration::from_millis(200);
         let config = ClientConfig {
             tracker: "127.0.0.1".to_owned(),
@@ -208,7 +219,17 @@ mod tests {
         };
         let store = Store::open(dir).expect("a folder");
         let listener = listen(0).expect("a port");
-        Client::start(config, store, listener, Report::silent()).expect("threads")
+        Client::start(config, store, listener, report).expect("threads")
+    }
+
+    /// Two folders in a temporary one, and in the first `image.iso` of so many bytes.
+    fn folders(name: &str, len: usize) -> (PathBuf, [PathBuf; 2]) {
+        let temp =
+            std::env::temp_dir().join(format!("bittorrentish-{name}-{}", std::process::id()));
+        let folders = ["a", "b"].map(|dir| temp.join(dir));
+        fs::create_dir_all(&folders[0]).expect("room");
+        fs::write(folders[0].join("image.iso"), vec![7; len]).expect("room");
+        (temp, folders)
     }
 
     fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -221,20 +242,9 @@ mod tests {
 
     #[test]
     fn a_panic_under_the_lock_stops_nobody_and_after_the_end_no_thread_is_left() {
-        let temp =
-            std::env::temp_dir().join(format!("bittorrentish-running-{}", std::process::id()));
-        let [a, b] = ["a", "b"].map(|dir| temp.join(dir));
-        fs::create_dir_all(&a).expect("room");
-        fs::write(a.join("image.iso"), vec![7; 300_000]).expect("room");
-        let config = TrackerConfig {
-            reach: Reachability::Local,
-            torrents: temp.join("torrents"),
-            sweep_every: Duration::from_secs(30),
-            client: "client".to_owned(),
-        };
-        let tracker = Tracker::start(config, listen(0).expect("a port"), Report::silent());
-        let tracker = tracker.expect("it starts");
-        let running = [start(&tracker, &a), start(&tracker, &b)];
+        let (temp, [a, b]) = folders("running", 300_000);
+        let tracker = start_tracker(&temp, Duration::from_secs(30), Report::silent());
+        let running = [&a, &b].map(|dir| start(&tracker, dir, Report::silent()));
         let clients = running.each_ref().map(|running| running.client.clone());
         for client in &clients {
             let client = client.clone();
@@ -251,6 +261,28 @@ mod tests {
             until("the end of all threads", || Arc::strong_count(shared) == 1);
         }
         drop(tracker);
+        fs::remove_dir_all(&temp).expect("it is ours");
+    }
+
+    /// `tests/it/walk.rs` runs this alone, and reads from its profile what ran.
+    #[test]
+    fn the_four_paths_from_a_ping_to_a_sweep() {
+        let (temp, [a, b]) = folders("walk", 3_000_000);
+        let report = |name| {
+            let config = ReportConfig {
+                quiet: true,
+                ..ReportConfig::default()
+            };
+            Report::new(config, Some(&temp.join(name))).expect("a log")
+        };
+        let tracker = start_tracker(&temp, Duration::from_millis(800), report("tracker.log"));
+        let seed = start(&tracker, &a, report("a.log"));
+        until("publishing", || seed.client.lock().unpublished().is_empty());
+        let peer = start(&tracker, &b, report("b.log"));
+        until("the file", || b.join("image.iso").exists());
+        drop(seed);
+        until("the sweep", || peer.client.lock().n_listed() == 0);
+        drop((peer, tracker));
         fs::remove_dir_all(&temp).expect("it is ours");
     }
 }

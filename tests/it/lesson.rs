@@ -18,7 +18,7 @@ fn root() -> &'static Path {
 }
 
 /// Every source file of the library without its tests, by its module: `client::download` for `src/client/download.rs`.
-fn modules() -> BTreeMap<String, String> {
+pub fn modules() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {
@@ -60,7 +60,7 @@ fn code_of(text: &str) -> String {
 }
 
 /// The text of `src/lib.rs` between two headings.
-fn section(from: &str, to: &str) -> String {
+pub fn section(from: &str, to: &str) -> String {
     let lib = fs::read_to_string(root().join("src/lib.rs")).expect("it is there");
     let (_, rest) = lib.split_once(from).expect(from);
     let (section, _) = rest.split_once(to).expect(to);
@@ -68,14 +68,14 @@ fn section(from: &str, to: &str) -> String {
 }
 
 /// The paths in a text's links, each once: `client::Client::ping_tracker`.
-fn links(text: &str) -> BTreeSet<String> {
+pub fn links(text: &str) -> BTreeSet<String> {
     let links = text.split("[`").skip(1);
     let links = links.filter_map(|rest| Some(rest.split_once("`]")?.0.to_owned()));
     links.collect()
 }
 
 /// The lesson's modules, by the first sentence about it.
-fn lesson() -> BTreeSet<String> {
+pub fn lesson() -> BTreeSet<String> {
     links(&section("# The lesson\n", "What these files call"))
 }
 

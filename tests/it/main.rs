@@ -23,4 +23,5 @@ mod support;
 mod swarm;
 mod terminal;
 mod tracker;
+mod walk;
 mod with_original;
