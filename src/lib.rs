@@ -91,12 +91,13 @@
 //! ```
 //! - *open*: missing, and nobody was asked for it ([`picker::Picker`]).
 //! - *requested*: one or more requests name it; each is a claim. If the holder sends another of the pieces that it was named,
-//!   if its connection ends ([`client::connecting`] gives its claims back), or if it is late, the piece is open again, or is
-//!   asked for once more.
+//!   or if its connection ends ([`client::connecting`] gives back all claims of that connection), the piece is open again, and
+//!   the next decision follows at once. If it is late, it is asked for once more, of another holder.
 //! - *received*: it is in memory ([`client::Client::receive_piece`]), and can't be late any more.
 //! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If not, the piece is
 //!   open again, and that peer isn't asked for it any more ([`state::State::failed`]); it counts against the peer only once a
-//!   good copy came from another one.
+//!   good copy came from another one, and after three such pieces the peer is left alone. The file's publisher is asked once
+//!   more; if what it sends is wrong again, its list of checkpoints is reported as wrong, which nobody else's bytes can prove.
 //! - *stored*: it is in the part ([`store::Store::write_piece`]).
 //! - *here*: it is marked, and others are told of it with the next answer ([`state::State::landed`]).
 //!
