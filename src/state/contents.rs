@@ -336,12 +336,16 @@ impl State {
         news
     }
 
-    /// The files that are being hashed or may still be growing: what they contain will be published.
+    /// The files that are being hashed or may still be growing: what they contain will be published. One that can't be read
+    /// holds nobody up, unless it may be the next version of what the swarm has.
     pub(super) fn coming_from_here(&self) -> Vec<Coming> {
         let coming = |(name, standing): (&Name, &Standing)| {
             let (Standing::Looked(stamp) | Standing::Hashing(stamp)) = standing else {
                 return None;
             };
+            if self.unreadable.contains_key(name) && !self.swarm.contains_key(name) {
+                return None;
+            }
             let done = self.progress.get(name).map_or(0, |progress| progress.done);
             Some(Coming {
                 name: name.clone(),
