@@ -61,7 +61,7 @@ impl State {
     }
 
     /// Whether this peer published the content that stands under the name, by the tracker's word.
-    fn publishes(&self, peer: PeerId, name: &Name) -> bool {
+    pub(super) fn publishes(&self, peer: PeerId, name: &Name) -> bool {
         let addr = self.peers.get(&peer).map(|peer| peer.addr);
         let listed = self.swarm.get(name).filter(|listed| listed.here);
         let publisher = listed.and_then(|listed| listed.publisher.parse().ok());

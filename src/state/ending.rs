@@ -250,7 +250,245 @@ pub fn date(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::date;
+    use super::*;
+    use crate::md5::digest;
+    use crate::protocol::{Coming, Summary};
+    use crate::state::Wants;
+    use crate::state::tests::{name, share, stamp, state_wanting, torrent};
+
+    /// A run that wants `f` alone and has it shared, received in this run; its publisher is here. The tracker answered
+    /// at the start.
+    fn done() -> State {
+        let mut state = state_wanting(Wants {
+            only: vec![name("f")],
+            exit_when_complete: true,
+            ..Wants::default()
+        });
+        state.tracker = TrackerKind::Ours { local: false };
+        let listed = Summary {
+            publisher: "10.0.0.2:1".to_owned(),
+            published: 1_764_046_000,
+            here: true,
+            ..Summary::of(&torrent())
+        };
+        state.swarm.insert(name("f"), listed);
+        share(&mut state, TrackerWord::Stands { mine: false });
+        let held = state.files.get_mut(&name("f")).expect("shared");
+        (held.received, held.downloaded) = (true, true);
+        state.last_answer = Some(state.start);
+        state
+    }
+
+    fn held(state: &mut State) -> &mut Held {
+        state.files.get_mut(&name("f")).expect("shared")
+    }
+
+    fn listed(state: &mut State) -> &mut Summary {
+        state.swarm.get_mut(&name("f")).expect("listed")
+    }
+
+    fn other_stands(state: &mut State, gone_since: Option<Instant>) {
+        let md5 = digest(b"other");
+        listed(state).md5 = md5;
+        held(state).word = TrackerWord::Other { md5, gone_since };
+    }
+
+    fn comes(state: &mut State, file: &str) {
+        let coming = Coming {
+            name: name(file),
+            size: 1,
+            done: 0,
+            peer: String::new(),
+        };
+        state.coming.insert(name(file), coming);
+    }
+
+    fn deleted(state: &mut State) {
+        let md5 = held(state).torrent.md5();
+        state.withdraw(&name("f"));
+        state.deleted.insert(name("f"), md5);
+    }
+
+    /// What is expected: to wait, or to end with this code and say this.
+    type Expected = Option<(Exit, &'static str)>;
+
+    #[test]
+    fn a_run_ends_well_only_with_the_swarms_content() {
+        const HERE: &str = "published 2025-11-25 04:46 UTC by 10.0.0.2:1, who is here";
+        type Case = (&'static str, fn(&mut State), Expected);
+        let cases: [Case; 21] = [
+            ("it is here", |_| (), Some((Exit::Done, HERE))),
+            (
+                "its publisher has left since",
+                |state| listed(state).here = false,
+                Some((Exit::Done, "10.0.0.2:1, who isn't here now")),
+            ),
+            (
+                "an earlier run received it",
+                |state| held(state).downloaded = false,
+                Some((Exit::Done, HERE)),
+            ),
+            (
+                "an earlier run received it, and its publisher isn't here",
+                |state| (held(state).downloaded, listed(state).here) = (false, false),
+                None,
+            ),
+            (
+                "this machine is its publisher",
+                |state| held(state).word = TrackerWord::Stands { mine: true },
+                Some((Exit::Done, "published by this machine")),
+            ),
+            (
+                "the tracker wasn't asked yet",
+                |state| held(state).word = TrackerWord::Unasked,
+                None,
+            ),
+            (
+                "the tracker refuses it",
+                |state| {
+                    let (why, at) = (String::new(), state.start);
+                    held(state).word = TrackerWord::Refused { why, at };
+                },
+                None,
+            ),
+            (
+                "a received one, and another content stands",
+                |state| other_stands(state, None),
+                Some((Exit::Integrity, "--replace has it replaced")),
+            ),
+            (
+                "an own one, and another content stands",
+                |state| {
+                    held(state).received = false;
+                    other_stands(state, None);
+                },
+                Some((Exit::Integrity, "it is your own file")),
+            ),
+            (
+                "an own one, and the other content's publisher has left",
+                |state| {
+                    held(state).received = false;
+                    other_stands(state, Some(state.start));
+                },
+                None,
+            ),
+            (
+                "an own one, and the other content is pinned",
+                |state| {
+                    held(state).received = false;
+                    other_stands(state, Some(state.start));
+                    listed(state).pinned = true;
+                },
+                Some((Exit::Integrity, "it is your own file")),
+            ),
+            (
+                "a received one that makes way",
+                |state| {
+                    state.wants.replace = true;
+                    other_stands(state, None);
+                },
+                None,
+            ),
+            ("a new version comes", |state| comes(state, "f"), None),
+            (
+                "a new version comes, and it is pinned",
+                |state| {
+                    state.wants.md5 = Some(torrent().md5());
+                    comes(state, "f");
+                },
+                Some((Exit::Done, "as pinned")),
+            ),
+            (
+                "another one is pinned",
+                |state| state.wants.md5 = Some(digest(b"other")),
+                Some((Exit::Integrity, "--md5 asks for")),
+            ),
+            (
+                "another one is pinned, which replaces it",
+                |state| {
+                    state.wants.md5 = Some(digest(b"other"));
+                    state.wants.replace = true;
+                    held(state).word = TrackerWord::Unasked;
+                },
+                None,
+            ),
+            (
+                "the user deleted it",
+                deleted,
+                Some((Exit::Integrity, "was deleted or moved away")),
+            ),
+            (
+                "the user deleted it, and there is another content now",
+                |state| {
+                    deleted(state);
+                    listed(state).md5 = digest(b"other");
+                },
+                None,
+            ),
+            (
+                "nobody has it",
+                |state| {
+                    state.withdraw(&name("f"));
+                    state.swarm.clear();
+                },
+                None,
+            ),
+            (
+                "all is wanted, and that's all",
+                |state| state.wants.only.clear(),
+                Some((Exit::Done, HERE)),
+            ),
+            (
+                "all is wanted, and another file is being hashed",
+                |state| {
+                    state.wants.only.clear();
+                    comes(state, "g");
+                },
+                None,
+            ),
+        ];
+        for (situation, prepare, expected) in cases {
+            let mut state = done();
+            let now = state.start;
+            prepare(&mut state);
+            match (state.ending(now), expected) {
+                (Ending::Wait(None), None) => {}
+                (Ending::Now(code, why), Some((expected, text))) => {
+                    assert_eq!(code, expected, "{situation}: {why:?}");
+                    assert!(why.concat().contains(text), "{situation}: {why:?}");
+                }
+                (ending, _) => panic!("{situation}: {ending:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn before_it_ends_well_the_tracker_is_asked_once_more() {
+        let mut state = done();
+        let now = state.start + Duration::from_secs(1);
+        assert_eq!(state.ending(now), Ending::Ask);
+        state.last_answer = Some(now);
+        assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
+        // who can't be reached isn't asked
+        let mut state = done();
+        state.unreachable = true;
+        let now = state.start + Duration::from_secs(1);
+        assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
+    }
+
+    #[test]
+    fn an_own_file_that_cannot_be_read_ends_it_after_a_minute() {
+        let mut state = done();
+        let now = state.start;
+        state.withdraw(&name("f"));
+        state.standing.insert(name("f"), Standing::Hashing(stamp()));
+        assert_eq!(state.ending(now), Ending::Wait(None), "it may be readable");
+        state.stuck.insert(name("f"), "no permission".to_owned());
+        let until = now + UNREADABLE;
+        assert_eq!(state.ending(now), Ending::Wait(Some(until)));
+        let why = vec!["no permission".to_owned()];
+        assert_eq!(state.ending(until), Ending::Now(Exit::Disk, why));
+    }
 
     #[test]
     fn a_moment_is_written_as_people_do() {

@@ -306,7 +306,8 @@ impl State {
             .as_ref()
             .map(|(name, _)| name.clone())
             .or_else(|| Name::parse(filename).ok());
-        let Some(held) = name.and_then(|name| self.files.get(&name)) else {
+        let held = name.and_then(|name| self.files.get(&name));
+        let Some(held) = held.filter(|held| held.is_offered()) else {
             return Found::Unknown;
         };
         let torrent = &held.torrent;

@@ -9,25 +9,42 @@ use super::*;
 use crate::md5::digest;
 use crate::protocol::Outcome;
 use crate::protocol::{Have, Pieces};
+use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
 use crate::torrent::{BadPiece, MIN_PIECE_LEN};
+use std::time::Duration;
 
-/// Four pieces, whose content nobody looks at.
-fn torrent() -> Arc<Torrent> {
-    let (name, size) = (Name::parse("f").expect("a name"), 4 * MIN_PIECE_LEN);
+/// `f`, of four pieces, whose content nobody looks at.
+pub(super) fn torrent() -> Arc<Torrent> {
+    let (name, size) = (name("f"), 4 * MIN_PIECE_LEN);
     let checkpoints = vec![crate::md5::INITIAL; 4 * crate::torrent::BLOCKS_A_PIECE];
     let torrent = Torrent::new(name, size.into(), MIN_PIECE_LEN, digest(b"f"), checkpoints);
     Arc::new(torrent.expect("a torrent"))
 }
 
-fn stamp() -> Stamp {
+pub(super) fn stamp() -> Stamp {
     let file = File::open("/dev/null").expect("every machine has it");
     Stamp::of_file(&file).expect("a file")
 }
 
-fn state() -> State {
-    State::new(Wants::default(), StdRng::seed_from_u64(1), Instant::now())
+pub(super) fn state() -> State {
+    state_wanting(Wants::default())
+}
+
+pub(super) fn state_wanting(wants: Wants) -> State {
+    State::new(wants, StdRng::seed_from_u64(1), Instant::now())
+}
+
+pub(super) fn name(name: &str) -> Name {
+    Name::parse(name).expect("a name")
+}
+
+/// `f` is whole in the folder, and the tracker said so of it.
+pub(super) fn share(state: &mut State, word: TrackerWord) {
+    let file = WholeFile::for_a_test(&torrent(), stamp(), false);
+    assert!(state.share(&file, Instant::now()));
+    state.files.get_mut(&name("f")).expect("shared").word = word;
 }
 
 /// A download begins, with nothing here.
@@ -200,5 +217,325 @@ fn a_piece_that_came_wrong_gets_another_chance_where_nobody_else_has_it() {
         state.retry_bad_pieces();
         let again = state.picker.nowhere(torrent.name()).is_empty();
         assert_eq!(again, chance < 3, "after {chance}");
+    }
+}
+
+/// As [`Summary::of`] `f`, or of another content under its name.
+fn listed(content: &[u8], here: bool) -> Summary {
+    let md5 = digest(content);
+    Summary {
+        md5,
+        here,
+        ..Summary::of(&torrent())
+    }
+}
+
+fn only(replace: bool, md5: Option<Digest>) -> Wants {
+    Wants {
+        only: vec![name("f")],
+        ping_every: Duration::from_secs(10),
+        replace,
+        md5,
+        ..Wants::default()
+    }
+}
+
+fn other(content: &[u8], gone_since: Option<Instant>) -> TrackerWord {
+    let md5 = digest(content);
+    TrackerWord::Other { md5, gone_since }
+}
+
+#[test]
+fn only_what_the_user_lets_go_makes_way() {
+    for (replace, pin, received, word, makes_way) in [
+        (true, None, true, other(b"new", None), true),
+        (false, None, true, other(b"new", None), false),
+        (true, None, false, other(b"new", None), false),
+        (true, Some(b"new"), false, other(b"new", None), true),
+        (true, Some(b"pin"), true, other(b"new", None), false),
+        (true, None, true, TrackerWord::Unasked, false),
+    ] {
+        let pin = pin.map(|content| digest(content));
+        let mut state = state_wanting(only(replace, pin));
+        share(&mut state, word.clone());
+        state.files.get_mut(&name("f")).expect("shared").received = received;
+        state.swarm.insert(name("f"), listed(b"new", true));
+        let begins = state.to_begin();
+        let case = format!("{replace}, {pin:?}, {received}, {word:?}");
+        assert_eq!(begins.len(), usize::from(makes_way), "{case}");
+        let outdated = Standing::Outdated(stamp(), digest(b"f"));
+        let stands = state.standing[&name("f")] == outdated;
+        assert_eq!(stands, makes_way, "{case}");
+        if makes_way {
+            assert_eq!(state.other_contents()[&name("f")], digest(b"f"));
+            // the swarm goes back to what stands here
+            state.swarm.insert(name("f"), listed(b"f", true));
+            assert_eq!(state.to_begin(), [], "{case}");
+            let looked = Standing::Looked(stamp());
+            assert_eq!(state.standing[&name("f")], looked, "{case}");
+        }
+    }
+}
+
+#[test]
+fn what_the_tracker_said_holds_as_long_as_its_list_agrees() {
+    let start = Instant::now();
+    let soon = start + Duration::from_secs(19);
+    let later = start + Duration::from_secs(20);
+    let (mine, theirs) = (
+        TrackerWord::Stands { mine: true },
+        TrackerWord::Stands { mine: false },
+    );
+    let (why, at) = ("full".to_owned(), start);
+    let refused = TrackerWord::Refused { why, at };
+    let gone = other(b"other", Some(start));
+    let f = |here| Some(listed(b"f", here));
+    let new = |here| Some(listed(b"new", here));
+    for (word, list, now, becomes) in [
+        (&mine, f(true), later, mine.clone()),
+        (&mine, f(false), start, TrackerWord::Unasked),
+        (&mine, None, start, TrackerWord::Unasked),
+        (&mine, new(true), start, TrackerWord::Unasked),
+        (&theirs, f(false), later, theirs.clone()),
+        (&theirs, None, start, TrackerWord::Unasked),
+        (&gone, f(true), start, TrackerWord::Unasked),
+        (&gone, new(true), later, other(b"new", None)),
+        (&gone, new(false), soon, gone.clone()),
+        (&gone, new(false), later, TrackerWord::Unasked),
+        (&gone, None, later, TrackerWord::Unasked),
+        (&other(b"other", None), None, start, gone.clone()),
+        (&refused, f(true), soon, refused.clone()),
+        (&refused, f(true), later, TrackerWord::Unasked),
+    ] {
+        let mut state = state_wanting(only(false, None));
+        share(&mut state, word.clone());
+        let case = format!("{word:?}, {list:?}");
+        state.swarm.extend(list.map(|listed| (name("f"), listed)));
+        state.reconsider(now);
+        assert_eq!(state.files[&name("f")].word, becomes, "{case}");
+    }
+}
+
+#[test]
+fn what_the_tracker_credits_to_others_is_a_received_copy() {
+    for mine in [true, false] {
+        let mut state = state();
+        state.tracker = TrackerKind::Ours { local: false };
+        share(&mut state, TrackerWord::Unasked);
+        let publication = state.unpublished().remove(0);
+        assert!(publication.own && state.unpublished().len() == 1);
+        let stands = Outcome::Stands {
+            mine,
+            published: 1,
+            publisher: String::new(),
+        };
+        let news = state.published(&publication, &stands, Instant::now());
+        let expected = PublishNews::Stands {
+            announce: true,
+            mine,
+            credited: !mine,
+        };
+        assert_eq!(news, Some(expected));
+        assert_eq!(state.files[&name("f")].received, !mine);
+        let again = state.published(&publication, &stands, Instant::now());
+        assert_eq!(again, None, "it is told once");
+    }
+}
+
+#[test]
+fn another_content_than_the_pinned_is_not_published() {
+    for (pin, n_asked) in [(b"f", 1), (b"g", 0)] {
+        let mut state = state_wanting(only(true, Some(digest(pin))));
+        state.tracker = TrackerKind::Ours { local: false };
+        share(&mut state, TrackerWord::Unasked);
+        assert_eq!(state.unpublished().len(), n_asked);
+    }
+}
+
+#[test]
+fn a_download_whose_content_is_replaced_goes_on_with_the_other_one() {
+    let (mut state, torrent) = (state(), torrent());
+    begin(&mut state, &torrent);
+    state.drop_replaced();
+    assert!(state.goes_on(&torrent), "nothing else is listed");
+    let list = Some(torrent.checkpoints_md5());
+    for (md5, list, goes_on) in [
+        (torrent.md5(), None, true),
+        (torrent.md5(), list, true),
+        (torrent.md5(), Some(digest(b"corrected")), false),
+        (digest(b"new"), list, false),
+    ] {
+        let mut listed = listed(b"f", true);
+        (listed.md5, listed.checkpoints) = (md5, list);
+        state.swarm.insert(name("f"), listed);
+        state.drop_replaced();
+        assert_eq!(state.goes_on(&torrent), goes_on);
+        let before = state.switched.remove(&name("f"));
+        assert_eq!(before, (!goes_on).then_some(torrent.md5()));
+        begin(&mut state, &torrent);
+    }
+}
+
+#[test]
+fn what_others_hash_is_said_to_be_waited_for() {
+    let mut state = state_wanting(only(false, None));
+    state.last_answer = Some(Instant::now());
+    assert_eq!(state.waits_for(), ["nobody lists f"]);
+    for file in ["f", "g"] {
+        let coming = Coming {
+            name: name(file),
+            size: 200,
+            done: 50,
+            peer: "10.0.0.2:1".to_owned(),
+        };
+        state.coming.insert(name(file), coming);
+    }
+    assert_eq!(state.waits_for(), ["10.0.0.2:1 is hashing f: 25 %"]);
+}
+
+#[test]
+fn a_tracker_that_lost_a_content_is_told_by_who_has_a_part_of_it() {
+    let (mut state, torrent) = (state(), torrent());
+    state.tracker = TrackerKind::Ours { local: false };
+    begin(&mut state, &torrent);
+    assert_eq!(state.unpublished(), [], "nothing of it is here");
+    let piece = StoredPiece::for_a_test(&torrent, 0);
+    state.landed(1, &torrent, &piece, piece.n_bytes(), Instant::now());
+    let unpublished = state.unpublished();
+    assert!(unpublished.len() == 1 && !unpublished[0].own);
+    state.swarm.insert(name("f"), listed(b"f", true));
+    assert_eq!(state.unpublished(), []);
+}
+
+const TODAY: i64 = 1_000_000;
+
+fn aged(size: u64, age: i64) -> Stamp {
+    let mtime = (TODAY - age, 1);
+    Stamp { size, mtime }
+}
+
+fn look(state: &mut State, files: &[(&str, Stamp)]) -> LookFindings {
+    let before = state.standing.clone();
+    let seen = files
+        .iter()
+        .map(|(file, stamp)| Seen::File(name(file), *stamp));
+    let seen: Vec<Seen> = seen.collect();
+    state.looked(&before, &seen, TODAY)
+}
+
+fn coming(state: &State) -> Vec<(String, u64)> {
+    let coming = state.coming_from_here().into_iter();
+    coming
+        .map(|coming| (coming.name.to_string(), coming.size))
+        .collect()
+}
+
+#[test]
+fn a_file_is_hashed_once_it_was_left_alone() {
+    let mut state = state();
+    let (old, fresh, grown) = (aged(1, 10), aged(2, 9), aged(3, 0));
+    let looked = look(&mut state, &[("old", old), ("fresh", fresh)]);
+    assert_eq!(looked.to_hash, [(name("old"), old)]);
+    assert!(looked.news, "both are told of at once");
+    let both = [("fresh".to_owned(), 2), ("old".to_owned(), 1)];
+    assert_eq!(coming(&state), both);
+    let looked = look(&mut state, &[("old", old), ("fresh", grown)]);
+    assert_eq!(looked.to_hash, []);
+    let looked = look(&mut state, &[("old", old), ("fresh", grown)]);
+    assert_eq!(looked.to_hash, [(name("fresh"), grown)]);
+    assert!(!looked.news);
+    assert_eq!(coming(&state)[0], ("fresh".to_owned(), 3));
+}
+
+#[test]
+fn a_shared_file_that_changes_is_withdrawn_and_told_of_as_coming() {
+    let mut state = state();
+    share(&mut state, TrackerWord::Stands { mine: true });
+    assert_eq!(coming(&state), []);
+    let looked = look(&mut state, &[("f", aged(7, 0))]);
+    assert_eq!(looked.withdrawn, [name("f")]);
+    assert!(looked.news && state.files.is_empty() && state.deleted.is_empty());
+    assert_eq!(coming(&state), [("f".to_owned(), 7)]);
+}
+
+#[test]
+fn a_shared_file_that_went_away_counts_as_deleted() {
+    let mut state = state();
+    share(&mut state, TrackerWord::Stands { mine: false });
+    let looked = look(&mut state, &[]);
+    assert_eq!(
+        (looked.withdrawn, looked.deleted),
+        (vec![], vec![name("f")])
+    );
+    let listed = Summary::of(&torrent());
+    assert!(!state.lacks(&listed), "it isn't fetched again");
+    let other = Summary {
+        md5: digest(b"other"),
+        ..listed.clone()
+    };
+    assert!(state.lacks(&other), "another content is");
+    // who picks it wants it again
+    state.swarm.insert(name("f"), listed.clone());
+    assert_eq!(state.pick(&name("f")), Some(listed));
+}
+
+#[test]
+fn what_is_shared_during_a_look_is_none_of_its_business() {
+    let mut state = state();
+    let before = state.standing.clone();
+    share(&mut state, TrackerWord::Stands { mine: true });
+    let looked = state.looked(&before, &[], TODAY);
+    assert_eq!(looked, LookFindings::default());
+    let before = [(name("f"), Standing::Looked(aged(1, 0)))].into();
+    assert_eq!(state.looked(&before, &[], TODAY), LookFindings::default());
+    assert!(state.files.contains_key(&name("f")));
+}
+
+#[test]
+fn what_changed_since_it_was_hashed_is_not_shared() {
+    let mut state = state();
+    look(&mut state, &[("f", aged(7, 0))]);
+    let now = Instant::now();
+    let file = |stamp| WholeFile::for_a_test(&torrent(), stamp, false);
+    assert!(!state.share(&file(aged(6, 0)), now));
+    assert!(state.share(&file(aged(7, 0)), now));
+    assert!(!state.share(&file(aged(7, 0)), now), "it is already");
+}
+
+#[test]
+fn another_content_than_the_swarms_is_neither_offered_nor_served() {
+    let torrent = torrent();
+    let get = Get {
+        n: 1,
+        wait: 0.0,
+        name: name("f"),
+        md5: torrent.md5(),
+        pieces: vec![0],
+        blocks: None,
+    };
+    let other = TrackerWord::Other {
+        md5: digest(b"other"),
+        gone_since: None,
+    };
+    for (word, is_served) in [(TrackerWord::Stands { mine: true }, true), (other, false)] {
+        let mut state = state();
+        share(&mut state, word);
+        assert_eq!(state.haves().0.len(), usize::from(is_served));
+        assert_eq!(matches!(state.find("f"), Found::Here(..)), is_served);
+        assert_eq!(matches!(state.choose(&get), Served::Piece(..)), is_served);
+        assert_eq!(state.file_list().files.len(), usize::from(is_served));
+        assert_eq!(state.other_contents().len(), usize::from(!is_served));
+    }
+}
+
+#[test]
+fn a_publisher_that_is_not_here_convicts_nobody() {
+    let mut state = state();
+    let publisher = state.know(([10, 0, 0, 2], 1).into(), true);
+    for here in [true, false] {
+        let mut listed = Summary::of(&torrent());
+        (listed.publisher, listed.here) = ("10.0.0.2:1".to_owned(), here);
+        state.swarm.insert(name("f"), listed);
+        assert_eq!(state.publishes(publisher, &name("f")), here);
     }
 }

@@ -15,7 +15,7 @@ use super::faults::{StoreError, at};
 use super::{HIDDEN, Store, lacks};
 
 /// What became of locking a folder.
-enum Locked {
+pub(super) enum Locked {
     Ours(File),
     Unsupported,
     ReadOnly,
@@ -160,7 +160,7 @@ impl Store {
 }
 
 /// Takes the folder for this process.
-fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
+pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
     if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
         return Err(StoreError::InTheWay(hidden.to_owned()));
     }

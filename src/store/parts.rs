@@ -206,23 +206,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Removes all that is unfinished of a name: what is worked on, what is remembered, and what the first version left.
-    pub fn discard_part(&self, name: &Name) {
-        let mut contents: HashSet<Digest> =
-            self.known(name).iter().map(|known| known.md5).collect();
-        {
-            let parts = self.parts.lock().expect("no panic while locked");
-            let of_it = parts.0.keys().filter(|(of, _)| of == name);
-            contents.extend(of_it.map(|(_, md5)| *md5));
-        }
-        for md5 in contents {
-            self.discard_part_of(name, md5);
-        }
-        let _ = self
-            .disk
-            .remove(&self.hidden.join(format!("{}.part", name.as_str())));
-    }
-
     /// Removes what is unfinished of one content of a name.
     pub fn discard_part_of(&self, name: &Name, md5: Digest) {
         let file = self.find_part(name, md5);

@@ -1,7 +1,7 @@
 //! The folder, on this machine's file system and on one that lacks what others lack.
 
 use super::fake::*;
-use super::opening::free_of_df;
+use super::opening::{free_of_df, lock};
 use super::*;
 use crate::md5::Digest;
 use crate::md5::Hasher;
@@ -12,6 +12,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// A store in a folder of its own, which is removed with it.
 struct Own(Option<Store>, PathBuf);
@@ -38,9 +40,15 @@ impl Own {
         self.0.as_ref().expect("open")
     }
 
-    /// Opens the folder again, as the next run does.
+    /// Opens the folder again, as the next run does. What another test starts has its lock, too, for a moment: until it has
+    /// become a program of its own.
     fn reopen(&mut self, fake: Fake) {
         self.0 = None;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let taken = || lock(&Plain, &self.1, &self.1.join(HIDDEN));
+        while matches!(taken(), Err(StoreError::InUse(_))) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
         self.0 = Some(Store::open_on(Box::new(fake), &self.1).expect("as before"));
     }
 

@@ -1,10 +1,11 @@
 //! Disks that fail. In process, on a disk of which the k-th operation fails, for every k of a whole download; and as a user
 //! meets it, on a small file system that is full.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use bittorrentish::cli::Exit;
 use bittorrentish::client::{Client, ClientConfig, Running};
+use bittorrentish::md5::digest;
 use bittorrentish::net::listen;
 use bittorrentish::report::Report;
 use bittorrentish::state::Wants;
@@ -22,7 +24,7 @@ use serde_json::{Value, json};
 
 use super::lab::or_left_out;
 use super::support::{
-    Program, Temp, md5_of, plant, random_bytes, torrent_of, until, until_content,
+    Program, Temp, md5_of, plant, random_bytes, swarm_list, torrent_of, until, until_content,
 };
 
 /// How the operation fails.
@@ -204,7 +206,7 @@ fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
     let temp = Temp::new();
     let content = random_bytes(4 * (64 << 10) + 100, 50);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
-    let right = Some(bittorrentish::md5::digest(&content));
+    let right = Some(digest(&content));
 
     let (tracker, temp) = (&tracker, &temp);
     let every = |fault: Fault| {
@@ -273,10 +275,7 @@ fn whichever_read_fails_no_file_is_hashed_wrong() {
     let content = random_bytes(3 * (1 << 20) + 100, 56);
     let dir = temp.dir("a");
     plant(&dir, "image.iso", &content);
-    let (name, right) = (
-        Name::parse("image.iso").expect("a name"),
-        bittorrentish::md5::digest(&content),
-    );
+    let (name, right) = (Name::parse("image.iso").expect("a name"), digest(&content));
     for fault in [Fault::Full, Fault::Io, Fault::Interrupted, Fault::Short] {
         let (mut k, mut wrong) = (0, 0);
         loop {
@@ -348,9 +347,9 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
     let temp = Temp::new();
     let content = random_bytes(4 * (64 << 10) + 100, 52);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
-    let right = Some(bittorrentish::md5::digest(&content));
-    let digits = &bittorrentish::md5::digest(b"image.iso").to_string()[..16];
-    let md5 = bittorrentish::md5::digest(&content);
+    let right = Some(digest(&content));
+    let digits = &digest(b"image.iso").to_string()[..16];
+    let md5 = digest(&content);
     let ours = (format!("{md5}.part"), format!("{md5}.{digits}.torrent"));
     let first_versions = ("image.iso.part".to_owned(), "image.iso.torrent".to_owned());
     let both = harms
@@ -409,7 +408,7 @@ fn what_stands_in_one_files_way_holds_up_no_other() {
     let (tracker, seed) = seeded(&temp, &["free"], &content);
     seed.until_line("the tracker has the .torrent of blocked");
     let dir = temp.dir("a");
-    let part = format!("{}.part", bittorrentish::md5::digest(&other));
+    let part = format!("{}.part", digest(&other));
     let in_the_way = temp.dir(&format!("a/.bittorrentish/{part}"));
     let peer = Program::peer(&tracker, &dir, &[]);
     until_content(&dir.join("free"), &content);
@@ -435,6 +434,126 @@ fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
     let other = temp.dir("b");
     let _other = Program::peer(&tracker, &other, &[]);
     until_content(&other.join("image.iso"), &content);
+}
+
+/// A disk on which a file of the folder can't be opened for the time being.
+struct Forbidding {
+    forbids: Arc<AtomicBool>,
+    refused: Arc<AtomicBool>,
+}
+
+impl Disk for Forbidding {
+    fn open(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
+        if path.ends_with("image.iso") && self.forbids.load(Ordering::SeqCst) {
+            self.refused.store(true, Ordering::SeqCst);
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        Plain.open(path, options)
+    }
+}
+
+#[test]
+fn a_file_whose_permissions_are_corrected_is_shared() {
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let dir = temp.dir("seed");
+    plant(&dir, "image.iso", b"content");
+    let forbids = Arc::new(AtomicBool::new(true));
+    let refused = Arc::new(AtomicBool::new(false));
+    let disk = || -> Box<dyn Disk> {
+        let (forbids, refused) = (Arc::clone(&forbids), Arc::clone(&refused));
+        Box::new(Forbidding { forbids, refused })
+    };
+    let _seed = start(&tracker, &dir, &disk, false);
+    until("it can't be read", || {
+        refused.load(Ordering::SeqCst).then_some(())
+    });
+    forbids.store(false, Ordering::SeqCst);
+    let mut mode = 0o640;
+    until("it is listed", || {
+        // again and again: the peer may not have noted yet how they were when it failed
+        mode ^= 0o040;
+        let readable = Permissions::from_mode(mode);
+        fs::set_permissions(dir.join("image.iso"), readable).expect("it is ours");
+        (swarm_list(&tracker).torrents.len() == 1).then_some(())
+    });
+}
+
+/// A disk on which a file grows as it is read for the first time.
+struct Growing {
+    path: PathBuf,
+    size: u64,
+    grown: Arc<AtomicBool>,
+}
+
+impl Disk for Growing {
+    fn read_at(&self, file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
+        if file.metadata()?.len() == self.size && !self.grown.swap(true, Ordering::SeqCst) {
+            let mut grows = OpenOptions::new().append(true).open(&self.path)?;
+            grows.write_all(b"and more")?;
+        }
+        Plain.read_at(file, buf, at)
+    }
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let dir = temp.dir("seed");
+    let content = random_bytes(300_000, 59);
+    plant(&dir, "image.iso", &content);
+    let (path, size) = (dir.join("image.iso"), content.len() as u64);
+    let grown = Arc::new(AtomicBool::new(false));
+    let disk = || -> Box<dyn Disk> {
+        let (path, grown) = (path.clone(), Arc::clone(&grown));
+        Box::new(Growing { path, size, grown })
+    };
+    let _seed = start(&tracker, &dir, &disk, false);
+    let whole = [&content[..], b"and more"].concat();
+    until("all of it listed", || {
+        let listed = swarm_list(&tracker).torrents;
+        (listed.first()?.md5 == digest(&whole)).then_some(())
+    });
+    let replaced = tracker
+        .lines()
+        .iter()
+        .any(|line| line.contains("in place of"));
+    assert!(!replaced, "{tracker:?}");
+}
+
+/// A disk whose names fold by case.
+struct Folding;
+
+impl Disk for Folding {
+    fn lstat(&self, path: &Path) -> io::Result<fs::Metadata> {
+        let name = path.file_name().unwrap_or_default().to_ascii_lowercase();
+        let names = Plain.read_dir(path.parent().unwrap_or(path))?;
+        let is_it = |found: &&OsString| found.to_ascii_lowercase() == name;
+        let found = names.iter().find(is_it).ok_or(ErrorKind::NotFound)?;
+        Plain.lstat(&path.with_file_name(found))
+    }
+}
+
+#[test]
+fn a_name_that_the_folder_has_in_another_case_is_not_even_begun() {
+    let temp = Temp::new();
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], b"content");
+    let dir = temp.dir("a");
+    plant(&dir, "Image.iso", b"another");
+    let peer = start(&tracker, &dir, &|| Box::new(Folding), true);
+    let client = peer.client.clone();
+    let ended = thread::spawn(move || client.wait_until_done());
+    until("the end", || ended.is_finished().then_some(()));
+    assert_eq!(ended.join().expect("no panic"), Exit::Integrity);
+    drop(peer);
+    assert!(!dir.join("image.iso").exists());
+    let names = Plain
+        .read_dir(&dir.join(".bittorrentish"))
+        .expect("a folder");
+    let torrent = torrent_of("image.iso", b"content").md5().to_string();
+    let began = |name: &OsString| name.to_string_lossy().starts_with(&torrent);
+    assert!(!names.iter().any(began), "{names:?}");
 }
 
 /// A file system in memory, of so many MiB; gone with this value.
@@ -544,4 +663,28 @@ fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
     let _seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
     until_content(&folder.join("image.iso"), &content);
     fs::remove_dir_all(&folder).expect("it is ours");
+}
+
+#[test]
+fn a_download_without_room_for_it_does_not_start() {
+    let temp = Temp::new();
+    let Some(small) = Small::new(temp.dir("small"), 6) else {
+        return;
+    };
+    let content = random_bytes(17 << 20, 58);
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
+    let folder = small.0.join("a");
+    let log = temp.path().join("a.log");
+    let flags = ["--log", log.to_str().expect("UTF-8")];
+    let peer = Program::peer(&tracker, &folder, &flags);
+    peer.until_event("disk", |event| event["full"] == true);
+    let n_lists = peer.events("list").len();
+    until("three more lists", || {
+        (peer.events("list").len() > n_lists + 3).then_some(())
+    });
+    assert!(peer.events("begin").is_empty(), "{peer:?}");
+    let exits = ["--log", flags[1], "--exit-when-complete"];
+    drop(peer);
+    let mut peer = Program::peer(&tracker, &folder, &exits);
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
 }

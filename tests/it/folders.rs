@@ -133,6 +133,41 @@ fn what_is_left_out_is_named_once_with_its_reason() {
 }
 
 #[test]
+fn a_file_that_looks_like_half_a_download_is_shared_if_it_is_named() {
+    let (tracker, dir) = swarm();
+    plant(&dir.dir("seed"), "disk.part", b"whole");
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--only", "disk.part"]);
+    seed.until_event("sharing", |event| event["name"] == "disk.part");
+    assert!(seed.events("not_shared").is_empty(), "{seed:?}");
+}
+
+#[test]
+fn so_many_files_are_fetched_at_a_time() {
+    const AT_A_TIME: usize = 64;
+    let (tracker, dir) = swarm();
+    for n in 0..2 * AT_A_TIME {
+        let content = random_bytes(100_000, n as u64);
+        plant(&dir.dir("seed"), &format!("{n:03}.dat"), &content);
+    }
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--max-up", "100K"]);
+    until("all shared", || {
+        (seed.events("sharing").len() == 2 * AT_A_TIME).then_some(())
+    });
+    let peer = Program::peer(&tracker, &dir.dir("peer"), &[]);
+    until("as many begun as may be", || {
+        (peer.events("begin").len() >= AT_A_TIME).then_some(())
+    });
+    let n_lists = peer.events("list").len();
+    until("three more lists", || {
+        (peer.events("list").len() > n_lists + 3).then_some(())
+    });
+    // what completes meanwhile makes room for another
+    let begun = peer.events("begin").len();
+    let complete = peer.events("complete").len();
+    assert!(begun <= complete + AT_A_TIME, "{begun}, {complete}");
+}
+
+#[test]
 fn holes_stay_holes() {
     let (tracker, dir) = swarm();
     let path = dir.dir("seed").join("vm.raw");

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use super::support::{
     DEADLINE, Program, Temp, ask, ask_for, plant, random_bytes, torrent_of, until, until_content,
+    with_wrong_list,
 };
 
 const PIECE: usize = 64 << 10;
@@ -678,20 +679,6 @@ fn who_calls_itself_notices() {
             "{peer:?}"
         );
     }
-}
-
-/// The `.torrent` with one word of one checkpoint wrong: that before piece 3.
-fn with_wrong_list(torrent: &Torrent) -> Torrent {
-    let mut wrong = serde_json::to_value(torrent).expect("JSON");
-    let mut checkpoints = wrong["checkpoints"].as_str().expect("digits").to_owned();
-    let at = 32 * 16 * 3 + 7;
-    let digit = match &checkpoints[at..=at] {
-        "0" => "1",
-        _ => "0",
-    };
-    checkpoints.replace_range(at..=at, digit);
-    wrong["checkpoints"] = checkpoints.into();
-    serde_json::from_value(wrong).expect("a .torrent that looks well")
 }
 
 /// Lists this content with this publisher, which is here, and with its checkpoints.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use bittorrentish::md5::digest;
 
 use super::support::{
-    Program, Temp, md5_of, next_version, plant, random_bytes, swarm_list, until, until_content,
+    Program, Temp, ask_for, md5_of, next_version, plant, random_bytes, swarm_list, until,
+    until_content,
 };
 
 const NAME: &str = "image.iso";
@@ -59,6 +60,10 @@ impl Lab {
         until("all to be off the list", || {
             swarm_list(&self.tracker).peers.is_empty().then_some(())
         });
+        // what is waited for from now on is this week's
+        for name in machines.iter().chain(&["seed"]) {
+            fs::remove_file(self.dir(name).with_extension("log")).expect("it was written");
+        }
     }
 
     fn image(&self, name: &str) -> PathBuf {
@@ -88,7 +93,11 @@ fn a_second_rollout_replaces_last_weeks_image() {
         let old = random_bytes(LEN, 1);
         let new = next_version(&old);
         let machines = ["m1", "m2", "m3"];
+        // one had a copy of its own, with which the tracker credited the seed
+        put(&lab.dir("m3"), &old);
         lab.last_week(&machines, &old);
+        // and of one the image has another time now, so that it is hashed again
+        put(&lab.dir("m2"), &old);
         let flags = [&FETCH[..], &["--replace"]].concat();
         let start = |lab: &Lab| machines.map(|machine| lab.peer(machine, &flags));
         let (seed, peers);
@@ -129,6 +138,34 @@ fn a_second_rollout_moves_only_what_changed() {
     assert!(came > 0 && came * 100 <= SIZE * 6, "{complete}");
     let reused = complete["reused"].as_u64().expect("a number");
     assert_eq!(reused + came, SIZE, "{complete}");
+    drop(seed);
+}
+
+#[test]
+fn an_outdated_image_makes_way_without_another_ping() {
+    let mut lab = Lab::sweeping("1");
+    let old = random_bytes(LEN, 17);
+    let new = next_version(&old);
+    lab.last_week(&["m1"], &old);
+    let seed = lab.seed("seed", &new, &[]);
+    let flags = [&FETCH[..], &["--replace", "--ping-every", "600"]].concat();
+    let peer = lab.peer("m1", &flags);
+    peer.until_event("complete", |event| event["md5"] == digest(&new).to_string());
+    drop(seed);
+}
+
+#[test]
+fn an_own_image_makes_way_for_a_pinned_one_alone() {
+    let lab = Lab::new();
+    let (new, own) = (random_bytes(LEN, 18), random_bytes(LEN, 19));
+    let seed = lab.seed("seed", &new, &[]);
+    put(&lab.dir("m1"), &own);
+    let flags = [&FETCH[..], &["--replace"]].concat();
+    let peer = ends(lab.peer("m1", &flags), 4);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&own)), "{peer:?}");
+    let md5 = digest(&new).to_string();
+    let peer = ends(lab.peer("m1", &[&flags[..], &["--md5", &md5]].concat()), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)), "{peer:?}");
     drop(seed);
 }
 
@@ -275,7 +312,8 @@ fn the_publishers_new_version_replaces_the_old_one() {
 fn nobody_ends_with_a_version_that_is_being_changed() {
     let lab = Lab::new();
     let (old, new) = (random_bytes(LEN, 12), random_bytes(LEN + 5, 13));
-    let seed = lab.seed("seed", &old, &[]);
+    // what it sees is told at once, and not only with the next list
+    let seed = lab.seed("seed", &old, &["--list-every", "600"]);
     let middle = lab.peer("m1", &[]);
     until_content(&lab.image("m1"), &old);
     // it goes on changing for as long as nobody looks away
@@ -308,7 +346,10 @@ fn what_the_user_deletes_stays_deleted() {
     let peer = lab.peer("m1", &["--only", NAME]);
     until_content(&lab.image("m1"), &content);
     peer.until_event("list_sent", |event| event["n_files"] == 1);
+    let at = peer.addr();
     fs::remove_file(lab.image("m1")).expect("it is there");
+    // whoever asks for it may notice before the next look at the folder
+    assert_eq!(ask_for(at, NAME), b"");
     peer.until_event("deleted", |event| event["name"] == NAME);
     let n_lists = peer.events("list").len();
     until("five more lists", || {

@@ -381,6 +381,20 @@ pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
     Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
 }
 
+/// The `.torrent` with one word of one checkpoint wrong: that before piece 3.
+pub fn with_wrong_list(torrent: &Torrent) -> Torrent {
+    let mut wrong = serde_json::to_value(torrent).expect("JSON");
+    let mut checkpoints = wrong["checkpoints"].as_str().expect("digits").to_owned();
+    let at = 32 * 16 * 3 + 7;
+    let digit = match &checkpoints[at..=at] {
+        "0" => "1",
+        _ => "0",
+    };
+    checkpoints.replace_range(at..=at, digit);
+    wrong["checkpoints"] = checkpoints.into();
+    serde_json::from_value(wrong).expect("a .torrent that looks well")
+}
+
 /// An own file to be published, without its `.torrent`.
 pub fn own(torrent: &Torrent) -> Publication {
     Publication {

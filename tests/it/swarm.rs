@@ -548,6 +548,7 @@ fn a_name_that_a_folder_or_a_link_has_is_left_to_it() {
             .is_symlink()
     );
     assert_eq!(peer.events("complete").len(), 1);
+    assert_eq!(peer.events("begin").len(), 1, "in vain: {peer:?}");
 }
 
 #[test]
@@ -732,6 +733,19 @@ fn a_tracker_that_lost_everything_has_its_list_again_and_transfers_go_on() {
         "one line at the first failure"
     );
     drop((seed, other));
+}
+
+#[test]
+fn a_tracker_that_lost_everything_is_told_at_the_next_ping() {
+    let mut swarm = Swarm::new();
+    let seed = swarm.seed("seed", "f", b"content", &["--list-every", "600"]);
+    let port = swarm.tracker.port();
+    swarm.tracker.kill();
+    seed.until_event("tracker_unreachable", |_| true);
+    swarm.tracker = Program::tracker_at(port, &swarm.dir("empty"), &["--sweep-every", "600"]);
+    until("the file listed again", || {
+        (swarm.list().torrents.len() == 1).then_some(())
+    });
 }
 
 #[test]

@@ -14,7 +14,9 @@ use bittorrentish::protocol::{
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
-use super::support::{DEADLINE, Program, Temp, own, publish_message, torrent_of, until};
+use super::support::{
+    DEADLINE, Program, Temp, own, publish_message, torrent_of, until, with_wrong_list,
+};
 
 /// The program on a free port, and what it is asked.
 struct Server {
@@ -564,6 +566,46 @@ fn keys_and_pins_outlive_the_tracker_and_are_told_to_nobody() {
         let told = server.json(message).to_string();
         assert!(!told.contains("a secret"), "{told}");
     }
+}
+
+#[test]
+fn a_restarted_tracker_waits_for_the_publishers_that_it_knows() {
+    let dir = Temp::new();
+    let (f, other) = (torrent("f", 1), torrent("f", 2));
+    let server = Server::start(&dir, &[]);
+    assert_eq!(server.publish(50001, &f).error, None);
+    drop(server);
+    let server = Server::start(&dir, &[]);
+    let error = server.publish(50003, &other).error.expect("an error");
+    assert!(error.contains("the tracker has just started"), "{error}");
+    assert_eq!(server.publish(50002, &torrent("g", 1)).error, None);
+    drop(server);
+    let server = Server::start(&dir, &["--sweep-every", "0.3"]);
+    until("its peers had time to come back", || {
+        server.publish(50003, &other).error.is_none().then_some(())
+    });
+}
+
+#[test]
+fn who_corrects_a_list_of_checkpoints_becomes_no_publisher() {
+    let dir = Temp::new();
+    let server = Server::start(&dir, &["--sweep-every", "0.3"]);
+    let right = torrent("f", 1);
+    let wrong = with_wrong_list(&right);
+    let outcomes = server.outcomes(50001, "publisher", &[whole(&wrong)]);
+    let [Outcome::Stands { published, .. }] = outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    server.program.until_line("gone: ");
+    let outcomes = server.outcomes(50002, "another", &[whole(&right)]);
+    let expected = Outcome::Stands {
+        mine: false,
+        published,
+        publisher: "127.0.0.1:50001".to_owned(),
+    };
+    assert_eq!(outcomes, [expected]);
+    let handed_out = server.get_torrent("f").torrent.expect("the .torrent");
+    assert_eq!(handed_out.checkpoints_md5(), right.checkpoints_md5());
 }
 
 #[test]
