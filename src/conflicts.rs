@@ -56,7 +56,7 @@ pub enum Cure {
 }
 
 impl Conflict {
-    /// What the tracker shows about a file; at most `most` of the machines with another content are named.
+    /// Builds what the tracker shows about a file; at most `most` of the machines with another content are named.
     pub fn of_listed(listed: &Summary, most: usize) -> Self {
         let named = listed.others.iter().take(most);
         let named = named.map(|other| OtherCopy {
@@ -72,7 +72,7 @@ impl Conflict {
         }
     }
 
-    /// The same for a name that the tracker no longer lists.
+    /// Builds the same for a name that the tracker no longer lists.
     pub fn with(name: &Name, swarm: Option<Digest>) -> Self {
         Self {
             swarm,

@@ -3,10 +3,10 @@
 //! It also decides who may see a page and act on it (`Guard`). A browser also runs other people's pages, so what it sends
 //! proves nothing by itself:
 //! - The `Host` must be an address or `localhost`: a name that another site has made point here (DNS rebinding) is
-//! neither.
+//!   neither.
 //! - A request that changes something is a POST with a header that no form can send, and no other site may.
 //! - A page on an address that others can reach asks for a token, which is first in the printed link and then in a
-//! cookie.
+//!   cookie.
 
 use std::fs::File;
 use std::io;
@@ -169,7 +169,7 @@ enum Body {
 }
 
 impl Response {
-    /// Text for a person.
+    /// Answers with text for a person.
     pub fn text(status: &'static str, text: impl Into<String>) -> Self {
         let plain = "text/plain; charset=utf-8".to_owned();
         let body = Body::Bytes(text.into().into_bytes());
@@ -180,7 +180,7 @@ impl Response {
         }
     }
 
-    /// Data for a page's script.
+    /// Answers with data for a page's script.
     pub fn json(value: &impl Serialize) -> Self {
         let headers = vec![("Content-Type", "application/json".to_owned())];
         Self {
@@ -190,7 +190,8 @@ impl Response {
         }
     }
 
-    /// A page, in which `{nonce}` marks where its own script and style get theirs: no other script or style runs.
+    /// Answers with a page, in which `{nonce}` marks where its own script and style get theirs. No other script or style
+    /// runs.
     pub fn page(html: &str) -> Self {
         let nonce = secret();
         let policy = format!(
@@ -208,7 +209,7 @@ impl Response {
         }
     }
 
-    /// A file. Types that a browser would run as part of our page are sent as downloads.
+    /// Answers with a file. Types that a browser would run as part of our page are sent as downloads.
     pub fn file(name: &str, file: Arc<File>, stamp: Stamp) -> Self {
         let shown = content_type(name);
         let how = if shown.is_some() {
@@ -280,7 +281,7 @@ fn send_file(sender: &Sender, file: &File, stamp: Stamp) -> io::Result<()> {
     Ok(())
 }
 
-/// The types that a browser shows without running anything in them.
+/// Returns the content type of a file that a browser shows without running anything in it.
 fn content_type(name: &str) -> Option<&'static str> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {

@@ -325,8 +325,8 @@ impl Kernel {
         }
     }
 
-    /// From this many blocks on, the lanes are faster than one block after the other. With AVX2 all lanes take as long as
-    /// 2.5 single blocks; with SSE2 alone they gain nothing (on Zen 3).
+    /// Returns from how many blocks on the lanes are faster than one block after the other. With AVX2 all lanes take as
+    /// long as 2.5 single blocks; with SSE2 alone they gain nothing (on Zen 3).
     fn fewest_blocks(self) -> usize {
         match self {
             Self::Avx512 | Self::Avx2 => 3,
@@ -396,7 +396,7 @@ fn interleave(message: &mut [Lanes], lane: usize, quad: [&[u8]; 4]) {
     }
 }
 
-/// MD5's compression (RFC 1321, 3.4) of one chunk in each lane.
+/// Compresses one chunk in each lane (RFC 1321, 3.4).
 #[inline(always)]
 fn compress_lanes(words: &mut [Lanes; 4], message: &[Lanes; 16]) {
     let mut new = *words;
@@ -436,7 +436,7 @@ fn four_steps<const R: usize>(
     step::<R>(b, [c, d, a], message, mix, i + 3);
 }
 
-/// Step `i` of round `R`: computes the one word that changes from the other three.
+/// Computes step `i` of round `R`: the one word that changes from the other three.
 #[inline(always)]
 fn step<const R: usize>(
     a: &mut Lanes,

@@ -130,7 +130,7 @@ impl Sender {
     /// Sends one message with one write.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
         self.send_bytes(&to_bytes(message))
     }
@@ -138,7 +138,7 @@ impl Sender {
     /// Sends bytes.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         (&*self.0).write_all(bytes).map_err(timed_out_alike)
     }
@@ -170,7 +170,7 @@ impl Sender {
     /// Sends a header and what follows it, with one write if the stream takes it.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send_both(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
         let sent = loop {
             match (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
@@ -226,7 +226,7 @@ impl Connection {
     /// Takes a stream and sets its timeouts.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         let peer = stream.peer_addr()?;
         Self::with(stream, peer)
@@ -254,7 +254,7 @@ impl Connection {
     /// Sends one message.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
         self.stream.get_ref().send(message)
     }
@@ -335,7 +335,7 @@ impl Connection {
     /// Announces that nothing more will be sent, and reads what the other end still sends for up to `LINGER`.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn finish(&mut self) -> io::Result<()> {
         self.stream.get_ref().0.shutdown(Shutdown::Write)?;
         self.set_read_timeout(LINGER)
@@ -357,7 +357,7 @@ impl Connection {
     /// Prepares for a body: from here on a read waits for up to [`BODY`].
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn begin_body(&mut self) -> io::Result<Pace> {
         self.set_read_timeout(BODY)?;
         Ok(Pace {
@@ -569,7 +569,7 @@ impl Accepting {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The work of one thread: it accepts and handles connections while it is needed.
+    /// Runs one thread: it accepts and handles connections while it is needed.
     fn serve(self: Arc<Self>) {
         let _ends = Ends(&self);
         loop {

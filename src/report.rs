@@ -29,7 +29,7 @@ const INDENT: usize = 12;
 
 /// Something that happened. `Display` is for people, `Serialize` for programs.
 pub trait Reportable: Serialize + Display {
-    /// Who the event is for.
+    /// Returns who the event is for.
     fn weight(&self) -> Weight;
 
     /// Returns true if it is good or bad news, which is shown as a colour.

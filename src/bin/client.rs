@@ -121,7 +121,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The configuration, and the port to listen on.
+/// Returns the configuration and the port to listen on.
 fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     let [tracker, port, dir] = matches.free.as_slice() else {
         return Err(format!(
@@ -133,8 +133,8 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         return Err("<tracker-ip> and <dir> can't be empty".to_owned());
     }
     let tracker_port = port.parse().ok().filter(|port| *port > 0);
-    let tracker_port = tracker_port
-        .ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))?;
+    let tracker_port =
+        tracker_port.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))?;
     let name =
         |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
     let wants = Wants {

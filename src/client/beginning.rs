@@ -26,7 +26,7 @@ impl Client {
         }
     }
 
-    /// The work of the thread that begins downloads.
+    /// Does the work of the thread that begins downloads.
     pub(super) fn begin_downloads(&self, orders: &Receiver<BeginOrder>) {
         while let Ok(BeginOrder::Begin(summary)) = orders.recv() {
             self.wait_for_room();
@@ -45,8 +45,8 @@ impl Client {
         }
     }
 
-    /// The number of files that are fetched at a time is limited, so that deciding on the next piece stays cheap, and few
-    /// descriptors are open. Files of which no peer has anything don't count.
+    /// Waits until another file may be fetched. The number is limited, so that deciding on the next piece stays cheap,
+    /// and few descriptors are open. Files of which no peer has anything don't count.
     fn wait_for_room(&self) {
         let mut state = self.lock();
         while state.n_obtainable() >= BEGUN && !state.is_ending() {
@@ -162,7 +162,7 @@ impl Client {
         }
     }
 
-    /// All pieces are here: gives the file its name, tells everybody, and closes what is no longer needed.
+    /// Completes a file whose pieces are all here: gives it its name, tells everybody, and closes what is no longer needed.
     pub(super) fn complete(&self, name: &Name) {
         let Some(completing) = self.lock().completes(name) else {
             return;

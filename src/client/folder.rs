@@ -72,8 +72,8 @@ impl Client {
         }
     }
 
-    /// A file that an earlier run hashed or fetched, and that nobody touched since, isn't read again; one that came from
-    /// originals is verified once the tracker has its MD5.
+    /// Shares known files: one that an earlier run hashed or fetched, and that nobody touched since, isn't read again;
+    /// one that came from originals is verified once the tracker has its MD5.
     pub(super) fn share_known(&self) {
         let unsettled = self.lock().unsettled();
         for UnsettledFile {
@@ -92,7 +92,7 @@ impl Client {
         }
     }
 
-    /// The work of the thread that hashes.
+    /// Does the work of the thread that hashes.
     pub(super) fn hash_files(&self, orders: &Receiver<HashOrder>) {
         while let Ok(HashOrder::Hash(name, stamp)) = orders.recv() {
             let hashed = self.hash_file(&name, stamp);

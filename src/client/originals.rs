@@ -26,7 +26,7 @@ use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
 use crate::torrent::{MAX_PIECE_LEN, MIN_PIECE_LEN, Name, legible};
 
-/// How long an original waits that asks for a piece which is still on its way here: after a refusal it would keep an
+/// How long an original's request waits for a piece that is still on its way here: after a refusal it would keep an
 /// empty piece for good.
 const ORIGINAL_WAIT: Duration = Duration::from_secs(600);
 

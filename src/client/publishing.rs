@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// The tracker credits another publisher with this content: the next runs do so, too.
+    /// Remembers that the tracker credits another publisher with this content, so that the next runs do so, too.
     fn remember_received(&self, name: &Name) {
         if let Some(mut saved) = self.0.store.saved(name) {
             saved.received = true;

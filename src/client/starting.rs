@@ -133,7 +133,7 @@ impl Client {
         Ok(running)
     }
 
-    /// `None` if nothing is reported.
+    /// Starts the thread that reports by the clock; returns `None` if nothing is reported.
     fn tell_by_the_clock(&self) -> io::Result<Option<RepeatedTimer>> {
         let (client, report) = (self.clone(), &self.0.report);
         if !report.wants(Weight::Normal) {

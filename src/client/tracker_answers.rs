@@ -79,7 +79,8 @@ impl Client {
         }
     }
 
-    /// The list names all machines whose folders have another content: this peer knows its own folder better.
+    /// Removes this peer from the machines that the list names as having another content: this peer knows its own folder
+    /// better.
     fn leave_out_own(&self, list: &mut SwarmList, own: IpAddr) {
         let is_own = |other: &OtherCopy| {
             let addr: Option<SocketAddr> = other.peer.parse().ok();

@@ -115,12 +115,12 @@ impl Picker {
         }
     }
 
-    /// From now on the peer can be asked.
+    /// Notes that from now on the peer can be asked.
     pub fn open(&mut self, peer: PeerId, way: Route) {
         self.links.entry(peer).or_default().open = Some(way);
     }
 
-    /// From now on the peer can't be asked; the pieces that were requested from it are open again.
+    /// Notes that from now on the peer can't be asked; the pieces that were requested from it are open again.
     pub fn release(&mut self, peer: PeerId) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;

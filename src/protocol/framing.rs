@@ -71,7 +71,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
 /// Reads the bytes of one JSON object or array, up to and including its closing bracket, and nothing after it.
 ///
 /// # Errors
-/// As [`read_message`].
+/// Fails as [`read_message`] does.
 pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     let mut scan = Scan::default();

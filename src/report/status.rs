@@ -61,7 +61,7 @@ impl Status {
         lines
     }
 
-    /// The time left, which counts down like a clock and follows the speed slowly.
+    /// Returns the time left, which counts down like a clock and follows the speed slowly.
     fn left(&mut self, view: &FileView, now: Instant) -> Option<f64> {
         let Some(raw) = view.left else {
             self.left.remove(&view.name);
@@ -160,7 +160,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// A quarter of the width is for names; the bar gets what the longest state leaves of the rest.
+    /// Gives a quarter of the width to names; the bar gets what the longest state leaves of the rest.
     fn of(parts: &[Parts], terminal: Terminal) -> Self {
         let longest = |of: fn(&Parts) -> usize| parts.iter().map(of).max().unwrap_or(0);
         let name = longest(|parts| width(&parts.name)).min(terminal.width / 4);

@@ -54,7 +54,7 @@ pub struct Chance {
 }
 
 impl State {
-    /// A decision and its reason, with addresses instead of peer numbers.
+    /// Returns a decision and its reason, with addresses instead of peer numbers.
     pub fn explain(&self, decision: &Decision, classic: bool) -> Choice {
         let known = |peer: &PeerId| self.peers.get(peer);
         let at = |peer: &PeerId| known(peer).map(|peer| peer.addr.to_string());

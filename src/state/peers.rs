@@ -394,7 +394,7 @@ impl State {
         }
     }
 
-    /// Originals, and in classic rounds all peers, are asked over a separate connection for each piece.
+    /// Lets originals, and in classic rounds all peers, be asked over a separate connection for each piece.
     pub(super) fn open_single_links(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
             let ready = peer.strikes < STRIKES

@@ -22,7 +22,7 @@ pub enum Location {
 }
 
 impl Location {
-    /// The part of this `.torrent`'s content.
+    /// Returns the place of this `.torrent`'s part.
     pub fn part(torrent: &Torrent) -> Self {
         Self::Part(torrent.name().clone(), torrent.md5())
     }

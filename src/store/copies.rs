@@ -15,7 +15,7 @@ impl Store {
     /// `copy2` or `upload`.
     ///
     /// # Errors
-    /// Where it can't be made.
+    /// Returns an error if it can't be made.
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
         self.make_hidden()?;
         let path = self.hidden.join(format!("{}.{which}", digits_of(name)));
@@ -38,7 +38,7 @@ impl Store {
     /// Appends to a copy. If that fails, the copy is emptied: half of it is useless, and other files may need the room.
     ///
     /// # Errors
-    /// Where the disk doesn't take it.
+    /// Returns an error if the disk doesn't take it.
     pub fn append(&self, copy: &mut Copy, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.disk.write_all_at(&copy.file, bytes, copy.size);
         copy.size += bytes.len() as u64;

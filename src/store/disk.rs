@@ -13,7 +13,7 @@ pub trait Disk: Send + Sync {
     /// Opens or creates a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn open(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
         options.open(path)
     }
@@ -21,7 +21,7 @@ pub trait Disk: Send + Sync {
     /// Reads some bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn read_at(&self, file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
         file.read_at(buf, at)
     }
@@ -29,7 +29,7 @@ pub trait Disk: Send + Sync {
     /// Writes some bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn write_at(&self, file: &File, buf: &[u8], at: u64) -> io::Result<usize> {
         file.write_at(buf, at)
     }
@@ -37,7 +37,7 @@ pub trait Disk: Send + Sync {
     /// Sets the size of a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         file.set_len(len)
     }
@@ -53,7 +53,7 @@ pub trait Disk: Send + Sync {
     /// Gives a file a second name, unless the name is taken.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
@@ -61,7 +61,7 @@ pub trait Disk: Send + Sync {
     /// Renames a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
@@ -69,7 +69,7 @@ pub trait Disk: Send + Sync {
     /// Removes a name.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -77,7 +77,7 @@ pub trait Disk: Send + Sync {
     /// Creates a folder, unless the name is taken.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir(path)
     }
@@ -85,7 +85,7 @@ pub trait Disk: Send + Sync {
     /// Returns what stands at this path; a link isn't followed.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn lstat(&self, path: &Path) -> io::Result<fs::Metadata> {
         fs::symlink_metadata(path)
     }
@@ -93,7 +93,7 @@ pub trait Disk: Send + Sync {
     /// Returns the names in a folder.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let entries = fs::read_dir(path)?;
         entries.map(|entry| Ok(entry?.file_name())).collect()
@@ -110,7 +110,7 @@ pub trait Disk: Send + Sync {
     /// Returns the number of the file system that a path is on.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn device(&self, path: &Path) -> io::Result<u64> {
         fs::symlink_metadata(path).map(|meta| meta.dev())
     }

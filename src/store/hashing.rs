@@ -79,7 +79,7 @@ impl Store {
     /// so far, returned false.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn identify(
         &self,
         name: &Name,
@@ -135,7 +135,7 @@ impl Store {
     /// returning false. Returns `None` if it was stopped, or if the file is shorter than its stamp says.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn hash(
         &self,
         name: &Name,
@@ -167,7 +167,7 @@ impl Store {
     /// far and whether this piece is good, and stops the check by returning false.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn check(
         &self,
         torrent: &Torrent,

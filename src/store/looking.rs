@@ -23,7 +23,7 @@ impl Store {
     /// `.bittorrentish` and what belongs to it are skipped.
     ///
     /// # Errors
-    /// Where the folder can't be read.
+    /// Returns an error if the folder can't be read.
     pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
         self.look_for(&|_| false)
     }
@@ -31,7 +31,7 @@ impl Store {
     /// Does the same, but a file that is asked for by its name is shared even if it looks like an unfinished download.
     ///
     /// # Errors
-    /// Where the folder can't be read.
+    /// Returns an error if the folder can't be read.
     pub fn look_for(&self, explicit: &dyn Fn(&str) -> bool) -> Result<Vec<Seen>, StoreError> {
         let mut seen = Vec::new();
         for found in self.disk.read_dir(&self.dir).map_err(at(&self.dir))? {
@@ -84,7 +84,7 @@ impl Store {
         Some(AccessStamp::of(&meta))
     }
 
-    /// Returns true if anything in the folder has this name, be it a folder or a link.
+    /// Returns true if anything in the folder has this name, even a folder or a link.
     pub fn exists(&self, name: &Name) -> bool {
         self.disk.lstat(&self.path(name)).is_ok()
     }

@@ -27,7 +27,7 @@ const BESIDE_THE_TORRENT: usize = 4096;
 pub struct Saved {
     /// The stamp of the file that was hashed; `None` for a file that isn't whole yet.
     pub stamp: Option<Stamp>,
-    /// Whether the content is proven; otherwise it only came twice the same from originals.
+    /// Whether the content is proven; otherwise it only came twice with the same content from originals.
     pub verified: bool,
     /// Whether its `.torrent` came from a swarm.
     #[serde(default)]

@@ -57,7 +57,7 @@ impl Store {
         ))
     }
 
-    /// The error for a name that is taken.
+    /// Returns the error for a name that is taken.
     fn taken(&self, name: &Name) -> StoreError {
         match self.stands_as(name) {
             Some(stands) if stands != name.as_str() => StoreError::Folded {
@@ -169,7 +169,7 @@ impl Store {
             }
             done += n as u64;
         }
-        // for those who have the part open, the stamp stays the same
+        // a reader that has the part open sees a file with the same stamp
         if let Ok(modified) = meta.modified() {
             let _ = copy.set_times(FileTimes::new().set_modified(modified));
         }
@@ -251,7 +251,7 @@ impl Store {
     /// Gives a copy its final name.
     ///
     /// # Errors
-    /// As [`Store::complete`].
+    /// Fails as [`Store::complete`] does.
     pub fn complete_copy(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
         let is_good = |new: &File| self.are_equal(&copy.file, new, copy.size);
         let how: (Check, _) = (&is_good, None);

@@ -33,7 +33,7 @@ impl Store {
     /// Does the same on any disk.
     ///
     /// # Errors
-    /// See [`Store::open`].
+    /// Fails as [`Store::open`] does.
     pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
         fs::create_dir_all(dir).map_err(at(dir))?;

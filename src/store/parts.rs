@@ -188,7 +188,7 @@ impl Store {
     /// content. The caller opens and checks it like any existing part; nothing may be written to the old one any more.
     ///
     /// # Errors
-    /// Where it can't be renamed.
+    /// Returns an error if it can't be renamed.
     pub fn adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
         self.make_hidden()?;
         let (name, md5) = (torrent.name(), torrent.md5());
@@ -243,7 +243,7 @@ impl Store {
     /// user's.
     ///
     /// # Errors
-    /// Where the disk doesn't take it.
+    /// Returns an error if the disk doesn't take it.
     pub fn write(
         &self,
         torrent: &Torrent,

@@ -22,7 +22,7 @@ pub struct Part {
 }
 
 impl Part {
-    /// The value for a file with no piece here.
+    /// Returns the value for a file with no piece here.
     pub fn none_of(torrent: &Torrent) -> Self {
         Self {
             pieces: StoredPieces::none_of(torrent),
@@ -60,7 +60,7 @@ impl Store {
     /// network. What can't be read, or lies beyond the end of `source`, is skipped.
     ///
     /// # Errors
-    /// Where the part can't be written.
+    /// Returns an error if the part can't be written.
     pub fn reuse(
         &self,
         torrent: &Torrent,
@@ -127,7 +127,7 @@ impl Store {
     /// Reads these blocks of a piece from the part into `bytes`, at their places within the piece.
     ///
     /// # Errors
-    /// Where they can't be read.
+    /// Returns an error if they can't be read.
     pub fn read_blocks(
         &self,
         torrent: &Torrent,

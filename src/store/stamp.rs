@@ -38,7 +38,7 @@ impl Stamp {
     /// Reads the stamp of an open file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn of_file(file: &File) -> io::Result<Self> {
         file.metadata().map(|meta| Self::of(&meta))
     }
