@@ -1,4 +1,4 @@
-//! Which pieces of a file somebody has: one bit a piece.
+//! Which pieces of a file a peer has: one bit per piece.
 //!
 //! On the wire it is hexadecimal, piece 0 in the highest bit of the first digit, as in BitTorrent's own bitfield.
 //! Pure: no lock, no I/O.
@@ -14,7 +14,7 @@ pub struct Bitfield {
 }
 
 impl Bitfield {
-    /// None of `len` pieces.
+    /// Creates an empty set of `len` pieces.
     pub fn new(len: u32) -> Self {
         Self {
             words: vec![0; len.div_ceil(64) as usize],
@@ -23,7 +23,7 @@ impl Bitfield {
         }
     }
 
-    /// All of `len` pieces.
+    /// Creates a full set of `len` pieces.
     pub fn full(len: u32) -> Self {
         let mut words = vec![u64::MAX; len.div_ceil(64) as usize];
         if let (Some(last), 1..) = (words.last_mut(), len % 64) {
@@ -33,32 +33,32 @@ impl Bitfield {
         Self { words, len, n_set }
     }
 
-    /// How many pieces there are.
+    /// Returns how many pieces the file has.
     pub fn len(&self) -> u32 {
         self.len
     }
 
-    /// How many pieces are in the set.
+    /// Returns how many pieces are in the set.
     pub fn count(&self) -> u32 {
         self.n_set
     }
 
-    /// Whether no piece is in the set.
+    /// Returns true if no piece is in the set.
     pub fn is_empty(&self) -> bool {
         self.n_set == 0
     }
 
-    /// Whether every piece is in the set; of no pieces all are.
+    /// Returns true if every piece is in the set; of an empty file, that is always so.
     pub fn is_full(&self) -> bool {
         self.n_set == self.len
     }
 
-    /// Whether piece `idx` is in the set; false beyond the last piece.
+    /// Returns true if piece `idx` is in the set; false beyond the last piece.
     pub fn get(&self, idx: u32) -> bool {
         idx < self.len && self.words[idx as usize / 64] >> (idx % 64) & 1 == 1
     }
 
-    /// Puts piece `idx` in. Returns whether it is new; false beyond the last piece.
+    /// Adds piece `idx`. Returns true if it is new; false beyond the last piece.
     pub fn set(&mut self, idx: u32) -> bool {
         let new = idx < self.len && !self.get(idx);
         if new {
@@ -68,14 +68,14 @@ impl Bitfield {
         new
     }
 
-    /// Puts all of `other` in. Both are of one file.
+    /// Adds all pieces of `other`, which is of the same file.
     pub fn set_all(&mut self, other: &Self) {
         let both = self.words.iter_mut().zip(&other.words);
         both.for_each(|(own, other)| *own |= other);
         self.n_set = self.words.iter().map(|word| word.count_ones()).sum();
     }
 
-    /// Takes piece `idx` out. Returns whether it was in.
+    /// Removes piece `idx`. Returns true if it was in the set.
     pub fn clear(&mut self, idx: u32) -> bool {
         let was = self.get(idx);
         if was {
@@ -85,22 +85,22 @@ impl Bitfield {
         was
     }
 
-    /// The pieces in the set, in order.
+    /// Iterates over the pieces in the set, in order.
     pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         ones(self.words.iter().copied())
     }
 
-    /// The pieces that are in this set and not in `other`, in order. Both are of one file.
+    /// Iterates over the pieces that are in this set and not in `other`, in order. Both are of one file.
     pub fn minus<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u32> + 'a {
         ones(self.words.iter().zip(&other.words).map(|(a, b)| a & !b))
     }
 
-    /// The pieces that are in this set and in `other`, in order. Both are of one file.
+    /// Iterates over the pieces that are in this set and in `other`, in order. Both are of one file.
     pub fn and<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u32> + 'a {
         ones(self.words.iter().zip(&other.words).map(|(a, b)| a & b))
     }
 
-    /// Whether this set has a piece that `other` lacks.
+    /// Returns true if this set has a piece that `other` lacks.
     pub fn has_beyond(&self, other: &Self) -> bool {
         self.words
             .iter()
@@ -108,14 +108,14 @@ impl Bitfield {
             .any(|(a, b)| a & !b != 0)
     }
 
-    /// The set as hexadecimal digits, two for each eight pieces.
+    /// Returns the set as hexadecimal digits, two for every eight pieces.
     pub fn to_hex(&self) -> String {
         let bytes = self.words.iter().flat_map(|word| word.to_le_bytes());
         let bytes = bytes.map(u8::reverse_bits);
         to_hex(bytes.take(self.len.div_ceil(8) as usize))
     }
 
-    /// Reads what [`Bitfield::to_hex`] wrote. `None` where the length is not that of `len` pieces, a character is no
+    /// Reads what [`Bitfield::to_hex`] wrote. Returns `None` if the length doesn't fit `len` pieces, a character isn't a
     /// digit, or a bit beyond the last piece is set.
     pub fn from_hex(hex: &str, len: u32) -> Option<Self> {
         let digits = hex.as_bytes();
@@ -142,7 +142,7 @@ impl Bitfield {
     }
 }
 
-/// Bytes as hexadecimal digits, two each.
+/// Returns bytes as hexadecimal digits, two each.
 pub(crate) fn to_hex(bytes: impl Iterator<Item = u8>) -> String {
     let digits = bytes.flat_map(|byte| [byte >> 4, byte & 15]);
     let digits = digits.map(|digit| b"0123456789abcdef"[usize::from(digit)]);

@@ -1,5 +1,5 @@
-//! Buffers that pieces are received into: kept and used again, as fresh memory costs more than the copy into it; and as many
-//! at a time as bound the memory of a download.
+//! Buffers that pieces are received into. They are reused, as fresh memory costs more than the copy into it, and their
+//! number bounds the memory of a download.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::picker::IN_FLIGHT;
 
-/// The most bytes in use, and the most that are kept: as much as may be in flight.
+/// The most bytes in use, and the most that are kept: as many as may be in flight.
 const MOST: usize = IN_FLIGHT as usize;
-/// Who has waited so long for others gets a buffer beyond that: they may be waiting for a peer that has fallen silent.
+/// After waiting this long a thread gets a buffer beyond that: the others may be waiting for a peer that has fallen
+/// silent.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// All buffers of one client. Its lock is a leaf.
+/// All buffers of one client, behind a leaf lock.
 #[derive(Default)]
 pub struct Buffers {
     state: Mutex<BufferPool>,
@@ -22,11 +23,11 @@ pub struct Buffers {
 #[derive(Default)]
 struct BufferPool {
     free: Vec<Vec<u8>>,
-    /// Bytes of those in use.
+    /// Bytes of the buffers in use.
     in_use: usize,
 }
 
-/// A buffer in use, given back on every way out.
+/// A buffer in use, given back when it is dropped.
 pub struct Buffer<'a> {
     of: &'a Buffers,
     len: usize,
@@ -34,8 +35,8 @@ pub struct Buffer<'a> {
 }
 
 impl Buffers {
-    /// A buffer of `len` bytes, whatever they are. Where too many are in use, it is waited for: what comes meanwhile stays
-    /// with the system, and then with who sends it.
+    /// Returns a buffer of `len` bytes with any content. If too many bytes are in use, it waits; meanwhile, arriving data
+    /// stays with the system, and then with the sender.
     pub fn take(&self, len: usize) -> Buffer<'_> {
         self.take_within(PATIENCE, len)
     }
@@ -54,7 +55,7 @@ impl Buffers {
         Buffer { of, len, bytes }
     }
 
-    /// No step leaves the count wrong, so a poisoned lock is as good as any.
+    /// Each step leaves the count right, so a lock poisoned by a panic can still be used.
     fn lock(&self) -> MutexGuard<'_, BufferPool> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

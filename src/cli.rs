@@ -1,5 +1,5 @@
-//! What the two programs share of their command lines: exit codes, flags that are unknown, and flags that are numbers. Never
-//! panics on a closed pipe.
+//! What the two programs' command lines share: exit codes, unknown flags, and flags with numbers. A closed pipe never
+//! causes a panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -13,17 +13,17 @@ use getopts::{Fail, Matches, Options};
 /// How a program ends, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// All done.
+    /// Everything is done.
     Done = 0,
-    /// Whatever has no code of its own.
+    /// Any failure without a code of its own.
     Other = 1,
-    /// The command line isn't one.
+    /// The command line is wrong.
     Usage = 2,
     /// The tracker can't be reached.
     Unreachable = 3,
-    /// What is here isn't what was published, or can't be verified.
+    /// The file here isn't the published one, or can't be verified.
     Integrity = 4,
-    /// The disk is full, or doesn't let us.
+    /// The disk is full, or can't be written to.
     Disk = 5,
 }
 
@@ -33,10 +33,10 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says on stderr why the program ends.
+/// Says on stderr why the program ends, and returns its exit code.
 pub fn fail(exit: Exit, why: impl Display) -> ExitCode {
     let why = why.to_string();
-    // who closed stderr doesn't want to know
+    // a reader that closed stderr doesn't want to know
     let _ = match exit {
         Exit::Usage if !why.ends_with('?') => writeln!(io::stderr(), "error: {why}; try --help"),
         _ => writeln!(io::stderr(), "error: {why}"),
@@ -44,28 +44,28 @@ pub fn fail(exit: Exit, why: impl Display) -> ExitCode {
     exit.into()
 }
 
-/// Prints what was asked for, such as the help.
+/// Prints what the user asked for, such as the help.
 pub fn say(text: impl Display) -> ExitCode {
     let _ = writeln!(io::stdout(), "{text}");
     Exit::Done.into()
 }
 
-/// The command line behind the program's name.
+/// Returns the command line after the program's name.
 ///
 /// # Errors
-/// Where an argument isn't UTF-8, for people.
+/// Returns an error, for people, if an argument isn't UTF-8.
 pub fn args() -> Result<Vec<String>, String> {
     let utf8 = |arg: std::ffi::OsString| {
         arg.into_string()
-            .map_err(|arg| format!("expected UTF-8, came the argument {arg:?}"))
+            .map_err(|arg| format!("expected UTF-8, got the argument {arg:?}"))
     };
     std::env::args_os().skip(1).map(utf8).collect()
 }
 
-/// Reads the flags.
+/// Parses the flags.
 ///
 /// # Errors
-/// Where one is unknown, lacks its value, or the like, for people.
+/// Returns an error, for people, if one is unknown, lacks its value, or the like.
 pub fn parse(options: &Options, args: &[String]) -> Result<Matches, String> {
     options.parse(args).map_err(|fault| match fault {
         Fail::UnrecognizedOption(flag) => unknown_flag(&flag, args, &flags_of(options)),
@@ -73,7 +73,7 @@ pub fn parse(options: &Options, args: &[String]) -> Result<Matches, String> {
     })
 }
 
-/// The long flags, as they stand in the help.
+/// Returns the long flags, as the help has them.
 fn flags_of(options: &Options) -> Vec<String> {
     let help = options.usage_with_format(|rows| rows.collect::<Vec<_>>().join("\n"));
     let words = |row: &str| {
@@ -86,9 +86,9 @@ fn flags_of(options: &Options) -> Vec<String> {
     help.lines().filter_map(words).collect()
 }
 
-/// What is said of a flag that isn't among the `known`: with the one that may have been meant.
+/// Returns the message about a flag that isn't among the `known`, with the one that was probably meant.
 fn unknown_flag(flag: &str, args: &[String], known: &[String]) -> String {
-    // of `-quiet` only `q` is reported: a long flag with one dash is several short ones
+    // `-quiet` is reported as `q` alone: getopts reads a long flag with one dash as several short ones
     let behind_dash = args.iter().filter_map(|arg| arg.strip_prefix('-'));
     let mut behind_dash = behind_dash.filter(|arg| !arg.starts_with('-') && arg.contains(flag));
     let with_one_dash = (flag.chars().count() == 1).then(|| behind_dash.next());
@@ -103,7 +103,7 @@ fn unknown_flag(flag: &str, args: &[String], known: &[String]) -> String {
     }
 }
 
-/// The name that was meant by a mistyped one: a third of its letters may be wrong, or its end missing.
+/// Returns the name that was probably meant by a mistyped one: a third of its letters may be wrong, or its end missing.
 pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
     let typed = typed.to_lowercase();
     let len = typed.chars().count();
@@ -114,7 +114,8 @@ pub fn nearest<'a>(typed: &str, known: &'a [String]) -> Option<&'a str> {
     begun.or(near.map(|(_, name)| name)).map(String::as_str)
 }
 
-/// How many letters have to be put in, taken out, changed, or swapped with the next, to make one word of the other.
+/// Returns how many letters have to be inserted, removed, changed, or swapped with the next, to turn one word into the
+/// other.
 fn edits(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut rows = vec![(0..=other.len()).collect::<Vec<usize>>()];
@@ -133,7 +134,7 @@ fn edits(one: &str, other: &str) -> usize {
     rows[one.len()][other.len()]
 }
 
-/// A word as a shell takes it literally.
+/// Quotes a word for a shell.
 fn shell_quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._-+,:=@%".contains(c);
     if word.chars().all(plain) {
@@ -144,22 +145,23 @@ fn shell_quoted(word: &str) -> String {
     }
 }
 
-/// The flag that names a file, as a shell takes it.
+/// Returns the flag that names a file, quoted for a shell.
 pub fn only_flag(name: &str) -> String {
     format!("--only {}", shell_quoted(name))
 }
 
-/// The flags that name one content of a file, as a shell takes them.
+/// Returns the flags that name one content of a file, quoted for a shell.
 pub fn pin_flags(name: &str, md5: &str) -> String {
     format!("{} --md5 {md5}", only_flag(name))
 }
 
-/// The flags with which another machine fetches this content and no other, and ends once it is there.
+/// Returns the flags with which another machine fetches this content and no other, and ends once it is there.
 pub fn fetch_flags(name: &str, md5: &str) -> String {
     format!("{} --replace --exit-when-complete", pin_flags(name, md5))
 }
 
-/// How `client` is started where this program, `server`, was started as it was: beside it, or through cargo, too.
+/// Returns how to start `client`, if this program, `server`, was started like this: from the same folder, or through
+/// cargo.
 pub fn client_command() -> String {
     let program = std::env::args().next().unwrap_or_default();
     beside(&program, std::env::var_os("CARGO").is_some())
@@ -175,10 +177,10 @@ fn beside(program: &str, by_cargo: bool) -> String {
     }
 }
 
-/// The value of the flag `name` as a number.
+/// Returns the value of the flag `name` as a number.
 ///
 /// # Errors
-/// Where it is none, or out of the type's range, for people.
+/// Returns an error, for people, if it isn't a number, or is out of the type's range.
 pub fn number<T: FromStr<Err: Display>>(
     matches: &Matches,
     name: &str,
@@ -188,19 +190,19 @@ pub fn number<T: FromStr<Err: Display>>(
         None => Ok(default),
         Some(text) => text
             .parse()
-            .map_err(|fault| format!("--{name} takes a number, came {text:?}: {fault}")),
+            .map_err(|fault| format!("--{name} takes a number, got {text:?}: {fault}")),
     }
 }
 
-/// The value of the flag `name` in seconds, fractions allowed, as a Duration that a timer can keep to.
+/// Returns the value of the flag `name` in seconds, fractions allowed, as a Duration that a timer can handle.
 ///
 /// # Errors
-/// Where it isn't a number above zero, for people.
+/// Returns an error, for people, if it isn't a number above zero.
 pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Duration, String> {
     let seconds: f64 = number(matches, name, default.as_secs_f64())?;
-    // a century, as the clock can't add everything that a Duration can hold
+    // a century: the clock can't add every Duration
     let fits = (1e-3..=3.2e9).contains(&seconds);
-    let wrong = || format!("--{name} takes seconds, from 0.001 up, came {seconds}");
+    let wrong = || format!("--{name} takes seconds, from 0.001 up, got {seconds}");
     if fits {
         Ok(Duration::from_secs_f64(seconds))
     } else {
@@ -208,10 +210,10 @@ pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Durat
     }
 }
 
-/// The value of `--page`, `[ADDR:]PORT`: a port alone is on this machine's own 127.0.0.1.
+/// Returns the value of `--page`, `[ADDR:]PORT`: a port alone means this machine's own 127.0.0.1.
 ///
 /// # Errors
-/// Where it is neither, for people.
+/// Returns an error, for people, if it is neither.
 pub fn page(matches: &Matches) -> Result<Option<SocketAddr>, String> {
     let Some(text) = matches.opt_str("page") else {
         return Ok(None);
@@ -220,7 +222,7 @@ pub fn page(matches: &Matches) -> Result<Option<SocketAddr>, String> {
     let own = port.map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
     let addr = own.or_else(|| text.parse().ok());
     let wrong = || {
-        format!("--page takes a port, or an address and a port such as 0.0.0.0:8080, came {text:?}")
+        format!("--page takes a port, or an address and a port such as 0.0.0.0:8080, got {text:?}")
     };
     addr.ok_or_else(wrong).map(Some)
 }

@@ -1,4 +1,4 @@
-//! A name under which not everybody has the same content, as both pages show it while that lasts. Pure.
+//! A name under which different peers have different contents, as both pages show it while that lasts. Pure.
 
 use serde::Serialize;
 
@@ -10,34 +10,34 @@ use crate::torrent::{Name, legible};
 /// Two contents or more under one name: the swarm's, and those that stand beside it.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Conflict {
-    /// The MD5 of the content that stands; none where none does.
+    /// The MD5 of the content that stands; `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub swarm: Option<Digest>,
-    /// Who published it; empty where that isn't known.
+    /// Who published it; empty if unknown.
     pub publisher: String,
     /// Whether that publisher is here now.
     pub publisher_is_here: bool,
-    /// The flag that names the file, as a shell takes it: `--md5` goes behind it.
+    /// The flag that names the file, quoted for a shell: `--md5` follows it.
     pub only: String,
-    /// What stands in this machine's own folder.
+    /// The content in this machine's own folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub here: Option<Here>,
-    /// The content that `--md5` asks for, where it isn't the swarm's.
+    /// The content that `--md5` asks for, if it isn't the swarm's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Digest>,
     /// The first of the other machines with another content.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherCopy>,
-    /// How many of them are known: of more than [`OTHERS_TOLD`], so many.
+    /// How many of them are known; if there are more than [`OTHERS_TOLD`], that many.
     pub n_others: usize,
 }
 
-/// Another content than the swarm's, in this machine's folder.
+/// A content other than the swarm's in this machine's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Here {
     /// Its MD5.
     pub md5: Digest,
-    /// What its user can do about it.
+    /// What the user can do about it.
     pub cure: Cure,
 }
 
@@ -47,16 +47,16 @@ pub struct Here {
 pub enum Cure {
     /// Start again with `--replace`, or move it away.
     Replace,
-    /// Nothing: with `--replace` it makes way once the swarm's content is here.
+    /// Nothing: with `--replace` the file makes way once the swarm's content is here.
     Wait,
     /// Move it away.
     MoveAway,
-    /// It is the user's own file: pin it, or move it away.
+    /// It is the user's own file: pin it or move it away.
     Pin,
 }
 
 impl Conflict {
-    /// What the tracker tells of a file; `most` of the machines with another content are named.
+    /// Builds what the tracker shows about a file; at most `most` of the machines with another content are named.
     pub fn of_listed(listed: &Summary, most: usize) -> Self {
         let named = listed.others.iter().take(most);
         let named = named.map(|other| OtherCopy {
@@ -72,7 +72,7 @@ impl Conflict {
         }
     }
 
-    /// Where the tracker lists the file no more.
+    /// Builds the same for a name that the tracker no longer lists.
     pub fn with(name: &Name, swarm: Option<Digest>) -> Self {
         Self {
             swarm,
@@ -86,7 +86,7 @@ impl Conflict {
         }
     }
 
-    /// The conflict, where there is one.
+    /// Returns the conflict, if there is one.
     pub fn if_any(self) -> Option<Self> {
         let any = self.here.is_some() || self.pinned.is_some() || self.n_others > 0;
         any.then_some(self)

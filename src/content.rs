@@ -1,90 +1,90 @@
-//! Which content stands under a name: the rules, decided in one place. Pure: no clock, no I/O, no lock.
+//! The rules for which content stands under a name, decided in one place. Pure: no clock, no I/O, no lock.
 //!
-//! The original has no such question: two contents under one name would mix. Here the tracker keeps one record for each name
-//! and asks [`decide`] whenever a peer publishes. The worst that could happen is not a slow transfer but thirty machines that
-//! report success with last week's image; so where two rules disagree, the one wins that avoids a false success.
+//! The original doesn't ask this: two contents under one name would mix. Here the tracker keeps one record for each name
+//! and asks [`decide`] whenever a peer publishes. The worst outcome isn't a slow transfer but thirty machines that report
+//! success with last week's image; so if two rules disagree, the one that avoids a false success wins.
 //!
 //! 1. While the publisher is here and still has its file, nobody else's different content replaces it, except by rule 4.
-//! 2. The publisher may change its mind: its own new version replaces the old one at once, and so does its corrected list of
-//!    checkpoints.
-//! 3. A received copy never competes with an own file: it is taken only where nothing stands or where what stands is an
+//! 2. The publisher may change its mind: its own new version replaces the old one at once, and so does its corrected
+//!    list of checkpoints.
+//! 3. A received copy never competes with a user's own file: it is taken only if nothing stands, or if what stands is an
 //!    older received copy whose publisher has left. An own file replaces a content whose publisher has left.
-//! 4. A pin is the operator's word: a pinned own file replaces an unpinned content, and a pinned content yields only to its
-//!    publisher or to another pinned own file.
-//! 5. A tracker that has just started replaces nothing that it loaded, until its peers have had time to come back.
+//! 4. A pin is the operator's decision: a pinned own file replaces an unpinned content, and a pinned content yields
+//!    only to its publisher or to another pinned own file.
+//! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back.
 
 use crate::md5::Digest;
 
-/// What a record says of the content that stands under a name.
+/// What a record says about the content that stands under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandingContent {
-    /// Bytes.
+    /// Its size, bytes.
     pub size: u64,
     /// The content's MD5.
     pub md5: Digest,
-    /// Of its list of checkpoints; none where the record is too old to have it.
+    /// The MD5 of its list of checkpoints; `None` if the record is too old to have one.
     pub checkpoints: Option<Digest>,
     /// When it was published, seconds since 1970.
     pub published: u64,
     /// Whether its publisher pinned it.
     pub pinned: bool,
-    /// Whether its publisher is known by a key. A record that was made anew from a received copy has none.
+    /// Whether its publisher is known by a key. A record that was restored from a received copy has none.
     pub keyed: bool,
-    /// Whether its publisher is here now, and still has it.
+    /// Whether its publisher is here now and still has it.
     pub publisher_is_here: bool,
     /// Whether the tracker loaded it from its disk so recently that its peers may not be back yet.
     pub settling: bool,
 }
 
-/// Who publishes, as seen from the record that stands.
+/// The publisher of an offer, as seen from the record that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offerer {
-    /// The publisher of what stands, by its key.
+    /// The publisher of what stands, known by its key.
     Publisher,
-    /// Somebody with the publisher's key while the publisher is here at another address: a copied folder.
+    /// A peer with the publisher's key while the publisher is here at another address: a copied folder.
     CopiedFolder,
-    /// Somebody else.
+    /// Any other peer.
     Another,
 }
 
 /// A content that a peer publishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Bytes.
+    /// Its size, bytes.
     pub size: u64,
     /// The content's MD5.
     pub md5: Digest,
-    /// Of its list of checkpoints.
+    /// The MD5 of its list of checkpoints.
     pub checkpoints: Digest,
     /// Whether it is the user's own file, and not received from a swarm.
     pub own: bool,
     /// Whether the user named its MD5.
     pub pinned: bool,
-    /// Of a received one, when it was published, seconds since 1970.
+    /// When it was published, seconds since 1970, if it is a received copy.
     pub published: u64,
-    /// Who publishes it.
+    /// The peer that publishes it.
     pub by: Offerer,
 }
 
-/// What becomes of an [`Offer`].
+/// The result of an [`Offer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It stands from now on: nothing stood under the name.
+    /// It stands from now on: nothing stood under the name before.
     New,
-    /// It is what stands already.
+    /// It is the content that already stands.
     Same {
-        /// Whether the sender is its publisher from now on: by its key, or because nobody's key was known.
+        /// Whether the sender is its publisher from now on: by its key, or because no publisher's key was known.
         credited: bool,
     },
-    /// The same content with another list of checkpoints, which replaces the one that stands.
+    /// It is the same content with another list of checkpoints, which replaces the one that stands.
     Corrects,
-    /// It stands from now on, in the place of another content.
+    /// It stands from now on, in place of another content.
     Replaces,
-    /// Another content stands, and stays.
+    /// Another content stands and stays.
     Stays(Reason),
 }
 
-/// Why a content stays.
+/// The reason why a content stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Its publisher is here and still has it.
@@ -93,13 +93,13 @@ pub enum Reason {
     CopiedFolder,
     /// It is pinned.
     Pinned,
-    /// The sender's is a received copy, and no later one.
+    /// The sender has a received copy, which is no later one.
     Received,
     /// The tracker has just started.
     Settling,
 }
 
-/// Whether a content that a peer publishes stands from now on.
+/// Decides if a content that a peer publishes stands from now on.
 pub fn decide(standing: Option<&StandingContent>, offer: &Offer) -> Verdict {
     let Some(standing) = standing else {
         return Verdict::New;
@@ -130,8 +130,8 @@ pub fn decide(standing: Option<&StandingContent>, offer: &Offer) -> Verdict {
     Verdict::Stays(Reason::Received)
 }
 
-/// The same content: only its publisher may correct its list of checkpoints, or, where it has none any more, whoever hashed a
-/// file of their own.
+/// Decides about an offer of the same content: only its publisher may correct its list of checkpoints, or, if it no
+/// longer has one, any peer that hashed a file of its own.
 fn decide_same(standing: &StandingContent, offer: &Offer) -> Verdict {
     let credited = match offer.by {
         Offerer::Publisher => true,
@@ -156,7 +156,7 @@ mod tests {
     const LAST_WEEK: u64 = 1_000;
     const TODAY: u64 = 2_000;
 
-    /// Last week's content, published by somebody who is known by a key and has left.
+    /// Last week's content, whose publisher is known by a key and has left.
     fn standing() -> StandingContent {
         StandingContent {
             size: 10,
@@ -216,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Another content that came from a swarm, published then.
+    /// Another content that came from a swarm, published at `published`.
     fn received(published: u64) -> Offer {
         Offer {
             own: false,

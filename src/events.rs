@@ -1,4 +1,4 @@
-//! What a peer tells of: each event as a line for people and as JSON for programs.
+//! The events of a peer: each one as a line for people and as JSON for programs.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use crate::units::{bytes, duration, plural};
 
 mod shares;
 
-/// Something that a peer does or meets. In the log it is an object with `t`, the seconds since the start, `event`, and
+/// Something that a peer does or meets. In the log it is an object with `t` (the seconds since the start), `event`, and
 /// these fields; sizes are bytes.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -170,7 +170,7 @@ pub enum Event {
         seconds: f64,
         here: u32,
         n_pieces: u32,
-        /// Of what was here as the download began, what was copied from other files.
+        /// How much of what was here when the download began was copied from other files.
         reused: u64,
         gave: u64,
         shares: Vec<Share>,
@@ -225,13 +225,13 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether nothing else says it: that pieces are nowhere, each round does.
+    /// Returns true if no other event says it: each round already reports that pieces are nowhere.
     pub(crate) fn is_news(&self) -> bool {
         let nowhere = |doing: &Doing| matches!(doing, Doing::Nowhere { .. });
         !matches!(self, Self::Progress { doing, .. } if nowhere(doing))
     }
 
-    /// Whether which files are in work is another from now on.
+    /// Returns true if the event changes which files are in work.
     pub(crate) fn changes_work(&self) -> bool {
         matches!(
             self,
@@ -287,7 +287,7 @@ impl report::Reportable for Event {
     }
 }
 
-/// What a start is for, in a few words.
+/// Says in a few words what a run is for.
 fn purpose(dir: &str, only: &[Name], pick: bool) -> String {
     let names: Vec<String> = only.iter().map(Name::to_string).collect();
     match names.as_slice() {
@@ -297,7 +297,7 @@ fn purpose(dir: &str, only: &[Name], pick: bool) -> String {
     }
 }
 
-/// Milliseconds, with more digits where there are fewer of them.
+/// Formats milliseconds, with more digits for smaller values.
 fn millis(ms: f64) -> String {
     if ms < 1.0 {
         format!("{ms:.2} ms")
@@ -597,7 +597,7 @@ impl fmt::Display for Event {
             } => {
                 let takers = shares.iter().filter(|share| share.gave > 0).count();
                 write!(f, "gave {} of {name}", bytes(*lately))?;
-                // one piece has no time
+                // a single piece takes no measurable time
                 if *seconds >= 0.1 {
                     let rate = bytes((*lately as f64 / seconds) as u64);
                     write!(f, " in {seconds:.1} s ({rate}/s)")?;
@@ -644,7 +644,7 @@ impl fmt::Display for Event {
                 "no connection can be taken at the moment: {why}; trying again"
             ),
             Self::Full { most } => {
-                write!(f, "all {most} connections are in use: the next ones wait")
+                write!(f, "all {most} connections are in use: further ones wait")
             }
             Self::Ending { code: 0, why } => {
                 write!(f, "everything wanted is here and verified")?;

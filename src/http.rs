@@ -1,10 +1,12 @@
-//! HTTP/1.1, as much as a page on the own machine needs: one request a connection, a small head, a body that is streamed.
+//! HTTP/1.1, as much as a local page needs: one request per connection, a small head, a body that is streamed.
 //!
-//! Also who may see a page and act on it (`Guard`). A browser runs other people's pages, too, so what it sends proves
-//! nothing by itself:
-//! - The `Host` must be an address or `localhost`: another site's name that was made to point here (DNS rebinding) is neither.
-//! - What changes something is a POST with a header that no form can send, and that no other site may.
-//! - A page on an address that others can reach asks for a token; it is in the link that was printed, then in a cookie.
+//! It also decides who may see a page and act on it (`Guard`). A browser also runs other people's pages, so what it sends
+//! proves nothing by itself:
+//! - The `Host` must be an address or `localhost`: a name that another site has made point here (DNS rebinding) is
+//!   neither.
+//! - A request that changes something is a POST with a header that no form can send, and no other site may.
+//! - A page on an address that others can reach asks for a token, which is first in the printed link and then in a
+//!   cookie.
 
 use std::fs::File;
 use std::io;
@@ -20,36 +22,36 @@ use crate::net::{Connection, Listener, STRIDE, Sender, Trouble};
 use crate::protocol::{invalid, to_bytes};
 use crate::store::Stamp;
 
-/// The longest head, bytes: a browser's own has about one KiB.
+/// The longest head, bytes: a browser's has about one KiB.
 const HEAD_CAP: usize = 16 << 10;
-/// Connections at a time: a browser opens six, and some wait for a page.
+/// Connections at a time: a browser opens six, and some of them wait for a page.
 const CONNECTIONS: usize = 32;
-/// The header that every POST has. A form can't send it, and a script of another site only if it were told that it may.
+/// The header that every POST has. A form can't send it, and a script of another site may only send it with permission.
 pub const HEADER: &str = "x-bittorrentish";
-/// What of a refused body is still read, bytes, so that the refusal is.
+/// How many bytes of a refused body are still read, so that the browser reads the refusal.
 const LINGER_BYTES: u64 = 1 << 20;
-/// And for how long in all.
+/// How long that may take in total.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What a browser asks for.
+/// A browser's request.
 pub struct Request {
     /// `GET` or `POST`.
     pub method: String,
-    /// The path's parts, decoded: `/files/a%20b` is `files` and `a b`.
+    /// The decoded parts of the path: `/files/a%20b` is `files` and `a b`.
     pub path: Vec<String>,
-    /// What follows the `?`, decoded.
+    /// The part after the `?`, decoded.
     pub query: Vec<(String, String)>,
-    /// Names in lower case.
+    /// The headers, with names in lower case.
     headers: Vec<(String, String)>,
-    /// Bytes of the body, where the head tells.
+    /// Bytes of the body, if the head gives them.
     pub len: Option<u64>,
 }
 
 impl Request {
-    /// Reads one head. `None` is a close before it.
+    /// Reads one head. Returns `None` if the connection is closed before it.
     ///
     /// # Errors
-    /// `InvalidData` where it isn't HTTP, or too long; the stream's.
+    /// Returns `InvalidData` if it isn't HTTP or is too long; otherwise the stream's error.
     fn read(connection: &mut Connection) -> io::Result<Option<Self>> {
         match connection.read_head(HEAD_CAP)? {
             None => Ok(None),
@@ -57,9 +59,9 @@ impl Request {
         }
     }
 
-    /// Takes a head apart.
+    /// Parses a head.
     fn parse(head: &[u8]) -> io::Result<Self> {
-        // what other programs on this host left in the browser's cookies may be anything
+        // other programs on this host may have left any bytes in the browser's cookies
         let head = String::from_utf8_lossy(head);
         let mut lines = head.split("\r\n");
         let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
@@ -103,7 +105,7 @@ impl Request {
         if request.header("transfer-encoding").is_some() {
             return Err(invalid("expected a body with a Content-Length"));
         }
-        // nothing can be believed of what is said twice
+        // a header that is given twice can't be trusted
         for once in ["host", "origin", "content-length", HEADER] {
             let said = request.headers.iter().filter(|(name, _)| name == once);
             if said.count() > 1 {
@@ -119,20 +121,20 @@ impl Request {
         Ok(request)
     }
 
-    /// A header by its name in lower case.
+    /// Returns the header with this name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    /// The first value of a name in the query.
+    /// Returns the first value of a name in the query.
     pub fn query(&self, name: &str) -> Option<&str> {
         let found = self.query.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
     }
 }
 
-/// Takes `%20` and the like for what it stands for. `None` where that is no UTF-8.
+/// Decodes `%20` and the like. Returns `None` if the result isn't UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -153,7 +155,7 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// What a browser is answered with.
+/// The answer to a browser.
 pub struct Response {
     status: &'static str,
     headers: Vec<(&'static str, String)>,
@@ -162,12 +164,12 @@ pub struct Response {
 
 enum Body {
     Bytes(Vec<u8>),
-    /// The whole of a file, as long as it is as it was.
+    /// A whole file, as long as it stays unchanged.
     File(Arc<File>, Stamp),
 }
 
 impl Response {
-    /// Text for a person.
+    /// Answers with text for a person.
     pub fn text(status: &'static str, text: impl Into<String>) -> Self {
         let plain = "text/plain; charset=utf-8".to_owned();
         let body = Body::Bytes(text.into().into_bytes());
@@ -178,7 +180,7 @@ impl Response {
         }
     }
 
-    /// Data for a page's script.
+    /// Answers with data for a page's script.
     pub fn json(value: &impl Serialize) -> Self {
         let headers = vec![("Content-Type", "application/json".to_owned())];
         Self {
@@ -188,7 +190,8 @@ impl Response {
         }
     }
 
-    /// A page, in which `{nonce}` stands where its own script and style name theirs: no others run.
+    /// Answers with a page, in which `{nonce}` marks where its own script and style get theirs. No other script or style
+    /// runs.
     pub fn page(html: &str) -> Self {
         let nonce = secret();
         let policy = format!(
@@ -206,7 +209,7 @@ impl Response {
         }
     }
 
-    /// A file. What a browser would run as a page of ours is handed out as something to be kept.
+    /// Answers with a file. Types that a browser would run as part of our page are sent as downloads.
     pub fn file(name: &str, file: Arc<File>, stamp: Stamp) -> Self {
         let shown = content_type(name);
         let how = if shown.is_some() {
@@ -262,7 +265,7 @@ impl Response {
     }
 }
 
-/// Sends a file to its end, or breaks off where it isn't any more what was promised.
+/// Sends a file to its end, or breaks off if it is no longer what was promised.
 fn send_file(sender: &Sender, file: &File, stamp: Stamp) -> io::Result<()> {
     let mut buffer = vec![0; STRIDE.min(stamp.size as usize)];
     let mut sent = 0;
@@ -278,7 +281,7 @@ fn send_file(sender: &Sender, file: &File, stamp: Stamp) -> io::Result<()> {
     Ok(())
 }
 
-/// What a browser shows without running anything of it.
+/// Returns the content type of a file that a browser shows without running anything in it.
 fn content_type(name: &str) -> Option<&'static str> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
@@ -292,19 +295,19 @@ fn content_type(name: &str) -> Option<&'static str> {
     })
 }
 
-/// 128 random bits that nobody guesses.
+/// Returns 128 random bits that nobody can guess.
 fn secret() -> String {
     format!("{:032x}", rand::rng().random::<u128>())
 }
 
-/// Who may see a page, and act on it.
+/// Decides who may see a page and act on it.
 struct Guard {
     port: u16,
     token: Option<String>,
 }
 
 impl Guard {
-    /// Asks for a token where others than this machine can connect.
+    /// Asks for a token if others than this machine can connect.
     fn new(addr: SocketAddr) -> Self {
         let token = (!addr.ip().is_loopback()).then(secret);
         Self {
@@ -313,17 +316,17 @@ impl Guard {
         }
     }
 
-    /// The answer where the request is refused, or is the link's first.
+    /// Returns the answer if the request is refused, or if it is the first visit by the printed link.
     fn stops(&self, request: &Request) -> Option<Response> {
         let forbidden = |why: &str| Some(Response::text("403 Forbidden", why));
         let Some(host) = request.header("host").filter(|host| is_own_name(host)) else {
-            return forbidden("This page is reached by an address or as localhost only.");
+            return forbidden("This page can only be reached by an address or as localhost.");
         };
         if request.method == "POST" {
             let origin = request.header("origin");
             let same = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
             if !same || request.header(HEADER).is_none() {
-                return forbidden("Only this page itself may change something.");
+                return forbidden("Only this page itself may change anything.");
             }
         }
         let token = self.token.as_ref()?;
@@ -348,7 +351,7 @@ impl Guard {
     }
 }
 
-/// Whether two secrets are the same, in a time that doesn't tell where they differ.
+/// Returns true if two secrets are equal, in a time that doesn't depend on where they differ.
 fn equal(a: &str, b: &str) -> bool {
     let differ = a
         .bytes()
@@ -357,7 +360,7 @@ fn equal(a: &str, b: &str) -> bool {
     a.len() == b.len() && differ == 0
 }
 
-/// An address, or `localhost`, with or without a port: no name that somebody else can point here.
+/// Returns true for an address or `localhost`, with or without a port: no name that somebody else can point here.
 fn is_own_name(host: &str) -> bool {
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.parse::<u16>().is_ok() => name,
@@ -369,19 +372,19 @@ fn is_own_name(host: &str) -> bool {
     name == "localhost" || bare.unwrap_or(name).parse::<IpAddr>().is_ok()
 }
 
-/// A place where a page will be served.
+/// An address on which a page will be served.
 pub struct Site {
-    /// Where it is, with its token: the link that is printed.
+    /// The URL with its token: the link that is printed.
     pub url: String,
     listener: TcpListener,
     guard: Guard,
 }
 
 impl Site {
-    /// At an address. `shown_ip` stands in the link where that is every address of this machine.
+    /// Binds to an address. The link shows `shown_ip` if that is every address of this machine.
     ///
     /// # Errors
-    /// The system's: the port may be taken, or the address another machine's.
+    /// Returns the system's error: the port may be taken, or the address may be another machine's.
     pub fn bind(at: SocketAddr, shown_ip: Option<IpAddr>) -> io::Result<Self> {
         let listener = TcpListener::bind(at)?;
         let mut addr = listener.local_addr()?;
@@ -398,10 +401,10 @@ impl Site {
         })
     }
 
-    /// Serves it until what is returned is dropped.
+    /// Serves the page until the returned value is dropped.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// Returns an error if the system gives no thread.
     pub fn serve(
         self,
         handle: impl Fn(&Request, &mut Connection) -> Response + Send + Sync + 'static,
@@ -409,7 +412,7 @@ impl Site {
     ) -> io::Result<Listener> {
         let guard = self.guard;
         let serve = move |mut connection: Connection| {
-            // who closes the browser in the middle is no news
+            // a browser that is closed in the middle is no news
             let _ = answer(&guard, &handle, &mut connection);
         };
         Listener::start("page", self.listener, CONNECTIONS, serve, told)
@@ -436,7 +439,7 @@ fn answer(
         Err(fault) => return Err(fault),
     };
     response.send(connection)?;
-    // closing before all was read would take the answer back
+    // closing before everything was read would discard the answer
     let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);
     let mut buffer = [0; 4096];
     connection.finish()?;

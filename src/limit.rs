@@ -1,6 +1,6 @@
-//! A rate that is held: `--max-up` and `--max-down`.
+//! Rate limits: `--max-up` and `--max-down`.
 //!
-//! One per direction and process, shared by all connections. Its lock is a leaf, and held for a few additions.
+//! There is one per direction and process, shared by all connections. Its lock is a leaf, held for a few additions.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::net::STRIDE;
 
-/// What may have been saved up while nobody sent, as time at the full rate.
+/// How much may be saved up while nobody sends, as time at the full rate.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Holds the sum of all that passes at so many bytes a second.
+/// Keeps the sum of everything that passes below a number of bytes per second.
 pub struct Limit {
-    /// Bytes a second.
+    /// Bytes per second.
     rate: f64,
-    /// When all that passed so far will have been due.
+    /// When everything that has passed so far will be due.
     due: Mutex<Instant>,
 }
 
 impl Limit {
-    /// At most `rate` bytes a second, at least 1.
+    /// Creates a limit of `rate` bytes per second, at least 1.
     pub fn new(rate: u64) -> Self {
         Self {
             rate: rate.max(1) as f64,
@@ -28,7 +28,7 @@ impl Limit {
         }
     }
 
-    /// How many bytes to pass at once: no more than a twentieth of a second of them.
+    /// Returns how many bytes to pass at once: at most a twentieth of a second's worth.
     pub fn stride(limit: Option<&Self>) -> usize {
         limit.map_or(STRIDE, |limit| {
             ((limit.rate / 20.0) as usize).clamp(1024, STRIDE)
@@ -40,7 +40,7 @@ impl Limit {
         thread::sleep(self.wait(bytes, Instant::now()));
     }
 
-    /// How long these bytes have to wait.
+    /// Returns how long these bytes have to wait.
     fn wait(&self, bytes: usize, now: Instant) -> Duration {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         let earliest = now.checked_sub(BURST).unwrap_or(now);

@@ -1,4 +1,4 @@
-//! The checkpointed MD5: a file's own MD5, noted at every block boundary on the way.
+//! The checkpointed MD5: a file's own MD5, with the state at every block boundary on the way.
 //!
 //! MD5's state at a block boundary is a *checkpoint*. Each block can be checked alone: start from
 //! its checkpoint, hash it, and the next checkpoint must come out; the file's very last block, with
@@ -8,7 +8,7 @@
 //! Blocks are independent of one another, so [`bad_blocks`] hashes 16 of them at once: a plain
 //! compression over `[u32; 16]`, which LLVM turns into vector instructions.
 //!
-//! Owns nothing and keeps nothing; any thread may call it. It never reads a file, waits or locks.
+//! This module owns nothing; any thread may call it. It never reads a file, waits or locks.
 
 use std::array;
 use std::fmt;
@@ -23,7 +23,7 @@ pub type Checkpoint = [u32; 4];
 /// The state before a file's first byte (RFC 1321, 3.3).
 pub const INITIAL: Checkpoint = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// Bytes that MD5 takes in one step; a block's length is a multiple of it.
+/// Bytes that MD5 takes in one step; a block's length is a multiple of this.
 const CHUNK: usize = 64;
 
 /// An MD5 as `md5sum` prints it.
@@ -85,7 +85,7 @@ pub enum End {
 }
 
 impl End {
-    /// Whether the file, or these blocks, end as they must after `state` and then `rest`.
+    /// Returns true if the file, or these blocks, end as they must after `state` and then `rest`.
     fn follows(self, state: Checkpoint, rest: &[u8]) -> bool {
         match self {
             Self::Checkpoint(next) => rest.is_empty() && state == next,
@@ -94,11 +94,11 @@ impl End {
     }
 }
 
-/// Checks consecutive blocks of `block_len` bytes; the last may be shorter where `end` is a
-/// [`End::Digest`]. `starts[i]` is the state before block `i`.
+/// Checks consecutive blocks of `block_len` bytes; the last may be shorter if `end` is an [`End::Digest`]. `starts[i]` is
+/// the state before block `i`.
 ///
-/// Returns the indexes of the blocks that don't lead from their own start to the next one's: none if
-/// all is well. Lengths that don't fit together are bad at 0: they may come from a peer.
+/// Returns the indexes of the blocks that don't lead from their own start to the next one's, so none if all are good. If
+/// the lengths don't fit together, block 0 is reported as bad: they may come from a peer.
 pub fn bad_blocks(data: &[u8], block_len: usize, starts: &[Checkpoint], end: End) -> Vec<usize> {
     bad_blocks_with(Kernel::best(), data, block_len, starts, end)
 }
@@ -135,7 +135,7 @@ fn bad_blocks_with(
     bad
 }
 
-/// Whether `data_len` bytes can be `n_starts` blocks that end so.
+/// Returns true if `data_len` bytes can be `n_starts` blocks with this end.
 fn lengths_fit(data_len: usize, block_len: usize, n_starts: usize, end: End) -> bool {
     if block_len == 0
         || !block_len.is_multiple_of(CHUNK)
@@ -153,7 +153,7 @@ fn lengths_fit(data_len: usize, block_len: usize, n_starts: usize, end: End) -> 
     }
 }
 
-/// The states after each of the at most [`LANES`] full blocks in `group`; past them, nothing of use.
+/// Returns the states after each of the at most [`LANES`] full blocks in `group`; the lanes beyond them are meaningless.
 fn hash_group(
     kernel: Kernel,
     group: &[u8],
@@ -196,15 +196,14 @@ fn pad(mut state: Checkpoint, rest: &[u8], size: u64) -> Digest {
     Digest(bytes)
 }
 
-/// The plain MD5 of `data`, for small things.
+/// Returns the plain MD5 of `data`, for small inputs.
 pub fn digest(data: &[u8]) -> Digest {
     pad(INITIAL, data, data.len() as u64)
 }
 
-/// Hashes a file from front to back, and notes the state before each block.
+/// Hashes a file from front to back, and records the state before each block.
 ///
-/// Invariant: `size % 64` bytes wait in `waiting` for the rest of their chunk; `state` is that
-/// before them.
+/// Invariant: `size % 64` bytes wait in `waiting` for the rest of their chunk; `state` is the one before them.
 pub struct Hasher {
     block_len: u64,
     size: u64,
@@ -214,7 +213,7 @@ pub struct Hasher {
 }
 
 impl Hasher {
-    /// A hasher for blocks of `block_len` bytes.
+    /// Creates a hasher for blocks of `block_len` bytes.
     ///
     /// # Panics
     /// If `block_len` isn't a positive multiple of 64.
@@ -232,7 +231,7 @@ impl Hasher {
         }
     }
 
-    /// Takes the file's next bytes, as many as there are.
+    /// Takes the file's next bytes, any number of them.
     pub fn update(&mut self, mut data: &[u8]) {
         while !data.is_empty() {
             let in_block = self.size % self.block_len;
@@ -269,7 +268,7 @@ impl Hasher {
         (self.size % CHUNK as u64) as usize
     }
 
-    /// The state before each block (none for an empty file), and the file's MD5.
+    /// Returns the state before each block (none for an empty file), and the file's MD5.
     pub fn finish(self) -> (Vec<Checkpoint>, Digest) {
         let tail = &self.waiting[..self.n_waiting()];
         let digest = pad(self.state, tail, self.size);
@@ -277,7 +276,7 @@ impl Hasher {
     }
 }
 
-/// What this CPU checks blocks with: `AVX-512`, `AVX2`, or `portable`, which is one lane.
+/// Returns which instructions this CPU checks blocks with: `AVX-512`, `AVX2`, or `portable`, which has one lane.
 pub fn lanes() -> &'static str {
     match Kernel::best() {
         Kernel::Avx512 => "AVX-512",
@@ -297,12 +296,12 @@ type Lanes = [u32; LANES];
 /// would wait for the narrow stores before each of the wide loads; 8 fill 8 KiB, well within L1.
 const STRIDE: usize = 8;
 
-/// Which instructions hash the lanes, best first.
+/// The instructions that hash the lanes, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
     Avx512,
     Avx2,
-    /// Whatever the build's target has.
+    /// The instructions of the build's target.
     Portable,
 }
 
@@ -326,8 +325,8 @@ impl Kernel {
         }
     }
 
-    /// From how many blocks on the lanes are faster than one block after the other. With AVX2
-    /// all lanes take as long as 2.5 single blocks; with SSE2 alone they gain nothing (on Zen 3).
+    /// Returns from how many blocks on the lanes are faster than one block after the other. With AVX2 all lanes take as
+    /// long as 2.5 single blocks; with SSE2 alone they gain nothing (on Zen 3).
     fn fewest_blocks(self) -> usize {
         match self {
             Self::Avx512 | Self::Avx2 => 3,
@@ -335,7 +334,7 @@ impl Kernel {
         }
     }
 
-    /// Takes each lane's state past its block; the blocks are equally long.
+    /// Takes each lane's state past its block; the blocks have equal lengths.
     #[allow(unsafe_code)] // The project's only: what the compiler can't know is which CPU this is.
     fn hash_lanes(self, words: &mut [Lanes; 4], blocks: &[&[[u8; CHUNK]]; LANES]) {
         assert!(self.runs_here(), "{self:?} was chosen on a CPU without it");
@@ -363,7 +362,7 @@ fn hash_lanes_avx2(words: &mut [Lanes; 4], blocks: &[&[[u8; CHUNK]]; LANES]) {
     hash_lanes(words, blocks);
 }
 
-/// The body of all kernels; inlined into each, it is compiled for that one's instructions.
+/// The body of all kernels; it is inlined into each and compiled for its instructions.
 #[inline(always)]
 fn hash_lanes(words: &mut [Lanes; 4], blocks: &[&[[u8; CHUNK]]; LANES]) {
     let n_chunks = blocks[0].len();
@@ -371,7 +370,7 @@ fn hash_lanes(words: &mut [Lanes; 4], blocks: &[&[[u8; CHUNK]]; LANES]) {
     for first in (0..n_chunks).step_by(STRIDE) {
         let stride = first..n_chunks.min(first + STRIDE);
         let message = &mut message[..stride.len() * 16];
-        // Four lanes at a time: narrow enough for L1, where the lanes' lines fall into one set.
+        // Four lanes at a time, so that they fit into L1, where the lanes' lines fall into one set.
         for lane in (0..LANES).step_by(4) {
             let quad = array::from_fn(|i| blocks[lane + i][stride.clone()].as_flattened());
             interleave(message, lane, quad);
@@ -397,12 +396,12 @@ fn interleave(message: &mut [Lanes], lane: usize, quad: [&[u8]; 4]) {
     }
 }
 
-/// MD5's compression (RFC 1321, 3.4) of one chunk in each lane.
+/// Compresses one chunk in each lane (RFC 1321, 3.4).
 #[inline(always)]
 fn compress_lanes(words: &mut [Lanes; 4], message: &[Lanes; 16]) {
     let mut new = *words;
     round::<0>(&mut new, message, |b, c, d| d ^ (b & (c ^ d)));
-    // The two sides share no bit, so adding is as good as `|`, and `b`'s side comes later.
+    // The two sides share no bit, so adding equals `|`, and `b`'s side comes later.
     round::<1>(&mut new, message, |b, c, d| (c & !d).wrapping_add(b & d));
     round::<2>(&mut new, message, |b, c, d| b ^ c ^ d);
     round::<3>(&mut new, message, |b, c, d| c ^ (b | !d));
@@ -411,7 +410,7 @@ fn compress_lanes(words: &mut [Lanes; 4], message: &[Lanes; 16]) {
     }
 }
 
-/// One of the four rounds, unrolled: only so does LLVM keep the lanes in vector registers.
+/// One of the four rounds, unrolled: otherwise LLVM doesn't keep the lanes in vector registers.
 #[inline(always)]
 fn round<const R: usize>(
     words: &mut [Lanes; 4],
@@ -437,7 +436,7 @@ fn four_steps<const R: usize>(
     step::<R>(b, [c, d, a], message, mix, i + 3);
 }
 
-/// Step `i` of round `R`: the one word that changes, from the other three.
+/// Computes step `i` of round `R`: the one word that changes from the other three.
 #[inline(always)]
 fn step<const R: usize>(
     a: &mut Lanes,
@@ -464,7 +463,7 @@ const ROTATIONS: [[u32; 4]; 4] = [
     [6, 10, 15, 21],
 ];
 
-/// `floor(2^32 * abs(sin(n)))` for `n` from 1 on, a row a round.
+/// `floor(2^32 * abs(sin(n)))` for `n` from 1 on, one row per round.
 #[rustfmt::skip]
 const SINES: [[u32; 16]; 4] = [
     [

@@ -1,8 +1,8 @@
-//! Listening and connecting: the only place that sets timeouts, bounds threads and survives accept errors.
+//! Listening and connecting: the only place that sets timeouts, bounds the number of threads and survives accept errors.
 //!
-//! The original spawns a thread for each connection and waits for ever on a silent one. Ours keeps threads that go back to
-//! `accept`: still one thread for each connection, but without the price of making one each time, and never more than a
-//! fixed number.
+//! The original spawns a thread for each connection and waits forever on a silent one. Ours keeps threads that go back to
+//! `accept`: there is still one thread for each connection, but it needn't be spawned each time, and there are never more
+//! than a fixed number.
 
 pub mod addresses;
 
@@ -21,31 +21,33 @@ use serde::de::DeserializeOwned;
 
 use crate::protocol::{Cap, invalid, read_message, to_bytes};
 
-/// How long a connection may take to come about.
+/// How long connecting may take.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// How long a message may take from its first byte to its last, and an answer to begin where nothing else is said.
+/// How long a message may take from its first byte to its last, and how long an answer may take to begin unless a caller
+/// says otherwise.
 pub const HEADER: Duration = Duration::from_secs(10);
-/// Within this time a body makes at least [`BODY_STEP`] bytes.
+/// Within this time a body must make progress by at least [`BODY_STEP`] bytes.
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.
 pub const BODY_STEP: u64 = 64 << 10;
-/// Bytes that are sent or received at a stride.
+/// The most bytes that are sent or received in one step.
 pub const STRIDE: usize = 256 << 10;
-/// The pause after a failed accept: without it a full descriptor table would spin.
+/// The pause after a failed accept: without it, the loop would spin while the descriptor table is full.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Trouble is told again so much later: a flood is no news each time that one of it leaves.
+/// The least time between two reports of trouble: a flood isn't news again each time one of its connections leaves.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// Threads that wait for the next connection; more of them end.
+/// The most threads that wait for the next connection; further ones end.
 const IDLE_THREADS: usize = 8;
-/// How long a connection stays open for the last words of the other end.
+/// How long a connection stays open for the last bytes from the other end.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of stack for a connection's thread.
 const STACK: usize = 512 << 10;
 
-/// Listens on `port` of every address of this machine, IPv6 and IPv4; on IPv4 alone where IPv6 is off. 0 is any free port.
+/// Listens on `port` of every address of this machine, IPv6 and IPv4, or IPv4 alone if IPv6 is off. Port 0 means any free
+/// port.
 ///
 /// # Errors
-/// The system's: the port may be taken.
+/// Returns the system's error: the port may be taken, for example.
 pub fn listen(port: u16) -> io::Result<TcpListener> {
     match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)) {
         Err(fault) if fault.kind() != io::ErrorKind::AddrInUse => {
@@ -55,20 +57,20 @@ pub fn listen(port: u16) -> io::Result<TcpListener> {
     }
 }
 
-/// The address in the form that is compared and shown: IPv4 as IPv4.
+/// Returns the address in the form that is compared and shown: an IPv4 address as IPv4.
 pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
-/// Whether two ends of a connection are on this machine.
+/// Returns true if both ends of a connection are on this machine.
 pub fn is_local(peer: IpAddr, own: IpAddr) -> bool {
     peer.is_loopback() || peer == own
 }
 
-/// The addresses behind a host name or an address.
+/// Returns the addresses of a host name or of an address in text form.
 ///
 /// # Errors
-/// Where the name isn't known.
+/// Returns an error if the name isn't known.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let bare = host
         .strip_prefix('[')
@@ -88,7 +90,7 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Connects to the first of the addresses that answers.
 ///
 /// # Errors
-/// That of the last address.
+/// Returns the error of the last address.
 pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
     let mut fault = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address");
     for addr in addrs {
@@ -104,7 +106,7 @@ pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
     Err(fault)
 }
 
-/// Whether nothing came, or could be sent, in time: std reports it in two ways.
+/// Returns true if nothing came, or could be sent, in time: std reports this in two ways.
 pub fn is_timeout(fault: &io::Error) -> bool {
     matches!(
         fault.kind(),
@@ -128,7 +130,7 @@ impl Sender {
     /// Sends one message with one write.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
         self.send_bytes(&to_bytes(message))
     }
@@ -136,15 +138,15 @@ impl Sender {
     /// Sends bytes.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         (&*self.0).write_all(bytes).map_err(timed_out_alike)
     }
 
-    /// Sends bytes, the last of them within `time`, however slowly the other end takes them.
+    /// Sends bytes within `time`, even if the other end takes them slowly.
     ///
     /// # Errors
-    /// The stream's; `TimedOut` once the time is over.
+    /// Returns the stream's error; `TimedOut` once the time is over.
     pub fn send_within(&self, bytes: &[u8], time: Duration) -> io::Result<()> {
         let until = Instant::now() + time;
         let mut rest = bytes;
@@ -165,10 +167,10 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends a header and what follows it with one write where the stream takes it.
+    /// Sends a header and what follows it, with one write if the stream takes it.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send_both(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
         let sent = loop {
             match (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
@@ -184,13 +186,13 @@ impl Sender {
         }
     }
 
-    /// Ends the connection for both sides; a thread that reads it wakes.
+    /// Ends the connection for both sides; a thread that reads from it wakes up.
     pub fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// Closes the connection where the address of this end isn't this machine's any more: nothing comes to it from here on,
-    /// and by itself it would end by its timeout only.
+    /// Closes the connection if the address of this end is no longer one of this machine's: nothing would arrive any
+    /// more, and the connection would only end by its timeout.
     pub fn close_if_stranded(&self) {
         let stranded = self.0.local_addr().is_ok_and(|mut own| {
             own.set_port(0);
@@ -208,7 +210,7 @@ impl Read for Sender {
     }
 }
 
-/// One connection, as its owner's thread sees it. Every read and write ends in time.
+/// One connection, as its owner's thread sees it. Every read and write ends in bounded time.
 pub struct Connection {
     stream: BufReader<Sender>,
     /// The other end.
@@ -216,15 +218,15 @@ pub struct Connection {
     /// This end.
     pub own: SocketAddr,
     read_timeout: Duration,
-    /// Whether a message came. Who hasn't sent one makes room for others.
+    /// Whether a message came. A connection that hasn't sent one makes room for others.
     spoke: Arc<AtomicBool>,
 }
 
 impl Connection {
-    /// Takes a stream, and sets its timeouts.
+    /// Takes a stream and sets its timeouts.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         let peer = stream.peer_addr()?;
         Self::with(stream, peer)
@@ -244,7 +246,7 @@ impl Connection {
         })
     }
 
-    /// A handle to send with.
+    /// Returns a handle to send with.
     pub fn sender(&self) -> Sender {
         self.stream.get_ref().clone()
     }
@@ -252,15 +254,16 @@ impl Connection {
     /// Sends one message.
     ///
     /// # Errors
-    /// The stream's.
+    /// Returns the stream's error.
     pub fn send(&self, message: &impl Serialize) -> io::Result<()> {
         self.stream.get_ref().send(message)
     }
 
-    /// Reads one message that begins within `first` and has ended [`HEADER`] later. `None` is a close before it.
+    /// Reads one message that begins within `first` and ends within [`HEADER`] after that. Returns `None` if the
+    /// connection is closed before it.
     ///
     /// # Errors
-    /// As [`read_message`]; `TimedOut` ends the use of the connection.
+    /// Fails as [`read_message`] does; after `TimedOut` the connection can't be used any more.
     pub fn read<T: DeserializeOwned>(
         &mut self,
         first: Duration,
@@ -290,25 +293,25 @@ impl Connection {
         Ok(message)
     }
 
-    /// Reads one message that must come.
+    /// Reads one message; a missing one is an error.
     ///
     /// # Errors
-    /// As [`Connection::read`]; `UnexpectedEof` for a close.
+    /// Fails as [`Connection::read`] does; `UnexpectedEof` if the connection was closed.
     pub fn expect<T: DeserializeOwned>(&mut self, first: Duration, cap: impl Cap) -> io::Result<T> {
         let closed = || {
             io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "expected a message, the connection was closed",
+                "expected a message, but the connection was closed",
             )
         };
         self.read(first, cap)?.ok_or_else(closed)
     }
 
-    /// Reads lines of at most `cap` bytes in all, up to and with an empty one, within [`HEADER`]: HTTP's head. `None` is a
-    /// close before it.
+    /// Reads lines of at most `cap` bytes in total, up to and including an empty one, within [`HEADER`]: the head of an
+    /// HTTP request. Returns `None` if the connection is closed before it.
     ///
     /// # Errors
-    /// `InvalidData` where it is longer, or ends before; the stream's.
+    /// Returns `InvalidData` if the head is too long or ends early; otherwise the stream's error.
     pub fn read_head(&mut self, cap: usize) -> io::Result<Option<Vec<u8>>> {
         let until = Instant::now() + HEADER;
         let mut head = Vec::new();
@@ -329,19 +332,19 @@ impl Connection {
         Ok(Some(head))
     }
 
-    /// Says that nothing more is sent; what the other end still sends is waited for up to `LINGER`.
+    /// Announces that nothing more will be sent, and reads what the other end still sends for up to `LINGER`.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn finish(&mut self) -> io::Result<()> {
         self.stream.get_ref().0.shutdown(Shutdown::Write)?;
         self.set_read_timeout(LINGER)
     }
 
-    /// Reads some of a body. Who calls it watches the progress with a [`Pace`].
+    /// Reads some of a body. The caller watches the progress with a [`Pace`].
     ///
     /// # Errors
-    /// The stream's; `TimedOut` where nothing came within [`BODY`].
+    /// Returns the stream's error; `TimedOut` if nothing came within [`BODY`].
     pub fn read_some(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.stream.read(buf) {
@@ -351,10 +354,10 @@ impl Connection {
         }
     }
 
-    /// Gets ready for a body: from here on a read waits [`BODY`].
+    /// Prepares for a body: from here on a read waits for up to [`BODY`].
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn begin_body(&mut self) -> io::Result<Pace> {
         self.set_read_timeout(BODY)?;
         Ok(Pace {
@@ -367,7 +370,7 @@ impl Connection {
         if timeout == std::mem::replace(&mut self.read_timeout, timeout) {
             return Ok(());
         }
-        // zero would mean for ever, and is an error
+        // zero would mean no timeout, and is an error
         self.stream
             .get_ref()
             .0
@@ -375,17 +378,17 @@ impl Connection {
     }
 }
 
-/// How fast a body comes: less than [`BODY_STEP`] bytes in [`BODY`] of waiting is too slow.
+/// Measures how fast a body comes: less than [`BODY_STEP`] bytes in [`BODY`] of waiting is too slow.
 pub struct Pace {
     came: u64,
     waited: Duration,
 }
 
 impl Pace {
-    /// Notes that so many bytes came after so long a wait.
+    /// Records that `bytes` came after waiting for `waited`.
     ///
     /// # Errors
-    /// `TimedOut` where that is too slow.
+    /// Returns `TimedOut` if that is too slow.
     pub fn note(&mut self, bytes: usize, waited: Duration) -> io::Result<()> {
         self.came += bytes as u64;
         self.waited += waited;
@@ -393,7 +396,7 @@ impl Pace {
             (self.came, self.waited) = (0, Duration::ZERO);
         } else if self.waited > BODY {
             let why = format!(
-                "expected {BODY_STEP} bytes in {} s, {} came",
+                "expected {BODY_STEP} bytes in {} s, got {}",
                 BODY.as_secs(),
                 self.came
             );
@@ -403,7 +406,7 @@ impl Pace {
     }
 }
 
-/// Reads of which the last has ended at one moment, however many there are.
+/// A reader whose reads all end by one deadline, however many there are.
 struct Deadline<'a> {
     connection: &'a mut Connection,
     until: Instant,
@@ -435,21 +438,21 @@ impl BufRead for Deadline<'_> {
     }
 }
 
-/// What a [`Listener`] tells its owner about, at most once a minute.
+/// Trouble that a [`Listener`] reports to its owner, at most once a minute.
 pub enum Trouble {
-    /// There was no descriptor for a connection, or no thread; it goes on with those it has.
+    /// There was no descriptor for a connection, or no thread; the listener goes on with those that it has.
     Accept(io::Error),
-    /// So many connections are open, and no more are taken until one ends.
+    /// This many connections are open, and no more are accepted until one ends.
     Full(usize),
 }
 
 type Handler = dyn Fn(Connection) + Send + Sync;
 type Told = dyn Fn(Trouble) + Send + Sync;
 
-/// Accepts connections, each on a thread that goes back to accept when it is done, until it is dropped.
+/// Accepts connections until it is dropped, each on a thread that goes back to accepting afterwards.
 pub struct Listener {
     shared: Arc<Accepting>,
-    /// Where it listens.
+    /// The port that it listens on.
     pub addr: SocketAddr,
 }
 
@@ -458,21 +461,21 @@ struct Accepting {
     listener: TcpListener,
     most: usize,
     threads: Mutex<Threads>,
-    /// Told when a thread ends.
+    /// Signalled when a thread ends.
     ended: Condvar,
     handle: Box<Handler>,
     told: Box<Told>,
 }
 
-/// A leaf lock: nothing else is locked, and nothing waited for, while it is held.
+/// Behind a leaf lock: while it is held, nothing else is locked and nothing is waited for.
 #[derive(Default)]
 struct Threads {
     all: usize,
     idle: usize,
     ending: bool,
-    /// When trouble was told last.
+    /// When trouble was last reported.
     told: Option<Instant>,
-    /// The oldest first.
+    /// Open connections, the oldest first.
     open: Vec<OpenOne>,
     next: u64,
 }
@@ -481,17 +484,17 @@ struct Threads {
 struct OpenOne {
     id: u64,
     ip: IpAddr,
-    /// Whether it is closed to make room.
+    /// Whether it is being closed to make room.
     closing: bool,
     sender: Sender,
     spoke: Arc<AtomicBool>,
 }
 
 impl Listener {
-    /// Serves `listener` with at most `most` threads called `name`. A panic in `handle` ends that connection alone.
+    /// Serves `listener` with at most `most` threads called `name`. A panic in `handle` ends only that connection.
     ///
     /// # Errors
-    /// Where the system gives no first thread.
+    /// Returns an error if the system gives no first thread.
     pub fn start(
         name: &str,
         listener: TcpListener,
@@ -518,14 +521,14 @@ impl Listener {
 }
 
 impl Drop for Listener {
-    /// Closes all connections, and waits until their threads have ended.
+    /// Closes all connections and waits until their threads have ended.
     fn drop(&mut self) {
         let mut threads = self.shared.lock();
         threads.ending = true;
         threads.open.iter().for_each(|one| one.sender.close());
         while threads.all > 0 {
             drop(threads);
-            // a thread in accept wakes by a connection only
+            // only a connection wakes a thread that waits in accept
             let loopback: IpAddr = if self.addr.is_ipv4() {
                 Ipv4Addr::LOCALHOST.into()
             } else {
@@ -561,12 +564,12 @@ fn spawn(shared: &Arc<Accepting>) -> io::Result<()> {
 }
 
 impl Accepting {
-    /// A counter is right at every moment, so a poisoned lock is as good as any.
+    /// Each step leaves the counters consistent, so a lock poisoned by a panic can still be used.
     fn lock(&self) -> MutexGuard<'_, Threads> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One thread: accept, handle, and again, while it is needed.
+    /// Runs one thread: it accepts and handles connections while it is needed.
     fn serve(self: Arc<Self>) {
         let _ends = Ends(&self);
         loop {
@@ -610,7 +613,7 @@ impl Accepting {
                     }
                     (self.handle)(connection);
                 }
-                // who connected and left before it was taken is no trouble
+                // a peer that connected and left before it was accepted is no trouble
                 Err(fault)
                     if matches!(
                         fault.kind(),
@@ -625,10 +628,11 @@ impl Accepting {
         }
     }
 
-    /// Closes the connection that has waited longest for its first message, so that its thread takes the next one: who
-    /// only connects, however often, keeps nobody out. The newest is spared, as its message may be on its way. Where most
-    /// are from one address, one of these it is; where all of them have spoken, the oldest, to make room for others. The
-    /// newest, where it is from there, too, is then turned away: false. So the last thread is never a crowd's.
+    /// Closes the connection that has waited longest for its first message, so that its thread takes the next one:
+    /// clients that only connect can't keep others out. The newest connection is spared, as its message may be on its
+    /// way. If more than half of the connections come from one address, one of these is closed: the silent one that has
+    /// waited longest, or else, to make room for others, the oldest. If then the newest comes from that address as well,
+    /// it is turned away instead, and the result is false. So a crowd never takes the last thread.
     fn make_room(&self, trouble: Trouble, newest: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut threads = self.lock();
@@ -660,9 +664,9 @@ impl Accepting {
     }
 }
 
-/// The address of more than half of them.
+/// Returns the address that more than half of them have.
 fn majority(ips: impl Iterator<Item = IpAddr> + Clone) -> Option<IpAddr> {
-    // each other address takes one vote away: only a majority has some left for certain
+    // each other address takes one vote away: only a majority certainly has some left
     let (mut leader, mut votes, mut n) = (None, 0, 0);
     for ip in ips.clone() {
         n += 1;
@@ -675,7 +679,7 @@ fn majority(ips: impl Iterator<Item = IpAddr> + Clone) -> Option<IpAddr> {
     leader.filter(|leader| 2 * ips.filter(|ip| ip == leader).count() > n)
 }
 
-/// Counts a thread out, however it ends; the last one to wait for connections is replaced.
+/// Counts a thread out, however it ends; a panicking one is replaced if no other thread waits for connections.
 struct Ends<'a>(&'a Arc<Accepting>);
 
 impl Drop for Ends<'_> {
@@ -691,7 +695,7 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// An open connection's place in the list of those to close at the end.
+/// An open connection's place in the list of those that are closed at the end.
 struct Open<'a>(&'a Accepting, u64);
 
 impl Drop for Open<'_> {
@@ -699,7 +703,7 @@ impl Drop for Open<'_> {
         let mut threads = self.0.lock();
         let at = threads.open.iter().position(|one| one.id == self.1);
         let closes = at.map(|at| threads.open.remove(at));
-        // closing takes longer than all else under the lock
+        // closing takes longer than everything else under the lock
         drop(threads);
         drop(closes);
     }

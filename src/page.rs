@@ -1,15 +1,15 @@
 //! The peer's page: pick a file and download it, upload a file to share it, and see what goes on.
 //!
-//! The course's *prototype-network-p2p* has a page on the requesting peer; this is ours. One HTML file in the program asks
-//! for `/status` each second while something moves, and draws it. Each request has a thread of [`crate::http`]'s; under the
-//! peer's lock it is decided and copied only.
+//! The course's *prototype-network-p2p* has a page on the requesting peer; this is ours. One HTML file in the program
+//! asks for `/status` every second while something moves, and draws it. Each request runs on a thread of [`crate::http`];
+//! under the peer's lock it only decides and copies.
 //!
 //! | request | what it does |
 //! |---|---|
 //! | `GET /` | the page |
-//! | `GET /status?file=NAME` | everything that it shows, as JSON; with the bars of that file |
+//! | `GET /status?file=NAME` | everything that the page shows, as JSON; with the bars of that file |
 //! | `GET /files/NAME` | a whole, verified file of the folder |
-//! | `POST /fetch/NAME` | this file is wanted, too |
+//! | `POST /fetch/NAME` | adds this file to those that are wanted |
 //! | `POST /share/NAME` | the body becomes a new file of the folder, and is shared |
 
 use std::io;
@@ -25,13 +25,13 @@ const HTML: &str = concat!(
     include_str!("page/common.html"),
     include_str!("page/client.html")
 );
-/// The largest file that can be uploaded, bytes: of a larger one the `.torrent` would be too long to send.
+/// The largest file that can be uploaded, bytes: the `.torrent` of a larger one would be too long to send.
 const UPLOAD_CAP: u64 = 1 << 40;
 
-/// Serves a peer's page until what is returned is dropped.
+/// Serves a peer's page until the returned value is dropped.
 ///
 /// # Errors
-/// Where the system gives no thread.
+/// Returns an error if the system gives no thread.
 pub fn start(client: &Client, site: Site) -> io::Result<Listener> {
     let (serving, telling) = (client.clone(), client.clone());
     let handle = move |request: &Request, connection: &mut Connection| {
@@ -61,7 +61,7 @@ fn handle_request(client: &Client, request: &Request, connection: &mut Connectio
     }
 }
 
-/// What a path names is a file of the folder, or nothing.
+/// Calls `answer` if the path has a valid file name.
 fn with_name(name: &str, answer: impl FnOnce(Name) -> Response) -> Response {
     match Name::parse(name) {
         Ok(name) => answer(name),
@@ -88,12 +88,12 @@ fn handle_file(client: &Client, name: &Name) -> Response {
         Some((file, stamp)) => Response::file(name.as_str(), file, stamp),
         None => Response::text(
             "404 Not Found",
-            format!("{name} isn't here, whole and verified."),
+            format!("{name} isn't here yet as a whole, verified file."),
         ),
     }
 }
 
-/// Takes a body into the folder: through a temporary file, and under a name that nothing has.
+/// Takes a body into the folder: through a temporary file, and under a name that isn't taken.
 fn handle_share(client: &Client, name: &Name, len: u64, connection: &mut Connection) -> Response {
     if len > UPLOAD_CAP {
         return Response::text(

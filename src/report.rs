@@ -1,7 +1,7 @@
 //! What people and programs are told: lines with the seconds since the start, and the same events as JSON in a log.
 //!
-//! Called from every thread, never under the state's lock. One thread of its own writes to standard output, so nobody waits
-//! for whoever reads it. Printing never panics: a closed pipe ends the printing, not the program.
+//! Any thread may call it, but never under the state's lock. A thread of its own writes to standard output, so nobody
+//! waits for a slow reader. Printing never panics: a closed pipe ends the printing, not the program.
 //!
 //! On a terminal, [`status`] lines stand below the lines that scroll.
 
@@ -24,15 +24,15 @@ mod text;
 
 pub use crate::units::{bytes, duration, plural};
 
-/// What follows an event's first line is indented by the width of the time before it.
+/// The lines after an event's first one are indented by the width of its time.
 const INDENT: usize = 12;
 
 /// Something that happened. `Display` is for people, `Serialize` for programs.
 pub trait Reportable: Serialize + Display {
-    /// Who wants to know.
+    /// Returns who the event is for.
     fn weight(&self) -> Weight;
 
-    /// Whether it is good or bad news, for who wants colours.
+    /// Returns true if it is good or bad news, which is shown as a colour.
     fn tone(&self) -> Tone {
         Tone::Neutral
     }
@@ -41,39 +41,39 @@ pub trait Reportable: Serialize + Display {
 /// Whether an event is good or bad news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Something is done.
+    /// Something succeeded.
     Good,
-    /// Something keeps something from being done.
+    /// Something is in the way.
     Bad,
     /// Neither.
     Neutral,
 }
 
-/// Who wants to know of an event.
+/// Who an event is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// Everybody: results, and what a person has to do something about. Printed with `--quiet`, too.
+    /// Everybody: results, and trouble that a person has to act on. Printed even with `--quiet`.
     Important,
-    /// Who follows what goes on.
+    /// People who follow what goes on.
     Normal,
-    /// Who follows what goes on where no status line shows it.
+    /// People who follow what goes on without a status line.
     Progress,
-    /// Who asked why, with `--explain`.
+    /// People who ask for reasons, with `--explain`.
     Detail,
     /// Programs only.
     Logged,
 }
 
-/// What is told, and where to.
+/// What is reported, and where it goes.
 #[derive(Clone, Debug, Default)]
 pub struct ReportConfig {
-    /// Leave out all but what is [`Weight::Important`].
+    /// Leave out everything but [`Weight::Important`] events.
     pub quiet: bool,
-    /// Print what is [`Weight::Detail`], too.
+    /// Print [`Weight::Detail`] events as well.
     pub explain: bool,
 }
 
-/// Tells people and programs of events. Cheap to clone.
+/// Reports events to people and programs. It is cheap to clone.
 #[derive(Clone)]
 pub struct Report(Arc<ReportState>);
 
@@ -82,11 +82,11 @@ struct ReportState {
     config: ReportConfig,
     log: Option<File>,
     terminal: Terminal,
-    /// None where nobody is to be told.
+    /// `None` if nothing is reported.
     printer: Option<Printer>,
 }
 
-/// An event as it stands in the log.
+/// An event as written to the log.
 #[derive(Serialize)]
 struct Line<'a, E> {
     /// Seconds since the start.
@@ -96,10 +96,10 @@ struct Line<'a, E> {
 }
 
 impl Report {
-    /// Starts the clock. `log` is appended to.
+    /// Starts the clock. New events are appended to `log`.
     ///
     /// # Errors
-    /// Where the log can't be opened, or the system gives no thread.
+    /// Returns an error if the log can't be opened, or the system gives no thread.
     pub fn new(config: ReportConfig, log: Option<&Path>) -> io::Result<Self> {
         let log = log
             .map(|path| File::options().append(true).create(true).open(path))
@@ -113,7 +113,7 @@ impl Report {
         })))
     }
 
-    /// Tells nobody: for a peer within another program.
+    /// Reports to nobody: for a peer within another program.
     pub fn silent() -> Self {
         Self(Arc::new(ReportState {
             start: Instant::now(),
@@ -124,12 +124,12 @@ impl Report {
         }))
     }
 
-    /// The time since the start.
+    /// Returns the time since the start.
     pub fn since_start(&self) -> Duration {
         self.0.start.elapsed()
     }
 
-    /// Whether events of this weight go anywhere; for those that cost something to put together.
+    /// Returns true if events of this weight go anywhere; for those that cost something to put together.
     pub fn wants(&self, weight: Weight) -> bool {
         self.0.log.is_some() || self.prints(weight)
     }
@@ -146,27 +146,27 @@ impl Report {
             }
     }
 
-    /// Where status lines are to be shown: a terminal that redraws, and nobody who wants quiet.
+    /// Returns how status lines are shown: on a terminal that redraws, and not with `--quiet`.
     pub fn status_terminal(&self) -> Option<Terminal> {
         let wanted = self.0.printer.is_some() && !self.0.config.quiet;
         Some(self.0.terminal).filter(|terminal| wanted && terminal.redraws)
     }
 
-    /// Has these lines stand below all that is told from now on, in place of those from before.
+    /// Shows these status lines below everything that is printed from now on, in place of the previous ones.
     pub fn show(&self, lines: Vec<String>) {
         if let Some(printer) = &self.0.printer {
             printer.show(lines);
         }
     }
 
-    /// Takes the status lines away for good, and waits until all that was told is written. For the end of the program.
+    /// Removes the status lines for good, and waits until everything is written. For the end of the program.
     pub fn settle(&self) {
         if let Some(printer) = &self.0.printer {
             printer.settle();
         }
     }
 
-    /// Tells of an event. Several lines of text stay together.
+    /// Reports an event. Its lines of text stay together.
     pub fn say(&self, event: &impl Reportable) {
         let t = self.since_start().as_secs_f64();
         if let Some(printer) = self.0.printer.as_ref()
@@ -178,14 +178,14 @@ impl Report {
             let t = (t * 1e3).round() / 1e3;
             let mut line = serde_json::to_vec(&Line { t, event }).unwrap_or_default();
             line.push(b'\n');
-            // one write a line: lines of several threads don't mix, and a full disk must not stop the swarm
+            // one write per line: lines of several threads don't mix, and a full disk must not stop the swarm
             let _ = log.write_all(&line);
         }
     }
 }
 
-/// An event as lines for people: the time, and its text. Wrapped on a screen alone, as elsewhere somebody searches them; and
-/// not where a line is indented, as that is a command to be copied.
+/// Formats an event as lines for people: the time and its text. Lines are wrapped only on a screen, as people search them
+/// elsewhere; indented lines aren't wrapped, as they are commands to be copied.
 fn legible_event(t: f64, event: &impl Reportable, terminal: Terminal) -> String {
     let text = event.to_string();
     let begin = format!("{t:8.1} s  ");

@@ -1,6 +1,6 @@
-//! Numbers as people read them.
+//! Numbers in the form in which people read them.
 
-/// Bytes as people read them: `1.5 GiB`.
+/// Formats bytes for people: `1.5 GiB`.
 pub fn bytes(n: u64) -> String {
     let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let (mut value, mut unit) = (n as f64, 0);
@@ -14,7 +14,7 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
-/// A time as people read it, the coarser the longer it is: `42 s`, `4 min 30 s`, `43 min`, `2 h 10 min`.
+/// Formats a time for people, more coarsely the longer it is: `42 s`, `4 min 30 s`, `43 min`, `2 h 10 min`.
 pub fn duration(seconds: f64) -> String {
     let seconds = seconds.clamp(0.0, 1e9).round() as u64;
     let tens = seconds.next_multiple_of(10);
@@ -29,7 +29,7 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A number of things: `1 file`, `2 files`.
+/// Formats a number of things: `1 file`, `2 files`.
 pub fn plural(n: usize, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{n} {what}{s}")

@@ -78,12 +78,12 @@ fn options() -> Options {
         .optopt(
             "",
             "seed-for",
-            "with --exit-when-complete: serve on for so long first (0)",
+            "with --exit-when-complete: first serve for this long (0)",
             "S",
         )
         .optflag("", "classic", "one piece a round, as in the course text")
         .optflag("", "explain", "print each decision with its reason")
-        .optopt("", "min-peers", "ask nobody before so many others are listed (0)", "N")
+        .optopt("", "min-peers", "ask nobody until this many others are listed (0)", "N")
         .optopt("", "max-up", "send no faster than this (no limit)", "RATE")
         .optopt("", "max-down", "receive no faster than this (no limit)", "RATE")
         .optopt("", "ping-every", "between two pings (10)", "S")
@@ -121,11 +121,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// The configuration, and the port to listen on.
+/// Returns the configuration and the port to listen on.
 fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     let [tracker, port, dir] = matches.free.as_slice() else {
         return Err(format!(
-            "expected <tracker-ip> <port> <dir>, came {} of these",
+            "expected <tracker-ip> <port> <dir>, got {} of these",
             matches.free.len()
         ));
     };
@@ -133,8 +133,8 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         return Err("<tracker-ip> and <dir> can't be empty".to_owned());
     }
     let tracker_port = port.parse().ok().filter(|port| *port > 0);
-    let tracker_port = tracker_port
-        .ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, came {port:?}"))?;
+    let tracker_port =
+        tracker_port.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))?;
     let name =
         |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
     let wants = Wants {
@@ -176,7 +176,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     Ok((config, cli::number(matches, "listen", 0)?))
 }
 
-/// The MD5 that the one file of `--only` must have.
+/// Returns the MD5 that the one file of `--only` must have.
 fn md5(matches: &Matches) -> Result<Option<Digest>, String> {
     let Some(hex) = matches.opt_str("md5") else {
         return Ok(None);
@@ -189,11 +189,11 @@ fn md5(matches: &Matches) -> Result<Option<Digest>, String> {
     }
     let digest = hex.to_ascii_lowercase().parse();
     digest.map(Some).map_err(|_| {
-        format!("--md5 takes 32 hexadecimal digits, as md5sum prints them, came {hex:?}")
+        format!("--md5 takes 32 hexadecimal digits, as md5sum prints them, got {hex:?}")
     })
 }
 
-/// The file of which what fits is copied: one that can be read now.
+/// Opens the file from which matching parts are copied.
 fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
     let path = matches.opt_str("reuse").map(PathBuf::from);
     if let Some(path) = &path {
@@ -206,7 +206,7 @@ fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
     Ok(path)
 }
 
-/// `500`, `500K`, `1.5M`, `2G`: bytes a second.
+/// Parses `500`, `500K`, `1.5M` or `2G` as bytes per second.
 fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     let Some(text) = matches.opt_str(flag) else {
         return Ok(None);
@@ -223,7 +223,7 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     match number.zip(unit).map(|(number, unit)| number * unit) {
         Some(rate) if (1.0..1e15).contains(&rate) => Ok(Some(rate as u64)),
         _ => Err(format!(
-            "--{flag} takes bytes a second, such as 500K or 1.5M, came {text:?}"
+            "--{flag} takes bytes a second, such as 500K or 1.5M, got {text:?}"
         )),
     }
 }
@@ -244,7 +244,7 @@ fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
         }
     };
     let at = format!("{}:{}", config.tracker, config.tracker_port);
-    // before anything that may take its time
+    // before anything that may take time
     report.say(&Event::Starting {
         dir: legible(&config.dir.to_string_lossy()),
         tracker: at.clone(),
@@ -268,7 +268,7 @@ fn serve(
     report: &Report,
 ) -> Result<Exit, (Exit, String)> {
     let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
-    // a name that isn't known yet is looked for again at each ping
+    // a name that isn't known yet is looked up again at each ping
     let tracker = net::resolve(&config.tracker, config.tracker_port).unwrap_or_default();
     let listener = net::listen(listen).map_err(|fault| {
         let why =
@@ -293,11 +293,11 @@ fn serve(
     let running = Client::start(config, store, listener, report.clone()).map_err(no_threads)?;
     let page = site.map(|site| page::start(&running.client, site));
     let _page = page.transpose().map_err(no_threads)?;
-    // whatever is under way is on the disk, and is gone on from by the next run
+    // everything in progress is on the disk, and the next run resumes it
     Ok(running.client.wait_until_done())
 }
 
-/// Where the page will be. One that nobody asked for is done without where there is no place for it.
+/// Binds the page's address. If nobody asked for a page and there is no place for it, the client runs without one.
 fn site(matches: &Matches, tracker: &[SocketAddr]) -> Result<Option<Site>, String> {
     if matches.opt_present("no-page") {
         return Ok(None);

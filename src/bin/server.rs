@@ -1,4 +1,4 @@
-//! The tracker's program: flags, and then it waits while the tracker's threads work.
+//! The tracker's program: it parses the flags, starts the tracker's threads, and waits.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -63,7 +63,7 @@ fn options() -> Options {
     options.optopt(
         "",
         "sweep-every",
-        "drop who was silent for one to two times so many seconds (15)",
+        "drop peers that were silent for one to two times S (15)",
         "S",
     );
     options.optopt("", "log", "append each event as a line of JSON", "FILE");
@@ -83,7 +83,7 @@ struct Args {
 
 fn config(matches: &Matches) -> Result<Args, String> {
     if let Some(extra) = matches.free.first() {
-        return Err(format!("expected flags only, came {extra:?}"));
+        return Err(format!("expected flags only, got {extra:?}"));
     }
     let reach = if matches.opt_present("remote") {
         Reachability::Remote
@@ -94,7 +94,7 @@ fn config(matches: &Matches) -> Result<Args, String> {
         .opt_str("torrents")
         .unwrap_or_else(|| ".bittorrentish-tracker".to_owned());
     if torrents.is_empty() {
-        return Err("--torrents takes a folder, came nothing".to_owned());
+        return Err("--torrents takes a folder, got nothing".to_owned());
     }
     let sweep_every = cli::seconds(matches, "sweep-every", SWEEP_EVERY)?;
     Ok(Args {
@@ -167,7 +167,7 @@ fn run(args: Args) -> ExitCode {
         }
     };
     let start = || {
-        // what it has said is written before a failure is
+        // write all messages before a failure is printed
         let tracker = Tracker::start(args.tracker, listener, report.clone());
         let tracker = tracker.inspect_err(|_| report.settle())?;
         let page = site.map(|site| tracker.serve_page(site)).transpose();

@@ -1,4 +1,4 @@
-//! The life of a download but for its pieces: it begins, it completes, or the disk stands in its way.
+//! The life of a download apart from its pieces: it begins, it completes, or the disk is in its way.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::store::{Part, Saved, StoreError};
 use crate::torrent::{Name, Torrent};
 use crate::units::bytes;
 
-/// Free space is looked at for files of so many bytes and more: for thousands of small ones it would take too long.
+/// Free space is checked for files of at least this many bytes: for thousands of small ones it would take too long.
 const SPACE_CHECKED: u64 = 16 << 20;
-/// So many files are fetched at a time.
+/// The most files that are fetched at a time.
 const BEGUN: usize = 64;
 
 impl Client {
-    /// Has downloads begun, on a thread of their own.
+    /// Lets downloads begin, on a thread of their own.
     pub(super) fn begin_all(&self, begins: impl IntoIterator<Item = Summary>) {
         for summary in begins {
             let _ = self.0.to_begin.send(BeginOrder::Begin(Box::new(summary)));
         }
     }
 
-    /// The work of the thread that begins downloads.
+    /// Does the work of the thread that begins downloads.
     pub(super) fn begin_downloads(&self, orders: &Receiver<BeginOrder>) {
         while let Ok(BeginOrder::Begin(summary)) = orders.recv() {
             self.wait_for_room();
@@ -45,8 +45,8 @@ impl Client {
         }
     }
 
-    /// So many files are fetched at a time that deciding on the next piece stays cheap, and few descriptors are open. Those
-    /// that nobody has anything of don't count.
+    /// Waits until another file may be fetched. The number is limited, so that deciding on the next piece stays cheap,
+    /// and few descriptors are open. Files of which no peer has anything don't count.
     fn wait_for_room(&self) {
         let mut state = self.lock();
         while state.n_obtainable() >= BEGUN && !state.is_ending() {
@@ -54,7 +54,7 @@ impl Client {
         }
     }
 
-    /// Gets the `.torrent`, and checks what is here of the file already. Returns true if that is all of it.
+    /// Gets the `.torrent`, and checks which pieces of the file are here already. Returns true if all of them are.
     fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
         let (store, name) = (&self.0.store, &summary.name);
         let replaces = self.lock().replaces_outdated(name);
@@ -73,7 +73,7 @@ impl Client {
             store.adopt_part(before, &torrent)?;
         }
         self.check_space(&torrent)?;
-        // another run goes on from here, with or without the tracker
+        // another run can resume from here, with or without the tracker
         store.save(&Saved {
             stamp: None,
             verified: true,
@@ -102,7 +102,7 @@ impl Client {
         Ok(begun && whole)
     }
 
-    /// Returns true if a download may take this name in the end; otherwise says why not.
+    /// Returns true if a download may take this name in the end; otherwise reports the reason.
     fn is_name_free(&self, name: &Name, replaces: bool) -> bool {
         let store = &self.0.store;
         let stands = store.stands_as(name);
@@ -114,7 +114,7 @@ impl Client {
         if replaces || !store.exists(name) {
             return true;
         }
-        // a file came into the folder just now, and the next look sees it; anything else stays in the way
+        // a file that has just come into the folder is seen at the next look; anything else stays in the way
         let why = "a folder, link or the like has its name here; move it away";
         if store.is_blocked(name) && self.lock().is_stuck(name, why) {
             self.say(&Event::NotShared {
@@ -131,7 +131,8 @@ impl Client {
         self.say(&Event::NoTorrent { name, why });
     }
 
-    /// Copies what other files have in common with this content: the file that it replaces, and the one that the user named.
+    /// Copies what other files have in common with this content: the file that it replaces, and the one that the user
+    /// named.
     fn reuse(&self, torrent: &Torrent, part: &mut Part, replaces: bool) -> Result<(), StoreError> {
         let (store, name) = (&self.0.store, torrent.name());
         let replaced = replaces.then(|| store.open_shared(name).ok()).flatten();
@@ -145,7 +146,7 @@ impl Client {
         Ok(())
     }
 
-    /// Compares the free space with what is needed, before a large download starts.
+    /// Compares the free space with what is needed before a large download starts.
     fn check_space(&self, torrent: &Torrent) -> Result<(), StoreError> {
         let store = &self.0.store;
         if torrent.size() < SPACE_CHECKED {
@@ -162,7 +163,7 @@ impl Client {
         }
     }
 
-    /// All pieces are here: gives the file its name, tells everybody, and closes what isn't needed any more.
+    /// Completes a file whose pieces are all here: gives it its name, tells everybody, and closes what is no longer needed.
     pub(super) fn complete(&self, name: &Name) {
         let Some(completing) = self.lock().completes(name) else {
             return;
@@ -177,13 +178,13 @@ impl Client {
             }
             Err(fault @ StoreError::Folded { .. }) => self.give_up(name, &fault),
             Err(fault @ StoreError::Exists(_)) => {
-                // what stands there is hashed at the next looks; equal or not, it is left as it is
+                // the file that has the name is hashed after the next looks; equal or not, it is left as it is
                 let (why, full) = (fault.to_string(), false);
                 self.say(&Event::Disk { why, full });
                 self.lock().drop_file(name);
             }
             Err(fault) => {
-                // after a failed sync nobody knows what is on the disk: the file is begun, and with that checked, anew
+                // after a failed sync nobody knows what is on the disk: the file is begun anew, which checks it
                 self.lock().drop_file(name);
                 self.disk_fault(&fault);
             }
@@ -191,7 +192,7 @@ impl Client {
         self.notify_all();
     }
 
-    /// A file that can't be stored here, whatever happens.
+    /// Gives up a file that can never be stored here.
     fn give_up(&self, name: &Name, fault: &StoreError) {
         let why = fault.to_string();
         self.lock().give_up(name, why.clone());
@@ -199,18 +200,19 @@ impl Client {
         self.say(&Event::GivenUp { name, why });
     }
 
-    /// What stands in one file's way doesn't hold up the others. It is tried again at each ping, and said once.
+    /// Reports once what is in one file's way. It doesn't hold up the other files, and is tried again at each ping.
     fn cannot_begin(&self, name: &Name, fault: &StoreError) {
         let (why, full) = (fault.to_string(), false);
         let new = self.lock().cannot_begin(name, &why);
-        // a run that ends with it says so as it ends
+        // a run that ends because of it says so at its end
         if new && !self.0.config.wants.exit_when_complete {
             self.say(&Event::Disk { why, full });
         }
         self.notify_all();
     }
 
-    /// Asks for nothing for a while; what is here is served meanwhile. Said once, until something can be written again.
+    /// Asks for nothing for a while; the pieces that are here are still served. It is reported once, until the disk can
+    /// be written to again.
     pub(super) fn disk_fault(&self, fault: &StoreError) {
         let full = fault.is_full();
         // a download that isn't begun for lack of room says itself what it needs
@@ -222,7 +224,7 @@ impl Client {
             fault.to_string()
         };
         let first = self.lock().pause_for_disk(&why, Instant::now());
-        // a run that ends with it says so as it ends
+        // a run that ends because of it says so at its end
         if first && !self.0.config.wants.exit_when_complete {
             self.say(&Event::Disk { why, full });
         }

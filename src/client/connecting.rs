@@ -11,10 +11,10 @@ use crate::net::{Connection, HEADER, connect};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
 
-/// How often the round trip is measured: the smallest counts.
+/// How often the round trip is measured: the smallest result counts.
 const ROUND_TRIPS: usize = 3;
 
-/// What a connection holds; dropping it gives that back, however the connection ends.
+/// What a connection holds; dropping this gives it back, however the connection ends.
 struct Claims<'a> {
     client: &'a Client,
     peer: PeerId,
@@ -31,7 +31,7 @@ impl Drop for Claims<'_> {
 }
 
 impl Client {
-    /// Connects to the peers of ours that have, or will have, something that is missing here: a thread for each.
+    /// Connects to those of our peers that have, or will have, something that is missing here, with a thread for each.
     pub(super) fn connect_to_peers(&self) {
         if self.0.config.classic {
             return;
@@ -63,7 +63,7 @@ impl Client {
         });
         if let Err(why) = ended {
             let asked = self.lock().is_asked(peer);
-            // a complete peer asks for nothing more, and the connection ends by itself
+            // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();
             if claims.failed {
                 self.lost(peer, addr, why.to_string());
@@ -71,7 +71,7 @@ impl Client {
         }
     }
 
-    /// Says hello both ways. `None` if this is no peer to take from.
+    /// Says hello both ways. Returns `None` if this isn't a peer to take from.
     fn introduce(&self, peer: PeerId, addr: SocketAddr) -> Result<Option<Connection>, ClientError> {
         let mut connection = connect(&[addr])?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
@@ -91,8 +91,8 @@ impl Client {
         Ok(known.then_some(connection))
     }
 
-    /// The first message of a connection and its answer, with the smallest of some round trips. `None` if this peer met itself
-    /// under another of its own addresses; what stands there is forgotten then.
+    /// Sends the first message of a connection and reads its answer; returns it with the smallest of some round trips.
+    /// Returns `None` if this peer met itself at another of its own addresses; then that address is forgotten.
     pub(super) fn say_hello(
         &self,
         peer: PeerId,
@@ -117,7 +117,7 @@ impl Client {
             };
             latency = latency.min(asked.elapsed());
             if their.id == hello.id {
-                // the other end, which noticed as well, has closed
+                // the other end has noticed the same and has closed
                 self.lock().forget(peer);
                 return Ok(None);
             }

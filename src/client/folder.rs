@@ -13,17 +13,17 @@ use crate::state::{TrackerKind, UnsettledFile};
 use crate::store::{Location, Remembered, Seen, Stamp, StoreError, WholeFile};
 use crate::torrent::{Name, Torrent, legible};
 
-/// The least time between two lines on a file that is read through, one for each tenth of it.
+/// The least time between two lines about a file that is being read, one for each tenth of it.
 const TELL_AFTER: Duration = Duration::from_secs(2);
 /// The most time between them.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
 impl Client {
-    /// Every 2 s: what is new in the folder, what changed, what went away.
+    /// Every 2 s: finds what is new in the folder, what changed, and what went away.
     pub(super) fn look_at_folder(&self) {
         let before = self.lock().standing().clone();
         self.retry_unreadable();
-        // what the user names is shared whatever it looks like
+        // a file that the user names is shared even if it looks like an unfinished download
         let only = &self.0.config.wants.only;
         let explicit = |name: &str| only.iter().any(|only| only.as_str() == name);
         let seen = match self.0.store.look_for(&explicit) {
@@ -65,7 +65,7 @@ impl Client {
         }
     }
 
-    /// What couldn't be read is tried again once that may have changed.
+    /// Tries again the files that couldn't be read, once that may have changed.
     fn retry_unreadable(&self) {
         let unreadable = self.lock().unreadable();
         for (name, access) in unreadable {
@@ -75,8 +75,8 @@ impl Client {
         }
     }
 
-    /// What an earlier run hashed or fetched, and nobody touched since, needs no second look; what came from originals is
-    /// verified once the tracker has its MD5.
+    /// Shares known files: one that an earlier run hashed or fetched, and that nobody touched since, isn't read again;
+    /// one that came from originals is verified once the tracker has its MD5.
     pub(super) fn share_known(&self) {
         let unsettled = self.lock().unsettled();
         for UnsettledFile {
@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// The work of the thread that hashes.
+    /// Does the work of the thread that hashes.
     pub(super) fn hash_files(&self, orders: &Receiver<HashOrder>) {
         while let Ok(HashOrder::Hash(name, stamp)) = orders.recv() {
             let hashed = self.hash_file(&name, stamp);
@@ -108,7 +108,7 @@ impl Client {
         }
     }
 
-    /// Finds out what a file of the folder is. `None` if it changed meanwhile.
+    /// Finds out the content of a file in the folder. Returns `None` if it changed in the meantime.
     fn hash_file(&self, name: &Name, stamp: Stamp) -> Result<Option<WholeFile>, StoreError> {
         let start = Instant::now();
         let event = |name, done, size| Event::Hashing { name, done, size };
@@ -126,14 +126,15 @@ impl Client {
         Ok(file)
     }
 
-    /// The swarm's `.torrent` of a file of this name and size, by which a file is checked several times as fast as hashed.
+    /// Returns the swarm's `.torrent` of a file with this name and size: checking by it is several times as fast as
+    /// hashing.
     fn listed_torrent(&self, name: &Name, size: u64) -> Option<Torrent> {
         let summary = self.lock().listed(name).cloned()?;
         let fits = summary.size == size;
         fits.then(|| self.get_torrent(&summary).ok()).flatten()
     }
 
-    /// A file that can't be read is tried again once it changes, or its permissions do.
+    /// Notes that a file can't be read: it is tried again once the file or its permissions change.
     fn cannot_read(&self, name: &Name, fault: &StoreError) {
         let (why, full) = (fault.to_string(), false);
         let access = self.0.store.access_stamp(name);
@@ -144,8 +145,8 @@ impl Client {
         self.notify_all();
     }
 
-    /// Follows a file that is read through: it is shown at once, and told now and then. What is returned says false once
-    /// everything is to end.
+    /// Follows a file that is being read: the progress is shown at once, and reported now and then. The returned closure
+    /// returns false once everything is to end.
     pub(super) fn progress(
         &self,
         name: &Name,
@@ -167,7 +168,7 @@ impl Client {
     /// Shares a whole file of the folder from now on.
     fn share(&self, file: &WholeFile) {
         let torrent = file.torrent();
-        // a part of it that an earlier run began isn't needed any more
+        // a part of it that an earlier run began is no longer needed
         let store = &self.0.store;
         store.discard_part_of(torrent.name(), torrent.md5());
         let (shared, tracker) = {
@@ -214,7 +215,7 @@ impl Client {
         }
     }
 
-    /// The user wants this file, too.
+    /// Adds a file to those that the user wants.
     pub(crate) fn pick(&self, name: &Name) {
         let begins = self.lock().pick(name);
         self.begin_all(begins);
@@ -222,12 +223,12 @@ impl Client {
         self.notify_all();
     }
 
-    /// Takes a name for an upload. False if a file of the folder or of the swarm has it, or another upload.
+    /// Reserves a name for an upload. Returns false if a file of the folder or of the swarm has it, or another upload.
     pub(crate) fn begin_upload(&self, name: &Name, size: u64) -> bool {
         !self.0.store.exists(name) && self.lock().begin_upload(name, size)
     }
 
-    /// An upload has ended, with a file in the folder or with none: it is hashed, and then shared.
+    /// Ends an upload, with a file in the folder or with none: the file is hashed, and then shared.
     pub(crate) fn end_upload(&self, name: &Name, stamp: Option<Stamp>) {
         let hashes = self.lock().end_upload(name, stamp);
         if let Some(stamp) = stamp.filter(|_| hashes) {

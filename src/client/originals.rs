@@ -1,9 +1,10 @@
-//! What differs with originals: one connection for each piece or file, as they know it.
+//! The differences with originals: one connection for each piece or file, as they expect it.
 //!
-//! Behind our tracker an original's pieces are checked like any other. Behind an original tracker there is no `.torrent`,
-//! and an orderly end proves nothing: a file has to come twice the same, and stays marked as unverified.
+//! Behind our tracker, an original's pieces are checked like any others. Behind an original tracker there is no
+//! `.torrent`, and a regular close proves nothing: a file has to come twice with the same content, and stays marked as
+//! unverified.
 //!
-//! What was asked of an original is read to its end, whatever it is: a transfer that is broken off ends its serving for good.
+//! An answer of an original is read to its end, whatever it is: a broken transfer would stop it from ever serving again.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread::Builder;
@@ -25,7 +26,8 @@ use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
 use crate::torrent::{MAX_PIECE_LEN, MIN_PIECE_LEN, Name, legible};
 
-/// An original that asks for what is still on its way here waits so long: refused, it would keep an empty piece for good.
+/// How long an original's request waits for a piece that is still on its way here: after a refusal it would keep an
+/// empty piece for good.
 const ORIGINAL_WAIT: Duration = Duration::from_secs(600);
 
 impl Client {
@@ -49,7 +51,7 @@ impl Client {
         self.announce_all();
     }
 
-    /// Tells an original tracker what is here, within one of its reads.
+    /// Tells an original tracker which files are here, within one of its reads.
     pub(super) fn send_original_list(&self) -> Result<(), ClientError> {
         let files = self.lock().whole_names();
         let mut tracker = self.to_tracker()?;
@@ -61,12 +63,12 @@ impl Client {
         };
         let list = file_list(self.0.port, files, cap);
         tracker.sender().send_bytes(&list)?;
-        // it closes without an answer; leaving before would end it
+        // it closes without an answer; leaving earlier would end it
         tracker.read::<Reply>(HEADER, ORIGINAL_CAP)?;
         Ok(())
     }
 
-    /// A request on a connection of its own: to an original, or in a classic round.
+    /// Sends a request on a connection of its own: to an original, or in a classic round.
     pub(super) fn request_alone(&self, decision: Decision, addr: SocketAddr, ours: bool) {
         let (client, peer) = (self.clone(), decision.peer);
         let thread = Builder::new().name(format!("request_piece {addr}"));
@@ -87,7 +89,7 @@ impl Client {
         }
     }
 
-    /// A classic round's one piece.
+    /// Fetches the one piece of a classic round.
     fn take_one_from_ours(&self, decision: Decision, addr: SocketAddr) -> Result<(), ClientError> {
         let peer = decision.peer;
         let mut connection = connect(&[addr])?;
@@ -112,7 +114,7 @@ impl Client {
         }
     }
 
-    /// A piece by its name, verified like any other.
+    /// Fetches a piece by its name, and verifies it like any other.
     fn take_one_from_original(
         &self,
         decision: Decision,
@@ -130,7 +132,7 @@ impl Client {
         let mut latency = None;
         let asked = ask(addr, &torrent.original_name(idx), &mut latency);
         let came = asked.and_then(|mut connection| {
-            // one byte more than the longest piece is kept, so that too long is seen as wrong
+            // one byte more than the longest piece is kept, so that a piece that is too long is seen as wrong
             self.read_to_end(&mut connection, |bytes| {
                 let room = (MAX_PIECE_LEN as usize + 1).saturating_sub(piece.len());
                 piece.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -140,7 +142,7 @@ impl Client {
         let piece_came = came.is_ok().then_some(idx);
         {
             let mut state = self.lock();
-            // the file may have been given up meanwhile
+            // the file may have been given up in the meantime
             let _ = state.take_answer(peer, get.n, piece_came, Instant::now());
             state.note_latency(peer, latency);
         }
@@ -150,8 +152,8 @@ impl Client {
         came
     }
 
-    /// Reads up to the close. What `keep` doesn't take any more is read all the same, as an original would end where it can't
-    /// send; but no more than came before, as one may never stop.
+    /// Reads up to the close. Bytes that `keep` no longer takes are still read, as an original would end if it couldn't
+    /// send; but only as many as came before, as some may never stop.
     fn read_to_end(
         &self,
         connection: &mut Connection,
@@ -181,7 +183,7 @@ impl Client {
         }
     }
 
-    /// Fetches, one after the other, the files that only originals have; in the background, and not twice at a time.
+    /// Fetches the files that only originals have, one after the other; in the background, on one thread at most.
     pub(super) fn fetch_whole_files(&self) {
         if !self.lock().begin_whole_files() {
             return;
@@ -205,7 +207,7 @@ impl Client {
         }
     }
 
-    /// Fetches a file twice, from two holders where there are two; only the same content twice enters the folder.
+    /// Fetches a file twice, from two holders if there are two; it only enters the folder if both copies are equal.
     fn fetch_whole_file(
         &self,
         name: &Name,
@@ -264,7 +266,7 @@ impl Client {
         Ok((copy, hasher.finish().1))
     }
 
-    /// The original's request: the bytes of a file or a piece, and then the close.
+    /// Answers the original's request: sends the bytes of a file or a piece, and closes.
     pub(super) fn serve_original(
         &self,
         connection: &Connection,
@@ -296,7 +298,7 @@ impl Client {
     }
 }
 
-/// Connects to an original, and asks for a name of its list.
+/// Connects to an original and asks for a name on its list.
 fn ask(
     addr: SocketAddr,
     name: &str,
@@ -311,7 +313,7 @@ fn ask(
     Ok(connection)
 }
 
-/// The original's list: as many names as fit into one read of its.
+/// Builds the original's list: as many names as fit into one of its reads.
 fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
     loop {
         let list = to_bytes(&ToTracker::FileList {

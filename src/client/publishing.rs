@@ -1,4 +1,4 @@
-//! Which content is the swarm's: what is published, and what the tracker answers.
+//! Which content is the swarm's: what is published, and how the tracker answers.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -13,19 +13,19 @@ use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTrack
 use crate::state::{PublishNews, TrackerKind};
 use crate::torrent::{Name, Torrent, legible};
 
-/// `.torrent`s of so many bytes go to the tracker in one message: it takes one connection for many small files.
+/// `.torrent`s of about this many bytes go to the tracker in one message, so that many small files need one connection.
 const BATCH: u64 = 256 << 10;
-/// What each counts beside its checkpoints, bytes: some 50 small ones at most, as the tracker syncs each to its disk before it
-/// answers.
+/// What each file counts beside its checkpoints, bytes: a message has some 50 small ones at most, as the tracker syncs
+/// each to its disk before it answers.
 const EACH: u64 = 5 << 10;
 /// Bytes of a `.torrent` for each byte of its file, at most: 32 digits for a block of 4 KiB.
 const TORRENT_SHARE: u64 = 128;
-/// The command for the other machines is printed for so many files: nobody reads more.
+/// The command for the other machines is printed for this many files: nobody reads more.
 const COMMANDS: usize = 3;
 
 impl Client {
-    /// Asks the tracker about everything that it should know and doesn't: whether it may stand under its name. Its
-    /// `.torrent` goes along where the tracker hasn't it.
+    /// Asks the tracker about each content that it should know and doesn't: whether it may stand under its name. The
+    /// `.torrent` is sent along if the tracker doesn't have it.
     pub(super) fn publish(&self) {
         loop {
             let asked = self.lock().unpublished();
@@ -74,7 +74,7 @@ impl Client {
                 let torrent = self.lock().torrent_of(&next.name, next.md5);
                 room = room.saturating_sub(next.size / TORRENT_SHARE + EACH);
                 next.torrent = torrent.map(|torrent| (*torrent).clone());
-                // it may have gone away meanwhile
+                // the file may have gone away in the meantime
                 if next.torrent.is_some() {
                     batch.push(next);
                 }
@@ -87,7 +87,7 @@ impl Client {
         Ok(answered)
     }
 
-    /// Takes what became of publications, and tells what is news of them. Returns how many were decided.
+    /// Takes the tracker's decisions about publications, and reports the news among them. Returns how many were decided.
     fn answered(&self, asked: &[Publication], outcomes: &[Outcome]) -> usize {
         let decided = asked.iter().zip(outcomes);
         let decided = decided.filter(|(_, outcome)| **outcome != Outcome::Send);
@@ -99,7 +99,7 @@ impl Client {
                 self.tell_published(publication, outcome, news);
             }
         }
-        // what turned out to be outdated may make way at once
+        // a file that turned out to be outdated may make way at once
         let begins = self.lock().to_begin();
         self.begin_all(begins);
         self.notify_all();
@@ -151,7 +151,7 @@ impl Client {
         }
     }
 
-    /// The tracker credits another publisher with this content: so do the next runs.
+    /// Remembers that the tracker credits another publisher with this content, so that the next runs do so, too.
     fn remember_received(&self, name: &Name) {
         if let Some(mut saved) = self.0.store.saved(name) {
             saved.received = true;
@@ -159,9 +159,9 @@ impl Client {
         }
     }
 
-    /// The exact command that brings this very content to the other machines.
+    /// Prints the exact command that brings this very content to the other machines.
     fn tell_command(&self, publication: &Publication) {
-        // a name with characters that drive a terminal is printed as what it isn't
+        // a name with control characters is shown escaped, so the command wouldn't name the file
         let name = publication.name.as_str();
         if legible(name) != name {
             return;
@@ -191,7 +191,7 @@ impl Client {
         self.say(&Event::Command { command });
     }
 
-    /// The peers that have another content than this peer's, which is the swarm's.
+    /// Reports the peers that have another content than this peer's, which is the swarm's.
     pub(super) fn tell_conflicts(&self) {
         let conflicts = self.lock().new_conflicts();
         for (name, others) in conflicts {
@@ -205,7 +205,7 @@ impl Client {
         }
     }
 
-    /// Behind an original tracker nobody accepts anything: what is here is shared.
+    /// An original tracker takes no publications: the files that are here are shared without them.
     pub(super) fn announce_all(&self) {
         let announced = self.lock().announce_all();
         for torrent in announced {
@@ -217,7 +217,7 @@ impl Client {
         }
     }
 
-    /// The `.torrent` of what is listed: as an earlier run kept it, or from the tracker.
+    /// Returns the `.torrent` of a listed file: as an earlier run kept it, or from the tracker.
     pub(super) fn get_torrent(&self, summary: &Summary) -> Result<Torrent, ClientError> {
         let fits = |torrent: &Torrent| {
             let list = summary.checkpoints;
@@ -239,7 +239,7 @@ impl Client {
         let torrent = reply.torrent.ok_or(ClientError::Refused(why))?;
         if !fits(&torrent) {
             return Err(ClientError::Unexpected(
-                "the .torrent isn't of the file that was listed",
+                "the .torrent is of another file than the listed one",
             ));
         }
         Ok(torrent)

@@ -1,4 +1,4 @@
-//! Which threads a peer has: how they are started, and how they end.
+//! The threads of a peer: how they are started, and how they end.
 
 use std::io;
 use std::net::TcpListener;
@@ -21,25 +21,25 @@ use crate::state::State;
 use crate::store::{Stamp, Store};
 use crate::torrent::Name;
 
-/// Between two looks at the folder: what kept its size and time for so long was left alone.
+/// The time between two looks at the folder: a file that kept its size and time for this long was left alone.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Between two looks at what is to be told and shown by the clock.
+/// The time between two looks at what is to be reported and shown by the clock.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// What the thread that hashes is told.
+/// The messages to the thread that hashes.
 pub(super) enum HashOrder {
-    /// This file, as it was when it was looked at.
+    /// Hash this file, as it was when it was looked at.
     Hash(Name, Stamp),
-    /// No more.
+    /// Stop.
     End,
 }
 
-/// What the thread that begins downloads is told.
+/// The messages to the thread that begins downloads.
 pub(super) enum BeginOrder {
-    /// This file.
+    /// Begin this file.
     Begin(Box<Summary>),
-    /// No more.
+    /// Stop.
     End,
 }
 
@@ -56,7 +56,7 @@ impl Client {
     /// Starts a peer that is served at `listener`.
     ///
     /// # Errors
-    /// Where the system gives no threads.
+    /// Returns an error if the system gives no threads.
     pub fn start(
         config: ClientConfig,
         store: Store,
@@ -133,7 +133,7 @@ impl Client {
         Ok(running)
     }
 
-    /// None where nobody wants to be told.
+    /// Starts the thread that reports by the clock; returns `None` if nothing is reported.
     fn tell_by_the_clock(&self) -> io::Result<Option<RepeatedTimer>> {
         let (client, report) = (self.clone(), &self.0.report);
         if !report.wants(Weight::Normal) {

@@ -1,4 +1,4 @@
-//! What people and the log are told: decisions, pieces, progress, and how a run ends.
+//! Reports to people and to the log: decisions, pieces, progress, and how a run ends.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Client {
         }
     }
 
-    /// Waits until the program may end, by `--exit-when-complete`; for ever without it.
+    /// Waits until the program may end, by `--exit-when-complete`; without that flag, it waits forever.
     pub fn wait_until_done(&self) -> Exit {
         let mut state = self.lock();
         loop {
@@ -44,7 +44,7 @@ impl Client {
                     self.0.report.settle();
                     return exit;
                 }
-                // an hour is as good as for ever
+                // an hour is long enough: the loop waits again
                 Ending::Wait(until) => {
                     let hour = Duration::from_secs(3600);
                     state = self.wait(state, until.unwrap_or(now + hour));
@@ -53,7 +53,7 @@ impl Client {
         }
     }
 
-    /// Returns true if anybody wants to know of each decision and each piece.
+    /// Returns true if decisions and single pieces are reported.
     fn explains(&self) -> bool {
         let weight = match self.0.config.classic {
             true => Weight::Normal,
@@ -62,7 +62,7 @@ impl Client {
         self.0.report.wants(weight)
     }
 
-    /// Tells why a request is made, and shows it where somebody looks.
+    /// Reports why a request is made, and keeps it for the page if somebody is looking.
     pub(super) fn explain(&self, decision: &Decision) {
         let told = self.explains();
         let choice = {
@@ -82,7 +82,7 @@ impl Client {
         }
     }
 
-    /// A connection that pieces were taken from is over, and why.
+    /// Reports that a connection that pieces were taken from has ended, and why.
     pub(super) fn lost(&self, peer: PeerId, addr: SocketAddr, why: String) {
         self.lock().note_trouble(peer, &why);
         self.say(&Event::Lost { peer: addr, why });
@@ -95,7 +95,7 @@ impl Client {
         }
     }
 
-    /// A piece came, and isn't what it should be.
+    /// Reports a piece that came and is wrong.
     pub(super) fn bad_piece(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, bad: BadPiece) {
         let (verdict, peer) = {
             let mut state = self.lock();
@@ -113,7 +113,7 @@ impl Client {
         }
     }
 
-    /// A piece was sent.
+    /// Reports a piece that was sent.
     pub(super) fn gave(&self, peer: PeerId, name: &Name, idx: u32, len: u32) {
         let addr = {
             let mut state = self.lock();
@@ -131,7 +131,7 @@ impl Client {
         }
     }
 
-    /// A piece has landed. It is told if each piece is, and with each tenth of the file, how far the file is.
+    /// Reports a piece that has landed, if single pieces are reported, and the progress with each tenth of the file.
     pub(super) fn tell_landed(&self, peer: PeerId, name: &Name, idx: u32, landing: Landing) {
         let (each, classic) = (self.explains(), self.0.config.classic);
         let is_tenth = landing == Landing::Another { is_tenth: true };
@@ -157,7 +157,7 @@ impl Client {
         events.iter().for_each(|event| self.say(event));
     }
 
-    /// Each second: what became due to be told since.
+    /// Every second, reports what has become due.
     pub(super) fn tell_progress(&self) {
         let min_peers = self.0.config.min_peers;
         let events: Vec<Event> = {
@@ -171,7 +171,7 @@ impl Client {
         self.tell_given(false);
     }
 
-    /// The report on a file that is whole now.
+    /// Reports on a file that is now whole.
     pub(super) fn report_on_completion(&self, name: &Name) -> Option<Event> {
         let state = self.lock();
         let held = state.files().get(name)?;
@@ -189,7 +189,7 @@ impl Client {
         })
     }
 
-    /// What went to others since it was told last; at the end, all of it.
+    /// Reports what was sent since the last report; at the end, all of it.
     fn tell_given(&self, at_the_end: bool) {
         let events: Vec<Event> = {
             let mut state = self.lock();
@@ -202,7 +202,7 @@ impl Client {
         events.iter().for_each(|event| self.say(event));
     }
 
-    /// Each second, on a terminal: the lines of the files in work.
+    /// Every second, on a terminal, updates the lines of the files in work.
     pub(super) fn show_status(&self, status: &mut Status, terminal: Terminal) {
         let (now, min_peers) = (Instant::now(), self.0.config.min_peers);
         let (work, others) = self.lock().in_work(status::MOST, min_peers, now);
@@ -220,11 +220,11 @@ impl Client {
     }
 }
 
-/// How far a file is that is fetched, and what becomes of it.
+/// Returns how far the download of a file is, and its state.
 fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Option<Event> {
     let held = state.files().get(name)?;
     let view = state.file_view(name, min_peers, now);
-    // the speed lately is over a second at least, and a small file doesn't take as long
+    // the recent speed is over at least a second, and a small file doesn't take that long
     let speed = held.mean_speed(now).max(view.down);
     let missing = held.torrent.size() - view.verified;
     Some(Event::Progress {
@@ -236,7 +236,7 @@ fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Optio
     })
 }
 
-/// The report on what went to others.
+/// Reports on what was sent.
 fn report_on_given(state: &State, given: &Given) -> Option<Event> {
     let held = state.files().get(&given.name)?;
     Some(Event::Given {

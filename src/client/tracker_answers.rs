@@ -1,4 +1,4 @@
-//! The tracker's answers, and what they change: how it is reached, and what is told of it.
+//! The tracker's answers and their effects: how it is reached, and what is reported about it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ use crate::protocol::{
 use crate::state::PeerShortage;
 use crate::torrent::legible;
 
-/// After a list, the next one waits so long for each file that it named.
+/// The pause after a list, for each file that it named.
 const LIST_PAUSE: Duration = Duration::from_micros(100);
-/// But for so many of them at most: half a second in all.
+/// The most files that count towards this pause: half a second in total.
 const LONG_LIST: usize = 5000;
 
 impl Client {
@@ -48,7 +48,7 @@ impl Client {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Takes the list of a tracker of ours, and begins what can be begun.
+    /// Takes the list of one of our trackers, and begins the downloads that can begin.
     pub(super) fn take_list(&self, mut list: SwarmList, own: IpAddr) {
         self.leave_out_own(&mut list, own);
         let taken = {
@@ -79,7 +79,8 @@ impl Client {
         }
     }
 
-    /// The list names all in whose folders another content stands: this peer knows its own folder better.
+    /// Removes this peer from the machines that the list names as having another content: this peer knows its own folder
+    /// better.
     fn leave_out_own(&self, list: &mut SwarmList, own: IpAddr) {
         let is_own = |other: &OtherCopy| {
             let addr: Option<SocketAddr> = other.peer.parse().ok();
@@ -94,7 +95,7 @@ impl Client {
         self.tracker_unreachable(&format!("it answers: {}", legible(&refusal.error)));
     }
 
-    /// One line at the first failure; the swarm goes on without the tracker.
+    /// Reports the first failure with one line; the swarm goes on without the tracker.
     pub(super) fn tracker_unreachable(&self, why: &str) {
         let first = self.lock().not_reached();
         if first {
@@ -104,19 +105,19 @@ impl Client {
         }
     }
 
-    /// Where thousands of files become whole one after the other, the next list tells of many of them.
+    /// If thousands of files become whole one after the other, the next list reports many of them at once.
     pub(super) fn pause_after_list(&self, n_files: usize) {
         std::thread::sleep(LIST_PAUSE * n_files.min(LONG_LIST) as u32);
     }
 
-    /// Has the list sent at once, without waiting for it.
+    /// Lets the list be sent at once, without waiting for it.
     pub(super) fn list_now(&self) {
         if let Some(list) = self.0.list_now.get() {
             list.fire();
         }
     }
 
-    /// Once a round: gives bad copies another chance, and says what keeps files from coming.
+    /// Once a round, gives bad copies another chance, and says what keeps files from coming.
     pub(super) fn retry_and_say_what_waits(&self) {
         let waits_for = {
             let mut state = self.lock();

@@ -1,4 +1,4 @@
-//! Who gave how much to whom, as a table in a report.
+//! How much each peer gave and took, as a table in a report.
 
 use std::fmt;
 
@@ -6,14 +6,15 @@ use super::millis;
 use crate::state::Share;
 use crate::units::{bytes, plural};
 
-/// The most rows that are printed; those of who exchanged most.
+/// The most rows that are printed; they are of the peers that exchanged most.
 const ROWS: usize = 10;
 
-/// Letters of the shortest first column: room for what stands below it.
+/// The least width of the first column: room for what stands below it.
 const NARROW: usize = 13;
 
-/// Prints the shares, with the pieces that came of the requests that were made, each on a line of its own behind a line
-/// break; nothing where there are none. What came has columns where something came.
+/// Prints the shares, each on a line of its own that begins with a line break, with the number of pieces that came of the
+/// requests that were made; prints nothing if there are no shares. There are columns for received pieces only if
+/// something came.
 pub(super) fn table(shares: &[Share], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let came = shares.iter().any(|share| share.got > 0);
     let (shown, others) = shares.split_at(shares.len().min(ROWS));

@@ -1,12 +1,12 @@
-//! The addresses of this machine, to be told to people. std can't list them: the system is asked which one it would send
-//! from, and on Linux `/proc` has the others.
+//! The addresses of this machine, for people. std can't list them: the system is asked which one it would send from, and
+//! on Linux `/proc` has the others.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// The addresses at which others may reach this machine, those of the default routes first; at most `most`.
+/// Returns the addresses at which others may reach this machine, those of the default routes first; at most `most`.
 pub fn own_addresses(most: usize) -> Vec<IpAddr> {
-    // addresses that are nowhere, for examples: packets to them would go by the default route, and none is sent
+    // addresses reserved for examples: packets to them would take the default route, and none is sent
     let [v4, v6] = [
         IpAddr::from([192, 0, 2, 1]),
         IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
@@ -26,7 +26,7 @@ pub fn own_addresses(most: usize) -> Vec<IpAddr> {
     addresses
 }
 
-/// The address from which the system would send to another. Nothing is sent.
+/// Returns the address from which the system would send to another one. Nothing is sent.
 pub fn sends_from(to: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match to {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -37,7 +37,7 @@ pub fn sends_from(to: IpAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip().to_canonical())
 }
 
-/// Whether another machine could reach it without naming an interface.
+/// Returns true if another machine could reach it without naming an interface.
 fn is_reachable(address: IpAddr) -> bool {
     !address.is_unspecified()
         && !address.is_loopback()
@@ -47,7 +47,8 @@ fn is_reachable(address: IpAddr) -> bool {
         }
 }
 
-/// The machine's own addresses in `/proc/net/fib_trie`: each stands on a line of its own, and `host LOCAL` on the next.
+/// Returns the machine's own addresses in `/proc/net/fib_trie`: each has a line of its own, followed by one with `host
+/// LOCAL`.
 fn local_in_fib_trie(trie: &str) -> Vec<IpAddr> {
     let lines = trie.lines().zip(trie.lines().skip(1));
     let local = lines.filter(|(_, kind)| kind.trim() == "/32 host LOCAL");
@@ -55,9 +56,10 @@ fn local_in_fib_trie(trie: &str) -> Vec<IpAddr> {
     local.filter_map(address).collect()
 }
 
-/// The addresses in `/proc/net/if_inet6` of global scope that stay: neither temporary, nor tentative, nor about to go.
+/// Returns the addresses of global scope in `/proc/net/if_inet6` that are permanent: neither temporary, nor tentative,
+/// nor deprecated.
 fn global_in_if_inet6(table: &str) -> Vec<IpAddr> {
-    /// The system's flags: temporary, failed, deprecated, tentative.
+    /// The kernel's flags: temporary, failed, deprecated, tentative.
     const GOES: u8 = 0x01 | 0x08 | 0x20 | 0x40;
     let address = |line: &str| {
         let mut words = line.split_whitespace();

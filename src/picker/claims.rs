@@ -1,4 +1,4 @@
-//! What the picker keeps account of: who has what, and which piece was asked of whom.
+//! The picker's accounts: which peer has what, and which piece was requested from which peer.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::bitfield::Bitfield;
 use crate::torrent::{BlockSet, Name, Torrent};
 
 impl Picker {
-    /// Wants a file, of which the pieces `have` are here, and these blocks of other pieces.
+    /// Adds a wanted file, of which the pieces `have` are here, and these blocks of other pieces.
     pub fn want(&mut self, torrent: &Torrent, have: &Bitfield, blocks: &BTreeMap<u32, BlockSet>) {
         let n = torrent.n_pieces();
         let mut open = Bitfield::full(n);
@@ -34,7 +34,7 @@ impl Picker {
         self.files.insert(torrent.name().clone(), wanted);
     }
 
-    /// Wants a file no more: it is whole, or given up.
+    /// Removes a wanted file: it is whole, or given up.
     pub fn unwant(&mut self, name: &Name) {
         self.files.remove(name);
         self.links.values_mut().for_each(|link| {
@@ -42,12 +42,12 @@ impl Picker {
         });
     }
 
-    /// Whether nothing is wanted that isn't here.
+    /// Returns true if every wanted piece is here.
     pub fn is_idle(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// How many files are wanted of which some other peer has a piece that is missing here.
+    /// Returns how many wanted files have a piece that is missing here and that some other peer has.
     pub fn n_obtainable(&self) -> usize {
         let obtainable = |file: &&WantedFile| {
             let mut copies = file.copies.iter().enumerate();
@@ -56,12 +56,12 @@ impl Picker {
         self.files.values().filter(obtainable).count()
     }
 
-    /// Whether this file is wanted and not whole.
+    /// Returns true if this file is wanted and not whole.
     pub fn wants(&self, name: &Name) -> bool {
         self.files.contains_key(name)
     }
 
-    /// The peer has these pieces, too. What is said of a file that isn't wanted is forgotten.
+    /// Notes that the peer also has these pieces. They are ignored if the file isn't wanted.
     pub fn peer_has(&mut self, peer: PeerId, name: &Name, pieces: impl IntoIterator<Item = u32>) {
         let Some(file) = self.files.get_mut(name) else {
             return;
@@ -81,7 +81,7 @@ impl Picker {
         }
     }
 
-    /// The peer hasn't this file any more, or never had.
+    /// Notes that the peer no longer has this file, or never had it.
     pub fn peer_lost(&mut self, peer: PeerId, name: &Name) {
         let has = self
             .links
@@ -92,7 +92,7 @@ impl Picker {
         }
     }
 
-    /// The peer has nothing, as far as is known.
+    /// Notes that the peer has nothing, as far as is known.
     pub fn peer_lost_all(&mut self, peer: PeerId) {
         let link = self.links.get(&peer);
         let files: Vec<Name> = link
@@ -101,13 +101,13 @@ impl Picker {
         files.iter().for_each(|name| self.peer_lost(peer, name));
     }
 
-    /// The peer doesn't have this one piece, whatever it said: its copy was bad.
+    /// Notes that the peer doesn't have this piece, whatever it said: its copy was bad.
     pub fn peer_lacks(&mut self, peer: PeerId, name: &Name, idx: u32) {
         let has = self
             .links
             .get_mut(&peer)
             .and_then(|link| link.has.get_mut(name));
-        // another content may stand under the name by now, of fewer pieces
+        // by now, another content with fewer pieces may stand under the name
         if let (Some(has), Some(file)) = (has, self.files.get_mut(name))
             && has.clear(idx)
         {
@@ -115,12 +115,12 @@ impl Picker {
         }
     }
 
-    /// From now on the peer can be asked.
+    /// Notes that from now on the peer can be asked.
     pub fn open(&mut self, peer: PeerId, way: Route) {
         self.links.entry(peer).or_default().open = Some(way);
     }
 
-    /// The peer can't be asked any more; what it was asked for is open again.
+    /// Notes that from now on the peer can't be asked; the pieces that were requested from it are open again.
     pub fn release(&mut self, peer: PeerId) {
         let Some(link) = self.links.get_mut(&peer) else {
             return;
@@ -133,14 +133,14 @@ impl Picker {
         }
     }
 
-    /// The peer is gone, and what it has with it.
+    /// Removes a peer and everything that it has.
     pub fn forget(&mut self, peer: PeerId) {
         self.release(peer);
         self.peer_lost_all(peer);
         self.links.remove(&peer);
     }
 
-    /// What request `n` of this peer asks for, while it has no answer.
+    /// Returns what request `n` of this peer asks for, as long as it isn't answered.
     pub(super) fn asked(&self, peer: PeerId, n: u64) -> Option<&Asked> {
         let link = self.links.get(&peer)?;
         link.asked.iter().find(|asked| asked.n == n)
@@ -151,14 +151,14 @@ impl Picker {
         self.asked(peer, n).is_some()
     }
 
-    /// The file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
+    /// Returns the file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
     pub fn asked_for(&self, peer: PeerId, n: u64, idx: u32) -> Option<(&Name, Option<BlockSet>)> {
         let asked = self.asked(peer, n)?;
         let named = asked.pieces.contains(&idx);
         named.then_some((&asked.name, asked.blocks))
     }
 
-    /// How many bytes are asked for and haven't come.
+    /// Returns how many bytes were requested and haven't come.
     pub(super) fn bytes_in_flight(&self) -> u64 {
         let asked = self.links.values().flat_map(|link| &link.asked);
         let bytes = asked.map(|asked| match self.files.get(&asked.name) {
@@ -168,26 +168,26 @@ impl Picker {
         bytes.sum()
     }
 
-    /// How far a peer is.
+    /// Notes the latency of a peer.
     pub(super) fn latency(&self, peer: PeerId) -> Duration {
         let open = self.links.get(&peer).and_then(|link| link.open);
         open.map_or(NEAREST, |route| route.latency)
     }
 
-    /// How many peers can be asked.
+    /// Returns how many peers can be asked.
     pub(super) fn n_connections(&self) -> usize {
         let links = self.links.values();
         links.filter(|link| link.open.is_some()).count()
     }
 
-    /// Whether this peer owes an answer.
+    /// Returns true if this peer owes an answer.
     pub fn is_asked(&self, peer: PeerId) -> bool {
         let link = self.links.get(&peer);
         link.is_some_and(|link| !link.asked.is_empty())
     }
 
-    /// Request `n` was answered with piece `got`, or with none. The piece stays claimed until it [`Picker::landed`] or is
-    /// [`Picker::dropped`]. Returns the file, where the answer fits the request.
+    /// Notes that request `n` was answered with piece `got`, or with none. The piece stays claimed until it
+    /// [`Picker::landed`] or is [`Picker::dropped`]. Returns the file if the answer fits the request.
     pub fn answered(
         &mut self,
         peer: PeerId,
@@ -220,7 +220,7 @@ impl Picker {
         Some(asked.name)
     }
 
-    /// The piece is here, checked and written.
+    /// Notes that the piece is here, checked and written.
     pub fn landed(&mut self, name: &Name, idx: u32) {
         if let Some(file) = self.files.get_mut(name) {
             file.claims.remove(&idx);
@@ -230,7 +230,7 @@ impl Picker {
         }
     }
 
-    /// The piece came, and was bad or couldn't be written. From now on all of it is asked for.
+    /// Notes that the piece came and was bad or couldn't be written. From now on all of it is requested.
     pub fn dropped(&mut self, peer: PeerId, name: &Name, idx: u32) {
         if let Some(file) = self.files.get_mut(name) {
             file.missing_blocks.remove(&idx);
@@ -238,7 +238,7 @@ impl Picker {
         }
     }
 
-    /// The pieces of a wanted file that no peer has, where there are any that are missing here.
+    /// Returns the pieces of a wanted file that are missing here and that no peer has.
     pub fn nowhere(&self, name: &Name) -> Vec<u32> {
         let file = self.files.get(name);
         file.map(|file| {
@@ -252,14 +252,14 @@ impl Picker {
 }
 
 impl Link {
-    /// When the turn came of what was asked at `since`: with the answer before it, if that came later.
+    /// Returns when a request that was sent at `since` had its turn: at the answer before it, if that came later.
     pub(super) fn turn(&self, since: Instant) -> Instant {
         self.answered.map_or(since, |at| at.max(since))
     }
 }
 
 impl WantedFile {
-    /// One request more names this piece.
+    /// Counts one more request for this piece.
     pub(super) fn claim(&mut self, idx: u32, peer: PeerId, since: Instant) {
         self.open.clear(idx);
         let came = false;
@@ -269,7 +269,7 @@ impl WantedFile {
             .push(Claim { peer, since, came });
     }
 
-    /// One request less names this piece.
+    /// Counts one request less for this piece.
     pub(super) fn unclaim(&mut self, idx: u32, peer: PeerId) {
         let Some(claims) = self.claims.get_mut(&idx) else {
             return;

@@ -1,22 +1,22 @@
-//! What should have come by now is asked for again, of another holder; and who has nothing new is asked for news.
+//! A late piece is requested again, from another holder; and a peer that has nothing new is asked for news.
 
 use std::time::{Duration, Instant};
 
 use super::{Claim, Decision, PeerId, Picker, Why};
 use crate::torrent::Name;
 
-/// How long a holder may hold back its answer where it has nothing that is missing here: it bounds how late a connection
+/// How long a holder may delay its answer if it has nothing that is missing here. This bounds how late a connection
 /// learns that it may ask again.
 const POLL: Duration = Duration::from_secs(1);
-/// The usual time of a piece before one has come.
+/// The usual time of a piece, before the first one has come.
 pub(super) const USUAL: Duration = Duration::from_secs(5);
-/// The shortest time after which a piece counts as late: below it, the thread was just not scheduled.
+/// The shortest time after which a piece counts as late: below it, the thread may just not have been scheduled.
 const SHORTEST: Duration = Duration::from_millis(50);
 /// Added so that a due time has passed.
 const TICK: Duration = Duration::from_millis(1);
 
 impl Picker {
-    /// For each peer that wasn't asked for anything: what is late, or else a request for news.
+    /// Decides for each peer without an open request: it is asked for a late piece, or else for news.
     pub(super) fn late_and_news(&mut self, now: Instant) -> Vec<Decision> {
         let peers: Vec<PeerId> = self.links.keys().copied().collect();
         let asked = peers.into_iter();
@@ -24,7 +24,7 @@ impl Picker {
         asked.collect()
     }
 
-    /// A piece that has been asked for of others, and should have come: asked for once more.
+    /// Requests a piece once more that was requested from others and should have come by now.
     pub(super) fn late(&mut self, peer: PeerId, now: Instant) -> Option<Decision> {
         let link = self
             .links
@@ -40,8 +40,9 @@ impl Picker {
         Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
     }
 
-    /// When each piece that was asked for of others than `peer` will be late: each time it is asked for, it is waited for
-    /// twice as long, so that a silent holder holds up nothing, and a network that is only slow isn't flooded.
+    /// Returns when each piece that was requested from peers other than `peer` will be late. With each further request it
+    /// is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely slow isn't
+    /// flooded.
     fn due(&self, peer: PeerId) -> impl Iterator<Item = (Instant, &Name, u32)> {
         let late = self.late_after();
         self.files.iter().flat_map(move |(name, file)| {
@@ -57,7 +58,7 @@ impl Picker {
         })
     }
 
-    /// After this time a piece is late.
+    /// Returns the time after which a piece is late.
     fn late_after(&self) -> Duration {
         (self.usual.unwrap_or(USUAL) * 2).max(SHORTEST)
     }
@@ -68,7 +69,7 @@ impl Picker {
             return None;
         }
         let name = self.files.keys().next()?.clone();
-        // back in time to take over what will be late, be it asked for by then only
+        // the answer must be back in time to take over a piece that will be late, even one that is only requested by then
         let due = self.due(peer).map(|(at, ..)| at);
         let next = due.filter(|at| *at >= now).min();
         let wait = next.map_or(POLL, |at| at - now + TICK);

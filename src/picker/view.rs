@@ -1,4 +1,4 @@
-//! What people are shown of the picker's account.
+//! What people are shown of the picker's accounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::bitfield::Bitfield;
 use crate::torrent::Name;
 
 impl Picker {
-    /// The pieces of a file that were asked for and aren't here, and how many peers were asked for them.
+    /// Returns the pieces of a file that were requested and aren't here, and how many peers they were requested from.
     pub fn in_flight(&self, name: &Name) -> (BTreeSet<u32>, usize) {
         let claims = self.files.get(name).map(|file| &file.claims);
         let claims = claims.into_iter().flatten();
@@ -19,18 +19,18 @@ impl Picker {
         (idxs, peers.len())
     }
 
-    /// The pieces that this peer has of a file that is wanted.
+    /// Returns the pieces that this peer has of a wanted file.
     pub fn has(&self, peer: PeerId, name: &Name) -> Option<&Bitfield> {
         self.links.get(&peer)?.has.get(name)
     }
 
-    /// Whether a peer that has something of this file, can be asked for it.
+    /// Returns true if a peer that has something of this file can be asked for it.
     pub fn is_reachable(&self, name: &Name) -> bool {
         let mut open = self.links.values().filter(|link| link.open.is_some());
         open.any(|link| link.has.contains_key(name))
     }
 
-    /// The chance of each peer that can be asked, where all of them hold a piece.
+    /// Returns the chance of each peer that can be asked, if all of them hold a piece.
     pub fn chances(&self) -> BTreeMap<PeerId, f64> {
         let open = |peer: &PeerId| self.links[peer].open.is_some();
         let peers = self.links.keys().filter(|peer| open(peer));

@@ -1,5 +1,5 @@
-//! How messages are read and written: over any `Read` and `Write`, with a cap on all that is buffered. A message ends at its
-//! closing brace; white space between messages is skipped.
+//! Reads and writes messages over any `Read` and `Write`, with a cap on everything that is buffered. A message ends at
+//! its closing brace; white space between messages is skipped.
 
 use std::io::{self, BufRead};
 
@@ -9,13 +9,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::ID_CAP;
 use crate::torrent::legible;
 
-/// The most values in one message. Each takes 32 bytes of memory while the message is understood, and only two on the wire; and
-/// the longest lists of the shortest names have so many.
+/// The most values in one message. Each takes 32 bytes of memory while the message is parsed, and only two on the wire;
+/// the longest lists of the shortest names have this many.
 pub(super) const VALUES: usize = 2 << 20;
-/// The most characters of what is wrong with a message: it is printed, and sent back in an answer of [`super::ORIGINAL_CAP`] bytes.
+/// The most characters of a parse error: it is printed, and is sent back in an answer of [`super::ORIGINAL_CAP`] bytes.
 const FAULT: usize = 200;
 
-/// A message as it goes over the wire.
+/// Returns a message as it goes over the wire.
 pub fn to_bytes(message: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(message).expect("messages have string keys and no failing parts")
 }
@@ -35,7 +35,7 @@ pub(super) fn short_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
 
 /// How long a message may get: a number of bytes, or a closure that is asked as it grows, and may have its caller wait.
 pub trait Cap {
-    /// The most bytes, asked before the message has `len` in memory.
+    /// Returns the most bytes; it is called before `len` bytes of the message are in memory.
     fn at_most(&mut self, len: usize) -> usize;
 }
 
@@ -51,11 +51,11 @@ impl<F: FnMut(usize) -> usize> Cap for F {
     }
 }
 
-/// Reads one message. `None` is a close before its first byte.
+/// Reads one message. Returns `None` if the stream is closed before its first byte.
 ///
 /// # Errors
-/// The stream's; `UnexpectedEof` for a close within the message; `InvalidData` for more bytes than `cap` allows, or for what
-/// isn't such a message.
+/// Returns the stream's error; `UnexpectedEof` if it is closed within the message; `InvalidData` if there are more bytes
+/// than `cap` allows, or if they aren't such a message.
 pub fn read_message<T: DeserializeOwned>(
     stream: &mut impl BufRead,
     cap: impl Cap,
@@ -66,26 +66,26 @@ pub fn read_message<T: DeserializeOwned>(
     }
 }
 
-/// Understands one message.
+/// Parses one message.
 ///
 /// # Errors
-/// `InvalidData` that says what was expected and shows the beginning of what came.
+/// Returns `InvalidData` with what was expected and the beginning of what came.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
-        // serde repeats what came, all of it and as it came
+        // serde repeats the whole input, unescaped
         let fault: String = fault.to_string().chars().take(FAULT).collect();
         let fault = legible(&fault);
         invalid(format!(
-            "expected one of the protocol's messages, came {start:?}: {fault}"
+            "expected one of the protocol's messages, got {start:?}: {fault}"
         ))
     })
 }
 
-/// Reads the bytes of one JSON object or array, up to and with its closing bracket, and nothing behind it.
+/// Reads the bytes of one JSON object or array, up to and including its closing bracket, and nothing after it.
 ///
 /// # Errors
-/// As [`read_message`].
+/// Fails as [`read_message`] does.
 pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Option<Vec<u8>>> {
     let mut value = Vec::new();
     let mut scan = Scan::default();
@@ -99,7 +99,7 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
             let fault = || {
                 io::Error::new(
                     io::ErrorKind::UnexpectedEof,
-                    "closed in the middle of a message",
+                    "the connection was closed in the middle of a message",
                 )
             };
             return if value.is_empty() {
@@ -119,7 +119,7 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
         let taken = end.unwrap_or(came.len() - skipped);
         let len = value.len() + taken;
         let most = cap.at_most(len);
-        // white space isn't kept, and has an end all the same
+        // white space isn't kept, but is limited all the same
         white += skipped;
         if len > most || white > most {
             return Err(invalid(format!("a message of over {most} bytes")));
@@ -132,18 +132,18 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
     }
 }
 
-/// How deep in brackets and strings a JSON value is, byte by byte.
+/// How deeply nested a JSON value is, and whether it is in a string, byte by byte.
 #[derive(Default)]
 struct Scan {
     depth: usize,
-    /// How many values there were, the keys of objects among them.
+    /// How many values there were, including the keys of objects.
     values: usize,
     in_string: bool,
     escaped: bool,
 }
 
 impl Scan {
-    /// The length of `bytes` up to the end of the value, where it ends here.
+    /// Returns the length of `bytes` up to the end of the value, if it ends here.
     fn end_of(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         for (at, byte) in bytes.iter().enumerate() {
             match byte {
@@ -162,7 +162,7 @@ impl Scan {
             }
             if self.depth == 0 {
                 return Err(invalid(format!(
-                    "expected a JSON object, came the byte {byte:#04x}"
+                    "expected a JSON object, got the byte {byte:#04x}"
                 )));
             }
         }
@@ -170,7 +170,7 @@ impl Scan {
     }
 }
 
-/// An error for what doesn't keep to the protocol.
+/// Returns an error for a violation of the protocol.
 pub fn invalid(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }

@@ -1,15 +1,15 @@
-//! Which pieces somebody has, as it is told.
+//! Which pieces a peer has, as it is sent.
 
 use super::Pieces;
 use crate::bitfield::Bitfield;
 
 impl Pieces {
-    /// Whether it is every piece, however many there are.
+    /// Returns true if it is every piece, however many there are.
     pub fn is_all(&self) -> bool {
         matches!(self, Self::Digits(all) if all == "all")
     }
 
-    /// What `bits` has, in short.
+    /// Returns the pieces in `bits`, in short form.
     pub fn of(bits: &Bitfield) -> Self {
         Self::Digits(if bits.is_full() {
             "all".to_owned()
@@ -18,7 +18,7 @@ impl Pieces {
         })
     }
 
-    /// The pieces below `n_pieces` as a set; `None` where they can't be of such a file.
+    /// Returns the pieces below `n_pieces` as a set; `None` if they can't be of such a file.
     pub fn bits(&self, n_pieces: u32) -> Option<Bitfield> {
         match self {
             all if all.is_all() => Some(Bitfield::full(n_pieces)),

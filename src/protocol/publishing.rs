@@ -1,16 +1,16 @@
-//! What peers and tracker tell each other of contents: which one stands under a name, who published it, who has another one,
-//! and what is to come.
+//! What peers and tracker tell each other about contents: which one stands under a name, who published it, which peers
+//! have another one, and which ones will come.
 
 use serde::{Deserialize, Serialize};
 
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
-/// The most machines that are told of one file as having another content.
+/// The most machines that are named for one file as having another content.
 pub const OTHERS_TOLD: usize = 20;
 /// The most files in one publication: a thousand summaries are some 300 KB.
 pub const PUBLICATIONS: usize = 1000;
-/// The longest key of a publisher, bytes: twice what ours have.
+/// The longest key of a publisher, bytes: twice the length of ours.
 pub const KEY_CAP: usize = 64;
 
 /// A `.torrent` without its checkpoints.
@@ -29,22 +29,23 @@ pub struct Summary {
     /// When it was published, seconds since 1970 by the tracker's clock.
     #[serde(default)]
     pub published: u64,
-    /// What tells its list of checkpoints from another list for the same content, see [`Torrent::checkpoints_md5`].
+    /// What distinguishes its list of checkpoints from another list for the same content, see
+    /// [`Torrent::checkpoints_md5`].
     #[serde(default)]
     pub checkpoints: Option<Digest>,
-    /// Whether its publisher is there now, and still has it.
+    /// Whether its publisher is here now, and still has it.
     #[serde(default)]
     pub here: bool,
     /// Whether its publisher pinned it: nobody else's content replaces it unless that is pinned, too.
     #[serde(default)]
     pub pinned: bool,
-    /// Some of the peers in whose folders another content stands under this name.
+    /// Some of the peers whose folders have another content under this name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherCopy>,
 }
 
 impl Summary {
-    /// What a `.torrent` says, but for its checkpoints.
+    /// Returns a `.torrent`'s fields, without its checkpoints.
     pub fn of(torrent: &Torrent) -> Self {
         Self {
             name: torrent.name().clone(),
@@ -61,7 +62,7 @@ impl Summary {
     }
 }
 
-/// A peer in whose folder another content stands than the swarm's.
+/// A peer whose folder has another content than the swarm's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OtherCopy {
     /// The peer's address and port.
@@ -70,7 +71,7 @@ pub struct OtherCopy {
     pub md5: Digest,
 }
 
-/// A file of a folder that is being hashed, or is seen to change: a content that will be published, and may replace another.
+/// A file of a folder that is being hashed, or is seen to change: its content will be published, and may replace another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coming {
     /// The file's name.
@@ -79,7 +80,7 @@ pub struct Coming {
     pub size: u64,
     /// How many of them were hashed.
     pub done: u64,
-    /// The peer's address and port, by the tracker's word.
+    /// The peer's address and port, as the tracker saw them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer: String,
 }
@@ -100,21 +101,22 @@ pub struct Publication {
     /// Whether the user named its MD5 (`--md5`).
     #[serde(default)]
     pub pinned: bool,
-    /// Whether its user gave `--replace`, which needn't be advised any more.
+    /// Whether its user gave `--replace`, which then needn't be suggested.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub replace: bool,
-    /// Of a received file: when it was published, seconds since 1970. 0 of an own one: the tracker's clock counts.
+    /// When it was published, seconds since 1970, if it is a received file; 0 for an own file: the tracker's clock
+    /// counts.
     #[serde(default)]
     pub published: u64,
-    /// Of a received file: who published it.
+    /// Who published it, if it is a received file.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub publisher: String,
-    /// Its `.torrent`: sent only where the tracker answered [`Outcome::Send`].
+    /// Its `.torrent`: sent only if the tracker answered [`Outcome::Send`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<Torrent>,
 }
 
-/// What became of a [`Publication`].
+/// The result of a [`Publication`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Outcome {
@@ -127,9 +129,9 @@ pub enum Outcome {
         /// Who published it.
         publisher: String,
     },
-    /// It may stand; the tracker hasn't its `.torrent` yet.
+    /// It may stand, but the tracker doesn't have its `.torrent` yet.
     Send,
-    /// Another content stands, and stays.
+    /// Another content stands and stays.
     OtherStands {
         /// That content's MD5.
         md5: Digest,

@@ -1,4 +1,4 @@
-//! The messages, as bytes and back.
+//! The messages, to bytes and back.
 
 use super::framing::VALUES;
 use super::*;
@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::json;
 
-/// Gives its bytes one by one.
+/// A reader that gives its bytes one by one.
 struct OneByOne<'a>(&'a [u8]);
 impl Read for OneByOne<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

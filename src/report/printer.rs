@@ -1,5 +1,5 @@
-//! The one thread that writes to standard output, so that nobody else waits for it: a terminal that was halted with Ctrl-S,
-//! or a pager that nobody scrolls, must not hold up the swarm.
+//! The one thread that writes to standard output, so that nobody else waits for it: a terminal that was halted with
+//! Ctrl-S, or a pager that nobody scrolls, must not hold up the swarm.
 
 use std::io::{self, Write};
 use std::mem::take;
@@ -8,10 +8,10 @@ use std::thread::{Builder, JoinHandle};
 
 use super::screen::Screen;
 
-/// Bytes of lines that wait to be written: what comes beyond them is counted, and left out.
+/// The most bytes of lines that wait to be written: further lines are counted and left out.
 const WAITING: usize = 8 << 20;
 
-/// Writes lines, and draws the status lines below them. Dropping it writes what waits, and ends its thread.
+/// Writes lines, and draws the status lines below them. Dropping it writes what is queued and ends its thread.
 pub(super) struct Printer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -22,18 +22,18 @@ struct Shared {
     changed: Condvar,
 }
 
-/// What waits to be written.
+/// The queue of lines to write.
 #[derive(Default)]
 struct Queue {
     text: String,
     status: Option<Vec<String>>,
-    /// Lines that found no room.
+    /// The number of lines that found no room.
     left_out: usize,
-    /// It is being written.
+    /// Whether the thread is writing.
     busy: bool,
-    /// No status line is drawn any more.
+    /// Whether status lines are no longer drawn.
     settled: bool,
-    /// Nothing is to come any more, or nobody reads it.
+    /// Whether nothing more will come, or nobody reads it any more.
     ended: bool,
 }
 
@@ -41,7 +41,7 @@ impl Printer {
     /// Starts the thread.
     ///
     /// # Errors
-    /// Where the system gives none.
+    /// Returns an error if the system gives none.
     pub(super) fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -56,7 +56,7 @@ impl Printer {
         })
     }
 
-    /// Has whole lines written.
+    /// Queues whole lines to be written.
     pub(super) fn print(&self, text: &str) {
         let mut queue = self.shared.lock();
         if queue.ended {
@@ -70,7 +70,7 @@ impl Printer {
         self.shared.changed.notify_all();
     }
 
-    /// Has these lines stand below the others from now on.
+    /// Shows these lines below the others from now on.
     pub(super) fn show(&self, lines: Vec<String>) {
         let mut queue = self.shared.lock();
         if !queue.settled && !queue.ended {
@@ -79,7 +79,7 @@ impl Printer {
         }
     }
 
-    /// Takes the status lines away for good, and waits until everything is written.
+    /// Removes the status lines for good, and waits until everything is written.
     pub(super) fn settle(&self) {
         let mut queue = self.shared.lock();
         (queue.settled, queue.status) = (true, Some(Vec::new()));
@@ -108,7 +108,7 @@ impl Queue {
 }
 
 impl Shared {
-    /// A queue is whole after each step, so a poisoned one is as good as any.
+    /// Each step leaves the queue consistent, so a lock poisoned by a panic can still be used.
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -144,7 +144,7 @@ impl Shared {
             let mut out = io::stdout().lock();
             let written = out.write_all(bytes.as_bytes()).and_then(|()| out.flush());
             drop(out);
-            // who closed it doesn't want to know any more
+            // a reader that closed the pipe doesn't want more
             if written.is_err() {
                 let mut queue = self.lock();
                 *queue = Queue {

@@ -1,32 +1,32 @@
-//! What printing goes to, and the lines that stand below those that scroll. Pure: the bytes to write come out.
+//! What is printed to, and the lines that stand below those that scroll. Pure: it returns the bytes to write.
 //!
-//! Nothing is used but moving up and clearing downwards: the cursor stays visible, at the start of the line below, and there
-//! is no other screen to come back from. So whoever is ended by Ctrl-C leaves a terminal as it should be.
+//! It only moves up and clears downwards: the cursor stays visible, at the start of the line below, and there is no
+//! alternate screen to come back from. So a program that is ended by Ctrl-C leaves the terminal in order.
 
 use std::fmt::Write;
 
-/// The width where `COLUMNS` says none: that of an old terminal, less one.
+/// The width if `COLUMNS` isn't set: that of an old terminal, less one.
 const USUAL_WIDTH: usize = 79;
-/// Widths that are believed. In less no line can be read, and more is a mistake.
+/// The widths that are believed. Narrower lines can't be read, and wider ones are a mistake.
 const WIDTHS: std::ops::RangeInclusive<usize> = 20..=1000;
 
-/// What standard output is.
+/// What standard output can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminal {
-    /// Columns that a line may take, on a terminal.
+    /// The most columns of a line on a terminal.
     pub width: usize,
-    /// Somebody reads it on a screen: long lines are wrapped.
+    /// Whether a person reads it on a screen: long lines are wrapped.
     pub is_screen: bool,
-    /// Lines can be drawn anew.
+    /// Whether lines can be redrawn.
     pub redraws: bool,
-    /// Colours are wanted.
+    /// Whether colours are wanted.
     pub colour: bool,
-    /// Letters beyond ASCII can be shown.
+    /// Whether letters beyond ASCII can be shown.
     pub unicode: bool,
 }
 
 impl Terminal {
-    /// What the environment, read by `var`, says of it.
+    /// Reads this from the environment, by way of `var`.
     pub fn new(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name| var(name).filter(|value| !value.is_empty());
         let redraws = is_terminal && set("TERM").is_some_and(|term| term != "dumb");
@@ -52,8 +52,8 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// What to write, at once, so that `text`, in whole lines, scrolls, and `lines` stand below it; those from before where
-    /// there are none new.
+    /// Returns what to write, at once, so that `text`, in whole lines, scrolls, and `lines` stand below it; without new
+    /// ones, the previous lines stay.
     pub(super) fn update(&mut self, text: &str, lines: Option<Vec<String>>) -> String {
         if text.is_empty() && lines.as_ref().is_none_or(|lines| *lines == self.lines) {
             return String::new();
@@ -65,7 +65,7 @@ impl Screen {
         out.push_str(text);
         self.lines = lines.unwrap_or(std::mem::take(&mut self.lines));
         for line in &self.lines {
-            // where the window is narrower than we know, a wrapped line would be more lines than we count
+            // if the window is narrower than we know, a wrapped line would be more lines than we count
             let _ = writeln!(out, "\x1b[?7l{line}\x1b[?7h");
         }
         out

@@ -1,4 +1,4 @@
-//! The lines that stand below the others on a terminal: one for each file in work. Pure: the moment is a parameter.
+//! The lines that stand below the others on a terminal: one for each file in work. Pure: the time is a parameter.
 //!
 //! `image.iso  [█████████░░░░░]  65 %  3.0 MiB/s, 7 s left, 2 of 3 peers`
 
@@ -10,20 +10,21 @@ use super::{Terminal, bytes, duration, plural};
 use crate::state::overview::{Doing, FileView};
 use crate::torrent::legible;
 
-/// The most files that have a line; of the others there is their number. More would push away what scrolls.
+/// The most files that have a line; the others are only counted. More lines would push away what scrolls.
 pub const MOST: usize = 5;
-/// The most cells that a bar has, and the fewest.
+/// The most cells of a bar, and the fewest.
 const CELLS: (usize, usize) = (20, 5);
-/// Columns for the state of a file that moves: its numbers change each second, and the bar beside it must not.
+/// Columns for the state of a file that moves: its numbers change every second, and the bar beside it must not.
 const MOVING: usize = 44;
-/// A look moves the time left by one part in so many, in the end, of what it differs: each is by the speed of 20 s already.
+/// In the end, a look moves the time left by one part in this many of the difference: the speed is already a mean over
+/// 20 s.
 const LOOKS: u32 = 8;
-/// The least time between two of them, seconds.
+/// The least time between two looks, seconds.
 const LOOK_AFTER: f64 = 0.5;
-/// Looks before a time left is told: the first bytes say little.
+/// Looks before a time left is shown: the first bytes say little.
 const FIRST_LOOKS: u32 = 3;
 
-/// The status lines from one look to the next.
+/// The status lines, kept from one look to the next.
 #[derive(Default)]
 pub struct Status {
     left: BTreeMap<String, Left>,
@@ -37,7 +38,7 @@ struct Left {
 }
 
 impl Status {
-    /// The lines for these files; `others` are in work and have none.
+    /// Returns the lines for these files; `others` are in work and have none.
     pub fn lines(
         &mut self,
         work: &[FileView],
@@ -60,7 +61,7 @@ impl Status {
         lines
     }
 
-    /// The time left, which goes down like a clock and follows the speed slowly.
+    /// Returns the time left, which counts down like a clock and follows the speed slowly.
     fn left(&mut self, view: &FileView, now: Instant) -> Option<f64> {
         let Some(raw) = view.left else {
             self.left.remove(&view.name);
@@ -83,13 +84,13 @@ impl Status {
     }
 }
 
-/// What a line says.
+/// The parts of a line.
 struct Parts {
     name: String,
-    /// How much is done, and of how much.
+    /// How much is done, and of how much in total.
     done: Option<(u64, u64)>,
     state: String,
-    /// Columns that are kept for the state.
+    /// Columns that are reserved for the state.
     room: usize,
 }
 
@@ -151,7 +152,7 @@ fn serving(view: &FileView) -> String {
     )
 }
 
-/// Where what stands in a line, the same for all.
+/// Where the parts of a line begin, the same for all lines.
 struct Columns {
     name: usize,
     cells: usize,
@@ -159,7 +160,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// A quarter of the width for names; what the longest state leaves of the rest is the bar's.
+    /// Gives a quarter of the width to names; the bar gets what the longest state leaves of the rest.
     fn of(parts: &[Parts], terminal: Terminal) -> Self {
         let longest = |of: fn(&Parts) -> usize| parts.iter().map(of).max().unwrap_or(0);
         let name = longest(|parts| width(&parts.name)).min(terminal.width / 4);
@@ -347,7 +348,7 @@ mod tests {
             let mut view = view("image.iso", Doing::Fetching { peers: 1 });
             // pieces of 16 MiB: the speed falls between two of them, and jumps with each
             let wave = if look % 5 == 0 { 20.0 } else { 0.0 };
-            // the very first one says next to nothing
+            // the very first one says almost nothing
             let wave = if look == 0 { 900.0 } else { wave };
             view.left = Some(100.0 - look as f64 + wave);
             told.push(status.left(&view, start + Duration::from_secs(look)));

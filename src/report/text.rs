@@ -1,7 +1,7 @@
 //! How wide text is on a terminal, and how it is made to fit. Pure.
 
-/// Columns that a character takes at most: 2 where East Asian text and emoji are wide. Marks that are put over the letter
-/// before them count as 1, so a line is rather shorter than it may be than longer.
+/// Returns the most columns that a character takes: 2 if it is wide, as East Asian text and emoji are. Combining marks
+/// count as 1, so a line is shorter than it may be rather than longer.
 fn columns(c: char) -> usize {
     let wide = matches!(c,
         '\u{1100}'..='\u{115f}' | '\u{231a}'..='\u{231b}' | '\u{2329}'..='\u{232a}' | '\u{23e9}'..='\u{23f3}'
@@ -12,12 +12,12 @@ fn columns(c: char) -> usize {
     1 + usize::from(wide)
 }
 
-/// Columns that a text takes at most.
+/// Returns the most columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
-/// The text, or as much of its beginning as fits into `most` columns together with `…`.
+/// Returns the text, or as much of its beginning as fits into `most` columns together with `…`.
 pub(super) fn cut(text: &str, most: usize, unicode: bool) -> String {
     if width(text) <= most {
         return text.to_owned();
@@ -34,13 +34,13 @@ pub(super) fn cut(text: &str, most: usize, unicode: bool) -> String {
     begin + &end
 }
 
-/// The text, filled up with spaces to so many columns.
+/// Returns the text, padded with spaces to `to` columns.
 pub(super) fn pad(text: &str, to: usize) -> String {
     format!("{text}{}", " ".repeat(to.saturating_sub(width(text))))
 }
 
-/// A line as lines of at most `most` columns where it has spaces to break it at; what follows the first is indented. A
-/// word is never broken: it may be an MD5 or a path that somebody copies.
+/// Breaks a line at spaces into lines of at most `most` columns; all but the first are indented. A word is never broken:
+/// it may be an MD5 or a path that a user copies.
 pub(super) fn wrap(line: &str, indent: usize, most: usize) -> Vec<String> {
     let (mut lines, mut rest) = (Vec::new(), line.to_owned());
     while width(&rest) > most {
@@ -55,7 +55,7 @@ pub(super) fn wrap(line: &str, indent: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// Where a line that is too long has its last space that fits, or its first one behind that.
+/// Returns the position of the last space that fits, or else of the first one after that.
 fn break_at(line: &str, indent: usize, most: usize) -> Option<usize> {
     let words = line.len() - line.trim_start().len();
     let spaces = line.match_indices(' ').map(|(at, _)| at);

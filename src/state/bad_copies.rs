@@ -1,4 +1,4 @@
-//! What a bad piece proves, of whom, and who is asked for it again.
+//! What a bad piece proves about which peer, and which peers are asked for it again.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::State;
 use crate::picker::PeerId;
 use crate::torrent::{BadPiece, Name, Torrent};
 
-/// A peer is asked so often for a piece that it sends wrong, where nobody else has it.
+/// How often a peer is asked for a piece that it sends wrong, if no other peer has it.
 const RETRIES: usize = 3;
 
 /// What a bad piece proves.
@@ -15,12 +15,12 @@ const RETRIES: usize = 3;
 pub enum BadPieceVerdict {
     /// Nothing but that this copy is bad.
     BadCopy,
-    /// The publisher's own bytes fail its own list, also after it has read them once more.
+    /// The publisher's own bytes fail its own list, even after it has read them once more.
     PublisherIsFaulty,
 }
 
 impl State {
-    /// A piece of this download came, and isn't what it should be.
+    /// Takes note of a piece of this download that came and is wrong.
     pub fn failed(
         &mut self,
         peer: PeerId,
@@ -40,7 +40,8 @@ impl State {
         let Some(held) = self.files.get_mut(name) else {
             return BadPieceVerdict::BadCopy;
         };
-        // what is cut short says nothing of the list, and is an original's lost connection more often than a lie
+        // a piece that is cut short says nothing about the list, and is more often an original's lost connection than a
+        // lie
         if matches!(bad, BadPiece::Length { .. }) {
             self.picker.peer_lacks(peer, name, idx);
             return BadPieceVerdict::BadCopy;
@@ -48,7 +49,7 @@ impl State {
         let senders = held.bad.entry(idx).or_default();
         senders.push(peer);
         let times = senders.iter().filter(|sender| **sender == peer).count();
-        // the publisher is asked once more, and reads it from its disk again
+        // the publisher is asked once more, and reads the piece from its disk again
         if publishes && times == 1 {
             return BadPieceVerdict::BadCopy;
         }
@@ -68,7 +69,8 @@ impl State {
         publisher.is_some() && publisher == addr
     }
 
-    /// The pieces that only bad copies came of, with who sent these; of each file those that nobody else has.
+    /// Returns the pieces of which only bad copies came, with the peers that sent these; of each file, only the pieces
+    /// that no other peer has.
     pub fn without_good_copy(&self) -> Vec<(&Name, u32, Vec<SocketAddr>)> {
         let mut found = Vec::new();
         for (name, held) in &self.files {
@@ -86,7 +88,8 @@ impl State {
         found
     }
 
-    /// Gives those that sent a piece wrong another chance, where nobody else has it: a bit may have been lost on the way.
+    /// Gives the senders of bad pieces another chance if no other peer has the piece: a bit may have been lost on the
+    /// way.
     pub fn retry_bad_pieces(&mut self) {
         let State {
             files,
@@ -106,7 +109,7 @@ impl State {
         }
     }
 
-    /// A piece is right here: whoever sent another content of it was wrong.
+    /// Takes note that a piece is right here: every peer that sent another content of it was wrong.
     pub(super) fn blame_for(&mut self, name: &Name, idx: u32) {
         let held = self.files.get_mut(name);
         let guilty = held.and_then(|held| held.bad.remove(&idx));

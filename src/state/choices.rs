@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::State;
 use crate::picker::{Decision, PeerId, Why};
 
-/// How many decisions are kept to be shown.
+/// How many decisions are kept for the page.
 const CHOICES: usize = 20;
-/// Whoever looked so long ago looks no more, unless it is a page that nobody sees at the moment.
+/// A page that hasn't asked for this long is closed, or is hidden.
 const LOOK_KEPT: Duration = Duration::from_secs(10);
 
 /// The last decisions.
@@ -33,13 +33,13 @@ pub struct Choice {
     pub latency_ms: Option<f64>,
     /// How many peers have the rarest.
     pub copies: Option<u32>,
-    /// How many pieces were as rare.
+    /// How many pieces were equally rare.
     pub tied: usize,
     /// The holders that could have been asked.
     pub holders: Vec<Chance>,
     /// `rarest`, `late` or `news`.
     pub reason: &'static str,
-    /// Whether it is a classic round's.
+    /// Whether it belongs to a classic round.
     #[serde(skip)]
     pub classic: bool,
 }
@@ -54,7 +54,7 @@ pub struct Chance {
 }
 
 impl State {
-    /// A decision and its reason, with addresses instead of numbers.
+    /// Returns a decision and its reason, with addresses instead of peer numbers.
     pub fn explain(&self, decision: &Decision, classic: bool) -> Choice {
         let known = |peer: &PeerId| self.peers.get(peer);
         let at = |peer: &PeerId| known(peer).map(|peer| peer.addr.to_string());
@@ -85,18 +85,18 @@ impl State {
         }
     }
 
-    /// Somebody looks: for a while decisions are kept to be shown.
+    /// Notes that somebody looks: for a while decisions are kept for the page.
     pub fn look(&mut self, now: Instant) {
         self.choices.looked_at = Some(now);
     }
 
-    /// Returns true if somebody looked lately.
+    /// Returns true if somebody looked recently.
     pub fn is_looked_at(&self, now: Instant) -> bool {
         let looked = self.choices.looked_at;
         looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK_KEPT)
     }
 
-    /// Keeps a decision to be shown.
+    /// Keeps a decision for the page.
     pub fn keep_choice(&mut self, choice: Choice) {
         self.choices.last.push_back(choice);
         if self.choices.last.len() > CHOICES {
@@ -104,7 +104,7 @@ impl State {
         }
     }
 
-    /// The last decisions, the newest last.
+    /// Returns the last decisions, the newest last.
     pub(super) fn last_choices(&self) -> Vec<Choice> {
         self.choices.last.iter().cloned().collect()
     }

@@ -1,15 +1,15 @@
-//! Which contents stand beside the swarm's under a name, as far as this peer knows. Pure.
+//! Which contents exist beside the swarm's under a name, as far as this peer knows. Pure.
 
 use super::{Held, Standing, State, TrackerWord};
 use crate::conflicts::{Conflict, Cure, Here};
 use crate::md5::Digest;
 use crate::torrent::Name;
 
-/// So many of the other machines with another content are named.
+/// How many of the other machines with another content are named.
 const NAMED: usize = 5;
 
 impl State {
-    /// The contents beside the swarm's that are known under a name: here, and at other machines.
+    /// Returns the contents beside the swarm's that are known under a name: here, and on other machines.
     pub(super) fn conflict(&self, name: &Name) -> Option<Conflict> {
         let held = self.files.get(name).filter(|held| held.stamp.is_some());
         let conflict = match self.swarm.get(name) {
@@ -32,7 +32,7 @@ impl State {
         .if_any()
     }
 
-    /// What stands in the folder under a name, where it isn't the content that counts.
+    /// Returns the content in the folder under a name, if it isn't the one that counts.
     fn other_here(&self, name: &Name, held: Option<&Held>, swarm: Option<Digest>) -> Option<Here> {
         let (md5, cure) = match (self.standing.get(name), held) {
             (Some(Standing::Outdated(_, md5)), _) => (*md5, Cure::Wait),
@@ -75,7 +75,7 @@ mod tests {
         Arc::new(torrent.expect("a torrent"))
     }
 
-    /// What another peer published, which is here.
+    /// A content that another peer published, whose publisher is here.
     fn listed(content: &[u8], others: usize) -> Summary {
         let other = |n| OtherCopy {
             peer: format!("10.0.0.{n}:5"),
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// A peer in whose folder a file stands, which the tracker refused.
+    /// A peer whose folder has a file that the tracker refused.
     fn refused(wants: Wants, received: bool, listed: Summary) -> State {
         let now = Instant::now();
         let mut state = State::new(wants, StdRng::seed_from_u64(1), now);
@@ -137,7 +137,7 @@ mod tests {
             assert_eq!(conflict_told.swarm, Some(digest(b"swarm's")));
             assert_eq!(conflict_told.only, "--only 'my f'");
             assert!(conflict_told.publisher_is_here);
-            // once it is on its way out, and once it is gone
+            // while it makes way, and once it is gone
             state.make_way();
             assert!(conflict(&state).is_some());
             state.drop_file(torrent().name());

@@ -1,5 +1,5 @@
-//! Which content is the file, as far as a peer decides it: what the tracker says of each content that is here, and what
-//! becomes of a file when the swarm's content changes. The tracker decides by [`crate::content`].
+//! Which content is the file, as far as a peer decides it: what the tracker says about each content that is here, and
+//! what happens to a file when the swarm's content changes. The tracker decides by [`crate::content`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,18 @@ use crate::protocol::{Coming, OtherCopy, Outcome, PUBLICATIONS, PeerEntry, Publi
 use crate::store::Stamp;
 use crate::torrent::{Name, Torrent};
 
-/// What was refused is published again so many ping intervals after the reason has gone.
+/// A refused content is published again this many ping intervals after the reason has gone.
 const REFUSED_PINGS: u32 = 2;
 
-/// The most files that a list tells of as being hashed, or as having another content.
+/// The most files that a list reports as being hashed, or as having another content.
 const COMING: usize = 100;
 
-/// What is news of a publication.
+/// The news about a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishNews {
     /// The content stands.
     Stands {
-        /// Whether people weren't told so yet.
+        /// Whether people have yet to be told so.
         announce: bool,
         /// Whether this peer is its publisher.
         mine: bool,
@@ -37,14 +37,14 @@ pub enum PublishNews {
 }
 
 impl State {
-    /// Returns true if a file is on the list that the tracker is sent: only what is the swarm's content is.
+    /// Returns true if a file is on the list that is sent to the tracker: only the swarm's content is.
     pub(super) fn is_listed(&self, held: &Held) -> bool {
         let listed = self.swarm.get(held.torrent.name());
         let stands = matches!(held.word, TrackerWord::Stands { .. });
         stands && listed.is_none_or(|listed| listed.md5 == held.torrent.md5())
     }
 
-    /// The files that the tracker lists take the place of those before.
+    /// Replaces the files that the tracker lists.
     pub(super) fn take_files(&mut self, listed: &[Summary], now: Instant) {
         let listed = listed.iter().map(|file| (file.name.clone(), file.clone()));
         let before = std::mem::replace(&mut self.swarm, listed.collect());
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    /// The files whose download can begin, each of which is told once.
+    /// Returns the files whose download can begin, each of them once.
     pub fn to_begin(&mut self) -> Vec<Summary> {
         self.make_way();
         let wanted: Vec<_> = self
@@ -67,7 +67,7 @@ impl State {
         wanted
     }
 
-    /// Takes what others are hashing; what this peer hashes itself, it knows better.
+    /// Takes the files that others are hashing; for those that this peer hashes itself, it knows better.
     pub(super) fn take_coming(&mut self, coming: &[Coming], now: Instant) {
         let own = |name: &Name| {
             matches!(
@@ -85,8 +85,8 @@ impl State {
         self.coming = others;
     }
 
-    /// A part of a content that the swarm has replaced by another, or whose list of checkpoints was corrected, is begun anew
-    /// with the new `.torrent`, which keeps what both have in common. What is whole here stays.
+    /// Begins anew each part whose content the swarm has replaced by another, or whose list of checkpoints was corrected:
+    /// with the new `.torrent`, and with what both have in common. Whole files stay.
     pub(super) fn drop_replaced(&mut self) {
         let replaced = |held: &&Held| {
             let listed = self.swarm.get(held.torrent.name());
@@ -109,7 +109,7 @@ impl State {
         }
     }
 
-    /// What counts for a content in the folder that isn't the pinned one, whatever the tracker says of it.
+    /// Returns what counts for a content in the folder that isn't the pinned one, whatever the tracker says about it.
     pub(super) fn word_by_pin(&self, name: &Name, md5: Digest) -> Option<TrackerWord> {
         let pin = self.pin(name).filter(|pin| *pin != md5)?;
         Some(TrackerWord::Other {
@@ -118,7 +118,7 @@ impl State {
         })
     }
 
-    /// Whether what the tracker said of each whole file still holds.
+    /// Checks for each whole file if what the tracker said about it still holds.
     pub(super) fn reconsider(&mut self, now: Instant) {
         let again_after = self.wants.ping_every * REFUSED_PINGS;
         let pinned = self.wants.only.first().filter(|_| self.wants.md5.is_some());
@@ -136,7 +136,7 @@ impl State {
             let same = listed.filter(|listed| listed.md5 == held.torrent.md5());
             let asks_again = match &mut held.word {
                 TrackerWord::Unasked => false,
-                // somebody else stands there now, or the tracker lost it, or doesn't know that this peer is here
+                // another content stands there now, or the tracker lost it, or doesn't know that this peer is here
                 TrackerWord::Stands { mine } => same.is_none_or(|same| *mine && !same.here),
                 TrackerWord::Other { md5, gone_since } => match listed {
                     Some(listed) if listed.md5 != held.torrent.md5() && listed.here => {
@@ -154,8 +154,8 @@ impl State {
         }
     }
 
-    /// With `--replace`: what stands here and isn't the swarm's content is served no more, and makes way for it. A file of
-    /// the user's own does so only for a pinned content.
+    /// With `--replace`, a content here that isn't the swarm's is no longer served, and makes way for it. A file of the
+    /// user's own does so only for a pinned content.
     pub(super) fn make_way(&mut self) {
         let replaced = |(name, held): (&Name, &Held)| {
             let listed = self.swarm.get(name)?;
@@ -170,7 +170,7 @@ impl State {
             self.drop_file(&name);
             self.standing.insert(name, outdated);
         }
-        // the swarm may have gone back to what stands here
+        // the swarm may have gone back to the content that is here
         let back = |(name, standing): (&Name, &Standing)| {
             let Standing::Outdated(stamp, md5) = standing else {
                 return None;
@@ -185,7 +185,7 @@ impl State {
         }
     }
 
-    /// Takes what an original listed. Returns true if it is its first answer, or the first one after a failure.
+    /// Takes an original's list. Returns true if it is its first answer, or the first one after a failure.
     pub fn update_original_list(&mut self, peers: &[PeerEntry], now: Instant) -> bool {
         let failed = std::mem::replace(&mut self.unreachable, false);
         let first = failed || self.tracker != TrackerKind::Original;
@@ -197,7 +197,7 @@ impl State {
         first
     }
 
-    /// What goes to an original: names of whole files.
+    /// Returns what is sent to an original: the names of whole files.
     pub fn whole_names(&self) -> Vec<String> {
         let whole = self.files.values().filter(|held| held.stamp.is_some());
         whole
@@ -205,13 +205,13 @@ impl State {
             .collect()
     }
 
-    /// The contents that the tracker is to be asked about.
+    /// Returns the contents that the tracker is to be asked about.
     pub fn unpublished(&self) -> Vec<Publication> {
         let ours = matches!(self.tracker, TrackerKind::Ours { .. });
         let asked = |held: &&Held| {
             let name = held.torrent.name();
             let other = self.pin(name).is_some_and(|pin| pin != held.torrent.md5());
-            // of a download: the tracker lost it, or never had it
+            // a download whose content the tracker lost, or never had
             let part = held.stamp.is_none() && !held.have.is_empty();
             let stood = matches!(held.word, TrackerWord::Stands { .. });
             let lost = part && stood && !self.swarm.contains_key(name);
@@ -237,13 +237,13 @@ impl State {
         unpublished.take(PUBLICATIONS).collect()
     }
 
-    /// The `.torrent` of a content that is here.
+    /// Returns the `.torrent` of a content that is here.
     pub fn torrent_of(&self, name: &Name, md5: Digest) -> Option<Arc<Torrent>> {
         let held = self.files.get(name)?;
         (held.torrent.md5() == md5).then(|| Arc::clone(&held.torrent))
     }
 
-    /// Takes what became of a publication. Returns what is news of it.
+    /// Takes the tracker's decision about a publication. Returns its news.
     pub fn published(
         &mut self,
         publication: &Publication,
@@ -264,7 +264,7 @@ impl State {
                 let credited = !mine && !std::mem::replace(&mut held.received, !*mine);
                 if self.swarm.get(name).map(|listed| listed.md5) != Some(publication.md5) {
                     let listed = Summary::of(&held.torrent);
-                    self.edition = None; // it is another list by now
+                    self.edition = None; // the list has changed by now
                     if self.swarm.insert(name.clone(), listed).is_none() {
                         self.last_new = now;
                     }
@@ -301,7 +301,7 @@ impl State {
         }
     }
 
-    /// The whole files that people weren't told of as shared: they are told now.
+    /// Returns the whole files that people have yet to be told of as shared, and counts them as told.
     pub fn announce_all(&mut self) -> Vec<Arc<Torrent>> {
         let untold = self.files.values_mut();
         let untold = untold.filter(|held| held.stamp.is_some() && !held.announced);
@@ -316,7 +316,7 @@ impl State {
         told
     }
 
-    /// The peers in whose folders another content stands than this peer's, which is the swarm's: what is news of them.
+    /// Returns the news about peers whose folders have another content than this peer's, which is the swarm's.
     pub fn new_conflicts(&mut self) -> Vec<(Name, Vec<OtherCopy>)> {
         let mut news = Vec::new();
         for (name, listed) in &self.swarm {
@@ -358,7 +358,7 @@ impl State {
         coming.take(COMING).collect()
     }
 
-    /// The files of the folder whose content isn't the swarm's, with their MD5s.
+    /// Returns the files of the folder whose content isn't the swarm's, with their MD5s.
     pub(super) fn other_contents(&self) -> BTreeMap<Name, Digest> {
         let refused = self.files.iter();
         let refused = refused.filter(|(_, held)| matches!(held.word, TrackerWord::Other { .. }));
@@ -372,7 +372,7 @@ impl State {
         refused.chain(outdated).take(COMING).collect()
     }
 
-    /// Others may know that this whole file is here.
+    /// Returns true if others may know that this whole file is here.
     pub(super) fn announce(&mut self, name: &Name) {
         if let Some(held) = self.files.get(name) {
             let (name, md5, piece) = (name.clone(), held.torrent.md5(), None);
@@ -380,7 +380,7 @@ impl State {
         }
     }
 
-    /// Whether a file that an earlier run received may be out of date: its publisher isn't here to say so.
+    /// Returns true if a file that an earlier run received may be out of date: its publisher isn't here to confirm it.
     pub(super) fn is_unconfirmed(&self, name: &Name, held: &Held) -> bool {
         let listed = self.swarm.get(name);
         let here = listed.is_some_and(|listed| listed.here);

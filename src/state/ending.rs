@@ -8,22 +8,22 @@ use crate::cli::Exit;
 use crate::md5::Digest;
 use crate::torrent::{Name, legible};
 
-/// With `--exit-when-complete`: without any answer of the tracker, it is given up after this time.
+/// With `--exit-when-complete`, a run without any answer from the tracker gives up after this time.
 const NO_ANSWER: Duration = Duration::from_secs(60);
 
 /// A wanted file of the user's own that can't be read ends the program after this time.
 const UNREADABLE: Duration = Duration::from_secs(60);
-/// As the program ends, so many files are told of by whom they were published.
+/// When the program ends, it reports the publishers of this many files.
 const CREDITED: usize = 10;
 
 /// Whether the program may end.
 #[derive(Debug, PartialEq)]
 pub enum Ending {
-    /// Not before something changes, or this moment.
+    /// Not before something changes, or before this time.
     Wait(Option<Instant>),
-    /// The tracker is to be asked once more: a new version may be coming.
+    /// The tracker must be asked once more: a new version may be coming.
     Ask,
-    /// With this code, and for people what is here, or what is wrong.
+    /// Now, with this exit code; the lines tell people what is here, or what is wrong.
     Now(Exit, Vec<String>),
 }
 
@@ -35,7 +35,7 @@ enum Unfinished {
 }
 
 impl State {
-    /// What is said of a file that stands here with another content than the swarm's.
+    /// Describes a file that is here with another content than the swarm's.
     fn other(&self, name: &Name, here: Digest, swarm: Digest, received: bool) -> Unfinished {
         let advice = match received {
             true if !self.wants.replace => "--replace has it replaced, or move it away",
@@ -50,7 +50,7 @@ impl State {
         ))
     }
 
-    /// What keeps a wanted file from counting as done.
+    /// Returns what keeps a wanted file from counting as done.
     fn fault(&self, name: &Name) -> Result<(), Unfinished> {
         if let Some(why) = self.given_up.get(name) {
             return Err(Unfinished::Wrong(format!("{name}: {why}")));
@@ -84,7 +84,7 @@ impl State {
         }
     }
 
-    /// The same, of a file that is whole in the folder.
+    /// Does the same for a file that is whole in the folder.
     fn fault_of_whole(&self, name: &Name, held: &Held) -> Result<(), Unfinished> {
         if self.tracker == TrackerKind::Original {
             return Ok(());
@@ -98,7 +98,7 @@ impl State {
             TrackerWord::Other { md5, gone_since } => {
                 let listed = self.swarm.get(name);
                 let pinned = listed.is_some_and(|listed| listed.pinned);
-                // it will be published again, or make way
+                // the file will be published again, or make way
                 let undecided = !held.received && gone_since.is_some() && !pinned;
                 let makes_way = self.replaces(name, held.received);
                 if undecided || makes_way {
@@ -109,7 +109,8 @@ impl State {
         }
     }
 
-    /// A pinned file that stands here with another MD5: it can't be shared, and without `--replace` it can't be fetched.
+    /// Finds a pinned file that is here with another MD5: it can't be shared, and without `--replace` it can't be
+    /// fetched.
     fn breaks_pin(&self) -> Option<String> {
         let name = self.wants.only.first()?;
         let pin = self.pin(name)?;
@@ -123,7 +124,7 @@ impl State {
         })
     }
 
-    /// What is said of a file that is here, as the program ends: which content it is, and by whose word.
+    /// Describes a file that is here when the program ends: which content it is, and who says so.
     fn credits(&self, name: &Name) -> Option<String> {
         let held = self.files.get(name)?;
         let md5 = held.torrent.md5();
@@ -146,7 +147,7 @@ impl State {
         ))
     }
 
-    /// Whether the program may end now, by `--exit-when-complete`.
+    /// Returns whether the program may end now, by `--exit-when-complete`.
     pub fn ending(&mut self, now: Instant) -> Ending {
         if let Some(why) = self.breaks_pin() {
             return Ending::Now(Exit::Integrity, vec![why]);
@@ -229,7 +230,7 @@ impl State {
     }
 }
 
-/// A moment as people write it, in UTC; `seconds` are since 1970.
+/// Formats a time in UTC; `seconds` are since 1970.
 pub fn date(seconds: u64) -> String {
     // by eras of 400 years, each of which has 146,097 days and begins in March
     let days = seconds / 86_400 + 719_468;

@@ -1,4 +1,4 @@
-//! What stands in the folder: seen, hashed, shared, withdrawn, deleted.
+//! The files in the folder: seen, hashed, shared, withdrawn, deleted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,21 +10,21 @@ use crate::md5::Digest;
 use crate::store::{AccessStamp, Seen, Stamp, WholeFile};
 use crate::torrent::Name;
 
-/// A file whose last change is so long ago was left alone, seconds.
+/// A file whose last change is at least this long ago was left alone, seconds.
 const LEFT_ALONE: i64 = 10;
 
-/// What stands in the folder under a name.
+/// What is in the folder under a name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Standing {
-    /// Seen once; it may still be growing.
+    /// It was seen once; it may still be growing.
     Looked(Stamp),
-    /// Being hashed.
+    /// It is being hashed.
     Hashing(Stamp),
-    /// Shared.
+    /// It is shared.
     Shared(Stamp),
-    /// Came twice the same from originals, and nobody knows its MD5.
+    /// It came twice with the same content from originals, and nobody knows its MD5.
     Unverified(Stamp, Digest),
-    /// Has another content than the swarm's, of this MD5, and stands until that is here and replaces it.
+    /// It has another content than the swarm's, with this MD5, and stays until the swarm's is here and replaces it.
     Outdated(Stamp, Digest),
 }
 
@@ -40,7 +40,7 @@ impl Standing {
     }
 }
 
-/// What a look at the folder found.
+/// The findings of a look at the folder.
 #[derive(Debug, Default, PartialEq)]
 pub struct LookFindings {
     /// Files that were left alone long enough to be hashed.
@@ -49,13 +49,13 @@ pub struct LookFindings {
     pub withdrawn: Vec<Name>,
     /// Shared files that went away.
     pub deleted: Vec<Name>,
-    /// Whether other files than before are hashed, or seen to change.
+    /// Whether the set of files that are hashed, or seen to change, is another one than before.
     pub news: bool,
 }
 
 impl State {
-    /// Takes a look at the folder, which began when `before` was known to stand there; `today` is the wall clock's time,
-    /// seconds since 1970. A file whose last change is old was left alone; of any other that is known at the second look.
+    /// Takes a look at the folder, which began when `before` was known to be there; `today` is the wall clock's time,
+    /// seconds since 1970. A file whose last change is old was left alone; for any other file, the second look tells.
     pub fn looked(
         &mut self,
         before: &BTreeMap<Name, Standing>,
@@ -103,7 +103,7 @@ impl State {
         looked
     }
 
-    /// Whether nothing in the folder, in the swarm or on its way has this name.
+    /// Returns true if nothing in the folder, in the swarm or on its way has this name.
     fn is_free(&self, name: &Name) -> bool {
         !self.standing.contains_key(name)
             && !self.files.contains_key(name)
@@ -112,7 +112,7 @@ impl State {
             && !self.uploads.contains_key(name)
     }
 
-    /// An uploaded file stands in the folder, and grows no more: it can be hashed at once.
+    /// Notes that an uploaded file is in the folder and grows no more: it can be hashed at once.
     fn uploaded(&mut self, name: &Name, stamp: Stamp) -> bool {
         let known = self.standing.get(name);
         let new = known.is_none_or(|known| *known == Standing::Looked(stamp));
@@ -122,7 +122,7 @@ impl State {
         new
     }
 
-    /// The files of the folder of which an earlier run may know what they are.
+    /// Returns the files of the folder whose content an earlier run may know.
     pub fn unsettled(&self) -> Vec<UnsettledFile> {
         let unsettled = |(name, standing): (&Name, &Standing)| {
             let (stamp, vouched) = match standing {
@@ -144,7 +144,7 @@ impl State {
         self.standing.iter().filter_map(unsettled).collect()
     }
 
-    /// A file that stands in the folder is shared no more. Returns whether it was.
+    /// Stops sharing a file of the folder. Returns true if it was shared.
     pub(super) fn withdraw(&mut self, name: &Name) -> bool {
         self.standing.remove(name);
         self.stuck.remove(name);
@@ -158,7 +158,7 @@ impl State {
         whole
     }
 
-    /// A whole file of the folder is shared from now on. Returns false if it changed meanwhile, or is shared already.
+    /// Shares a whole file of the folder from now on. Returns false if it changed in the meantime, or is shared already.
     pub fn share(&mut self, file: &WholeFile, now: Instant) -> bool {
         let (torrent, stamp) = (Arc::clone(file.torrent()), file.stamp());
         let name = torrent.name().clone();
@@ -179,53 +179,54 @@ impl State {
         true
     }
 
-    /// A file came twice the same from originals, or an earlier run's did: it stands here, and nobody vouches for its MD5.
+    /// Notes that a file, in this run or an earlier one, came twice with the same content from originals: it is here, and
+    /// nobody vouches for its MD5.
     pub fn stands_unverified(&mut self, name: &Name, stamp: Stamp, md5: Digest) {
         let unverified = Standing::Unverified(stamp, md5);
         self.standing.insert(name.clone(), unverified);
     }
 
-    /// What stands in the folder at the moment.
+    /// Returns what is in the folder now.
     pub fn standing(&self) -> &BTreeMap<Name, Standing> {
         &self.standing
     }
 
-    /// A file changed while it was hashed: the next look sees it again.
+    /// Notes that a file changed while it was hashed: the next look sees it again.
     pub fn changed_meanwhile(&mut self, name: &Name) {
         self.standing.remove(name);
     }
 
-    /// Notes how far a file is read through, or comes in. Returns false if everything is to end.
+    /// Notes how far the reading, or the upload, of a file is. Returns false if everything is to end.
     pub fn note_progress(&mut self, name: &Name, done: u64, of: u64) -> bool {
         self.progress
             .insert(name.clone(), ByteProgress { done, of });
         !self.ending
     }
 
-    /// A file isn't read through any more.
+    /// Notes that a file is no longer being read.
     pub fn end_progress(&mut self, name: &Name) {
         self.progress.remove(name);
     }
 
-    /// A file of the folder can't be read. Returns true if that is news.
+    /// Notes that a file of the folder can't be read. Returns true if that is news.
     pub fn cannot_read(&mut self, name: &Name, access: Option<AccessStamp>, why: &str) -> bool {
         self.unreadable.insert(name.clone(), access);
         let before = self.stuck.insert(name.clone(), why.to_owned());
         before.as_deref() != Some(why)
     }
 
-    /// The files that can't be read, with the permissions that they had.
+    /// Returns the files that can't be read, with the permissions that they had.
     pub fn unreadable(&self) -> BTreeMap<Name, Option<AccessStamp>> {
         self.unreadable.clone()
     }
 
-    /// A file that couldn't be read is looked at anew.
+    /// Looks again at a file that couldn't be read.
     pub fn retry(&mut self, name: &Name) {
         self.unreadable.remove(name);
         self.standing.remove(name);
     }
 
-    /// Takes a name for an upload of so many bytes. Returns false if something has it.
+    /// Reserves a name for an upload of `size` bytes. Returns false if the name is taken.
     pub fn begin_upload(&mut self, name: &Name, size: u64) -> bool {
         let free = self.is_free(name);
         if free {
@@ -239,13 +240,14 @@ impl State {
         self.uploads.insert(name.clone(), ByteProgress { done, of });
     }
 
-    /// An upload has ended: with a file in the folder, which grows no more, or with none. Returns true if it is to be hashed.
+    /// Ends an upload: with a file in the folder, which grows no more, or with none. Returns true if it is to be hashed.
     pub fn end_upload(&mut self, name: &Name, stamp: Option<Stamp>) -> bool {
         self.uploads.remove(name);
         stamp.is_some_and(|stamp| self.uploaded(name, stamp))
     }
 
-    /// A shared file isn't there any more as it was hashed: it changed, or the user deleted it. Returns true if it was shared.
+    /// Notes that a shared file is no longer there as it was hashed: it changed, or the user deleted it. Returns true if
+    /// it was shared.
     pub fn lost(&mut self, name: &Name, deleted: bool) -> bool {
         let md5 = self.files.get(name).map(|held| held.torrent.md5());
         let withdrawn = self.withdraw(name);
@@ -255,22 +257,22 @@ impl State {
     }
 }
 
-/// A file of the folder of which an earlier run may know what it is.
+/// A file of the folder whose content an earlier run may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsettledFile {
     /// Its name.
     pub name: Name,
     /// The file as it was when it was looked at.
     pub stamp: Stamp,
-    /// Whether the swarm has the MD5 under its name that originals sent it with.
+    /// Whether the swarm has, under its name, the MD5 with which originals sent it.
     pub vouched: bool,
 }
 
-/// How far something is, in bytes.
+/// The progress of something, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteProgress {
-    /// So many are done.
+    /// The bytes that are done.
     pub done: u64,
-    /// Of so many.
+    /// The bytes in total.
     pub of: u64,
 }

@@ -1,4 +1,4 @@
-//! The files of which pieces are here, from the beginning of a download on, and what is told and sent of them.
+//! The files of which pieces are here, from the beginning of a download on, and what is reported and sent of them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ use crate::protocol::{Have, Pieces};
 use crate::store::{Location, Part, Stamp, StoredPieces, WholeFile};
 use crate::torrent::{Name, Torrent};
 
-/// A file whose pieces are here, all or some.
+/// A file of which all or some pieces are here.
 pub struct Held {
-    /// What it should be.
+    /// What the file should be.
     pub torrent: Arc<Torrent>,
     /// The pieces that are here and checked.
     pub have: StoredPieces,
-    /// The whole file as it stands in the folder; none while it is a part.
+    /// The whole file in the folder; `None` while it is a part.
     pub stamp: Option<Stamp>,
     /// How often each piece was sent.
     pub(super) sent: Vec<u16>,
@@ -36,26 +36,26 @@ pub struct Held {
     pub downloaded: bool,
     /// Bytes that were copied from other files when the download began.
     pub reused: u64,
-    /// What the tracker says of this content.
+    /// What the tracker says about this content.
     pub word: TrackerWord,
     /// Whether people were told that it is shared.
     pub announced: bool,
-    /// What came from, and went to, each peer in this run.
+    /// What came from each peer, and what was sent to it, in this run.
     pub exchanged: BTreeMap<PeerId, Exchanged>,
-    /// Bytes that came lately and were verified, and that went.
+    /// The recent speed of verified bytes that came, and of bytes that were sent.
     pub down: Rate,
     /// See [`Held::down`].
     pub up: Rate,
-    /// What was told of it.
+    /// What was reported about it.
     pub(super) told: ToldOfFile,
-    /// Pieces that failed their check, and who sent them so.
+    /// Pieces that failed their check, and the peers that sent them.
     pub(super) bad: BTreeMap<u32, Vec<PeerId>>,
 }
 
-/// What the tracker says of a content that is here.
+/// What the tracker says about a content that is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackerWord {
-    /// Nothing, or nothing that still holds: it is to be published.
+    /// Nothing, or nothing that still holds: the content has yet to be published.
     Unasked,
     /// It is the content that stands under its name.
     Stands {
@@ -66,7 +66,7 @@ pub enum TrackerWord {
     Other {
         /// That content's MD5.
         md5: Digest,
-        /// Since when that content, or its publisher, hasn't been seen: after a while this one is published again.
+        /// Since when that content, or its publisher, hasn't been seen: after a while this content is published again.
         gone_since: Option<Instant>,
     },
     /// It wasn't taken for another reason.
@@ -78,29 +78,29 @@ pub enum TrackerWord {
     },
 }
 
-/// What came from a peer, and went to it.
+/// What came from a peer, and what was sent to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exchanged {
     /// Requests for its pieces.
     pub asked: u64,
-    /// Pieces that came, and were new.
+    /// Pieces that came and were new.
     pub pieces: u64,
     /// Their bytes.
     pub got: u64,
-    /// Pieces that went.
+    /// Pieces that were sent.
     pub sent: u64,
-    /// Bytes that went.
+    /// Bytes that were sent.
     pub gave: u64,
-    /// Who it was, and its latency, once it has left.
+    /// The peer and its latency, once it has left.
     pub left: Option<(SocketAddr, Option<Duration>)>,
 }
 
-/// One piece that has come here, for those who ask for news.
+/// One piece that has come, for peers that ask for news.
 #[derive(Clone)]
 pub(super) struct News {
     pub(super) name: Name,
     pub(super) md5: Digest,
-    /// `None` is the whole file.
+    /// The piece; `None` means the whole file.
     pub(super) piece: Option<u32>,
 }
 
@@ -114,11 +114,11 @@ impl News {
     }
 }
 
-/// What to send to a holder's asker.
+/// What to send to a peer that asks for pieces.
 pub enum Served {
     /// This piece of this file.
     Piece(Arc<Torrent>, Location, u32),
-    /// None of them is here yet.
+    /// None of the pieces is here yet.
     NotHere,
     /// This content isn't here.
     Gone,
@@ -166,27 +166,27 @@ impl State {
         true
     }
 
-    /// The `.torrent` of the file with this name, if it is held and has a piece `idx`: another content under its name may have
-    /// fewer.
+    /// Returns the `.torrent` of the file with this name, if it is held and has a piece `idx`: another content under its
+    /// name may have fewer pieces.
     pub fn torrent_with(&self, name: &Name, idx: u32) -> Option<Arc<Torrent>> {
         let held = self.files.get(name);
         let held = held.filter(|held| idx < held.torrent.n_pieces())?;
         Some(Arc::clone(&held.torrent))
     }
 
-    /// The files of which pieces are here.
+    /// Returns the files of which pieces are here.
     pub fn files(&self) -> &BTreeMap<Name, Held> {
         &self.files
     }
 
-    /// Where a whole file of the folder is read, and what it was when it was hashed.
+    /// Returns where a whole file of the folder is read, and its stamp from when it was hashed.
     pub fn whole_file(&self, name: &Name) -> Option<(Location, Stamp)> {
         let held = self.files.get(name)?;
         Some((held.location(), held.stamp?))
     }
 
-    /// A download whose pieces are all here and which has no final name yet: its `.torrent` and pieces, and the outdated file
-    /// that it replaces.
+    /// Returns a download whose pieces are all here and which has no final name yet: its `.torrent` and pieces, and the
+    /// outdated file that it replaces.
     pub fn completes(&self, name: &Name) -> Option<Completing> {
         let held = self.files.get(name)?;
         let outdated = match self.standing.get(name) {
@@ -200,7 +200,7 @@ impl State {
         })
     }
 
-    /// A download has its final name.
+    /// Notes that a download has its final name.
     pub fn completed(&mut self, file: &WholeFile) {
         let (name, stamp) = (file.torrent().name(), file.stamp());
         self.standing.insert(name.clone(), Standing::Shared(stamp));
@@ -217,14 +217,15 @@ impl State {
         self.goes_on(torrent) && !self.files[torrent.name()].have.get(idx)
     }
 
-    /// A piece that came can't be written: it is asked for again.
+    /// Notes that a piece that came can't be written: it is requested again.
     pub fn not_written(&mut self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32) {
         if self.goes_on(torrent) {
             self.picker.dropped(peer, torrent.name(), idx);
         }
     }
 
-    /// Whether this very download goes on: its file may have been given up, or begun anew, while a piece of it came.
+    /// Returns true if this very download goes on: its file may have been given up, or begun anew, while a piece of it
+    /// came.
     pub fn goes_on(&self, torrent: &Arc<Torrent>) -> bool {
         let held = self.files.get(torrent.name());
         held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent))
@@ -236,14 +237,14 @@ impl State {
         self.files.remove(name);
     }
 
-    /// A file can't be had. What is here of it is served no more.
+    /// Gives up a file that can't be had. What is here of it is no longer served.
     pub fn give_up(&mut self, name: &Name, why: String) {
         self.drop_file(name);
         self.beginning.remove(name);
         self.given_up.insert(name.clone(), why);
     }
 
-    /// Everything that is here, for a hello; and the place in the news from which on what comes is new.
+    /// Returns everything that is here, for a hello; and the place in the news from which later pieces are new.
     pub fn haves(&self) -> (Vec<Have>, usize) {
         let have = |held: &Held| {
             let torrent = &held.torrent;
@@ -258,7 +259,7 @@ impl State {
             .values()
             .filter(|held| !held.have.is_empty() && held.is_offered())
             .collect();
-        // what is whole, the tracker's list tells, too
+        // the tracker's list names whole files, too
         held.sort_by_key(|held| held.have.is_full());
         (
             held.into_iter().take(OFFERS).map(have).collect(),
@@ -266,7 +267,7 @@ impl State {
         )
     }
 
-    /// What came here since the place `from` in the news.
+    /// Returns what came here since the place `from` in the news.
     pub fn news_from(&self, from: usize) -> (Vec<Have>, usize) {
         let mut by_file: BTreeMap<&Name, (Digest, Option<Vec<u32>>)> = BTreeMap::new();
         for news in &self.news[from..] {
@@ -290,7 +291,7 @@ impl State {
         (have.collect(), self.news.len())
     }
 
-    /// Bytes that are wanted and not here, of all files that were begun.
+    /// Returns how many bytes are wanted and not here, of all files that were begun.
     pub fn missing(&self) -> u64 {
         let missing = self.files.values().map(|held| {
             let n = held.torrent.n_pieces() - held.have.count();
@@ -299,7 +300,7 @@ impl State {
         missing.sum()
     }
 
-    /// What an original means by `filename`: a piece by its name, or a whole file.
+    /// Returns what an original means by `filename`: a piece by its name, or a whole file.
     pub fn find(&self, filename: &str) -> Found {
         let piece = Name::parse_piece(filename);
         let name = piece
@@ -324,18 +325,18 @@ impl State {
     }
 }
 
-/// See [`State::completes`].
+/// The result of [`State::completes`].
 pub struct Completing {
-    /// What it is.
+    /// The file's `.torrent`.
     pub torrent: Arc<Torrent>,
     /// All of its pieces.
     pub pieces: StoredPieces,
-    /// The file that stands in its place until then.
+    /// The file that has its name until then.
     pub replaced: Option<Stamp>,
 }
 
 impl Held {
-    /// Counts bytes of a new piece that came from a peer.
+    /// Counts the bytes of a new piece that came from a peer.
     pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) {
         let exchanged = self.exchanged.entry(peer).or_default();
         exchanged.pieces += 1;
@@ -346,7 +347,7 @@ impl Held {
         }
     }
 
-    /// Where its bytes are.
+    /// Returns where its bytes are.
     pub fn location(&self) -> Location {
         match self.stamp {
             Some(stamp) => Location::Whole(self.torrent.name().clone(), stamp),
@@ -354,7 +355,7 @@ impl Held {
         }
     }
 
-    /// Bytes that are here and verified.
+    /// Returns how many bytes are here and verified.
     pub fn verified(&self) -> u64 {
         let (torrent, n) = (&self.torrent, self.torrent.n_pieces());
         let full = u64::from(self.have.count()) * torrent.full_piece_len() as u64;
@@ -364,12 +365,12 @@ impl Held {
         })
     }
 
-    /// Whether others are told of it and given it: not while another content stands under its name.
+    /// Returns true if others are told of it and may take it: not while another content stands under its name.
     pub fn is_offered(&self) -> bool {
         self.stamp.is_none() || !matches!(self.word, TrackerWord::Other { .. })
     }
 
-    /// Bytes that went to others in this run.
+    /// Returns how many bytes were sent to others in this run.
     pub fn gave(&self) -> u64 {
         self.exchanged.values().map(|with| with.gave).sum()
     }

@@ -1,5 +1,5 @@
-//! What people are shown of a peer, on its page and in the terminal: each file's state and its cause, its pieces, and who
-//! else is there. Pure; owned data, put together when somebody looks and not otherwise.
+//! What people are shown of a peer, on its page and in the terminal: each file's state and its cause, its pieces, and the
+//! other peers. Pure; it returns owned data, and only does its work when somebody looks.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,74 +17,74 @@ use crate::protocol::Pieces;
 use crate::torrent::{Name, legible};
 use crate::units::{bytes, plural};
 
-/// The most files and peers that are shown: more help nobody, and a page asks again each second.
+/// The most files and peers that are shown: more are of no help, and a page asks again every second.
 const SHOWN: usize = 200;
-/// The urgency of what nobody has to look at.
+/// The urgency of a file that nobody has to look at.
 const CALM: u8 = 6;
-/// The most cells of a bar: of a file of more pieces each cell stands for several.
+/// The most cells of a bar: if a file has more pieces, each cell stands for several.
 const CELLS: u32 = 1024;
-/// The first of the pieces that nobody has are named.
+/// How many of the pieces that nobody has are named.
 const NAMED: usize = 5;
 
-/// A peer at one moment.
+/// A peer at one point in time.
 #[derive(Debug, Serialize)]
 pub struct Overview {
-    /// What it does, in one line; of which file, where it is about one.
+    /// What it does, in one line, with the name of the file if it is about one.
     pub doing: Doing,
     /// See [`Overview::doing`].
     pub of: Option<String>,
-    /// The tracker doesn't answer at the moment.
+    /// Whether the tracker can't be reached at present.
     pub unreachable: bool,
-    /// The tracker is an original: nothing can be verified.
+    /// Whether the tracker is an original: nothing can be verified.
     pub original: bool,
-    /// Bytes a second that came lately and were verified, and that went.
+    /// The recent speed of verified bytes that came, and of bytes that were sent, per second.
     pub down: f64,
     /// See [`Overview::down`].
     pub up: f64,
-    /// In the order of their names.
+    /// The files, in the order of their names.
     pub files: Vec<FileView>,
-    /// How many files there are in all, beside those that are shown.
+    /// How many files there are in total, including those that aren't shown.
     pub n_files: usize,
-    /// Who else is there.
+    /// The other peers.
     pub peers: Vec<PeerView>,
-    /// How many they are in all.
+    /// How many other peers there are in total.
     pub n_peers: usize,
-    /// The last decisions, the newest last; none where nobody was looking.
+    /// The last decisions, the newest last; empty if nobody was looking.
     pub decisions: Vec<Choice>,
 }
 
-/// A file at one moment.
+/// A file at one point in time.
 #[derive(Debug, Serialize)]
 pub struct FileView {
     /// Its name.
     pub name: String,
-    /// The same as people are shown it: some characters don't show, or show as others do.
+    /// The name as people are shown it: some characters don't show, or look like others.
     pub shown: String,
-    /// Its size, bytes, where that is known: originals don't tell.
+    /// Its size, bytes, if known: originals don't tell it.
     pub size: Option<u64>,
-    /// Its MD5, where that is known.
+    /// Its MD5, if known.
     pub md5: Option<String>,
-    /// What becomes of it, and why.
+    /// Its state and the cause.
     pub doing: Doing,
     /// Other peers that have all of it, and that have some of it.
     pub holders: (usize, usize),
-    /// Bytes that are here and verified.
+    /// Bytes of it that are here and verified.
     pub verified: u64,
-    /// Bytes a second that came lately and were verified, until it is whole.
+    /// Verified bytes per second that came recently, until it is whole.
     pub down: f64,
-    /// Bytes a second that went lately.
+    /// Bytes per second that were sent recently.
     pub up: f64,
-    /// Bytes that went in this run.
+    /// Bytes that were sent in this run.
     pub gave: u64,
-    /// To so many peers.
+    /// The number of peers that they were sent to.
     pub takers: usize,
-    /// Seconds until it is whole, at that speed; none where nothing comes.
+    /// Seconds until it is whole, at that speed; `None` if nothing comes.
     pub left: Option<f64>,
-    /// The share, from 0 to 1, of what came in this run that others than its publisher sent.
+    /// The share, from 0 to 1, that peers other than its publisher sent of what came in this run.
     pub others: Option<f64>,
-    /// Its bars, where they were asked for or it is fetched.
+    /// Its bars, if they were asked for or the file is being fetched.
     pub bars: Option<Bars>,
-    /// The contents beside the swarm's, while there are any.
+    /// The contents beside the swarm's, as long as there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Conflict>,
 }
@@ -96,15 +96,15 @@ pub struct Bars {
     pub n_pieces: u32,
     /// How many of them are here.
     pub here: u32,
-    /// `0` missing, `1` asked for, `2` here.
+    /// `0` for missing, `1` for requested, `2` for here.
     pub pieces: String,
-    /// How many others have the rarest piece of the cell, at most 9.
+    /// How many other peers have the rarest piece of the cell, at most 9.
     pub copies: String,
     /// How many pieces no other peer has.
     pub lonely: usize,
 }
 
-/// Another peer at one moment.
+/// Another peer at one point in time.
 #[derive(Debug, Serialize)]
 pub struct PeerView {
     /// Where it listens.
@@ -115,9 +115,9 @@ pub struct PeerView {
     pub link: &'static str,
     /// The smallest round trip seen, milliseconds.
     pub latency_ms: Option<f64>,
-    /// The chance, from 0 to 1, that it is asked where all that can be asked have a piece.
+    /// The chance, from 0 to 1, that it is asked if all peers that can be asked have a piece.
     pub chance: Option<f64>,
-    /// Pieces and bytes that came from it, and went to it, in this run.
+    /// Pieces and bytes that came from it, and that were sent to it, in this run.
     pub pieces: u64,
     /// See [`PeerView::pieces`].
     pub got: u64,
@@ -129,52 +129,52 @@ pub struct PeerView {
     pub trouble: Option<String>,
 }
 
-/// What becomes of a file, or of the whole peer, and why. `Display` is for people; programs go by `kind`.
+/// The state of a file, or of the whole peer, and its cause. `Display` is for people; programs use `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[allow(missing_docs)] // the texts below say what they are
 pub enum Doing {
-    /// Of a peer: no answer from the tracker so far.
+    /// Of a peer: the tracker hasn't answered yet.
     Starting,
     /// Of a peer: nobody shares anything.
     Idle,
-    /// Of a peer: so many files are verified and served.
+    /// Of a peer: this many files are verified and served.
     Serving { files: usize },
-    /// Listed, and nobody has picked it.
+    /// It is listed, and nobody has picked it.
     Listed,
-    /// Picked, and nobody lists it.
+    /// It is picked, and nobody lists it.
     Unlisted,
-    /// Its `.torrent` is on its way, or its turn to be begun will come.
+    /// Its `.torrent` is on its way, or it waits for its turn to begin.
     Beginning,
-    /// What is here of it is being checked.
+    /// The pieces of it that are here are being checked.
     Checking { done: u64, of: u64 },
-    /// Pieces were asked for, of so many peers.
+    /// Pieces were requested from this many peers.
     Fetching { peers: usize },
-    /// No other peer has these pieces: so many, of which these are the first.
+    /// No other peer has these pieces: their number, and the first of them.
     Nowhere { n: usize, first: Vec<u32> },
-    /// Others have what is missing, and none of them can be asked at the moment.
+    /// Other peers have what is missing, but none of them can be asked at present.
     Unconnected { holders: usize },
-    /// So many peers are listed, and `--min-peers` asks for more.
+    /// This many peers are listed, and `--min-peers` asks for more.
     FewPeers { listed: usize, least: usize },
-    /// The disk doesn't take it, or something stands in its way.
+    /// The disk doesn't take it, or something is in its way.
     Stuck { why: String },
     /// All pieces are here, and are being brought to the disk.
     Completing,
-    /// It comes into the folder through the page.
+    /// It is being uploaded through the page.
     Uploading { done: u64, of: u64 },
     /// It is in the folder, and may still be growing.
     Settling,
     /// It is being hashed.
     Hashing { done: u64, of: u64 },
-    /// Whole, verified and served.
+    /// It is whole, verified and served.
     Verified,
-    /// Whole, and nobody knows its MD5.
+    /// It is whole, and nobody knows its MD5.
     Unverified,
-    /// Another content stands here under its name: the two MD5s.
+    /// The file here has another content than the swarm's: the two MD5s.
     OtherContent { here: String, swarm: String },
-    /// Somebody else is hashing it.
+    /// Another peer is hashing it.
     Coming { done: u64, of: u64, peer: String },
-    /// It was whole here, and the user deleted or moved it away.
+    /// It was whole here, and the user has deleted it or moved it away.
     Deleted,
     /// It can't be had.
     GivenUp { why: String },
@@ -236,7 +236,7 @@ impl fmt::Display for Doing {
 }
 
 impl Doing {
-    /// What a person wants to know of first: what moves, then what keeps something from moving.
+    /// Returns the rank by which people want to know: first what moves, then what is held up.
     fn urgency(&self) -> u8 {
         match self {
             Self::Stuck { .. } => 0,
@@ -253,7 +253,7 @@ impl Doing {
 }
 
 impl State {
-    /// What there is to be shown. Bars are of the files that are fetched, and of `detail`.
+    /// Returns what is to be shown. There are bars for the files that are being fetched, and for `detail`.
     pub fn overview(&self, min_peers: usize, detail: Option<&str>, now: Instant) -> Overview {
         let (names, n_files) = self.names();
         let view = |name: &Name| FileView {
@@ -278,8 +278,8 @@ impl State {
         }
     }
 
-    /// The first of the files that are listed, here, or wanted, in the order of their names: of many, those that move or have
-    /// another content somewhere come before the rest. And how many there are in all.
+    /// Returns the first of the files that are listed, here, or wanted, in the order of their names, and how many there
+    /// are in total. If there are too many, those that move or have another content somewhere come before the rest.
     fn names(&self) -> (BTreeSet<&Name>, usize) {
         let parts = self.files.iter().filter(|(_, held)| held.stamp.is_none());
         let parts = parts.map(|(name, _)| name);
@@ -323,7 +323,7 @@ impl State {
         }
     }
 
-    /// How many other peers have all of a file, and how many some of it.
+    /// Returns how many other peers have all of a file, and how many have some of it.
     fn holders(&self, name: &Name) -> (usize, usize) {
         let whole = |(no, peer): (&PeerId, &super::OtherPeer)| match self.picker.has(*no, name) {
             Some(has) => (!has.is_empty()).then(|| has.is_full()),
@@ -334,8 +334,8 @@ impl State {
         (whole.len(), some.len())
     }
 
-    /// The files in work, at most so many, in the order of their names, and how many more there are. What moves goes before
-    /// what waits. Without bars.
+    /// Returns at most `most` of the files in work, in the order of their names, and how many more there are. Files that
+    /// move are preferred to those that wait. There are no bars.
     pub fn in_work(&self, most: usize, min_peers: usize, now: Instant) -> (Vec<FileView>, usize) {
         let (names, _) = self.names();
         let names = names.into_iter();
@@ -351,7 +351,8 @@ impl State {
         (views.collect(), others)
     }
 
-    /// See [`Doing::urgency`], and after those that move who waits for its turn; none where a file isn't in work.
+    /// Returns [`Doing::urgency`], but files that wait for their turn come after all that move; `None` if a file isn't in
+    /// work.
     fn urgency(&self, name: &Name, min_peers: usize, now: Instant) -> Option<u8> {
         let goes = |held: &Held| held.up.per_second(now) > 0.0;
         let doing = self.doing(name, min_peers);
@@ -368,7 +369,7 @@ impl State {
         in_work.then(|| 2 * doing.urgency() + u8::from(waits))
     }
 
-    /// A file at this moment, without its bars.
+    /// Returns a file as it is now, without its bars.
     pub(crate) fn file_view(&self, name: &Name, min_peers: usize, now: Instant) -> FileView {
         let (held, listed) = (self.files.get(name), self.swarm.get(name));
         let standing = self.standing.get(name).map(Standing::stamp);
@@ -402,14 +403,14 @@ impl State {
         }
     }
 
-    /// The bars of a file that is fetched, or of `detail`.
+    /// Returns the bars of a file that is being fetched, or of `detail`.
     fn bars_of(&self, name: &Name, detail: Option<&str>) -> Option<Bars> {
         let held = self.files.get(name)?;
         let wanted = detail == Some(name.as_str()) || !held.have.is_full();
         wanted.then(|| self.bars(held))
     }
 
-    /// What becomes of one file.
+    /// Returns the state of one file.
     fn doing(&self, name: &Name, min_peers: usize) -> Doing {
         if let Some(ByteProgress { done, of }) = self.uploads.get(name).copied() {
             return Doing::Uploading { done, of };
@@ -455,7 +456,7 @@ impl State {
         }
     }
 
-    /// What becomes of a file of which some is here.
+    /// Returns the state of a file of which something is here.
     fn doing_part(&self, held: &Held, min_peers: usize) -> Doing {
         let name = held.torrent.name();
         let (nowhere, listed) = (self.picker.nowhere(name), self.n_listed());
@@ -488,7 +489,7 @@ impl State {
         }
     }
 
-    /// The share of what came that others than its publisher sent.
+    /// Returns the share of what came that peers other than its publisher sent.
     fn others(&self, held: &Held) -> Option<f64> {
         let listed = self.swarm.get(held.torrent.name());
         let publisher = listed.map_or(&held.torrent.publisher, |listed| &listed.publisher);

@@ -1,4 +1,4 @@
-//! Who else is there: what the tracker and the peers themselves said of it, and how each can be asked.
+//! The other peers: what the tracker and the peers themselves said about them, and how each can be asked.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -12,27 +12,27 @@ use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, Pieces, TORRENT_CAP};
 use crate::torrent::{BLOCKS_A_PIECE, Name};
 
-/// A peer that was told of by a hello stays known so long without being on the tracker's list.
+/// How long a peer that said hello stays known without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
-/// Peers of one address that are remembered by their hellos alone, so that a single machine can't fill the memory.
+/// The most peers of one address that are known only by their hellos, so that a single machine can't fill the memory.
 const UNLISTED_PER_ADDRESS: usize = 64;
-/// Stands for all who are served without being remembered: no peer has this number.
+/// Stands for all peers that are served without being remembered: no peer has this number.
 const NOBODY: PeerId = 0;
-/// After so many proven bad pieces a peer is left alone.
+/// After this many proven bad pieces a peer is left alone.
 const STRIKES: u32 = 3;
-/// After a failed connection, a peer is tried again so much later; after bad pieces, too.
+/// The pause before a peer is tried again after a failed connection, or after bad pieces.
 const RETRY: Duration = Duration::from_secs(5);
 /// The most files that are remembered of one peer, and that one hello lists.
 pub(super) const OFFERS: usize = 10_000;
-/// The most digits or numbers of one offer that are remembered: a file's pieces have no more digits, as the longest `.torrent`
-/// has no checkpoints for them.
+/// The most digits or numbers of one offer that are remembered: no file's pieces have more digits, as the longest
+/// `.torrent` has no checkpoints for them.
 const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
-/// Up to so many peers, everybody takes from everybody.
+/// Up to this many peers, every peer takes from every other.
 const FULL_MESH: usize = 40;
-/// Where there are more, each takes from so many, at random: a few dozen link everybody, with fewer threads.
+/// In a larger swarm, each takes from this many peers at random: a few dozen connect the whole swarm, with fewer threads.
 const NEIGHBOURS: usize = 24;
-/// In a swarm of which a list names a sample, who was on one of so many lists before the last counts as listed, too: the
-/// tracker itself forgets a silent peer in the time of three.
+/// In a swarm of which a list names only a sample, a peer that was on one of this many previous lists still counts as
+/// listed: the tracker itself forgets a silent peer in the time of three.
 const LISTS_KEPT: u64 = 3;
 /// Bytes of the names in a ping: an original reads no more than [`crate::protocol::ORIGINAL_CAP_OFF_LOOPBACK`] at once.
 const WANTS_ROOM: usize = 500;
@@ -40,11 +40,11 @@ const WANTS_ROOM: usize = 500;
 /// How a peer is asked for pieces.
 #[derive(Clone)]
 pub enum LinkState {
-    /// Not at the moment.
+    /// Not at present.
     No,
-    /// A connection is being made.
+    /// A connection is being opened.
     Trying,
-    /// Over a connection of its own for each piece: an original, or in classic rounds.
+    /// Over a separate connection for each piece: an original, or a peer in classic rounds.
     Single {
         /// Where it listens.
         addr: SocketAddr,
@@ -59,19 +59,19 @@ pub enum LinkState {
 pub struct OtherPeer {
     /// Where it listens.
     pub addr: SocketAddr,
-    /// Whether it speaks our messages.
+    /// Whether it uses our messages.
     pub ours: bool,
-    /// Its random id, once it said hello.
+    /// Its random id, once it has said hello.
     pub id: Option<String>,
     /// How it is asked.
     pub link: LinkState,
     /// The smallest round trip seen.
     pub latency: Option<Duration>,
-    /// What it has of files that aren't fetched at the moment.
+    /// The pieces that it has of files that aren't being fetched at present.
     pub(super) offers: BTreeMap<Name, Pieces>,
     /// Why its last connection ended, or what was wrong with what it sent.
     pub trouble: Option<String>,
-    /// The number of the last list that it was on, while it counts as listed.
+    /// The number of the last list that it was on, as long as it counts as listed.
     on_list: Option<u64>,
     said_hello: Option<Instant>,
     retry_at: Option<Instant>,
@@ -82,14 +82,14 @@ pub struct OtherPeer {
 pub struct MetPeer {
     /// Its id.
     pub peer: PeerId,
-    /// What it is to be told is here.
+    /// The pieces that it is to be told of.
     pub have: Vec<Have>,
-    /// The place in the news from which on what comes is new to it.
+    /// The place in the news from which later pieces are new to it.
     pub news_from: usize,
 }
 
 impl State {
-    /// The number of the peer at this address; a new one where it isn't known.
+    /// Returns the number of the peer at this address, which is new if the address isn't known.
     pub(super) fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerId {
         if let Some((no, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.addr == addr) {
             peer.ours |= ours;
@@ -113,8 +113,8 @@ impl State {
         self.last_peer_id
     }
 
-    /// The number of the peer that says hello from this address. One that isn't listed is remembered as one of
-    /// `UNLISTED_PER_ADDRESS`; beyond them it goes by a number that nobody has.
+    /// Returns the number of the peer that says hello from this address. At most `UNLISTED_PER_ADDRESS` peers that aren't
+    /// listed are remembered; beyond that, `NOBODY` is returned.
     fn meet(&mut self, addr: SocketAddr) -> PeerId {
         let known = self.peers.values().any(|peer| peer.addr == addr);
         let unlisted = |peer: &&OtherPeer| peer.on_list.is_none() && peer.addr.ip() == addr.ip();
@@ -125,7 +125,8 @@ impl State {
         }
     }
 
-    /// Takes a list. One of `sampled_of` peers leaves out others by chance: who was on one of the last few still counts.
+    /// Takes a list. A list that names only a sample of `sampled_of` peers leaves out others by chance, so a peer on one
+    /// of the last few lists still counts.
     pub(super) fn take_peers(
         &mut self,
         entries: &[PeerEntry],
@@ -148,7 +149,7 @@ impl State {
             );
             let known = self.peers.get_mut(&peer).expect("just known");
             known.on_list = Some(self.n_lists);
-            // an original must never be asked for what isn't on its list any more
+            // an original must never be asked for what is no longer on its list
             if !known.ours {
                 known.offers.clear();
                 self.picker.peer_lost_all(peer);
@@ -177,7 +178,7 @@ impl State {
         gone.into_iter().for_each(|no| self.forget(no));
     }
 
-    /// There is no such peer any more, or never was: what it has counts no more. The reports still name it.
+    /// Removes a peer that is gone or never existed: what it has no longer counts. The reports still name it.
     pub fn forget(&mut self, peer: PeerId) {
         self.picker.forget(peer);
         let Some(gone) = self.peers.remove(&peer) else {
@@ -194,7 +195,7 @@ impl State {
         let mut parts: BTreeMap<Name, Vec<u32>> = BTreeMap::new();
         for listed in names {
             if let Some((name, idx)) = Name::parse_piece(listed) {
-                // a file in one piece is asked for by its own name only
+                // a file of one piece is only requested by its own name
                 if self
                     .swarm
                     .get(&name)
@@ -218,7 +219,7 @@ impl State {
         };
         let wanted = self.files.get(name).filter(|_| self.picker.wants(name));
         match wanted.map(|held| held.have.len()) {
-            // what an original calls by a large file's name, it serves whole, and nobody can check it
+            // an original serves a large file's name as the whole file, which nobody can check
             Some(n) if !known.ours && n > 1 && matches!(pieces, Pieces::Digits(_)) => {}
             Some(n) => {
                 if let Some(bits) = pieces.bits(n) {
@@ -239,10 +240,10 @@ impl State {
         }
     }
 
-    /// A peer said who it is and what it has, on a connection of either side.
+    /// Notes that a peer said who it is and what it has, on a connection of either side.
     fn hello(&mut self, peer: PeerId, id: &str, have: &[Have], now: Instant) {
         if let Some(known) = self.peers.get_mut(&peer) {
-            // another program at the same address: what the last one had is gone
+            // another program is at the same address: what the previous one had is gone
             if known.id.as_ref().is_some_and(|last| last != id) {
                 known.offers.clear();
                 known.strikes = 0;
@@ -255,7 +256,7 @@ impl State {
         }
     }
 
-    /// A peer told what it has.
+    /// Notes what a peer says it has.
     pub fn learn(&mut self, peer: PeerId, news: &[Have]) {
         for have in news
             .iter()
@@ -273,8 +274,8 @@ impl State {
         }
     }
 
-    /// The peers of ours to connect to now, while something is missing or its `.torrent` on its way; each counts as being
-    /// tried.
+    /// Returns those of our peers to connect to now, while something is missing or its `.torrent` is on its way; each
+    /// counts as being tried.
     pub fn to_connect(&mut self, min_peers: usize, now: Instant) -> Vec<(PeerId, SocketAddr)> {
         let idle = self.picker.is_idle() && self.beginning.is_empty();
         if idle || !self.may_ask(min_peers, now) {
@@ -294,7 +295,7 @@ impl State {
             .filter(|(_, peer)| peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now));
         let mut to_connect: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
         to_connect.shuffle(&mut self.rng);
-        // whom the tracker lists comes before who only says so
+        // peers that the tracker lists come before those that only said hello
         to_connect.sort_by_key(|(no, _)| self.peers[no].on_list.is_none());
         to_connect.truncate(room);
         for (no, _) in &to_connect {
@@ -303,7 +304,8 @@ impl State {
         to_connect
     }
 
-    /// A connection to a peer is open, and it has said hello. Returns false if the peer isn't known any more.
+    /// Notes that a connection to a peer is open, and that it has said hello. Returns false if the peer is no longer
+    /// known.
     pub fn connected(
         &mut self,
         peer: PeerId,
@@ -322,13 +324,13 @@ impl State {
         true
     }
 
-    /// A peer has said hello, so far away.
+    /// Notes that a peer has said hello, and its latency.
     pub fn said_hello(&mut self, peer: PeerId, their: &Hello, latency: Duration, now: Instant) {
         self.hello(peer, &their.id, &their.have, now);
         self.note_latency(peer, Some(latency));
     }
 
-    /// A peer at this address connected and said hello.
+    /// Notes that a peer at this address connected and said hello.
     pub fn meets(&mut self, addr: SocketAddr, hello: &Hello, now: Instant) -> MetPeer {
         let peer = self.meet(addr);
         self.hello(peer, &hello.id, &hello.have, now);
@@ -340,7 +342,7 @@ impl State {
         }
     }
 
-    /// Notes how far away a peer is, if that was measured.
+    /// Notes a peer's latency, if that was measured.
     pub fn note_latency(&mut self, peer: PeerId, latency: Option<Duration>) {
         if let Some(known) = self.peers.get_mut(&peer) {
             known.latency = latency.or(known.latency);
@@ -354,7 +356,7 @@ impl State {
         }
     }
 
-    /// Where a peer listens.
+    /// Returns the address where a peer listens.
     pub fn addr_of(&self, peer: PeerId) -> Option<SocketAddr> {
         self.peers.get(&peer).map(|peer| peer.addr)
     }
@@ -393,12 +395,12 @@ impl State {
         self.picker.release(peer);
     }
 
-    /// A peer hasn't this file any more, or never had.
+    /// Notes that a peer no longer has this file, or never had it.
     pub fn has_not(&mut self, peer: PeerId, name: &Name) {
         self.picker.peer_lost(peer, name);
     }
 
-    /// The connections that are taken from.
+    /// Returns the connections over which pieces are requested.
     pub fn connections(&self) -> Vec<Sender> {
         let open = |peer: &OtherPeer| match &peer.link {
             LinkState::Open(sender) => Some(sender.clone()),
@@ -407,7 +409,7 @@ impl State {
         self.peers.values().filter_map(open).collect()
     }
 
-    /// The connection is over; what was asked of it is open again.
+    /// Notes that the connection has ended; the pieces that were requested over it are open again.
     pub fn disconnected(&mut self, peer: PeerId, failed: bool, now: Instant) {
         self.picker.release(peer);
         if let Some(known) = self.peers.get_mut(&peer) {
@@ -416,7 +418,7 @@ impl State {
         }
     }
 
-    /// Originals, and in classic rounds everybody, are asked over a connection for each piece.
+    /// Lets originals, and in classic rounds all peers, be asked over a separate connection for each piece.
     pub(super) fn open_single_links(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
             let ready = peer.strikes < STRIKES
@@ -438,20 +440,21 @@ impl State {
         }
     }
 
-    /// Whether a peer sent too many bad pieces.
+    /// Returns true if a peer sent too many bad pieces.
     pub fn is_left_alone(&self, peer: PeerId) -> bool {
         self.peers
             .get(&peer)
             .is_some_and(|peer| peer.strikes >= STRIKES)
     }
 
-    /// How many other peers the tracker has.
+    /// Returns how many other peers the tracker has.
     pub fn n_listed(&self) -> usize {
         let listed = self.peers.values().filter(|peer| peer.on_list.is_some());
         listed.count().max(self.sampled_of.unwrap_or(0))
     }
 
-    /// The files that are wanted by name and not here, for a tracker that tells of some peers only; without any, all are.
+    /// Returns the files that are wanted by name and not here, for a tracker that only tells of some peers; if there are
+    /// none, all files are wanted.
     pub fn wanted_names(&self) -> Vec<Name> {
         let whole = |name: &Name| self.files.get(name).is_some_and(|held| held.have.is_full());
         let mut room = WANTS_ROOM;
@@ -464,7 +467,7 @@ impl State {
         fits.cloned().collect()
     }
 
-    /// Names that only originals list, and that are wanted and not here; with who has each.
+    /// Returns the names that only originals list and that are wanted and not here, with the peers that have each.
     pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerId, SocketAddr)>)> {
         let mut names: BTreeMap<&Name, Vec<(PeerId, SocketAddr)>> = BTreeMap::new();
         for (no, peer) in self

@@ -1,23 +1,23 @@
-//! How fast something came lately. Pure: the moment is a parameter.
+//! The recent speed of something. Pure: the time is a parameter.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// The mean is over so long: short enough to follow a network that changes, long enough that the time left doesn't jump.
+/// The mean is over this time: short enough to follow a changing network, long enough that the time left doesn't jump.
 const WINDOW: Duration = Duration::from_secs(20);
-/// Right at the start it is over this time at least, as the first bytes say little.
+/// At the start it is over at least this time, as the first bytes say little.
 const LEAST: Duration = Duration::from_secs(1);
 
 /// Bytes, second by second.
 #[derive(Default)]
 pub struct Rate {
     first: Option<Instant>,
-    /// Bytes of each second since the first note in which there were any, the oldest first.
+    /// The bytes of each second since the first note that is still kept, the oldest first.
     seconds: VecDeque<(u64, u64)>,
 }
 
 impl Rate {
-    /// Notes that so many bytes came now.
+    /// Notes that `bytes` came at `now`.
     pub fn note(&mut self, bytes: u64, now: Instant) {
         let since = now.saturating_duration_since(*self.first.get_or_insert(now));
         let second = since.as_secs();
@@ -31,7 +31,7 @@ impl Rate {
         }
     }
 
-    /// Bytes a second over the last [`WINDOW`], or since the first where that is less long ago.
+    /// Returns bytes per second over the last [`WINDOW`], or since the first note if that is more recent.
     pub fn per_second(&self, now: Instant) -> f64 {
         let Some(first) = self.first else {
             return 0.0;

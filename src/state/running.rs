@@ -1,4 +1,4 @@
-//! What holds everything up, or ends it: the tracker, the disk, the user; and what the client asks about it.
+//! The causes that hold everything up or end it: the tracker, the disk, the user; and what the client asks about them.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +8,11 @@ use crate::picker::Decision;
 use crate::protocol::Summary;
 use crate::torrent::{Name, Torrent};
 
-/// The disk is tried again so long after a failure.
+/// The pause before the disk is tried again after a failure.
 const DISK_RETRY: Duration = Duration::from_secs(10);
 
 impl State {
-    /// Everything ends from now on.
+    /// Lets everything end from now on.
     pub fn end(&mut self) {
         self.ending = true;
     }
@@ -22,43 +22,43 @@ impl State {
         self.ending
     }
 
-    /// Who the tracker is, by its last answer.
+    /// Returns which kind of tracker it is, by its last answer.
     pub fn tracker(&self) -> TrackerKind {
         self.tracker
     }
 
-    /// The files that a ping names as wanted, and the edition of the tracker's files that is known here.
+    /// Returns the files that a ping names as wanted, and the edition of the tracker's files that is known here.
     pub fn asks_tracker_for(&self) -> (Vec<Name>, Option<u64>) {
         (self.wanted_names(), self.edition)
     }
 
-    /// A tracker of ours answered. Returns true if it is its first answer, or the first one after a failure.
+    /// Notes that one of our trackers answered. Returns true if it is its first answer, or the first one after a failure.
     pub fn reached(&mut self) -> bool {
         let failed = std::mem::replace(&mut self.unreachable, false);
         failed || self.tracker == TrackerKind::Unknown
     }
 
-    /// The tracker can't be reached. Returns true if that is news.
+    /// Notes that the tracker can't be reached. Returns true if that is news.
     pub fn not_reached(&mut self) -> bool {
         !std::mem::replace(&mut self.unreachable, true)
     }
 
-    /// How many files the tracker lists.
+    /// Returns how many files the tracker lists.
     pub fn n_files_listed(&self) -> usize {
         self.swarm.len()
     }
 
-    /// What the tracker lists under a name.
+    /// Returns what the tracker lists under a name.
     pub fn listed(&self, name: &Name) -> Option<&Summary> {
         self.swarm.get(name)
     }
 
-    /// How many files are wanted of which some other peer has a piece that is missing here.
+    /// Returns how many wanted files have a piece that is missing here and that some other peer has.
     pub fn n_obtainable(&self) -> usize {
         self.picker.n_obtainable()
     }
 
-    /// Returns true if pieces may be asked for: the disk takes them, and enough peers are listed.
+    /// Returns true if pieces may be requested: the disk takes them, and enough peers are listed.
     pub(super) fn may_ask(&mut self, min_peers: usize, now: Instant) -> bool {
         if self.paused_until.is_some_and(|until| until <= now) {
             (self.paused_until, self.disk_fault) = (None, None);
@@ -66,7 +66,7 @@ impl State {
         !self.ending && self.paused_until.is_none() && self.n_listed() >= min_peers
     }
 
-    /// The classic round's request, see [`crate::picker::Picker::classic_round`].
+    /// Returns the classic round's request, see [`crate::picker::Picker::classic_round`].
     pub fn classic_round(&mut self, min_peers: usize, now: Instant) -> Option<Decision> {
         if !self.may_ask(min_peers, now) {
             return None;
@@ -75,25 +75,25 @@ impl State {
         self.picker.classic_round(now, &mut self.rng)
     }
 
-    /// Nothing is asked for until the disk has had some time. Returns true if the user doesn't know yet that it fails.
+    /// Stops all requests until the disk has had some time. Returns true if the user doesn't know yet that it fails.
     pub fn pause_for_disk(&mut self, why: &str, now: Instant) -> bool {
         self.paused_until = Some(now + DISK_RETRY);
         self.disk_fault = Some(why.to_owned());
         !std::mem::replace(&mut self.told.disk_fault, true)
     }
 
-    /// A name of the folder can't be shared. Returns true if that wasn't said yet.
+    /// Notes that a name of the folder can't be shared. Returns true if that wasn't reported yet.
     pub fn is_new_oddity(&mut self, name: &str) -> bool {
         self.told.odd.insert(name.to_owned())
     }
 
-    /// Something stands in a file's way. Returns true if that wasn't said yet.
+    /// Notes that something is in a file's way. Returns true if that wasn't reported yet.
     pub fn is_stuck(&mut self, name: &Name, why: &str) -> bool {
         self.stuck.insert(name.clone(), why.to_owned());
         self.told.odd.insert(name.as_str().to_owned())
     }
 
-    /// A download can't begin. Returns true if that wasn't said yet.
+    /// Notes that a download can't begin. Returns true if that wasn't reported yet.
     pub fn cannot_begin(&mut self, name: &Name, why: &str) -> bool {
         if self.wants.exit_when_complete {
             self.disk_fault = Some(why.to_owned());
@@ -101,13 +101,13 @@ impl State {
         self.is_stuck(name, why)
     }
 
-    /// A file isn't being begun any more: it was, or it can't be.
+    /// Notes that a file is no longer being begun: its download has begun, or it can't.
     pub fn end_beginning(&mut self, name: &Name) {
         self.beginning.remove(name);
         self.end_progress(name);
     }
 
-    /// The MD5 of the content that was fetched under this name until it was replaced by another one.
+    /// Returns the MD5 of the content that was fetched under this name until another one replaced it.
     pub fn content_before(&mut self, name: &Name) -> Option<Digest> {
         self.switched.remove(name)
     }
@@ -117,25 +117,26 @@ impl State {
         matches!(self.standing.get(name), Some(Standing::Outdated(..)))
     }
 
-    /// Returns true if the command for other machines is to be told of one more file.
+    /// Returns true if the command for other machines is to be printed for one more file.
     pub fn tells_command(&mut self, most: usize) -> bool {
         let tells = self.told.commands < most;
         self.told.commands += usize::from(tells);
         tells
     }
 
-    /// Begins to fetch files from originals. Returns false if there is nothing to fetch, or a thread does it already.
+    /// Notes that files are fetched from originals. Returns false if there is nothing to fetch, or a thread does it
+    /// already.
     pub fn begin_whole_files(&mut self) -> bool {
         let wanted = !self.from_originals_only().is_empty() && !self.ending;
         wanted && !std::mem::replace(&mut self.fetches_whole_files, true)
     }
 
-    /// No thread fetches files from originals any more.
+    /// Notes that no thread fetches files from originals any more.
     pub fn end_whole_files(&mut self) {
         self.fetches_whole_files = false;
     }
 
-    /// A second copy of a piece came.
+    /// Notes that a second copy of a piece came.
     pub fn came_twice(&mut self, torrent: &Torrent, idx: u32) {
         let name = torrent.name();
         let same = self

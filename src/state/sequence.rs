@@ -1,5 +1,5 @@
-//! What a peer knows, through any sequence of messages and events. The bytes choose what happens: at random in the test below,
-//! and in `tests/fuzz` as a fuzzer likes.
+//! A peer's knowledge through any sequence of messages and events. Bytes choose what happens: random ones in the test
+//! below, and a fuzzer's in `tests/fuzz`.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use crate::torrent::BadPiece;
 #[allow(missing_docs, dead_code)]
 mod dice;
 
-/// A connection that nothing goes over.
+/// Returns a connection that nothing is sent over.
 static SENDER: LazyLock<Sender> = LazyLock::new(|| {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
@@ -44,20 +44,20 @@ fn blocks(dice: &mut Dice) -> BlockSet {
     blocks
 }
 
-/// A request that was sent, and what it was for.
+/// A request that was sent, and what it asked for.
 struct OpenRequest {
     peer: PeerId,
     get: Get,
 }
 
-/// A piece that came, while it is checked and written, with the file that it is of.
+/// A piece that came, while it is checked and written, with its file.
 struct Came {
     peer: PeerId,
     torrent: Arc<Torrent>,
     idx: u32,
 }
 
-/// A peer's course of things, driven as the client drives it.
+/// A peer's state and surroundings, driven as the client drives it.
 struct Course {
     state: State,
     now: Instant,
@@ -66,7 +66,7 @@ struct Course {
     came: Vec<Came>,
 }
 
-/// As what a peer is told, asked and sent. At the end everything wanted that somebody has comes.
+/// Runs the sequence that the bytes choose. At the end, everything wanted that somebody has arrives.
 pub fn of_a_peer(bytes: &[u8]) {
     let mut dice = Dice(bytes);
     let now = Instant::now();
@@ -139,7 +139,7 @@ impl Course {
         }
     }
 
-    /// The tracker answers for what is to be published.
+    /// The tracker answers the publications.
     fn publishes(&mut self, dice: &mut Dice) {
         for publication in self.state.unpublished() {
             let md5 = dice.content().md5();
@@ -195,7 +195,7 @@ impl Course {
         self.begins.extend(wanted);
     }
 
-    /// A content is listed, perhaps in the place of another, and begun; a peer has some of it.
+    /// A content is listed, perhaps in place of another, and its download begins; a peer has some of it.
     fn is_published(&mut self, dice: &mut Dice) {
         let content = dice.content();
         let list = SwarmList {
@@ -219,7 +219,7 @@ impl Course {
         self.state.learn(peer, &sent(&vec![have]));
     }
 
-    /// A `.torrent` came of what was listed: in any of the cuts that its content has.
+    /// The `.torrent` of a listed file arrives: in any of the cuts that its content has.
     fn begins(&mut self, dice: &mut Dice) {
         let Some(summary) = self.begins.pop() else {
             return;
@@ -281,7 +281,7 @@ impl Course {
         }
     }
 
-    /// What somebody has who has all of each file that is here.
+    /// Returns the offer of a peer that has all of each file that is here.
     fn all_of_what_is_here(&self) -> Vec<Have> {
         let has = |held: &Held| Have {
             name: held.torrent.name().clone(),
@@ -385,20 +385,20 @@ impl Course {
         self.asked.retain(|asked| asked.peer != peer);
     }
 
-    /// What isn't waited for any more, as another program is at that address, or nobody.
+    /// Drops what is no longer waited for, as another program is at that address, or none.
     fn forgets(&mut self) {
         let picker = &self.state.picker;
         self.asked
             .retain(|asked| picker.awaits(asked.peer, asked.get.n));
     }
 
-    /// The folder is looked at, and what stands there hashed.
+    /// The folder is looked at, and its files are hashed.
     fn looks(&mut self, dice: &mut Dice) {
         let before = self.state.standing.clone();
         let see = |dice: &mut Dice| Seen::File(dice.name(), dice.stamp());
         let mut seen = dice.up_to(3, see);
         if dice.one_in(2) {
-            // most of what stood there stands there yet
+            // most of the files are still there
             let held = self.state.files.iter();
             seen.extend(
                 held.filter_map(|(name, held)| Some(Seen::File(name.clone(), held.stamp?))),
@@ -460,7 +460,7 @@ impl Course {
         self.state.files.get(name).expect("a file that is here")
     }
 
-    /// What is true at every moment.
+    /// Checks what must always be true.
     fn holds(&self) {
         let state = &self.state;
         for (name, held) in &state.files {
@@ -503,7 +503,7 @@ impl Course {
         state.news_from(0);
     }
 
-    /// Everybody goes, and one comes who has everything: it is asked for all that is missing.
+    /// All peers leave, and one comes that has everything: it is asked for all that is missing.
     fn comes_to_its_end(&mut self) {
         let all: Vec<PeerId> = self.state.peers.keys().copied().collect();
         all.into_iter()

@@ -1,4 +1,4 @@
-//! Who gave how much to whom.
+//! How much each peer gave and took.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,27 +9,28 @@ use serde::Serialize;
 use super::{Exchanged, Held, State};
 use crate::picker::PeerId;
 
-/// What came from, and went to, one peer.
+/// What came from one peer, and what was sent to it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Share {
     /// Where it listens.
     pub peer: SocketAddr,
     /// The smallest round trip seen, milliseconds.
     pub latency_ms: Option<f64>,
-    /// Requests that it was sent, in this run.
+    /// Requests that were sent to it, in this run.
     pub asked: u64,
     /// Pieces that came from it, in this run.
     pub pieces: u64,
     /// Bytes that came from it, in this run.
     pub got: u64,
-    /// Its part in all that came, from 0 to 1.
+    /// Its share of everything that came, from 0 to 1.
     pub share: f64,
-    /// Bytes that went to it, in this run.
+    /// Bytes that were sent to it, in this run.
     pub gave: u64,
 }
 
 impl State {
-    /// What came from each peer, and went to it; also of those that have left. Who exchanged most comes first.
+    /// Returns what came from each peer and was sent to it, including peers that have left. Those that exchanged most
+    /// come first.
     pub fn shares(&self, held: &Held) -> Vec<Share> {
         let all: u64 = held.exchanged.values().map(|with| with.got).sum();
         let mut shares: BTreeMap<SocketAddr, Share> = BTreeMap::new();
@@ -37,7 +38,7 @@ impl State {
             let Some((peer, latency)) = self.who(*id, with) else {
                 continue;
             };
-            // who left and came back has two numbers
+            // a peer that left and came back has two numbers
             let share = shares.entry(peer).or_insert(Share {
                 peer,
                 latency_ms: None,

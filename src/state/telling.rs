@@ -1,4 +1,4 @@
-//! What is to be told by the clock: how far a download is, and what went to others.
+//! What is reported by the clock: how far a download is, and what was sent to others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -9,37 +9,37 @@ use crate::picker::PeerId;
 use crate::protocol::OtherCopy;
 use crate::torrent::Name;
 
-/// What went to others is told so long after the first of it that wasn't told.
+/// What was sent to others is reported this long after the first unreported piece.
 const GIVEN_EVERY: Duration = Duration::from_secs(10);
-/// A download of which nothing was told for so long is told of.
+/// A download is reported if nothing was said about it for this long.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
-/// What the user was told already, so that it is told once.
+/// What the user was told already, so that it is told only once.
 #[derive(Default)]
 pub(super) struct ToldUser {
-    /// The MD5s of contents that stand in the place of the user's.
+    /// The MD5s of contents that stand in place of the user's.
     pub(super) other: BTreeMap<Name, Digest>,
-    /// The reasons for which the tracker refused files.
+    /// The reasons why the tracker refused files.
     pub(super) refusal: BTreeMap<Name, String>,
     /// The peers with other contents.
     pub(super) conflicts: BTreeMap<Name, Vec<OtherCopy>>,
-    /// Names in the folder that can't be shared, or that something stands in the way of.
+    /// Names in the folder that can't be shared, or that something is in the way of.
     pub(super) odd: BTreeSet<String>,
-    /// How many peers were few.
+    /// The number of peers that was reported as few.
     pub(super) few: Option<usize>,
-    /// That the disk fails.
+    /// Whether the disk was reported to fail.
     pub(super) disk_fault: bool,
-    /// For how many files the command for other machines was told.
+    /// For how many files the command for other machines was printed.
     pub(super) commands: usize,
 }
 
-/// What of a file was told.
+/// What was reported about a file.
 pub(super) struct ToldOfFile {
-    /// How many bytes had been given when that was told last.
+    /// How many bytes had been sent at the last report.
     gave: u64,
-    /// When the first and the last of those went that weren't told.
+    /// When the first and the last of the unreported ones were sent.
     untold: Option<(Instant, Instant)>,
-    /// When its progress was told last, or its download began.
+    /// When its progress was last reported, or its download began.
     progress: Instant,
 }
 
@@ -53,19 +53,19 @@ impl ToldOfFile {
     }
 }
 
-/// What went to others of one file since that was told last.
+/// What was sent of one file since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given {
     /// The file.
     pub name: Name,
-    /// So many bytes.
+    /// How many bytes.
     pub bytes: u64,
-    /// In this time, from the end of the first piece to that of the last.
+    /// The time from the end of the first piece to the end of the last.
     pub time: Duration,
 }
 
 impl State {
-    /// Notes that a piece of so many bytes went to a peer.
+    /// Notes that `bytes` of a piece were sent to a peer.
     pub fn gave(&mut self, peer: PeerId, name: &Name, bytes: u64, now: Instant) {
         let Some(held) = self.files.get_mut(name) else {
             return;
@@ -77,7 +77,8 @@ impl State {
         held.told.untold.get_or_insert((now, now)).1 = now;
     }
 
-    /// What of the whole files went to others and wasn't told, once that began 10 s ago; all of it where it is the end.
+    /// Returns what was sent of the whole files and wasn't reported, if the first of it is 10 s old; at the end, all of
+    /// it.
     pub fn given(&mut self, at_the_end: bool, now: Instant) -> Vec<Given> {
         let given = |(name, held): (&Name, &mut Held)| {
             let (first, last) = held.told.untold?;
@@ -93,7 +94,7 @@ impl State {
         self.files.iter_mut().filter_map(given).collect()
     }
 
-    /// The downloads of which nothing was told for 30 s. They are told now.
+    /// Returns the downloads about which nothing was said for 30 s, and counts them as reported.
     pub fn untold_progress(&mut self, now: Instant) -> Vec<Name> {
         let due = |held: &Held| {
             let since = now.saturating_duration_since(held.told.progress);
@@ -109,32 +110,32 @@ impl State {
 }
 
 impl Held {
-    /// Verified bytes a second since its download began.
+    /// Returns verified bytes per second since the download began.
     pub fn mean_speed(&self, now: Instant) -> f64 {
         let came: u64 = self.exchanged.values().map(|with| with.got).sum();
         let seconds = now.saturating_duration_since(self.since).as_secs_f64();
         came as f64 / seconds.max(1e-3)
     }
 
-    /// The peers to which something went in this run.
+    /// Returns the peers to which something was sent in this run.
     pub fn takers(&self) -> usize {
         let takers = self.exchanged.values().filter(|with| with.gave > 0);
         takers.count()
     }
 
-    /// Whether the last piece that came made another tenth whole, which is told, unless there are few pieces.
+    /// Returns true if the last piece that came completed another tenth, which is reported unless there are few pieces.
     pub fn is_tenth(&self) -> bool {
         let (have, n) = (self.have.count(), self.torrent.n_pieces());
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n.max(1));
         n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1))
     }
 
-    /// Its progress was told.
+    /// Notes that its progress was reported.
     pub(super) fn told_progress(&mut self, now: Instant) {
         self.told.progress = now;
     }
 
-    /// What went to others so far was told.
+    /// Notes that everything sent so far was reported.
     pub fn told_given(&mut self) {
         (self.told.gave, self.told.untold) = (self.gave(), None);
     }

@@ -1,4 +1,4 @@
-//! What a peer knows, step by step.
+//! A peer's knowledge, step by step.
 
 use std::fs::File;
 
@@ -47,7 +47,7 @@ pub(super) fn share(state: &mut State, word: TrackerWord) {
     state.files.get_mut(&name("f")).expect("shared").word = word;
 }
 
-/// A download begins, with nothing here.
+/// Begins a download, with nothing here.
 fn begin(state: &mut State, torrent: &Arc<Torrent>) -> bool {
     state.begin(torrent, Part::none_of(torrent), Instant::now())
 }
@@ -109,7 +109,7 @@ fn files_of_a_known_edition_stay_as_they_were() {
         })
     ));
     assert_eq!(state.edition, None, "the tracker has another by now");
-    // a tracker that knows of no editions tells all each time
+    // a tracker without editions sends everything each time
     assert_eq!(files(&mut state, list(None, &[&file])), (None, 1));
     assert_eq!(files(&mut state, list(None, &[])), (None, 0));
 }
@@ -126,7 +126,7 @@ fn what_stood_in_the_way_of_a_file_is_forgotten_once_it_is_shared() {
     assert!(state.stuck.is_empty());
 }
 
-/// Two others that have all of it; the first published it, and is here.
+/// Two other peers that have all of it; the first published it, and is here.
 fn publisher_and_other(state: &mut State, torrent: &Torrent) -> [PeerId; 2] {
     let mut listed = Summary::of(torrent);
     (listed.publisher, listed.here) = ("10.0.0.2:1".to_owned(), true);
@@ -196,7 +196,7 @@ fn only_the_publisher_convicts_itself_and_only_twice() {
         [(torrent.name(), 0, addrs.to_vec())]
     );
     assert!(state.waits_for().is_empty(), "no list has come yet");
-    // somebody new has it
+    // a new peer has it
     let newcomer = state.know(([10, 0, 0, 4], 1).into(), true);
     state.picker.peer_has(newcomer, torrent.name(), [0]);
     assert!(state.without_good_copy().is_empty());

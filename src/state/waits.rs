@@ -4,20 +4,20 @@ use super::State;
 use crate::cli::nearest;
 use crate::torrent::{Name, legible};
 
-/// The course text's list has so many other peers.
+/// The course text's list has this many other peers.
 const COURSE_PEERS: usize = 2;
 
-/// Fewer other peers are listed than the course text has on its list.
+/// The report that fewer other peers are listed than the course text has on its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerShortage {
-    /// Nothing is asked for before so many are listed (`--min-peers`).
+    /// Nothing is requested until this many are listed (`--min-peers`).
     WaitsFor(usize),
-    /// It goes on with those that there are.
+    /// The client goes on with the peers that there are.
     GoesOn,
 }
 
 impl State {
-    /// How few other peers are listed, if that is to be said: once for each number of them.
+    /// Returns how few other peers are listed, if that is to be reported: once for each number of them.
     pub fn few_peers(&mut self, min_peers: usize) -> Option<PeerShortage> {
         let (n_listed, at_least) = (self.n_listed(), min_peers.max(COURSE_PEERS));
         let missing = !self.picker.is_idle() || !self.beginning.is_empty();
@@ -32,7 +32,7 @@ impl State {
         })
     }
 
-    /// What keeps files from coming or from counting as done, where nothing else says it.
+    /// Describes what keeps files from coming or from counting as done, unless another message says it.
     pub fn waits_for(&self) -> Vec<String> {
         if self.last_answer.is_none() {
             return Vec::new();
@@ -98,7 +98,7 @@ impl State {
             .collect()
     }
 
-    /// Which missing pieces of a file nobody has.
+    /// Describes which missing pieces of a file nobody has.
     fn nowhere(&self, name: &Name) -> Option<String> {
         let idxs = self.picker.nowhere(name);
         let first: Vec<String> = idxs.iter().take(5).map(u32::to_string).collect();
@@ -108,7 +108,7 @@ impl State {
         (n > 0).then(|| format!("{nobody} has {n} of the missing pieces of {name} ({first}{more})"))
     }
 
-    /// Whether a name is listed, here, or being hashed by anybody.
+    /// Returns true if a name is listed, here, or being hashed by any peer.
     fn is_known(&self, name: &Name) -> bool {
         self.swarm.contains_key(name)
             || self.files.contains_key(name)
@@ -116,7 +116,7 @@ impl State {
             || self.coming.contains_key(name)
     }
 
-    /// The listed name that was meant by one that nobody lists.
+    /// Returns the listed name that was probably meant by one that nobody lists.
     fn meant(&self, name: &Name) -> Option<String> {
         let listed = self.swarm.keys().chain(self.coming.keys());
         let listed: Vec<String> = listed.map(|name| name.as_str().to_owned()).collect();

@@ -1,4 +1,4 @@
-//! What the user asked for, and who the tracker is.
+//! What the user asked for, and what kind of tracker there is.
 
 use std::time::Duration;
 
@@ -7,59 +7,60 @@ use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::Name;
 
-/// Who the tracker is, by its last answer.
+/// The kind of tracker, by its last answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackerKind {
     /// No answer yet.
     Unknown,
-    /// Ours; whether it serves its own machine alone.
+    /// One of ours.
     Ours {
-        /// It does.
+        /// Whether it serves only its own machine.
         local: bool,
     },
     /// An original.
     Original,
 }
 
-/// What a program run is told of when it may end, and of what it wants.
+/// What the user asked of this run: which files it fetches, and when it may end.
 #[derive(Clone, Debug, Default)]
 pub struct Wants {
-    /// These alone; none is all.
+    /// Only these files; if empty, all files.
     pub only: Vec<Name>,
     /// The MD5 that the one file in `only` must have.
     pub md5: Option<Digest>,
-    /// A received file with another content than the swarm's is replaced.
+    /// Whether a received file with another content than the swarm's is replaced.
     pub replace: bool,
-    /// None but what is picked on the page.
+    /// Whether only files that are picked on the page are fetched.
     pub pick: bool,
-    /// End once everything is here.
+    /// Whether the run ends once everything is here.
     pub exit_when_complete: bool,
-    /// And so much later.
+    /// How much longer it then serves.
     pub seed_for: Duration,
-    /// The time between two lists: a list without anything new for so long is complete.
+    /// The time between two lists: a list with nothing new for this long is complete.
     pub list_every: Duration,
     /// The time between two pings.
     pub ping_every: Duration,
 }
 
 impl State {
-    /// Whether the user lets a file of this name be replaced.
+    /// Returns true if the user lets a file of this name be replaced.
     pub(super) fn replaces(&self, name: &Name, received: bool) -> bool {
         self.wants.replace && self.is_wanted(name) && (received || self.pin(name).is_some())
     }
 
-    /// The MD5 that the user named for this file.
+    /// Returns the MD5 that the user named for this file.
     pub fn pin(&self, name: &Name) -> Option<Digest> {
         self.wants.md5.filter(|_| self.wants.only.contains(name))
     }
 
-    /// Whether a content may be taken, shared or reported under its name: another one than the pinned isn't.
+    /// Returns true if a content may be taken, shared or reported under its name: if the name is pinned, only the pinned
+    /// one.
     pub fn may_be(&self, listed: &Summary) -> bool {
         self.pin(&listed.name).is_none_or(|pin| pin == listed.md5)
     }
 
-    /// Whether a file is wanted, and neither here, nor in the folder under another content, nor on its way, nor deleted by
-    /// the user.
+    /// Returns true if a file is wanted, and neither here, nor in the folder under another content, nor on its way, nor
+    /// deleted by the user.
     pub(super) fn lacks(&self, listed: &Summary) -> bool {
         let name = &listed.name;
         let free = match self.standing.get(name) {
@@ -74,18 +75,19 @@ impl State {
             && self.deleted.get(name) != Some(&listed.md5)
     }
 
-    /// Whether the user wants this file.
+    /// Returns true if the user wants this file.
     pub fn is_wanted(&self, name: &Name) -> bool {
         let all = self.wants.only.is_empty() && !self.wants.pick;
         all || self.wants.only.contains(name) || self.picked.contains(name)
     }
 
-    /// The files that the user named or picked.
+    /// Returns the files that the user named or picked.
     pub(super) fn named(&self) -> impl Iterator<Item = &Name> {
         self.wants.only.iter().chain(&self.picked)
     }
 
-    /// The user wants this file, too; one that was given up is tried anew. Returns it where its download can begin.
+    /// Adds a file to those that the user wants; one that was given up is tried again. Returns it if its download can
+    /// begin.
     pub fn pick(&mut self, name: &Name) -> Option<Summary> {
         self.given_up.remove(name);
         self.deleted.remove(name);

@@ -1,4 +1,4 @@
-//! Files that are open for a while: a shared file needs no descriptor while nobody reads it.
+//! A cache of open files: a shared file needs no descriptor while nobody reads it.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::stamp::Stamp;
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
-/// The most files that are kept open; who has a thousand of them may have only 1024 descriptors.
+/// The most files that are kept open: a peer that shares a thousand files may have only 1024 descriptors.
 const OPEN_FILES: usize = 32;
 
 /// Where bytes are read.
@@ -17,12 +17,12 @@ const OPEN_FILES: usize = 32;
 pub enum Location {
     /// The whole file of this name, as it was when it was hashed.
     Whole(Name, Stamp),
-    /// What came so far of this content of a name.
+    /// The part of this content of a name.
     Part(Name, Digest),
 }
 
 impl Location {
-    /// The part of this `.torrent`'s content.
+    /// Returns the place of this `.torrent`'s part.
     pub fn part(torrent: &Torrent) -> Self {
         Self::Part(torrent.name().clone(), torrent.md5())
     }
@@ -35,7 +35,7 @@ impl Location {
     }
 }
 
-/// What an open file is found by.
+/// The key of an open file.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum OpenKey {
     Whole(Name),
@@ -65,11 +65,11 @@ impl OpenFiles {
 }
 
 impl Store {
-    /// The file at a place, open; a part can be written to, too. A whole file has the stamp that is asked for at this
-    /// moment.
+    /// Opens the file at a place, or takes it from the cache; a part can also be written to. A whole file must still have
+    /// the stamp that is asked for.
     ///
     /// # Errors
-    /// [`StoreError::Changed`] where the whole file isn't any more what it was; the system's faults.
+    /// Returns [`StoreError::Changed`] if the whole file is no longer what it was; otherwise the system's error.
     pub fn open_at(&self, place: &Location) -> Result<Arc<File>, StoreError> {
         let key = place.key();
         let cached = self.cache.lock().expect("no panic while locked").get(&key);
@@ -80,7 +80,7 @@ impl Store {
             {
                 return Ok(file);
             }
-            // it was replaced, perhaps by what is asked for
+            // it was replaced, perhaps by the file that is asked for
             (Location::Whole(name, stamp), _) => {
                 self.forget_open(&key);
                 let (file, now) = self.open_shared(name)?;
@@ -104,7 +104,7 @@ impl Store {
     /// Reads bytes at a place.
     ///
     /// # Errors
-    /// As [`Store::open_at`], and where the file ends before.
+    /// Fails as [`Store::open_at`] does, or if the file ends early.
     pub fn read_at(&self, place: &Location, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
         let file = self.open_at(place)?;
         self.read(&file, buf, offset).map_err(|fault| match place {
@@ -116,7 +116,7 @@ impl Store {
     /// Writes into a part that was opened by [`Store::open_part`].
     ///
     /// # Errors
-    /// As [`Store::open_at`], and where the disk doesn't take it.
+    /// Fails as [`Store::open_at`] does, or if the disk doesn't take it.
     pub fn write_part(
         &self,
         torrent: &Torrent,
@@ -130,13 +130,13 @@ impl Store {
         self.write(torrent, &file, bytes, offset)
     }
 
-    /// Closes a file that is open only to be found again.
+    /// Drops a file from the cache, which closes it once nobody uses it.
     pub(super) fn forget_open(&self, key: &OpenKey) {
         let mut cache = self.cache.lock().expect("no panic while locked");
         cache.0.retain(|(of, _)| of != key);
     }
 
-    /// How many files are kept open.
+    /// Returns how many files are kept open.
     #[cfg(test)]
     pub(super) fn open_files(&self) -> usize {
         self.cache.lock().expect("no panic while locked").0.len()

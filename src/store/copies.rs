@@ -1,4 +1,5 @@
-//! Files that come whole: copies from originals, and uploads; and what an earlier run left half-written.
+//! Files that arrive whole: copies from originals, and uploads; and the removal of those that an earlier run left
+//! unfinished.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -10,11 +11,11 @@ use super::{BESIDE, NEW, Store, digits_of};
 use crate::torrent::Name;
 
 impl Store {
-    /// Makes an empty file for a copy from an original, or an upload; `which` is its file's ending,
-    /// `copy1`, `copy2` or `upload`.
+    /// Creates an empty file for a copy from an original, or for an upload; `which` is the file's ending: `copy1`,
+    /// `copy2` or `upload`.
     ///
     /// # Errors
-    /// Where it can't be made.
+    /// Returns an error if it can't be made.
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
         self.make_hidden()?;
         let path = self.hidden.join(format!("{}.{which}", digits_of(name)));
@@ -34,10 +35,10 @@ impl Store {
         })
     }
 
-    /// Appends to a copy. Where that fails, it is emptied: nobody needs half of it, and others may need the room.
+    /// Appends to a copy. If that fails, the copy is emptied: half of it is useless, and other files may need the room.
     ///
     /// # Errors
-    /// Where the disk doesn't take it.
+    /// Returns an error if the disk doesn't take it.
     pub fn append(&self, copy: &mut Copy, bytes: &[u8]) -> Result<(), StoreError> {
         let written = self.disk.write_all_at(&copy.file, bytes, copy.size);
         copy.size += bytes.len() as u64;
@@ -47,8 +48,8 @@ impl Store {
         })
     }
 
-    /// Removes what an earlier run had received of copies and uploads, and what it hadn't written to the end: it can't be
-    /// gone on with.
+    /// Removes the copies and uploads that an earlier run received in part, and the files that it didn't finish writing:
+    /// they can't be resumed.
     pub(super) fn discard_left_overs(&self) {
         for name in self.disk.read_dir(&self.hidden).unwrap_or_default() {
             let path = self.hidden.join(name);
@@ -66,11 +67,11 @@ impl Store {
     }
 }
 
-/// A copy from an original, or an upload, not yet in the folder. It is removed with this value.
+/// A copy from an original, or an upload, not yet in the folder. It is removed when this value is dropped.
 pub struct Copy {
-    /// Open to be read and written.
+    /// The file, open for reading and writing.
     pub file: File,
-    /// Bytes so far.
+    /// Bytes received so far.
     pub size: u64,
     pub(super) path: PathBuf,
 }
@@ -81,10 +82,10 @@ impl Drop for Copy {
     }
 }
 
-/// Writes a file so that it is there whole, or as it was before.
+/// Writes a file so that afterwards it is either complete or as it was before.
 ///
 /// # Errors
-/// Where the disk doesn't take it; the new file is removed.
+/// Returns an error if the disk doesn't take it; the new file is removed then.
 pub fn write_atomically(
     disk: &dyn Disk,
     path: &Path,

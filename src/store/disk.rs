@@ -1,5 +1,6 @@
-//! The file operations that can fail, or differ from one file system to another, one method each, so that a test can have
-//! the k-th of them fail, or play a file system that lacks something. Every method is the standard library's, and so are its errors.
+//! The file operations that can fail, or differ from one file system to another, with one method each, so that a test can
+//! let the k-th of them fail, or imitate a file system that lacks something. Every method is the standard library's, and
+//! so are its errors.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -9,10 +10,10 @@ use std::path::Path;
 
 /// Where files are.
 pub trait Disk: Send + Sync {
-    /// Opens or makes a file.
+    /// Opens or creates a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn open(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
         options.open(path)
     }
@@ -20,7 +21,7 @@ pub trait Disk: Send + Sync {
     /// Reads some bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn read_at(&self, file: &File, buf: &mut [u8], at: u64) -> io::Result<usize> {
         file.read_at(buf, at)
     }
@@ -28,94 +29,94 @@ pub trait Disk: Send + Sync {
     /// Writes some bytes.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn write_at(&self, file: &File, buf: &[u8], at: u64) -> io::Result<usize> {
         file.write_at(buf, at)
     }
 
-    /// Gives a file its size.
+    /// Sets the size of a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
         file.set_len(len)
     }
 
-    /// Waits until a file, or a folder's names, are on the disk.
+    /// Waits until a file, or the names in a folder, are on the disk.
     ///
     /// # Errors
-    /// The system's; it doesn't say what is on the disk then.
+    /// Returns the system's error; then nobody knows what is on the disk.
     fn sync(&self, file: &File) -> io::Result<()> {
         file.sync_all()
     }
 
-    /// Gives a file a second name, where nothing has that.
+    /// Gives a file a second name, unless the name is taken.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
 
-    /// Gives a file another name.
+    /// Renames a file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }
 
-    /// Takes a name away.
+    /// Removes a name.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
 
-    /// Makes a folder where nothing has its name.
+    /// Creates a folder, unless the name is taken.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         fs::create_dir(path)
     }
 
-    /// What stands at this path; a link isn't followed.
+    /// Returns what stands at this path; a link isn't followed.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn lstat(&self, path: &Path) -> io::Result<fs::Metadata> {
         fs::symlink_metadata(path)
     }
 
-    /// The names in a folder.
+    /// Returns the names in a folder.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let entries = fs::read_dir(path)?;
         entries.map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    /// Locks a file for this process, until it is closed.
+    /// Locks a file for this process until it is closed.
     ///
     /// # Errors
-    /// Another process has it locked, or the system's fault.
+    /// Returns an error if another process has locked it; otherwise the system's error.
     fn try_lock(&self, file: &File) -> Result<(), TryLockError> {
         file.try_lock()
     }
 
-    /// The number of the file system that a path is on.
+    /// Returns the number of the file system that a path is on.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     fn device(&self, path: &Path) -> io::Result<u64> {
         fs::symlink_metadata(path).map(|meta| meta.dev())
     }
 }
 
-/// The system's own.
+/// The system's own disk.
 pub struct Plain;
 
 impl Disk for Plain {}
@@ -124,7 +125,7 @@ impl dyn Disk + '_ {
     /// Reads as many bytes as `buf` has.
     ///
     /// # Errors
-    /// The system's; `UnexpectedEof` where the file ends before.
+    /// Returns the system's error; `UnexpectedEof` if the file ends early.
     pub fn read_exact_at(&self, file: &File, mut buf: &mut [u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match self.read_at(file, buf, at) {
@@ -140,7 +141,7 @@ impl dyn Disk + '_ {
     /// Writes all of `buf`.
     ///
     /// # Errors
-    /// The system's; `WriteZero` where it takes nothing more.
+    /// Returns the system's error; `WriteZero` if the file takes nothing more.
     pub fn write_all_at(&self, file: &File, mut buf: &[u8], mut at: u64) -> io::Result<()> {
         while !buf.is_empty() {
             match self.write_at(file, buf, at) {

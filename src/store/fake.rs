@@ -1,4 +1,4 @@
-//! A file system that lacks what others lack, played on the one that the tests run on.
+//! A file system that lacks what some file systems lack, imitated on the one that the tests run on.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -22,20 +22,20 @@ pub(super) const ENOSYS: i32 = 38;
 pub(super) const EOPNOTSUPP: i32 = 95;
 pub(super) const EACCES: i32 = 13;
 
-/// What this file system does and lacks. The numbers are the faults that it answers with.
+/// What this file system does and lacks. The numbers are the errors that it returns.
 #[derive(Default)]
 pub(super) struct Fake {
-    /// It takes names for one another that differ by case, or by the form of an é.
+    /// It treats names that differ only by case, or by the form of an é, as the same.
     pub folds: bool,
     pub hard_links: Option<i32>,
     pub locks: Option<i32>,
     pub folder_syncs: Option<i32>,
     pub writing: Option<i32>,
-    /// `.bittorrentish` is on another one.
+    /// `.bittorrentish` is on another file system.
     pub is_split: bool,
-    /// Copies in the folder get a wrong byte.
+    /// A byte of each copy in the folder gets corrupted.
     pub garbles: bool,
-    /// So many operations work yet, and the one after them fails; 0 where none does.
+    /// This many operations still succeed, and the next one fails; 0 means that none fails.
     pub works: Arc<AtomicUsize>,
 }
 
@@ -52,7 +52,7 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 impl Fake {
-    /// The path of what this file system takes the path for.
+    /// Returns the path that this file system takes `path` for.
     fn real(&self, path: &Path) -> PathBuf {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return path.to_owned();
@@ -83,7 +83,7 @@ impl Fake {
 impl Disk for Fake {
     fn open(&self, path: &Path, options: &OpenOptions) -> io::Result<File> {
         self.step()?;
-        // the options can't be asked, but shown
+        // the options have no getters, but a debug format
         if format!("{options:?}").contains("write: true") {
             fail(self.writing)?;
         }
@@ -119,7 +119,7 @@ impl Disk for Fake {
         self.step()?;
         fail(self.writing)?;
         self.cross(from, to)?;
-        // long enough that another thread, were it let in, would come between
+        // long enough for another thread to come between, if it were let in
         std::thread::sleep(Duration::from_millis(2));
         Plain.rename(&self.real(from), &self.real(to))
     }

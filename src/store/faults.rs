@@ -7,41 +7,41 @@ use std::path::{Path, PathBuf};
 use crate::torrent::{Name, legible};
 use crate::units::bytes;
 
-/// A fault of the folder. Its text names the path, and what to do where that is known.
+/// A fault of the folder. Its text names the path, and what to do about it if that is known.
 #[derive(Debug)]
 pub enum StoreError {
     /// Another client works on this folder.
     InUse(PathBuf),
-    /// Something that isn't a plain file stands in the way.
+    /// Something other than a plain file has this name.
     InTheWay(PathBuf),
-    /// A file with this name came into the folder meanwhile.
+    /// A file with this name has come into the folder in the meantime.
     Exists(PathBuf),
-    /// The file system takes this name for that of something else, which stands in the folder.
+    /// The file system takes this name for that of another file, which is in the folder.
     Folded {
-        /// What should be stored.
+        /// The name to be stored.
         name: Name,
-        /// What stands there.
+        /// The name that is in the folder.
         stands: String,
     },
     /// Nothing can be written here.
     ReadOnly(PathBuf),
-    /// It isn't any more what it was.
+    /// The file is no longer what it was.
     Changed(PathBuf),
     /// The download needs more room than there is.
     NoRoom {
         /// The folder.
         dir: PathBuf,
-        /// Bytes that it needs.
+        /// Bytes that the download needs.
         needed: u64,
         /// Bytes that are free.
         free: u64,
     },
-    /// The system's fault at this path.
+    /// The system's error at this path.
     Io(PathBuf, io::Error),
 }
 
 impl StoreError {
-    /// Whether there is no room: it may come back.
+    /// Returns true if there is no room: it may become free again.
     pub fn is_full(&self) -> bool {
         if matches!(self, Self::NoRoom { .. }) {
             return true;
@@ -49,7 +49,7 @@ impl StoreError {
         matches!(self, Self::Io(_, fault) if matches!(fault.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
     }
 
-    /// Whether the file isn't there any more as it was.
+    /// Returns true if the file is gone or has changed.
     pub fn is_gone(&self) -> bool {
         match self {
             Self::Changed(_) | Self::InTheWay(_) => true,
@@ -103,7 +103,7 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
-/// The system's fault at this path.
+/// Wraps the system's error at this path.
 pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> StoreError + '_ {
     |fault| StoreError::Io(path.to_owned(), fault)
 }

@@ -1,5 +1,5 @@
-//! What a file of the folder is: by hashing it, by checking it against a known `.torrent`, or by what an earlier run
-//! remembered of it.
+//! Finds out the content of a file in the folder: by hashing it, by checking it against a known `.torrent`, or by what an
+//! earlier run remembered of it.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -13,8 +13,8 @@ use crate::bitfield::Bitfield;
 use crate::md5::{Digest, Hasher};
 use crate::torrent::{BLOCKS_A_PIECE, BlockSet, Name, Torrent};
 
-/// A whole file of the folder whose content is known: it was hashed, or checked piece by piece, by this run or, with the same
-/// stamp, by an earlier one. Only the store makes one, and only such a file is shared.
+/// A whole file of the folder whose content is known: this run, or an earlier one that saw the same stamp, hashed it or
+/// checked it piece by piece. Only the store creates such a value, and only such a file is shared.
 #[derive(Clone, Debug)]
 pub struct WholeFile {
     torrent: Arc<Torrent>,
@@ -32,7 +32,7 @@ impl WholeFile {
         }
     }
 
-    /// One whose content nobody looks at.
+    /// A file whose content no test reads.
     #[cfg(any(test, fuzzing))]
     pub fn for_a_test(torrent: &Arc<Torrent>, stamp: Stamp, received: bool) -> Self {
         Self {
@@ -42,12 +42,12 @@ impl WholeFile {
         }
     }
 
-    /// What it is.
+    /// Returns its `.torrent`.
     pub fn torrent(&self) -> &Arc<Torrent> {
         &self.torrent
     }
 
-    /// The file as it was when it was read.
+    /// Returns the stamp that the file had when it was read.
     pub fn stamp(&self) -> Stamp {
         self.stamp
     }
@@ -57,28 +57,29 @@ impl WholeFile {
         self.received
     }
 
-    /// All of its pieces.
+    /// Returns the set of all its pieces.
     pub fn pieces(&self) -> StoredPieces {
         StoredPieces::verified(&self.torrent, Bitfield::full(self.torrent.n_pieces()))
     }
 }
 
-/// What is remembered of a file that stands in the folder and wasn't touched since.
+/// What is remembered of a file that is in the folder and wasn't touched since.
 #[derive(Debug)]
 pub enum Remembered {
     /// Its content is known.
     Whole(WholeFile),
-    /// It came twice the same from originals, and nobody vouches for this MD5.
+    /// It came twice with the same content from originals, and nobody vouches for this MD5.
     Unverified(Digest),
 }
 
 impl Store {
-    /// Finds out what a file of the folder is: by the `.torrent` that the swarm has under its name where that fits, which
-    /// is checked several blocks at a time, or else by hashing it. What is found is remembered. `None` if the file isn't, or
-    /// is no more, the one with this stamp, or if `progress`, which is called with the bytes so far, returned false.
+    /// Finds out the content of a file in the folder: by the `.torrent` that the swarm has under its name, if that fits
+    /// (such a check takes several blocks at a time), or else by hashing it. The result is remembered. Returns `None` if
+    /// the file doesn't have this stamp, or no longer has it, or if `progress`, which is called with the number of bytes
+    /// so far, returned false.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn identify(
         &self,
         name: &Name,
@@ -102,10 +103,10 @@ impl Store {
         let Some(torrent) = torrent.filter(|_| after == stamp) else {
             return Ok(None);
         };
-        // what a swarm had once is a received copy, however it came back into the folder
+        // what once came from a swarm is a received copy, however it came back into the folder
         let kept = self.saved_content(name, torrent.md5());
         let received = kept.is_some_and(|kept| kept.received);
-        // only a hint that saves the next run a hashing
+        // only a hint that saves the next run from hashing
         let _ = self.save(&Saved {
             stamp: Some(stamp),
             verified: true,
@@ -115,8 +116,8 @@ impl Store {
         Ok(Some(WholeFile::new(torrent, stamp, received)))
     }
 
-    /// What an earlier run found out of a file that stands in the folder with this stamp. `vouched` is true if the swarm has
-    /// this very MD5 under its name: then what came from originals is verified, too.
+    /// Returns what an earlier run found out about a file that is in the folder with this stamp. `vouched` is true if the
+    /// swarm has this very MD5 under its name: then a file that came from originals is verified, too.
     pub fn remembered(&self, name: &Name, stamp: Stamp, vouched: bool) -> Option<Remembered> {
         let saved = self.saved(name)?;
         if saved.stamp != Some(stamp) || !self.open_shared(name).is_ok_and(|(_, now)| now == stamp)
@@ -130,11 +131,11 @@ impl Store {
         })
     }
 
-    /// Hashes a file from front to back; `progress` is called with the bytes so far, and ends the hashing by `false`.
-    /// `None` where it was ended, or the file is shorter than its stamp says.
+    /// Hashes a file from front to back; `progress` is called with the number of bytes so far, and stops the hashing by
+    /// returning false. Returns `None` if it was stopped, or if the file is shorter than its stamp says.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn hash(
         &self,
         name: &Name,
@@ -162,11 +163,11 @@ impl Store {
         Ok(Torrent::new(name.clone(), size, piece_len, md5, checkpoints).ok())
     }
 
-    /// Which pieces of `file` are what the `.torrent` says. `go_on` is called after each piece, with the bytes so far and
-    /// whether this piece is good, and ends the check by `false`.
+    /// Checks which pieces of `file` fit the `.torrent`. `go_on` is called after each piece, with the number of bytes so
+    /// far and whether this piece is good, and stops the check by returning false.
     ///
     /// # Errors
-    /// Where it can't be read.
+    /// Returns an error if it can't be read.
     pub fn check(
         &self,
         torrent: &Torrent,
@@ -176,7 +177,8 @@ impl Store {
         self.check_blocks(torrent, file, |done, _, piece| go_on(done, piece.is_ok()))
     }
 
-    /// The same. `go_on` is called with the bytes so far and the piece, and with its good blocks if it isn't good as a whole.
+    /// Does the same, but `go_on` is called with the number of bytes so far and the piece, and with its good blocks if
+    /// the whole piece isn't good.
     pub(super) fn check_blocks(
         &self,
         torrent: &Torrent,
@@ -202,7 +204,7 @@ impl Store {
         Ok(StoredPieces::verified(torrent, have))
     }
 
-    /// Reads a piece. Returns false where the file ends before.
+    /// Reads a piece. Returns false if the file ends early.
     fn read_piece(
         &self,
         torrent: &Torrent,

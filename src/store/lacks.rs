@@ -1,16 +1,16 @@
-//! Which of the system's faults mean that a file system lacks something.
+//! Which of the system's errors mean that a file system lacks something.
 
 use std::io::{self, ErrorKind};
 
-/// The numbers that the standard library has no kind for everywhere: `ENOSYS`, `EOPNOTSUPP`, `ENOTSUP`, `ENOLCK`.
+/// The errors that the standard library doesn't name on every system: `ENOSYS`, `EOPNOTSUPP`, `ENOTSUP`, `ENOLCK`.
 #[cfg(target_os = "linux")]
 const UNSUPPORTED: [i32; 3] = [38, 95, 37];
 #[cfg(not(target_os = "linux"))]
 const UNSUPPORTED: [i32; 4] = [78, 102, 45, 77];
-/// `EBADF`: some systems sync no folder that is only read.
+/// `EBADF`: some systems don't sync a folder that is open for reading only.
 const EBADF: i32 = 9;
 
-/// Returns true if the system says that it can't do this at all.
+/// Returns true if the system says that it doesn't support this at all.
 fn is_unsupported(fault: &io::Error) -> bool {
     let by_number = fault
         .raw_os_error()
@@ -29,7 +29,7 @@ pub(super) fn locks(fault: &io::Error) -> bool {
     is_unsupported(fault) || fault.kind() == ErrorKind::InvalidInput
 }
 
-/// Returns true if folders can't be synced here; then their names are as safe as they get.
+/// Returns true if folders can't be synced here; then names are as safe as this file system makes them.
 pub(super) fn folder_syncs(fault: &io::Error) -> bool {
     let kinds = [ErrorKind::InvalidInput, ErrorKind::PermissionDenied];
     is_unsupported(fault) || kinds.contains(&fault.kind()) || fault.raw_os_error() == Some(EBADF)

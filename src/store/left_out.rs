@@ -1,12 +1,12 @@
-//! What stands in the folder and isn't shared.
+//! What is in the folder and isn't shared.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use crate::torrent::NameError;
 
-/// How the names of half downloads and of a system's own files end. A name counts in either case, and a file that is asked
-/// for by its name is shared all the same.
+/// The endings of names of unfinished downloads and of a system's own files, in either case. A file that is asked for by
+/// its name is shared all the same.
 pub const TEMPORARY: [&str; 14] = [
     ".crdownload",
     ".part",
@@ -23,10 +23,10 @@ pub const TEMPORARY: [&str; 14] = [
     ".filepart",
     "~",
 ];
-/// The names, in lower case, that a system gives to files of its own.
+/// The names, in lower case, that systems give to their own files.
 const OF_SYSTEMS: [&str; 3] = ["desktop.ini", "thumbs.db", "ehthumbs.db"];
 
-/// Returns true if a file with this name is a half download or a system's own.
+/// Returns true if a file with this name is an unfinished download or a system's own file.
 pub fn is_temporary(name: &str) -> bool {
     let name = name.to_lowercase();
     OF_SYSTEMS.contains(&name.as_str()) || TEMPORARY.iter().any(|ending| name.ends_with(ending))
@@ -37,7 +37,7 @@ pub fn is_temporary(name: &str) -> bool {
 pub enum LeftOut {
     /// Its name breaks a rule.
     Name(NameError),
-    /// It is a folder in this one.
+    /// It is a folder.
     Folder(PathBuf),
     /// It is a link.
     Link,
@@ -45,7 +45,7 @@ pub enum LeftOut {
     Special,
     /// Its name isn't text.
     NotUtf8,
-    /// It is a half download, or a system's file: see [`TEMPORARY`].
+    /// It is an unfinished download, or a system's own file: see [`TEMPORARY`].
     Temporary,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for LeftOut {
             Self::Link => write!(f, "a link: links aren't followed"),
             Self::Special => write!(f, "a device, a pipe or a socket: only files are shared"),
             Self::NotUtf8 => write!(f, "its name isn't UTF-8"),
-            Self::Temporary => write!(f, "a half download or a system's file, by its name"),
+            Self::Temporary => write!(f, "an unfinished download or a system's file, by its name"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What stands in the folder, and which of it can be shared. A link is never followed.
+//! What is in the folder, and which of it can be shared. A link is never followed.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -14,24 +14,24 @@ use crate::torrent::{Name, NameError};
 pub enum Seen {
     /// It can be shared.
     File(Name, Stamp),
-    /// It can't, and why.
+    /// It can't be shared, for this reason.
     Odd(String, LeftOut),
 }
 
 impl Store {
-    /// All that stands in the folder: the files that can be shared, and what can't be, and why. `.bittorrentish` and what
-    /// belongs to it are passed over.
+    /// Lists everything in the folder: the files that can be shared, and what can't be shared with the reason.
+    /// `.bittorrentish` and what belongs to it are skipped.
     ///
     /// # Errors
-    /// Where the folder can't be read.
+    /// Returns an error if the folder can't be read.
     pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
         self.look_for(&|_| false)
     }
 
-    /// The same, but a file that is asked for by its name is shared although it looks like a half download.
+    /// Does the same, but a file that is asked for by its name is shared even if it looks like an unfinished download.
     ///
     /// # Errors
-    /// Where the folder can't be read.
+    /// Returns an error if the folder can't be read.
     pub fn look_for(&self, explicit: &dyn Fn(&str) -> bool) -> Result<Vec<Seen>, StoreError> {
         let mut seen = Vec::new();
         for found in self.disk.read_dir(&self.dir).map_err(at(&self.dir))? {
@@ -39,7 +39,7 @@ impl Store {
             if shown == HIDDEN || shown.starts_with(BESIDE) && shown.ends_with(NEW) {
                 continue;
             }
-            // a file that went away since is no fault
+            // a file that has gone away since isn't an error
             let Ok(meta) = self.disk.lstat(&self.dir.join(&found)) else {
                 continue;
             };
@@ -78,32 +78,32 @@ impl Store {
         Ok(name)
     }
 
-    /// What changes when a file's permissions do; `None` where there is no such file.
+    /// Returns what changes when a file's permissions do; `None` if there is no such file.
     pub fn access_stamp(&self, name: &Name) -> Option<AccessStamp> {
         let meta = self.disk.lstat(&self.path(name)).ok()?;
         Some(AccessStamp::of(&meta))
     }
 
-    /// Whether anything, be it a folder or a link, has this name in the folder.
+    /// Returns true if anything in the folder has this name, even a folder or a link.
     pub fn exists(&self, name: &Name) -> bool {
         self.disk.lstat(&self.path(name)).is_ok()
     }
 
-    /// Whether something that is no plain file has this name in the folder.
+    /// Returns true if something other than a plain file has this name in the folder.
     pub fn is_blocked(&self, name: &Name) -> bool {
         let found = self.disk.lstat(&self.path(name));
         found.is_ok_and(|meta| !meta.is_file())
     }
 
-    /// Opens a whole file of the folder to be read.
+    /// Opens a whole file of the folder for reading.
     ///
     /// # Errors
-    /// Where it isn't a plain file of the folder (any more).
+    /// Returns an error if it isn't a plain file of the folder, or no longer is.
     pub fn open_shared(&self, name: &Name) -> Result<(File, Stamp), StoreError> {
         self.open_plain(&self.path(name), File::options().read(true))
     }
 
-    /// Opens a file that is plain, and no link, before and after: what was opened is what stands there.
+    /// Opens a file that is plain, and no link, before and after: so the open file is the one at this path.
     pub(super) fn open_plain(
         &self,
         path: &Path,

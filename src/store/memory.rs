@@ -1,7 +1,7 @@
 //! What is remembered of files from one run to the next: `<MD5 of the content>.<16 digits of the name's MD5>.torrent`.
 //!
-//! All of it is a hint that saves hashing and asking. What is torn, or speaks of something else, is as if it weren't there,
-//! so nothing is synced.
+//! These files are only hints that save hashing and asking. One that is torn, or about something else, is ignored, so
+//! nothing is synced.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,22 +17,22 @@ use crate::md5::Digest;
 use crate::protocol::TORRENT_CAP;
 use crate::torrent::{Name, Torrent};
 
-/// The most contents that are remembered of one name; the oldest is dropped.
+/// The most contents that are remembered of one name; beyond that the oldest is dropped.
 const CONTENTS_A_NAME: usize = 16;
-/// Bytes of what is remembered that aren't the `.torrent`.
+/// The bytes of a remembered file beside its `.torrent`, at most.
 const BESIDE_THE_TORRENT: usize = 4096;
 
 /// What is remembered of a file from one run to the next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Saved {
-    /// The file that was hashed; none for one that isn't whole yet.
+    /// The stamp of the file that was hashed; `None` for a file that isn't whole yet.
     pub stamp: Option<Stamp>,
-    /// Whether the content is proven, or only came twice the same from originals.
+    /// Whether the content is proven; otherwise it only came twice with the same content from originals.
     pub verified: bool,
     /// Whether its `.torrent` came from a swarm.
     #[serde(default)]
     pub received: bool,
-    /// What is known of it.
+    /// The content itself.
     pub torrent: Torrent,
 }
 
@@ -45,7 +45,7 @@ pub struct Known {
     pub size: u64,
     /// When it was published, seconds since 1970 by the tracker's clock; 0 if it wasn't.
     pub published: u64,
-    /// The file that was hashed; none for one that isn't whole yet.
+    /// The stamp of the file that was hashed; `None` for a file that isn't whole yet.
     pub stamp: Option<Stamp>,
     /// Whether the content is proven.
     pub verified: bool,
@@ -66,19 +66,19 @@ impl Known {
     }
 }
 
-/// What is known, and in which file of the hidden folder the rest of it is.
+/// What is known of a content, and which file of the hidden folder has the rest of it.
 #[derive(Clone)]
 struct MemoryEntry {
     known: Known,
     file: String,
 }
 
-/// What is remembered of each name, the oldest first.
+/// The remembered contents of each name, the oldest first.
 #[derive(Default)]
 pub(super) struct Memory(HashMap<Name, Vec<MemoryEntry>>);
 
 impl Memory {
-    /// Puts in the newest of a name, and returns the files that aren't needed any more.
+    /// Adds the newest content of a name, and returns the files that are no longer needed.
     fn put(&mut self, name: &Name, entry: MemoryEntry) -> Vec<String> {
         let entries = self.0.entry(name.clone()).or_default();
         let mut gone = Vec::new();
@@ -102,8 +102,8 @@ fn file_of(name: &Name, md5: Digest) -> String {
 }
 
 impl Store {
-    /// Reads what earlier runs remembered, the first version's `NAME.torrent` included: of such a file that isn't whole
-    /// the `.torrent` came from a swarm.
+    /// Reads what earlier runs remembered, the first version's `NAME.torrent` included: if that file isn't whole, the
+    /// `.torrent` came from a swarm.
     pub(super) fn load_memory(&self) -> Memory {
         let mut found = Vec::new();
         for file in self.disk.read_dir(&self.hidden).unwrap_or_default() {
@@ -161,14 +161,14 @@ impl Store {
         entries.rev().cloned().collect()
     }
 
-    /// The contents that are remembered of a name, the most recent first.
+    /// Returns the contents that are remembered of a name, the most recent first.
     pub fn known(&self, name: &Name) -> Vec<Known> {
         let entries = self.entries(name).into_iter();
         entries.map(|entry| entry.known).collect()
     }
 
-    /// What is remembered of a name: of the file that stands there, if that wasn't touched; else of the most recent one
-    /// that was whole; else the most recent.
+    /// Returns what is remembered of a name: of the file in the folder, if it wasn't touched; otherwise of the most
+    /// recent content that was whole; otherwise of the most recent one.
     pub fn saved(&self, name: &Name) -> Option<Saved> {
         let standing = self.disk.lstat(&self.path(name)).ok();
         let standing = standing.filter(|meta| meta.is_file());
@@ -183,17 +183,17 @@ impl Store {
         entries.iter().find_map(|entry| self.recall(name, entry))
     }
 
-    /// What is remembered of this content of a name.
+    /// Returns what is remembered of this content of a name.
     pub fn saved_content(&self, name: &Name, md5: Digest) -> Option<Saved> {
         let entries = self.entries(name);
         let entry = entries.iter().find(|entry| entry.known.md5 == md5)?;
         self.recall(name, entry)
     }
 
-    /// Remembers what is known of a file. Where nothing can be written, nothing is remembered, and that is no fault.
+    /// Remembers what is known of a file. If the folder is read-only, it does nothing and returns no error.
     ///
     /// # Errors
-    /// Where it can't be written; then it is only hashed again.
+    /// Returns an error if it can't be written; then the file is only hashed again.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
         match self.make_hidden() {
             Err(StoreError::ReadOnly(_)) => return Ok(()),

@@ -1,11 +1,12 @@
 //! How a file gets its final name.
 //!
-//! The promise: whatever the file system does or lacks, a final name never stands for bytes that weren't verified, and
-//! nothing that stands in the folder is overwritten unless it is what is to be replaced.
+//! The promise: whatever the file system does or lacks, a final name never stands for unverified bytes, and nothing in
+//! the folder is overwritten except the file that is to be replaced.
 //!
-//! A hard link fails where something has the name, as a rename would not. Where there are none, it is asked whether anything
-//! has the name, and renamed then; this process does one at a time. Where the part is on another file system, or its path
-//! isn't the open file's any more, its bytes are copied beside the final name, and read back and checked before it is given.
+//! Unlike a rename, a hard link fails if the name is taken. If there are no hard links, we first check that the name is
+//! free and then rename; this process does that for one file at a time. If the part is on another file system, or its
+//! path no longer leads to the open file, its bytes are copied beside the final name, and are read back and checked
+//! before the copy gets that name.
 
 use std::fs::{self, File, FileTimes};
 use std::io::{self, ErrorKind};
@@ -20,11 +21,11 @@ use super::stamp::Stamp;
 use super::{BESIDE, NEW, STRIDE, Store, digits_of, lacks};
 use crate::torrent::{Name, Torrent};
 
-/// Returns true if these bytes are what they should be.
+/// Returns true if these bytes are the expected ones.
 type Check<'a> = &'a dyn Fn(&File) -> Result<bool, StoreError>;
 
 impl Store {
-    /// Returns true if nothing stands at this path, by what the file system says.
+    /// Returns true if the file system says that nothing stands at this path.
     pub(super) fn is_free(&self, path: &Path) -> Result<bool, StoreError> {
         match self.disk.lstat(path) {
             Ok(_) => Ok(false),
@@ -33,8 +34,8 @@ impl Store {
         }
     }
 
-    /// The name under which something stands in the folder that the file system takes for `name`. It is another one where
-    /// the file system folds names by case or by Unicode form.
+    /// Returns the name in the folder that the file system takes for `name`. It differs from `name` if the file system
+    /// folds names by case or by Unicode form.
     pub fn stands_as(&self, name: &Name) -> Option<String> {
         let meta = self.disk.lstat(&self.path(name)).ok()?;
         let names = self.disk.read_dir(&self.dir).unwrap_or_default();
@@ -56,7 +57,7 @@ impl Store {
         ))
     }
 
-    /// Why a name can't be given: something stands there.
+    /// Returns the error for a name that is taken.
     fn taken(&self, name: &Name) -> StoreError {
         match self.stands_as(name) {
             Some(stands) if stands != name.as_str() => StoreError::Folded {
@@ -67,7 +68,7 @@ impl Store {
         }
     }
 
-    /// Gives the file at `from` its final name, where nothing has it.
+    /// Gives the file at `from` its final name, unless that is taken.
     fn give_name(&self, from: &Path, name: &Name) -> Result<(), StoreError> {
         let path = self.path(name);
         match self.disk.hard_link(from, &path) {
@@ -83,7 +84,7 @@ impl Store {
         self.disk.rename(from, &path).map_err(at(&path))
     }
 
-    /// Puts the file at `from` in the place of the one that stands there, if that is still the expected one.
+    /// Replaces the file in the folder by the one at `from`, if the former is still the expected one.
     fn replace_name(&self, from: &Path, name: &Name, expected: Stamp) -> Result<(), StoreError> {
         let path = self.path(name);
         if self.is_free(&path)? {
@@ -98,7 +99,7 @@ impl Store {
         self.disk.rename(from, &path).map_err(at(&path))
     }
 
-    /// Waits until the folder's names are on the disk, as far as this file system does that.
+    /// Waits until the folder's names are on the disk, as far as this file system supports that.
     fn sync_folder(&self) -> Result<(), StoreError> {
         let dir = self.disk.open(&self.dir, File::options().read(true));
         match dir.and_then(|dir| self.disk.sync(&dir)) {
@@ -107,7 +108,7 @@ impl Store {
         }
     }
 
-    /// Returns true if what stands at `path` is this open file.
+    /// Returns true if `path` leads to this open file.
     fn is_at(&self, file: &File, path: &Path) -> Result<bool, StoreError> {
         let opened = file.metadata().map_err(at(path))?;
         let found = self.disk.lstat(path);
@@ -117,7 +118,7 @@ impl Store {
         Ok(found.is_ok_and(same))
     }
 
-    /// Copies an open file to a path in the folder itself, checks what is read back, and returns path and file.
+    /// Copies an open file to a path in the folder itself, checks what it reads back, and returns the path and the file.
     fn copy_beside(
         &self,
         from: &File,
@@ -168,7 +169,7 @@ impl Store {
             }
             done += n as u64;
         }
-        // whoever has the part open sees a file with the same stamp
+        // a reader that has the part open sees a file with the same stamp
         if let Ok(modified) = meta.modified() {
             let _ = copy.set_times(FileTimes::new().set_modified(modified));
         }
@@ -176,7 +177,7 @@ impl Store {
         Ok(copy)
     }
 
-    /// Gives an open file, which was made at `source`, its final name, by way of a copy where there is no other.
+    /// Gives an open file, which was created at `source`, its final name; by a copy if there is no other way.
     fn put_in_place(
         &self,
         source: &Path,
@@ -237,7 +238,7 @@ impl Store {
         self.part_is_done(name, md5);
         let mut known = self.known(name).into_iter();
         let own = known.any(|known| known.md5 == md5 && !known.received);
-        // only a hint that saves a hashing: the file is whole without it
+        // only a hint that saves hashing: the file is whole without it
         let _ = self.save(&Saved {
             stamp: Some(stamp),
             verified,
@@ -250,7 +251,7 @@ impl Store {
     /// Gives a copy its final name.
     ///
     /// # Errors
-    /// As [`Store::complete`].
+    /// Fails as [`Store::complete`] does.
     pub fn complete_copy(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
         let is_good = |new: &File| self.are_equal(&copy.file, new, copy.size);
         let how: (Check, _) = (&is_good, None);

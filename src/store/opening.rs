@@ -1,5 +1,5 @@
-//! How a folder is taken for one process: locked, made where it is missing, with the key of its publisher; and what its
-//! file system lacks.
+//! How a process takes a folder: it creates it if it is missing, locks it, reads the publisher's key, and finds out what
+//! the file system lacks.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
@@ -22,18 +22,18 @@ pub(super) enum Locked {
 }
 
 impl Store {
-    /// Takes the folder, and makes it where it is missing. One that can't be written to is taken for seeding only.
+    /// Takes the folder, and creates it if it is missing. One that can't be written to is taken for seeding only.
     ///
     /// # Errors
-    /// Where it can't be made, or another client works on it.
+    /// Returns an error if it can't be created, or if another client works on it.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         Self::open_on(Box::new(Plain), dir)
     }
 
-    /// The same, on any disk.
+    /// Does the same on any disk.
     ///
     /// # Errors
-    /// See [`Store::open`].
+    /// Fails as [`Store::open`] does.
     pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
         fs::create_dir_all(dir).map_err(at(dir))?;
@@ -91,12 +91,12 @@ impl Store {
         remarks
     }
 
-    /// What the folder's file system lacks, one sentence each, to be told at the start.
+    /// Returns what the folder's file system lacks, one sentence each, to be told at the start.
     pub fn remarks(&self) -> Vec<String> {
         self.remarks.clone()
     }
 
-    /// Makes `.bittorrentish` again where somebody has removed it, and locks it again.
+    /// Creates `.bittorrentish` again if somebody has removed it, and locks it again.
     pub(super) fn make_hidden(&self) -> Result<(), StoreError> {
         if self.is_read_only {
             return Err(StoreError::ReadOnly(self.dir.clone()));
@@ -112,8 +112,8 @@ impl Store {
         Ok(())
     }
 
-    /// What a publisher is known by: 32 hexadecimal digits, made at their first use. Where they can't be kept, they are
-    /// others in the next run.
+    /// Returns the key by which a publisher is known: 32 hexadecimal digits, created at their first use. If they can't be
+    /// stored, the next run has another key.
     pub fn key(&self) -> String {
         let kept = || self.kept_key().unwrap_or_else(|| self.make_key());
         self.key.get_or_init(kept).clone()
@@ -145,7 +145,7 @@ impl Store {
         key
     }
 
-    /// Bytes that are free for files in the folder, by `df`; `None` where that can't be learnt.
+    /// Returns the bytes that are free for files in the folder, by `df`; `None` if that can't be found out.
     pub fn free_space(&self) -> Option<u64> {
         let mut df = Command::new("df");
         df.args(["-Pk", "--"]).arg(&self.dir).env("LC_ALL", "C");
@@ -179,8 +179,8 @@ pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked,
     }
 }
 
-/// The bytes that are free, as `df -Pk` says: the third number of the last line; the file system's name before them may
-/// have blanks in it.
+/// Returns the free bytes from the output of `df -Pk`: the third number of the last line. The file system's name before
+/// the numbers may have blanks in it.
 pub(super) fn free_of_df(text: &str) -> Option<u64> {
     let words: Vec<&str> = text.lines().next_back()?.split_whitespace().collect();
     let mut fields = words.windows(4);

@@ -1,7 +1,7 @@
-//! Unfinished files: `<MD5 of the content>.part`, the pieces so far, in place.
+//! Unfinished files: `<MD5 of the content>.part` has the pieces so far, at their places.
 //!
-//! If two names with one content are fetched at once, the second has a part of its own, with the name's digits in between.
-//! Holes stay holes: what nobody wrote to yet reads as zeros, so zeros aren't written there.
+//! If two names with one content are fetched at once, the second has a part of its own, with the name's digits in
+//! between. Holes stay holes: a range that was never written reads as zeros, so zeros aren't written there.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -16,18 +16,18 @@ use super::{Store, digits_of};
 use crate::md5::Digest;
 use crate::torrent::{Name, Torrent};
 
-/// Bytes of which all or nothing is left out as a hole.
+/// Blocks of this many zero bytes are left out as holes, as a whole or not at all.
 const HOLE: usize = 64 << 10;
 
 /// A part that is worked on.
 struct OpenPart {
     /// Its file in the hidden folder.
     file: String,
-    /// Which strides were written to. `None` if the part was there before: then there may be anything in it.
+    /// Which strides were written to. `None` if the part existed before: then it may have any content.
     written: Option<HashSet<u64>>,
 }
 
-/// The parts that were opened in this run and are not done with.
+/// The parts that were opened in this run and are still in use.
 #[derive(Default)]
 pub(super) struct OpenParts(HashMap<(Name, Digest), OpenPart>);
 
@@ -55,7 +55,7 @@ fn second_place(name: &Name, md5: Digest) -> String {
     format!("{md5}.{}.part", digits_of(name))
 }
 
-/// The ranges of `bytes`, which begin at `offset`, that have to be written; from now on these count as written.
+/// Returns the ranges of `bytes`, which begin at `offset`, that have to be written; from now on these count as written.
 fn to_write(written: &mut HashSet<u64>, bytes: &[u8], offset: u64) -> Vec<Range<usize>> {
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut start = 0;
@@ -83,12 +83,13 @@ impl Store {
         found.is_ok_and(|meta| meta.is_file())
     }
 
-    /// Returns true if an earlier run left this content's part at the second place only.
+    /// Returns true if an earlier run left this content's part only at the second place.
     fn is_at_second(&self, name: &Name, md5: Digest) -> bool {
         self.is_plain(&second_place(name, md5)) && !self.is_plain(&first_place(md5))
     }
 
-    /// Where this content's part is: the place that it has in this run, or else the one where an earlier run left it.
+    /// Returns the path of this content's part: the place that it has in this run, or else the one where an earlier run
+    /// left it.
     fn find_part(&self, name: &Name, md5: Digest) -> String {
         let is_at_second = self.is_at_second(name, md5);
         let parts = self.parts.lock().expect("no panic while locked");
@@ -99,7 +100,7 @@ impl Store {
         self.hidden.join(self.find_part(name, md5))
     }
 
-    /// Takes a part's place for this content; there may be anything in it.
+    /// Takes a place for this content's part, which may have any content.
     fn take_part(&self, name: &Name, md5: Digest) -> PathBuf {
         let is_at_second = self.is_at_second(name, md5);
         let mut parts = self.parts.lock().expect("no panic while locked");
@@ -111,13 +112,13 @@ impl Store {
         path
     }
 
-    /// Returns true if this content's part was opened and isn't done with.
+    /// Returns true if this content's part was opened and is still in use.
     pub(super) fn is_open_part(&self, name: &Name, md5: Digest) -> bool {
         let parts = self.parts.lock().expect("no panic while locked");
         parts.0.contains_key(&(name.clone(), md5))
     }
 
-    /// A part is done with: nothing is written to it any more.
+    /// Ends the use of a part: nothing is written to it any more.
     pub(super) fn part_is_done(&self, name: &Name, md5: Digest) {
         let mut parts = self.parts.lock().expect("no panic while locked");
         parts.0.remove(&(name.clone(), md5));
@@ -125,7 +126,8 @@ impl Store {
         self.forget_open(&OpenKey::Part(name.clone(), md5));
     }
 
-    /// What the first version left of this name becomes the part at `path`, if nothing stands there. It is checked as any.
+    /// Turns what the first version left of this name into the part at `path`, if nothing stands there. It is checked
+    /// like any other part.
     fn adopt_first_versions(&self, name: &Name, path: &PathBuf) -> Result<(), StoreError> {
         let left = format!("{}.part", name.as_str());
         let left_at = self.hidden.join(&left);
@@ -135,17 +137,18 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the unfinished file, at its full size, and tells whether it was there before.
+    /// Opens the unfinished file at its full size, and returns whether it existed before.
     ///
     /// # Errors
-    /// Where it can't be made: the folder is read-only, say, or the file system has no files of that size.
+    /// Returns an error if it can't be created: the folder may be read-only, or the file system may not allow files of
+    /// that size.
     pub fn open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
         self.make_hidden()?;
         let (name, md5) = (torrent.name(), torrent.md5());
         let path = self.take_part(name, md5);
         self.forget_open(&OpenKey::Part(name.clone(), md5));
         self.adopt_first_versions(name, &path)?;
-        // cut off between the two names of a whole file: it is the user's by now, and not to be written to
+        // a run was cut off between the two names of a whole file: it is the user's by now and mustn't be written to
         let found = self.disk.lstat(&path);
         if found.is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
             self.disk.remove(&path).map_err(at(&path))?;
@@ -174,18 +177,18 @@ impl Store {
         Ok((file, was_there))
     }
 
-    /// Bytes of a content's part that are on the disk already.
+    /// Returns how many bytes of a content's part are on the disk already.
     pub fn part_on_disk(&self, torrent: &Torrent) -> u64 {
         let path = self.part_path(torrent.name(), torrent.md5());
         self.disk.lstat(&path).map_or(0, |meta| meta.blocks() * 512)
     }
 
-    /// A download of this name goes on with another content: what came of content `old` becomes the new one's part, so that
-    /// the blocks in common are kept. Returns whether there was such a part and none of the new content. The caller opens
-    /// and checks it as any part that was there; nothing may be written to the old one any more.
+    /// Continues a download of this name with another content: the part of content `old` becomes the new one's part, so
+    /// that the blocks that both have in common are kept. Returns true if there was such a part and none of the new
+    /// content. The caller opens and checks it like any existing part; nothing may be written to the old one any more.
     ///
     /// # Errors
-    /// Where it can't be renamed.
+    /// Returns an error if it can't be renamed.
     pub fn adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
         self.make_hidden()?;
         let (name, md5) = (torrent.name(), torrent.md5());
@@ -219,10 +222,11 @@ impl Store {
         }
     }
 
-    /// Writes into a part. What comes late, when the part is done with, is not written: by then `file` may be the user's.
+    /// Writes into a part. A piece that comes after the part is done with isn't written: by then `file` may be the
+    /// user's.
     ///
     /// # Errors
-    /// Where the disk doesn't take it.
+    /// Returns an error if the disk doesn't take it.
     pub fn write(
         &self,
         torrent: &Torrent,

@@ -1,5 +1,5 @@
-//! What is here of an unfinished file when its download begins: the pieces that an earlier run stored, and what other files
-//! have in common with it.
+//! Which pieces of an unfinished file are here when its download begins: those that an earlier run stored, and those that
+//! other files have in common with it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,15 +14,15 @@ use crate::torrent::{BlockSet, Torrent};
 pub struct Part {
     /// The pieces that are verified and stored.
     pub pieces: StoredPieces,
-    /// Blocks that are good and stored, of pieces that aren't whole. They save a download; the piece is verified as a whole
-    /// all the same.
+    /// Blocks that are good and stored, of pieces that aren't whole. They needn't be downloaded; the piece is still
+    /// verified as a whole.
     pub blocks: BTreeMap<u32, BlockSet>,
     /// How many bytes were copied from other files.
     pub reused: u64,
 }
 
 impl Part {
-    /// One of which nothing is here.
+    /// Returns the value for a file with no piece here.
     pub fn none_of(torrent: &Torrent) -> Self {
         Self {
             pieces: StoredPieces::none_of(torrent),
@@ -33,11 +33,11 @@ impl Part {
 }
 
 impl Store {
-    /// Opens a file's part, or makes it, and verifies what is in it. `go_on` is called with the bytes so far, and ends the
-    /// check by `false`.
+    /// Opens a file's part, or creates it, and verifies its pieces. `go_on` is called with the number of bytes so far,
+    /// and stops the check by returning false.
     ///
     /// # Errors
-    /// Where the part can't be made or read.
+    /// Returns an error if the part can't be created or read.
     pub fn resume(
         &self,
         torrent: &Torrent,
@@ -56,11 +56,11 @@ impl Store {
         Ok(part)
     }
 
-    /// Copies into a part what `source` has in common with the file at the same offsets, verified like what comes from the
-    /// network. What can't be read, or lies behind the end of `source`, is left out.
+    /// Copies into a part what `source` has in common with the file at the same offsets, verified like pieces from the
+    /// network. What can't be read, or lies beyond the end of `source`, is skipped.
     ///
     /// # Errors
-    /// Where the part can't be written.
+    /// Returns an error if the part can't be written.
     pub fn reuse(
         &self,
         torrent: &Torrent,
@@ -115,7 +115,7 @@ impl Store {
         Ok(())
     }
 
-    /// Reads a piece, of which the file may have the beginning only.
+    /// Reads a piece; the file may have only its beginning.
     fn read_what_is_there(&self, source: &File, bytes: &mut [u8], start: u64) {
         let len = source.metadata().map_or(0, |meta| meta.len());
         let there = len.saturating_sub(start).min(bytes.len() as u64) as usize;
@@ -127,7 +127,7 @@ impl Store {
     /// Reads these blocks of a piece from the part into `bytes`, at their places within the piece.
     ///
     /// # Errors
-    /// Where they can't be read.
+    /// Returns an error if they can't be read.
     pub fn read_blocks(
         &self,
         torrent: &Torrent,

@@ -1,4 +1,4 @@
-//! What tells whether a file was touched since it was last looked at.
+//! What shows whether a file was touched since it was last looked at.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,24 +6,24 @@ use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
-/// Nanoseconds to which exFAT keeps the time of a change.
+/// The precision, in nanoseconds, with which exFAT stores modification times.
 const EXFAT_NANOS: i64 = 10_000_000;
-/// Seconds to which FAT keeps it.
+/// The precision, in seconds, with which FAT stores them.
 const FAT_SECS: i64 = 2;
 
-/// What tells whether a file was touched.
+/// What shows whether a file was touched.
 ///
-/// There is no inode number in it: some file systems number their files anew at each mount. What the first version saved
-/// has one, which is ignored.
+/// It has no inode number: some file systems number their files anew at each mount. The first version saved one, which is
+/// ignored.
 ///
-/// Two stamps are equal if the sizes are, and if the times are or one of them is the other one cut to what exFAT (10 ms)
-/// or FAT (2 s) keeps of it: after a remount the rest is gone. A time without any nanoseconds counts as cut already, and
-/// is compared as it is.
+/// Two stamps are equal if their sizes are equal, and their times are equal or one of them is the other one cut to what
+/// exFAT (10 ms) or FAT (2 s) stores of it: a remount drops the rest. A time without any nanoseconds counts as cut
+/// already, and is compared as it is.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Stamp {
-    /// Bytes.
+    /// The file's size, bytes.
     pub size: u64,
-    /// Seconds and nanoseconds since 1970.
+    /// When it was last modified, seconds and nanoseconds since 1970.
     pub mtime: (i64, i64),
 }
 
@@ -35,16 +35,16 @@ impl Stamp {
         }
     }
 
-    /// Of an open file.
+    /// Reads the stamp of an open file.
     ///
     /// # Errors
-    /// The system's.
+    /// Returns the system's error.
     pub fn of_file(file: &File) -> io::Result<Self> {
         file.metadata().map(|meta| Self::of(&meta))
     }
 }
 
-/// Returns true if `cut` is what exFAT or FAT keeps of `time`.
+/// Returns true if `cut` is what exFAT or FAT stores of `time`.
 fn is_cut(time: (i64, i64), cut: (i64, i64)) -> bool {
     let (secs, nanos) = time;
     let of_exfat = (secs, nanos - nanos % EXFAT_NANOS);
@@ -61,7 +61,7 @@ impl PartialEq for Stamp {
 
 impl Eq for Stamp {}
 
-/// What changes when a file's permissions do: a file that couldn't be read is worth another try then.
+/// What changes when a file's permissions do: then a file that couldn't be read is worth another try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessStamp {
     /// When anything about the file last changed, seconds and nanoseconds since 1970.

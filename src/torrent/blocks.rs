@@ -1,4 +1,4 @@
-//! Which blocks of one piece: a set of up to sixteen.
+//! A set of blocks of one piece: up to sixteen.
 
 use std::ops::Range;
 
@@ -11,10 +11,10 @@ use super::BLOCKS_A_PIECE;
 pub struct BlockSet(u16);
 
 impl BlockSet {
-    /// No block.
+    /// The empty set.
     pub const NONE: Self = Self(0);
 
-    /// Puts a block in.
+    /// Adds a block.
     pub fn insert(&mut self, block: usize) {
         debug_assert!(block < BLOCKS_A_PIECE);
         self.0 |= 1 << block;
@@ -30,23 +30,23 @@ impl BlockSet {
         self.0 == 0
     }
 
-    /// The blocks of either set.
+    /// Returns the blocks of either set.
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The blocks that are in this set and not in the other.
+    /// Returns the blocks that are in this set and not in the other.
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// The first `n_blocks` blocks that aren't in the set.
+    /// Returns the first `n_blocks` blocks that aren't in the set.
     pub fn missing_of(self, n_blocks: usize) -> Self {
         let all = ((1_u32 << n_blocks.min(BLOCKS_A_PIECE)) - 1) as u16;
         Self(all & !self.0)
     }
 
-    /// The runs of consecutive blocks in the set, in order.
+    /// Returns the runs of consecutive blocks in the set, in order.
     pub fn runs(self) -> impl Iterator<Item = Range<usize>> {
         let mut from = 0;
         std::iter::from_fn(move || {

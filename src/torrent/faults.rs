@@ -8,18 +8,18 @@ use crate::md5::Digest;
 /// What is wrong with a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadPiece {
-    /// It is cut short, or too long.
+    /// It is too short or too long.
     Length {
-        /// Bytes.
+        /// The expected number of bytes.
         expected: usize,
-        /// Bytes.
+        /// The number of bytes that came.
         came: usize,
     },
-    /// A block isn't what the checkpoints say.
+    /// A block doesn't fit the checkpoints.
     Block {
-        /// Which block of the file, from 0.
+        /// The number of the block in the file, from 0.
         block: usize,
-        /// The MD5 of the bytes that came: the same from two peers means that the list is wrong, not they.
+        /// The MD5 of the bytes that came: if two peers send the same, the list is wrong, not they.
         digest: Digest,
     },
 }
@@ -27,7 +27,7 @@ pub enum BadPiece {
 impl fmt::Display for BadPiece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { expected, came } => write!(f, "expected {expected} bytes, {came} came"),
+            Self::Length { expected, came } => write!(f, "expected {expected} bytes, got {came}"),
             Self::Block { block, digest } => write!(
                 f,
                 "block {block} fails its check (MD5 of what came: {digest})"
@@ -36,18 +36,18 @@ impl fmt::Display for BadPiece {
     }
 }
 
-/// Why a `.torrent` isn't taken.
+/// Why a `.torrent` is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TorrentError {
-    /// This piece length isn't a power of two within the limits.
+    /// The piece length isn't a power of two within the limits.
     PieceLen(u32),
-    /// More pieces than can be numbered.
+    /// There are more pieces than can be numbered.
     TooLarge(u64),
-    /// Not one checkpoint for each block.
+    /// There isn't one checkpoint for each block.
     Checkpoints {
-        /// The file's blocks.
+        /// The number of the file's blocks.
         expected: u64,
-        /// The checkpoints in the list.
+        /// The number of checkpoints in the list.
         came: u64,
     },
     /// The list doesn't begin with MD5's own state.
@@ -58,9 +58,9 @@ pub enum TorrentError {
     NotHex,
     /// The number of pieces doesn't follow from the size.
     Pieces {
-        /// What follows.
+        /// The number that follows.
         expected: u32,
-        /// What it says.
+        /// The number in the `.torrent`.
         came: u32,
     },
 }
@@ -75,10 +75,10 @@ impl fmt::Display for TorrentError {
                 )
             }
             Self::TooLarge(size) => {
-                write!(f, "{size} bytes are more than pieces can be numbered for")
+                write!(f, "{size} bytes are more than the numbered pieces can hold")
             }
             Self::Checkpoints { expected, came } => {
-                write!(f, "expected {expected} checkpoints, {came} came")
+                write!(f, "expected {expected} checkpoints, got {came}")
             }
             Self::FirstState => write!(
                 f,
@@ -87,7 +87,7 @@ impl fmt::Display for TorrentError {
             Self::Empty(md5) => write!(f, "the MD5 of an empty file isn't {md5}"),
             Self::NotHex => write!(f, "the checkpoints aren't 32 hexadecimal digits each"),
             Self::Pieces { expected, came } => {
-                write!(f, "expected {expected} pieces, it says {came}")
+                write!(f, "expected {expected} pieces, got {came}")
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a `.torrent` is made, from a file's checkpoints or from JSON, and the rules that its fields pass.
+//! How a `.torrent` is built, from a file's checkpoints or from JSON, and the rules for its fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,16 +20,16 @@ pub(super) struct TorrentJson {
     published: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     peers: Vec<Source>,
-    /// 32 hexadecimal digits for each block: the words of the state before it, each with its low byte first, as MD5s are
-    /// printed.
+    /// 32 hexadecimal digits for each block: the words of the state before it, each with its low byte first, as in a
+    /// printed MD5.
     checkpoints: String,
 }
 
 impl Torrent {
-    /// A file's `.torrent`. `checkpoints` are MD5's states before each block of [`Torrent::block_len`] bytes.
+    /// Creates a file's `.torrent`. `checkpoints` are MD5's states before each block of [`Torrent::block_len`] bytes.
     ///
     /// # Errors
-    /// Where these can't be a file's.
+    /// Returns an error if these can't be a file's.
     pub fn new(
         name: Name,
         size: u64,

@@ -1,6 +1,6 @@
 //! A file's name, on the disk, on the wire and for people.
 //!
-//! Owns the rules for names and never touches a disk: what [`Name::parse`] refuses becomes part of no path.
+//! This module owns the rules for names and never touches a disk: no path contains a name that [`Name::parse`] refuses.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest name, bytes: it leaves room for `.part0001` behind it where file systems take 255.
+/// The longest name, bytes: on file systems that allow 255, it leaves room for a suffix like `.part0001`.
 pub const MAX_NAME: usize = 240;
-/// The most characters that people are shown of a text: names are shorter, but a peer may send a MiB.
+/// The most characters of a text that people are shown: names are shorter, but a peer may send a MiB.
 const SHOWN: usize = 500;
 
 /// A file's name: one plain path component that any folder can hold.
 ///
-/// Invariant: [`Name::parse`] took it. Nothing else from the wire ever becomes part of a path.
+/// Invariant: [`Name::parse`] accepted it. Nothing else from the wire ever becomes part of a path.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(Arc<str>);
 
 impl Name {
-    /// Takes a name that is not empty, has at most [`MAX_NAME`] bytes, no `/` and no NUL, doesn't begin with a dot (what
-    /// does is hidden or leads out of the folder) and isn't the name of a piece.
+    /// Accepts a name that is not empty, has at most [`MAX_NAME`] bytes, no `/` and no NUL, doesn't begin with a dot
+    /// (such a file is hidden, or leads out of the folder) and isn't the name of a piece.
     ///
     /// # Errors
-    /// The rule that the name breaks.
+    /// Returns the rule that the name breaks.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         match name {
             "" => Err(NameError::Empty),
@@ -37,36 +37,36 @@ impl Name {
         }
     }
 
-    /// The name as it is on the disk and on the wire. To show it, use `Display`.
+    /// Returns the name as it is on the disk and on the wire. To show it, use `Display`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the originals call piece `idx` (from 0) of this file: `image.iso.part0001` for the first.
+    /// Returns the originals' name for piece `idx` (from 0) of this file: `image.iso.part0001` for the first.
     pub fn of_piece(&self, idx: u32) -> String {
         piece_name(&self.0, idx)
     }
 
-    /// Whose piece it is, and which (from 0), where `name` is the name of a piece.
+    /// Returns the file's name and the piece's index (from 0), if `name` is the name of a piece.
     pub fn parse_piece(name: &str) -> Option<(Self, u32)> {
         let (whole, idx) = split_piece_name(name)?;
         Some((Self::parse(whole).ok()?, idx))
     }
 }
 
-/// The name of a piece of the file with this name.
+/// Returns the name of a piece of the file with this name.
 pub fn piece_name(file: &str, idx: u32) -> String {
     format!("{file}{PIECE_INFIX}{}", PieceNumber(idx))
 }
 
-/// What stands between a file's name and a piece's number.
+/// The text between a file's name and a piece's number.
 pub const PIECE_INFIX: &str = ".part";
 
-/// The number, from 1, that ends the name of the piece with this number from 0.
+/// The number, from 1, at the end of a piece's name; it holds the index, from 0.
 pub struct PieceNumber(pub u32);
 
 impl PieceNumber {
-    /// Writes it, for who writes hundreds of them: several times as fast as by a format.
+    /// Appends the number, several times as fast as formatting it: for callers that write hundreds of them.
     pub fn append(&self, out: &mut Vec<u8>) {
         if self.0 >= 9999 {
             return out.extend_from_slice(self.to_string().as_bytes());
@@ -93,8 +93,8 @@ fn split_piece_name(name: &str) -> Option<(&str, u32)> {
     (shortest && !whole.is_empty()).then_some((whole, number.checked_sub(1)?))
 }
 
-/// A text of somebody else, or a name, that people read: control characters, which could drive their terminal, are shown
-/// escaped, and of more than `SHOWN` characters the beginning.
+/// Wraps a text from elsewhere, or a name, for people: control characters, which could drive their terminal, are escaped,
+/// and only the first `SHOWN` characters are shown.
 pub fn legible(text: &str) -> String {
     let odd = |c: char| {
         c.is_control()
@@ -147,12 +147,12 @@ impl FromStr for Name {
     }
 }
 
-/// Why a name isn't taken.
+/// Why a name is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// There is nothing.
+    /// It is empty.
     Empty,
-    /// So many bytes, over [`MAX_NAME`].
+    /// It has this many bytes, which is over [`MAX_NAME`].
     TooLong(usize),
     /// It begins with a dot.
     LeadingDot,
@@ -168,13 +168,13 @@ impl fmt::Display for NameError {
             Self::Empty => write!(f, "a file's name can't be empty"),
             Self::TooLong(len) => write!(
                 f,
-                "a file's name has at most {MAX_NAME} bytes, this one {len}"
+                "a file's name can have at most {MAX_NAME} bytes, this one has {len}"
             ),
             Self::LeadingDot => write!(f, "a file's name can't begin with a dot"),
             Self::NotPlain => write!(f, "a file's name can't have a / or a NUL in it"),
             Self::Piece => write!(
                 f,
-                "names that end in .part0001 and the like are kept for pieces"
+                "names that end in .part0001 and the like are reserved for pieces"
             ),
         }
     }

@@ -562,7 +562,9 @@ fn in_a_browser_another_site_reaches_nothing() {
     until_kind(at, "image.iso", "listed");
     let evil = format!("http://evil.example:{}/", at.port());
     browser.open(&evil, "en");
-    browser.until("document.body?.innerText.startsWith('This page is reached by an address')");
+    browser.until(
+        "document.body?.innerText.startsWith('This page can only be reached by an address')",
+    );
     browser.open("data:text/html,<p>another site", "en");
     browser.until("document.body?.innerText === 'another site'");
     let fetch = format!("fetch('http://{at}/fetch/image.iso', {{ method: 'POST'");
