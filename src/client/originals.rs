@@ -4,6 +4,16 @@
 //! and an orderly end proves nothing: a file has to come twice the same, and stays marked as unverified.
 //!
 //! What was asked of an original is read to its end, whatever it is: a transfer that is broken off ends its serving for good.
+//!
+//! | tracker | peers | what works |
+//! |---|---|---|
+//! | ours | originals and ours | everything: originals get large files piece by piece, keep the pieces as files under their part names, and hand them on |
+//! | an original | ours and originals | whole files under their names, unverified; `--exit-when-complete` ends with 4, not with 0 |
+//!
+//! - An original whose connection broke keeps and serves a truncated piece, and never asks for it again: the short file has to
+//!   be deleted there. Others catch it by the check.
+//! - An original tracker with `--remote` tells peers apart by address alone, so each machine can have one peer only.
+//! - Originals know IPv4 only.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
