@@ -12,6 +12,15 @@
 //! 4. A pin is the operator's decision: a pinned own file replaces an unpinned content, and a pinned content yields
 //!    only to its publisher or to another pinned own file.
 //! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back.
+//!
+//! What follows at a peer is in [`crate::state`]:
+//! - It takes a new version at once, keeps the blocks that are the same in both, and from the moment that a file is seen to
+//!   change, nobody unpinned ends with the old version.
+//! - A pinned peer shares, fetches and reports no other content under that name.
+//! - A file that an earlier run received isn't reported as done while its publisher is away, as a newer version may come: the
+//!   user pins it, or starts the publisher.
+//! - A file that the user deletes or moves away isn't fetched again in the same run.
+//! - Whatever ends with 0 unpinned says when and by whom its content was published, and whether that publisher is here.
 
 use crate::md5::Digest;
 

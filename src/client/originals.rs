@@ -5,6 +5,16 @@
 //! unverified.
 //!
 //! An answer of an original is read to its end, whatever it is: a broken transfer would stop it from ever serving again.
+//!
+//! | tracker | peers | what works |
+//! |---|---|---|
+//! | ours | originals and ours | everything: originals get large files piece by piece, keep the pieces as files under their part names, and hand them on |
+//! | an original | ours and originals | whole files under their names, unverified; `--exit-when-complete` ends with 4, not with 0 |
+//!
+//! - An original whose connection broke keeps and serves a truncated piece, and never asks for it again: the short file has to
+//!   be deleted there. Others catch it by the check.
+//! - An original tracker with `--remote` tells peers apart by address alone, so each machine can have one peer only.
+//! - Originals know IPv4 only.
 
 use std::net::{IpAddr, SocketAddr};
 use std::thread::Builder;
