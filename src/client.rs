@@ -3,7 +3,7 @@
 //! As in the original, three [`RepeatedTimer`](crate::repeated_timer::RepeatedTimer)s run [`Client::ping_tracker`] every
 //! 10 s, [`Client::send_tracker_file_list`] every 20 s, and a round of [`Client::manage_downloads`] every 30 s. The original
 //! does all its downloading in that round, one file a round. Ours decides anew whenever something changed, so the round
-//! finds something to do only when nobody had anything; `--classic` keeps the original's round.
+//! has work only if no holder could be asked before; `--classic` makes the course text's round instead.
 //!
 //! It owns the one lock of the process. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
 //! print under the lock.
@@ -57,7 +57,7 @@ pub struct ClientConfig {
     pub classic: bool,
     /// A file from which is copied what fits, see `--reuse`.
     pub reuse: Option<PathBuf>,
-    /// Ask nobody before so many others are listed.
+    /// Send no request until this many other peers are listed.
     pub min_peers: usize,
     /// The most bytes a second that are sent.
     pub max_up: Option<u64>,
@@ -79,7 +79,7 @@ struct ClientParts {
     changed: Condvar,
     store: Store,
     report: Report,
-    /// Random for each run: who meets it has called itself.
+    /// Random for each run: a peer that is sent its own id has connected to itself.
     run_id: String,
     /// By which the tracker knows this folder as a publisher.
     publisher_key: String,
@@ -107,7 +107,7 @@ impl Client {
         &self.0.store
     }
 
-    /// Nobody is asked before so many others are listed.
+    /// No request is sent until this many other peers are listed.
     pub(crate) fn min_peers(&self) -> usize {
         self.0.config.min_peers
     }
@@ -174,7 +174,7 @@ impl Client {
         self.pause_after_list(n_files);
     }
 
-    /// The original's `manage_downloads`: decides what to ask of whom, and asks. The original does one request every 30 s; here
+    /// The original's `manage_downloads`: decides what to ask of whom, and asks. The original makes one request every 30 s; here
     /// it runs whenever a piece came or a peer told of news, and fills every place that a connection has free.
     fn manage_downloads(&self) {
         if self.0.config.classic {
@@ -203,7 +203,7 @@ impl Client {
         }
     }
 
-    /// The original's round, every 30 s. By default it has only to do what no event brought about.
+    /// The original's round, every 30 s. By default it only does what no event has triggered.
     fn round(&self) {
         if self.0.config.classic {
             let min_peers = self.0.config.min_peers;

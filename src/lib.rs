@@ -11,20 +11,25 @@
 //! The original's words name the functions that do its jobs:
 //! | the original's | here | what differs |
 //! |---|---|---|
-//! | `RepeatedTimer` | [`repeated_timer::RepeatedTimer`] | it fires at the start, too, doesn't drift, and can be asked to fire at once |
-//! | `Tracker.start` | [`tracker::listen_for_clients`] | as many threads as there are connections, and no more than a limit |
+//! | `RepeatedTimer` | [`repeated_timer::RepeatedTimer`] | one thread, so that calls never overlap; it also fires at the start, and can be asked to fire at once |
+//! | `listen_for_clients` | [`tracker::listen_for_clients`] | at most 512 connections at a time |
 //! | `handle_client` | [`tracker::TrackerShared::handle_client`] | the lock is held to decide, and not while anything is read or sent |
-//! | `append_client` | [`roster::Roster::append_client`] | a new peer is seen at once; `--remote` tells peers apart by address and port |
-//! | `update_peer_list` | [`roster::Roster::update_peer_list`] | one list with the number of a sweep, instead of two lists that are merged |
-//! | `ping_tracker` | [`client::Client::ping_tracker`] | the answer also names pieces and published files |
-//! | `send_tracker_file_list` | [`client::Client::send_tracker_file_list`] | it is also sent whenever something changed |
+//! | `append_client` | [`roster::Roster::append_client`] | a new peer is seen at once; with `--remote` the original tells peers apart by address alone, ours by address and port (without it, both by port) |
+//! | `update_peer_list`, `merge_arrays` | [`roster::Roster::update_peer_list`] | one list in which each peer has the number of a sweep, instead of two lists that are merged |
+//! | `ping_tracker` | [`client::Client::ping_tracker`] | the answer also names pieces and published files; of more than 50 other peers it names 50, and never the asker |
+//! | `send_tracker_file_list`, `get_file_list` | [`client::Client::send_tracker_file_list`], [`state::State::file_list`] | only verified content is listed, not whatever is in the folder; it is also sent whenever something changes, and an empty list counts |
 //! | `manage_downloads` | [`client::Client::manage_downloads`] | it runs whenever something changed, not only every 30 s |
 //! | `rank_file_rarity` | [`picker::Picker::rank_file_rarity`] | it ranks pieces, and the ranking is used |
 //! | `select_file` | [`picker::select_file`] | it selects a piece, the rarest |
 //! | `select_peer` | [`picker::select_peer`] | nearer holders have a greater chance |
 //! | `request_piece` | [`client::Client::request_piece`] | it sends a request on a connection that stays open; the answer is read by that connection's thread |
-//! | `listen_requests` | [`client::Client::listen_requests`] | many at a time |
+//! | `listen_requests` | [`client::Client::listen_requests`] | all are served at once: the original's threads wait for one lock |
 //! | `handle_piece_request` | [`client::Client::handle_piece_request`] | of several pieces that were named it sends the one that it has sent least |
+//!
+//! Words: an *original* is a program that speaks the Python original's messages only. A *content* is what stands under a
+//! file's name, known by its MD5. A *part* is an unfinished file. A piece is *open* if nobody was asked for it, and a request
+//! *claims* the pieces that it names. A peer has a *place free* if another request may be sent to it. An *edition* is the
+//! number of the tracker's list of files. A *room* is a module.
 //!
 //! ## A ping
 //! 1. Every 10 s a peer's timer ([`repeated_timer::RepeatedTimer::start`]) calls [`client::Client::ping_tracker`]: a [`protocol::ToTracker::Ping`] with its port, the
@@ -35,69 +40,71 @@
 //!    there: from now on others see it, and it outlives the next sweep.
 //! 4. [`roster::Roster::swarm_list`] makes the answer: up to 50 other peers, at random, with holders of the rarest of what the
 //!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released;
-//!    a long one needs a permit ([`tracker::TrackerShared::permit_for`]), as many of them would fill the memory.
+//!    a long one needs a permit ([`tracker::TrackerShared::permit_for`]), because many of them at once would fill the memory.
 //! 5. Back at the peer, [`state::State::update_list`] takes the answer: [`state::State::take_files`] the contents,
 //!    [`state::State::take_peers`] the peers and what they have, [`state::State::to_begin`] names the files whose download can
 //!    begin.
 //! 6. New holders are connected to ([`client::Client::connect_to_peers`]). There, [`client::Client::listen_requests`] gives each
-//!    connection a thread. [`client::Client::serve_first`] tells an original from one of ours, and refuses other machines where
-//!    the tracker serves its own alone. [`client::Client::serve_ours`] exchanges hellos, which say what each has, and then
+//!    connection a thread. [`client::Client::serve_first`] tells an original from one of ours, and refuses other machines if
+//!    the tracker serves only its own. [`client::Client::serve_ours`] exchanges hellos, which say what each has, and then
 //!    answers one request after the other.
-//! 7. What can be asked for is asked for ([`client::Client::manage_downloads`]). So it is every 30 s, too, as in the original
-//!    ([`client::Client::round`]).
+//! 7. Everything that can be requested is requested ([`client::Client::manage_downloads`]). The same happens every 30 s, as in
+//!    the original ([`client::Client::round`]).
 //!
 //! ## A list
-//! 1. Every 20 s, and whenever a file becomes whole, is shared or goes away ([`repeated_timer::Trigger::fire`]),
+//! 1. Every 20 s, and whenever something changes here: a file becomes whole, is shared, changes or goes away ([`repeated_timer::Trigger::fire`]),
 //!    [`client::Client::send_tracker_file_list`] runs. What the tracker doesn't know yet is published first ([`client::Client::publish`]).
 //! 2. [`state::State::file_list`] says what is here: names of whole files, and the pieces of others as digits. Only verified
-//!    pieces count, and only the swarm's contents ([`state::State::is_listed`]). What is still being hashed goes along as
-//!    *coming*.
+//!    pieces count, and only the swarm's contents ([`state::State::is_listed`]). What is still being hashed is sent as
+//!    *coming*, and the MD5s of other contents as *others*. Until a tracker has answered the first ping, no list is sent.
 //! 3. At the tracker, [`tracker::TrackerShared::handle_file_list`] has [`roster::Roster::set_list`] take it in the place of the
-//!    peer's last list. A list, too, adds a peer that isn't known, and outlives the next sweep.
+//!    peer's last list. A list also adds an unknown peer, and keeps a known one through the next sweep.
 //!
 //! ## A sweep
 //! 1. Every 15 s the tracker's timer calls [`tracker::TrackerShared::update_peer_list`].
-//! 2. Sweeps are numbered, and each peer remembers the number before which it sent its last message.
-//!    [`roster::Roster::update_peer_list`] drops those that sent none since the sweep before: so a peer that falls silent goes
-//!    at the second sweep after its last message at the latest. What it had is no longer counted.
+//! 2. The tracker counts its sweeps, and notes for each peer how many there had been when its last message came.
+//!    [`roster::Roster::update_peer_list`] drops the peers that have sent nothing since the sweep before this one: a peer that
+//!    falls silent goes at the second sweep after its last message. What it had is no longer counted.
 //!
 //! ## A piece, from disk to disk
-//! 1. [`client::Client::manage_downloads`] runs whenever a piece came, a peer told of news, or a connection opened or ended. It
+//! 1. [`client::Client::manage_downloads`] runs whenever a piece arrives, a peer reports news, or a connection opens or ends. It
 //!    asks [`state::State::next_requests`], and so [`picker::Picker::next_requests`], for everything that can be asked for
 //!    now.
 //! 2. [`picker::Picker::next_request`] takes the original's three steps: [`picker::Picker::rank_file_rarity`] finds the rarest
 //!    missing pieces ([`picker::WantedFile::rank`]) of each peer that has a place free, [`picker::select_file`] takes one of
 //!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance of 1/latency.
-//!    [`picker::Picker::ask`] claims up to eight pieces that are as rare.
+//!    [`picker::Picker::ask`] claims up to eight equally rare pieces.
 //! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
 //! 4. There, the connection's thread calls [`client::Client::handle_piece_request`]. [`client::Client::choose_or_wait`] has
-//!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. Where none is here,
-//!    it waits, and answers with news. The bytes go from the disk to the network in [`client::Client::send_ranges`].
+//!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. If none is here, it
+//!    answers with news; a request for nothing but news is held until there is some, for 30 s at most. The bytes go from the disk to the network in [`client::Client::send_ranges`].
 //! 5. Back at the asker, [`client::Client::read_answers`] reads the header, and [`client::Client::receive_piece`] the bytes:
-//!    [`state::State::expects`] checks that they were asked for, and [`client::Client::read_piece`] that they are as many.
+//!    [`state::State::expects`] checks that they were asked for, and [`client::Client::read_piece`] that their number is right.
 //!    Before they are looked at, the next piece is asked for.
 //! 6. [`client::Client::keep_piece`] verifies, writes and marks. Only [`torrent::Torrent::verify`] makes a
 //!    [`torrent::VerifiedPiece`]: where none of its blocks differs ([`torrent::Torrent::bad_blocks`]). Only
 //!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is taken by [`state::State::landed`],
 //!    which sets its bit ([`store::StoredPieces::add`]): from now on the piece is here, is told of, and is served.
-//! 7. With the last piece, [`store::Store::complete`] gives the file its name: first its bytes are on the disk, then the name.
+//! 7. With the last piece, [`client::Client::complete`] has [`store::Store::complete`] give the file its name: first its bytes are on the disk, then the name.
 //!    The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
 //!
 //! ## The life of a piece
 //! ```text
 //!   open ──request_piece──> requested ──receive_piece──> received ──verify──> verified ──write_piece──> stored ──landed──> here
-//!    ^                          │                            │                                │                          │
-//!    └── connection ends, late, └── not the piece that came ─┘── fails its check ─────────────┘── disk fails         served to all
+//!    ^                          │                            │                     │                                       │
+//!    ├── its connection ends, ──┘                            │                     │                            served to all
+//!    │   or another piece came                               │                     │
+//!    └───────────────────────── it fails its check ──────────┴─── the disk fails ──┘
 //! ```
 //! - *open*: missing, and nobody was asked for it ([`picker::Picker`]).
-//! - *requested*: one or more requests name it; each is a claim. If the holder sends another of the pieces that it was named,
+//! - *requested*: one or more requests name it; each is a claim. If the holder sends one of the other pieces named in the request,
 //!   or if its connection ends ([`client::connecting`] gives back all claims of that connection), the piece is open again, and
 //!   the next decision follows at once. If it is late, it is asked for once more, of another holder.
 //! - *received*: it is in memory ([`client::Client::receive_piece`]), and can't be late any more.
 //! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If not, the piece is
 //!   open again, and that peer isn't asked for it any more ([`state::State::failed`]); it counts against the peer only once a
 //!   good copy came from another one, and after three such pieces the peer is left alone. The file's publisher is asked once
-//!   more; if what it sends is wrong again, its list of checkpoints is reported as wrong, which nobody else's bytes can prove.
+//!   more; if what it sends is wrong again, its checkpoints are reported as wrong to the user; only bytes from the publisher can prove that.
 //! - *stored*: it is in the part ([`store::Store::write_piece`]).
 //! - *here*: it is marked, and others are told of it with the next answer ([`state::State::landed`]).
 //!
@@ -262,8 +269,8 @@
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
 //! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and in [`tracker`] its semaphores and what people were told | a few words each | |
 //!
-//! Nobody holds two, so there is no order to keep. Under a lock it is decided, and owned data comes out; sockets, files,
-//! hashes, sleeps and prints come after it.
+//! Nobody holds two, so there is no order to keep. Decisions are made under the lock, and only owned data leaves it; sockets,
+//! files, hashes, sleeps and prints come after it.
 //!
 //! # Always true
 //! - A final name in the folder stands for a file all of which was verified and is on the disk; what stands there is never

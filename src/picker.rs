@@ -5,7 +5,7 @@
 //! its holder by a random choice weighted by latency, so that nearer ones are asked more often. And it decides whenever
 //! something changed, not every 30 s: [`Picker::next_requests`] fills every place that a connection has free.
 //!
-//! At a tie it names up to eight pieces in one request, and the *holder* sends the one that it has sent least
+//! At a tie it names up to eight equally rare pieces in one request, and the *holder* sends the one that it has sent least
 //! ([`crate::state::State::choose`]): so a seed sends each piece once before it sends any twice.
 //!
 //! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.

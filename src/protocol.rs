@@ -73,7 +73,7 @@ pub const LIST_CAP: usize = 8 << 20;
 pub const PEER_CAP: usize = 1 << 20;
 /// The longest id in a hello, bytes: four times what ours have.
 pub const ID_CAP: usize = 64;
-/// The longest message to an original on this machine, bytes: it reads once, so many at most.
+/// The longest message to an original on this machine, bytes: it reads once, at most this many.
 pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
@@ -172,7 +172,7 @@ pub struct SwarmList {
     pub coming: Vec<Coming>,
 }
 
-/// A tracker's answer to our ping: which of the two tells what it is.
+/// A tracker's answer to our ping: its variant tells which kind of tracker answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PingAnswer {

@@ -1,7 +1,8 @@
-//! The original's `RepeatedTimer`: a thread that calls a function again and again.
+//! The original's `RepeatedTimer`: it calls a function again and again.
 //!
-//! The original waits one interval before the first call and drifts by the time that each call takes. Ours calls at the
-//! start too, keeps to its schedule, and can be asked to call at once.
+//! The original makes a new thread for each call and starts the next timer before it calls: a call that takes longer than the
+//! interval overlaps with the next one. Ours makes one call at a time, on one thread; it also calls at the start, and can be
+//! asked to call at once.
 
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -20,7 +21,7 @@ enum TimerOrder {
 }
 
 impl RepeatedTimer {
-    /// Starts the thread `name`. An interval that a call outlasts is left out, not caught up with.
+    /// Starts the thread `name`. If a call takes longer than the interval, the calls that it missed are skipped, not made up for.
     ///
     /// # Errors
     /// Where the system gives no thread.
@@ -40,7 +41,7 @@ impl RepeatedTimer {
                     Ok(TimerOrder::End) | Err(RecvTimeoutError::Disconnected) => return,
                     Ok(TimerOrder::Now) => due = Instant::now(),
                 }
-                // what was asked for by several meanwhile is one call
+                // several requests in the meantime count as one
                 for order in ordered.try_iter() {
                     if let TimerOrder::End = order {
                         return;

@@ -185,19 +185,19 @@ impl Store {
         self.disk.read_exact_at(file, buf, offset)
     }
 
-    /// Writes a verified piece into its part, in place. A piece that comes late, when its part is done with, isn't written:
-    /// by then the file may be the user's.
+    /// Writes a verified piece into its part, in place. Returns `None` without writing if the part is done with: by then the
+    /// file may be the user's.
     ///
     /// # Errors
     /// Where the disk doesn't take it.
-    pub fn write_piece(&self, piece: VerifiedPiece) -> Result<StoredPiece, StoreError> {
+    pub fn write_piece(&self, piece: VerifiedPiece) -> Result<Option<StoredPiece>, StoreError> {
         let (torrent, bytes) = (piece.torrent(), piece.bytes());
-        self.write_part(torrent, bytes, torrent.piece_start(piece.idx()))?;
-        Ok(StoredPiece {
+        let written = self.write_part(torrent, bytes, torrent.piece_start(piece.idx()))?;
+        Ok(written.then(|| StoredPiece {
             content: torrent.md5(),
             idx: piece.idx(),
             len: bytes.len(),
-        })
+        }))
     }
 
     /// Gives a part whose pieces are all here its final name: first its bytes are on the disk, then the name. Whatever has

@@ -4,8 +4,8 @@
 //! writes or prints: it locks, decides, unlocks, and then acts.
 //!
 //! The original's words: `listen_for_clients` accepts, `handle_client` reads one message and answers it, and the timer calls
-//! `update_peer_list` for the sweep; what they do with the list is in [`crate::roster`]. The original does all of it under its
-//! lock, and waits for ever on a client that says nothing.
+//! `update_peer_list` for the sweep; what they do with the list is in [`crate::roster`]. The original's `handle_client` holds
+//! the lock while it reads and sends, so one client that says nothing blocks all others; its sweep takes no lock at all.
 //!
 //! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Two semaphores bound what costs
 //! memory or the disk: who waits too long for a permit is told that the tracker is busy, and asks again at its next ping.
@@ -182,7 +182,7 @@ impl TrackerShared {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// For so long after the start no record that was loaded is replaced: its peers come back meanwhile.
+    /// How long after the start the loaded records are left in place, so that their peers can come back.
     fn settles_in(&self) -> Duration {
         self.sweep_every * 4 / 3
     }
@@ -314,7 +314,7 @@ impl TrackerShared {
         Ok(v.map_or_else(Vec::new, |_| done()).into())
     }
 
-    /// A permit for an answer of so many bytes, where it needs one.
+    /// A permit for an answer of this many bytes, if it needs one.
     fn permit_for(&self, len: usize) -> Result<Option<Permit<'_>>, TrackerRefusal> {
         if len <= SMALL {
             return Ok(None);

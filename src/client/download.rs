@@ -137,7 +137,8 @@ impl Client {
             return self.lock().came_twice(torrent, idx);
         }
         let stored = match self.0.store.write_piece(piece) {
-            Ok(stored) => stored,
+            Ok(Some(stored)) => stored,
+            Ok(None) => return self.lock().came_twice(torrent, idx),
             Err(fault) => return self.not_written(peer, torrent, idx, &fault),
         };
         let now = Instant::now();

@@ -1,7 +1,8 @@
 //! Serving others: `listen_requests` and `handle_piece_request`, on a thread for each connection.
 //!
-//! The original serves one at a time, under its lock, and ends for good on a name that it lacks. Ours serves all that ask at
-//! once, and breaks the ties among the pieces that were named: of these it sends the one that it has sent least.
+//! The original has a thread for each connection, too, but its lock lets only one of them send at a time, and a request for a
+//! missing file leaves the lock taken: nothing is served after it. Ours serves all at once. Of the pieces that a request
+//! names it sends the one that it has sent least.
 //!
 //! Cost for each piece: one read of the request, one read and one write per 256 KiB, two short holds of the lock.
 
@@ -22,18 +23,18 @@ use crate::torrent::{BlockSet, Torrent};
 
 /// The most connections that are served at once.
 const UPLOADS: usize = 256;
-/// A connection on which nothing is asked for so long is closed.
+/// A connection is closed after this long without a request.
 const IDLE: Duration = Duration::from_secs(75);
 /// The longest that an answer is held back.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// News are gathered for so long before they are sent to a peer that has nothing to ask for: in a fast swarm several go as
-/// one.
+/// News is collected for this long before it is sent to a peer that has nothing to ask for: in a fast swarm several pieces
+/// are told in one message.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Whom a connection's thread serves, from one request to the next.
 struct Asker {
     peer: PeerId,
-    /// The place in the news from which on they are new to the asker.
+    /// The position in the news from which it is new to the asker.
     news_from: usize,
     buffer: Vec<u8>,
 }

@@ -113,7 +113,7 @@ impl Store {
         })
     }
 
-    /// Writes into a part that was opened by [`Store::open_part`].
+    /// Writes into a part that was opened by [`Store::open_part`]. Returns false if the part is done with.
     ///
     /// # Errors
     /// Fails as [`Store::open_at`] does, or if the disk doesn't take it.
@@ -122,12 +122,13 @@ impl Store {
         torrent: &Torrent,
         bytes: &[u8],
         offset: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         if !self.is_open_part(torrent.name(), torrent.md5()) {
-            return Ok(());
+            return Ok(false);
         }
         let file = self.open_at(&Location::part(torrent))?;
-        self.write(torrent, &file, bytes, offset)
+        self.write(torrent, &file, bytes, offset)?;
+        Ok(true)
     }
 
     /// Drops a file from the cache, which closes it once nobody uses it.

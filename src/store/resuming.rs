@@ -82,7 +82,10 @@ impl Store {
             self.read_what_is_there(source, bytes, start);
             match torrent.verify(idx, bytes) {
                 Ok(piece) => {
-                    part.pieces.add(&self.write_piece(piece)?);
+                    let Some(stored) = self.write_piece(piece)? else {
+                        break; // its download was given up in the meantime
+                    };
+                    part.pieces.add(&stored);
                     part.blocks.remove(&idx);
                     part.reused += bytes.len() as u64;
                 }
