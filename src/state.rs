@@ -275,8 +275,7 @@ impl State {
         if !new {
             return Landing::NotWanted;
         }
-        let news = News::of_piece(torrent, idx);
-        self.news.push(news);
+        self.news.push(News::of_piece(torrent, idx));
         if whole {
             self.picker.unwant(name);
             return Landing::Last;

@@ -54,9 +54,7 @@ impl Client {
                     state.has_not(peer, &name);
                 }
                 Answer::Refused { why } => return Err(ClientError::refused(&why)),
-                Answer::Hello(_) => {
-                    return Err(ClientError::Unexpected("a hello that nobody asked for"));
-                }
+                Answer::Hello(_) => return Err(ClientError::Unexpected("a second hello")),
             }
             if self.lock().is_left_alone(peer) {
                 return Err(ClientError::BadPieces);

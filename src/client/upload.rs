@@ -126,10 +126,8 @@ impl Client {
             return Ok(connection.send(&Answer::Gone { n, name })?);
         };
         let ranges = ranges_of(&torrent, idx, get.blocks);
-        let len = ranges
-            .iter()
-            .map(|range| range.end - range.start)
-            .sum::<u64>() as u32;
+        let len: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let len = len as u32;
         let header = to_bytes(&Answer::Piece { n, idx, len, news });
         self.send_ranges(connection, &mut asker.buffer, &header, &file, &ranges)?;
         self.gave(asker.peer, &get.name, idx, len);
@@ -162,12 +160,11 @@ impl Client {
         &self,
         to: &Connection,
         buffer: &mut Vec<u8>,
-        header: &[u8],
+        mut header: &[u8],
         file: &File,
         ranges: &[Range<u64>],
     ) -> Result<(), ClientError> {
         let (limit, sender) = (self.0.up.as_ref(), to.sender());
-        let mut header = header;
         buffer.resize(Limit::stride(limit), 0);
         for Range { mut start, end } in ranges.iter().cloned() {
             while start < end {
