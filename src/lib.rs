@@ -85,7 +85,7 @@
 //!    [`torrent::VerifiedPiece`]: where none of its blocks differs ([`torrent::Torrent::bad_blocks`]). Only
 //!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is taken by [`state::State::landed`],
 //!    which sets its bit ([`store::StoredPieces::add`]): from now on the piece is here, is told of, and is served.
-//! 7. With the last piece, [`client::Client::complete`] has [`store::Store::complete`] give the file its name: first its bytes are on the disk, then the name.
+//! 7. With the last piece, `Client::complete` has [`store::Store::complete`] give the file its name: first its bytes are on the disk, then the name.
 //!    The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
 //!
 //! ## The life of a piece
