@@ -514,17 +514,19 @@ fn client_default(flag: &str) -> f64 {
 fn c1_the_nodes_distribute_one_large_file() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
-    let content = Content::new("image.iso", 48, 1);
+    // large: a file of over 64 MiB is cut into longer pieces than the others here
+    let content = random_bytes(66 << 20, 1);
+    fs::write(dir.dir("a").join("image.iso"), &content).expect("a file to share");
     let names = ["b", "c", "d"];
     let leechers = names.map(|name| Program::peer(&tracker, &dir.dir(name), &[]));
     for leecher in &leechers {
         leecher.until_event("list", |list| list["n_peers"] == 2);
     }
     // slow enough that all of them are at it at the same time
-    let _seed = seed(&tracker, &dir.dir("a"), &content, &["--max-up", "4M"]);
+    let _seed = Program::peer(&tracker, &dir.dir("a"), &["--max-up", "32M"]);
     for (name, leecher) in names.iter().zip(&leechers) {
         leecher.until_event("complete", |event| event["name"] == "image.iso");
-        until_content(&dir.path().join(name).join("image.iso"), &content.bytes);
+        until_content(&dir.path().join(name).join("image.iso"), &content);
     }
     let given: usize = leechers
         .iter()
@@ -721,16 +723,22 @@ fn get_piece(port: u16, content: &Content, idx: u32) -> Vec<u8> {
 fn c6_the_peers_send_their_lists_by_themselves() {
     let dir = Temp::new();
     let notebook = Notebook::start();
-    let content = Content::new("image.iso", 2, 8);
-    let holder = Holder::start(&content, Manner::default());
+    let content = Content::new("image.iso", 8, 8);
+    let three = Manner {
+        budget: 3,
+        ..Manner::default()
+    };
+    let holder = Holder::start(&content, three);
     notebook.list(&holder);
     let flags = ["--list-every", "0.2"];
     let peer = notebook.peer(&dir.dir("a"), &flags);
-    peer.until_event("complete", |_| true);
+    until("three pieces", || (came(&peer).len() == 3).then_some(()));
     // nothing happens any more, and its lists come all the same
     notebook.until_more(5, "file_list");
     let last = notebook.told("file_list").pop().expect("five");
-    assert_eq!(last["files"], json!(["image.iso"]));
+    let bits = bits_of(8, came(&peer).into_iter().map(|(idx, _)| idx));
+    assert_eq!(last["pieces"], json!({"image.iso": bits.to_hex()}));
+    assert_eq!(last["files"], json!([]));
     assert_eq!(last["port"], peer.port());
     assert!(client_default("--list-every") <= 180.0);
 }
@@ -743,7 +751,7 @@ fn f1_each_ping_is_answered_with_the_list() {
     let notebook = Notebook::start();
     let flags = [
         "--ping-every",
-        "0.1",
+        "0.02",
         "--list-every",
         NEVER,
         "--round-every",
@@ -751,16 +759,20 @@ fn f1_each_ping_is_answered_with_the_list() {
     ];
     let peer = notebook.peer(&dir.dir("a"), &flags);
     let ping = json!({"msg": "ping", "port": peer.port(), "v": 1});
-    notebook.until_more(5, "ping");
+    // it doesn't tire of it
+    notebook.until_more(150, "ping");
     assert!(notebook.told("ping").iter().all(|told| *told == ping));
     assert_eq!(client_default("--ping-every"), 10.0);
 
     // who joined between two pings is in the answer to the next
     let tracker = tracker(&dir);
+    let flags = ["--ping-every", "0.1", "--list-every", NEVER];
+    let join = |n| tell(&tracker, &json!({"msg": "ping", "port": 50000 + n}));
+    (1..=2).for_each(|n| drop(join(n)));
     let peer = Program::peer(&tracker, &dir.dir("b"), &flags);
-    peer.until_event("list", |list| list["n_peers"] == 0);
-    for n in 1..4 {
-        tell(&tracker, &json!({"msg": "ping", "port": 50000 + n}));
+    peer.until_event("list", |list| list["n_peers"] == 2);
+    for n in 3..=5 {
+        join(n);
         peer.until_event("list", |list| list["n_peers"] == n);
     }
 }
@@ -836,14 +848,14 @@ fn f3_the_tracker_sweeps_by_the_clock() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &["--sweep-every", "0.5"]);
     // one that only pings, one that only lists, and one that says nothing more
-    let pings = ["--ping-every", "0.05", "--list-every", NEVER];
-    let lists = ["--ping-every", NEVER, "--list-every", "0.05"];
-    let _pinging = Program::peer(&tracker, &dir.dir("a"), &pings);
-    let _listing = Program::peer(&tracker, &dir.dir("b"), &lists);
+    let ping = json!({"msg": "ping", "port": 50001, "v": 1});
+    let list = json!({"msg": "file_list", "port": 50002, "v": 1, "files": []});
     tell(&tracker, &json!({"msg": "ping", "port": 50003}));
     tracker.until_line("gone: 127.0.0.1:50003");
     // on a busy machine one of the two may miss a sweep; who doesn't count misses every other
     until("three sweeps in a row that drop nobody", || {
+        tell(&tracker, &ping);
+        tell(&tracker, &list);
         let lines = tracker.lines();
         let sweeps: Vec<&String> = lines
             .iter()
@@ -1301,7 +1313,7 @@ fn p2_the_torrent_is_downloaded_first() {
     });
     assert_eq!(notebook.told("get_torrent")[0]["name"], "image.iso");
     // it knows the holder by now, and asks it for nothing as long as the .torrent isn't there
-    notebook.until_more(4, "ping");
+    notebook.until_more(20, "ping");
     assert_eq!(holder.gets(), Vec::<Vec<u32>>::new());
     notebook.pages().hold_back = false;
     peer.until_event("complete", |_| true);
