@@ -61,7 +61,7 @@
 //!    peer's last list. A list also adds an unknown peer, and keeps a known one through the next sweep.
 //!
 //! ## A sweep
-//! 1. Every 15 s the tracker's timer calls [`tracker::TrackerShared::update_peer_list`].
+//! 1. Every 15 s the tracker's timer calls [`tracker::TrackerShared::sweep`].
 //! 2. The tracker counts its sweeps, and notes for each peer how many there had been when its last message came.
 //!    [`roster::Roster::update_peer_list`] drops the peers that have sent nothing since the sweep before this one: a peer that
 //!    falls silent goes at the second sweep after its last message. What it had is no longer counted.

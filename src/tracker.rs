@@ -4,7 +4,7 @@
 //! writes or prints: it locks, decides, unlocks, and then acts.
 //!
 //! The original's words: `listen_for_clients` accepts, `handle_client` reads one message and answers it, and the timer calls
-//! `update_peer_list` for the sweep; what they do with the list is in [`crate::roster`]. The original's `handle_client` holds
+//! `sweep`, which calls `update_peer_list`; what they do with the list is in [`crate::roster`]. The original's `handle_client` holds
 //! the lock while it reads and sends, so one client that says nothing blocks all others; its sweep takes no lock at all.
 //!
 //! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Two semaphores bound what costs
@@ -119,7 +119,7 @@ impl Tracker {
         let port = canonical(listener.local_addr().map_err(StartError::System)?).port();
         let shared = Arc::new(TrackerShared::new(roster, &config, port, report)?);
         let sweeping = Arc::clone(&shared);
-        let sweep = move || sweeping.update_peer_list();
+        let sweep = move || sweeping.sweep();
         let sweep = RepeatedTimer::start("sweep", config.sweep_every, sweep);
         let listener = listen_for_clients(Arc::clone(&shared), listener);
         Ok(Self {
@@ -188,7 +188,7 @@ impl TrackerShared {
     }
 
     /// The sweep: drops the peers that have fallen silent.
-    fn update_peer_list(&self) {
+    fn sweep(&self) {
         let mut roster = self.lock();
         let dropped = roster.update_peer_list();
         let n_peers = roster.n_peers();

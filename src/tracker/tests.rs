@@ -209,7 +209,7 @@ fn the_sweep_drops_who_is_silent() {
     with_tracker(Reachability::Local, |tracker| {
         ask(tracker, r#"{"msg": "ping", "port": 7}"#);
         for n_peers in [1, 0] {
-            tracker.update_peer_list();
+            tracker.sweep();
             assert_eq!(tracker.lock().n_peers(), n_peers);
         }
     });
