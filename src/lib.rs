@@ -101,10 +101,10 @@
 //!   or if its connection ends ([`client::connecting`] gives back all claims of that connection), the piece is open again, and
 //!   the next decision follows at once. If it is late, it is asked for once more, of another holder.
 //! - *received*: it is in memory ([`client::Client::receive_piece`]), and can't be late any more.
-//! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If not, the piece is
-//!   open again, and that peer isn't asked for it any more ([`state::State::failed`]); it counts against the peer only once a
-//!   good copy came from another one, and after three such pieces the peer is left alone. The file's publisher is asked once
-//!   more; if what it sends is wrong again, its checkpoints are reported as wrong to the user; only bytes from the publisher can prove that.
+//! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If a block is
+//!   wrong, the piece is open again, and that peer isn't asked for it as long as another one has it ([`state::State::failed`]).
+//!   Once a good copy has come from another peer, the bad one counts as a strike; after three strikes the peer is left alone.
+//!   The file's publisher is asked a second time: if its bytes are wrong again, its checkpoints are wrong, and the user is told.
 //! - *stored*: it is in the part ([`store::Store::write_piece`]).
 //! - *here*: it is marked, and others are told of it with the next answer ([`state::State::landed`]).
 //!

@@ -109,6 +109,7 @@ struct Asked {
     n: u64,
     since: Instant,
     name: Name,
+    md5: Digest,
     pieces: Vec<u32>,
     blocks: Option<BlockSet>,
 }
@@ -242,6 +243,7 @@ impl Picker {
             n: self.n,
             since: now,
             name,
+            md5: file.md5,
             pieces,
             blocks,
         };

@@ -67,6 +67,8 @@ pub struct State {
     swarm: BTreeMap<Name, Summary>,
     /// The tracker's number for `swarm` as it is.
     edition: Option<u64>,
+    /// The one that the last ping named: the answer leaves out the files if it is still theirs.
+    edition_named: Option<u64>,
     /// What others are hashing or see changing, and what may then stand under its name.
     coming: BTreeMap<Name, Coming>,
     /// Each piece that came here, in order, for those who ask for news.
@@ -149,6 +151,7 @@ impl State {
             peers: BTreeMap::new(),
             swarm: BTreeMap::new(),
             edition: None,
+            edition_named: None,
             coming: BTreeMap::new(),
             news: Vec::new(),
             tracker: TrackerKind::Unknown,
@@ -185,9 +188,9 @@ impl State {
     pub fn update_list(&mut self, list: &SwarmList, now: Instant) -> Vec<Summary> {
         self.tracker = TrackerKind::Ours { local: list.local };
         self.last_answer = Some(now);
-        let asked = std::mem::replace(&mut self.edition, list.edition);
-        // the files of the edition that is known already aren't sent again
-        if list.edition.is_none() || list.edition != asked {
+        self.edition = list.edition;
+        // without files, an answer with the edition that the ping named says that they are unchanged, not that there are none
+        if list.edition.is_none() || list.edition != self.edition_named {
             self.take_files(&list.torrents, now);
         }
         self.take_coming(&list.coming, now);
@@ -243,8 +246,9 @@ impl State {
     /// `None` if it isn't wanted any more.
     pub fn expects(&self, peer: PeerId, n: u64, idx: u32) -> Result<Option<Expected>, NotAskedFor> {
         let asked = self.picker.asked_for(peer, n, idx);
-        let (name, blocks) = asked.ok_or(NotAskedFor)?;
+        let (name, md5, blocks) = asked.ok_or(NotAskedFor)?;
         let torrent = self.torrent_with(name, idx);
+        let torrent = torrent.filter(|torrent| torrent.md5() == md5);
         Ok(torrent.map(|torrent| Expected { torrent, blocks }))
     }
 
@@ -270,7 +274,7 @@ impl State {
         }
         let is_tenth = held.is_tenth();
         self.picker.landed(name, idx);
-        self.blame_for(name, idx);
+        self.blame_for(name, idx, peer);
         self.told.disk_fault = false;
         if !new {
             return Landing::NotWanted;

@@ -173,6 +173,7 @@ impl Client {
             Ok(file) => {
                 let report = self.report_on_completion(name);
                 self.lock().completed(&file);
+                self.0.store.close_part(file.torrent());
                 report.iter().for_each(|report| self.say(report));
                 self.list_now();
             }

@@ -49,9 +49,7 @@ impl Client {
                     state.take_answer(peer, n, None, Instant::now())?;
                 }
                 Answer::Gone { n, name } => {
-                    let mut state = self.lock();
-                    state.take_answer(peer, n, None, Instant::now())?;
-                    state.has_not(peer, &name);
+                    self.lock().gone(peer, n, &name, Instant::now())?;
                 }
                 Answer::Refused { why } => return Err(ClientError::refused(&why)),
                 Answer::Hello(_) => return Err(ClientError::Unexpected("a second hello")),
@@ -132,11 +130,11 @@ impl Client {
         };
         // a late piece may come twice
         if !self.lock().lacks_piece(torrent, idx) {
-            return self.lock().came_twice(torrent, idx);
+            return self.lock().came_twice(peer, torrent, idx);
         }
         let stored = match self.0.store.write_piece(piece) {
             Ok(Some(stored)) => stored,
-            Ok(None) => return self.lock().came_twice(torrent, idx),
+            Ok(None) => return self.lock().came_twice(peer, torrent, idx),
             Err(fault) => return self.not_written(peer, torrent, idx, &fault),
         };
         let now = Instant::now();

@@ -168,14 +168,14 @@ impl Client {
     /// Shares a whole file of the folder from now on.
     fn share(&self, file: &WholeFile) {
         let torrent = file.torrent();
-        // a part of it that an earlier run began is no longer needed
-        let store = &self.0.store;
-        store.discard_part_of(torrent.name(), torrent.md5());
         let (shared, tracker) = {
             let mut state = self.lock();
             (state.share(file, Instant::now()), state.tracker())
         };
         if shared {
+            // a part of it that was begun is no longer needed
+            let store = &self.0.store;
+            store.discard_part_of(torrent.name(), torrent.md5());
             if tracker == TrackerKind::Original {
                 self.announce_all();
             }

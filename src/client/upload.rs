@@ -185,9 +185,9 @@ impl Client {
 /// Where a piece, or these blocks of it, are in the file.
 fn ranges_of(torrent: &Torrent, idx: u32, blocks: Option<BlockSet>) -> Vec<Range<u64>> {
     let all = BlockSet::NONE.missing_of(torrent.n_blocks(idx));
-    let runs = blocks
-        .map_or(all, |blocks| all.without(all.without(blocks)))
-        .runs();
+    let wanted = blocks.map(|blocks| all.without(all.without(blocks)));
+    let wanted = wanted.filter(|wanted| !wanted.is_empty());
+    let runs = wanted.unwrap_or(all).runs();
     let start = torrent.piece_start(idx);
     let in_file = |run| torrent.bytes_of(idx, run);
     let ranges = runs

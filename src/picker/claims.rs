@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, Claim, Link, NEAREST, PeerId, Picker, Route, WantedFile};
 use crate::bitfield::Bitfield;
+use crate::md5::Digest;
 use crate::torrent::{BlockSet, Name, Torrent};
 
 impl Picker {
@@ -151,11 +152,21 @@ impl Picker {
         self.asked(peer, n).is_some()
     }
 
+    /// Returns the content that request `n` of this peer asks for, while it has no answer.
+    pub fn asked_content(&self, peer: PeerId, n: u64) -> Option<Digest> {
+        self.asked(peer, n).map(|asked| asked.md5)
+    }
+
     /// Returns the file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
-    pub fn asked_for(&self, peer: PeerId, n: u64, idx: u32) -> Option<(&Name, Option<BlockSet>)> {
+    pub fn asked_for(
+        &self,
+        peer: PeerId,
+        n: u64,
+        idx: u32,
+    ) -> Option<(&Name, Digest, Option<BlockSet>)> {
         let asked = self.asked(peer, n)?;
         let named = asked.pieces.contains(&idx);
-        named.then_some((&asked.name, asked.blocks))
+        named.then_some((&asked.name, asked.md5, asked.blocks))
     }
 
     /// Returns how many bytes were requested and haven't come.

@@ -109,11 +109,12 @@ impl State {
         }
     }
 
-    /// Takes note that a piece is right here: every peer that sent another content of it was wrong.
-    pub(super) fn blame_for(&mut self, name: &Name, idx: u32) {
+    /// Takes note that a piece is right here, as this peer sent it: every other peer that sent another content of it was wrong.
+    pub(super) fn blame_for(&mut self, name: &Name, idx: u32, by: PeerId) {
         let held = self.files.get_mut(name);
         let guilty = held.and_then(|held| held.bad.remove(&idx));
-        for peer in guilty.into_iter().flatten() {
+        let others = guilty.into_iter().flatten().filter(|peer| *peer != by);
+        for peer in others {
             if let Some(known) = self.peers.get_mut(&peer) {
                 known.strikes += 1;
             }

@@ -269,11 +269,10 @@ impl State {
 
     /// Returns what came here since the place `from` in the news.
     pub fn news_from(&self, from: usize) -> (Vec<Have>, usize) {
-        let mut by_file: BTreeMap<&Name, (Digest, Option<Vec<u32>>)> = BTreeMap::new();
+        let mut by_content: BTreeMap<(&Name, Digest), Option<Vec<u32>>> = BTreeMap::new();
         for news in &self.news[from..] {
-            let (_, idxs) = by_file
-                .entry(&news.name)
-                .or_insert_with(|| (news.md5, Some(Vec::new())));
+            let content = by_content.entry((&news.name, news.md5));
+            let idxs = content.or_insert_with(|| Some(Vec::new()));
             match (news.piece, idxs) {
                 (Some(idx), Some(idxs)) => idxs.push(idx),
                 (None, idxs) => *idxs = None,
@@ -283,7 +282,7 @@ impl State {
         let pieces = |idxs: Option<Vec<u32>>| {
             idxs.map_or_else(|| Pieces::Digits("all".to_owned()), Pieces::These)
         };
-        let have = by_file.into_iter().map(|(name, (md5, idxs))| Have {
+        let have = by_content.into_iter().map(|((name, md5), idxs)| Have {
             name: name.clone(),
             md5,
             pieces: pieces(idxs),

@@ -395,6 +395,24 @@ impl State {
         self.picker.release(peer);
     }
 
+    /// The answer to request `n`: this peer hasn't the content that was asked for, or not any more.
+    pub fn gone(
+        &mut self,
+        peer: PeerId,
+        n: u64,
+        name: &Name,
+        now: Instant,
+    ) -> Result<(), NotAskedFor> {
+        let asked = self.picker.asked_content(peer, n);
+        self.take_answer(peer, n, None, now)?;
+        // the request may be for the content before this one
+        let held = self.files.get(name).map(|held| held.torrent.md5());
+        if held.is_none() || held == asked {
+            self.has_not(peer, name);
+        }
+        Ok(())
+    }
+
     /// Notes that a peer no longer has this file, or never had it.
     pub fn has_not(&mut self, peer: PeerId, name: &Name) {
         self.picker.peer_lost(peer, name);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Standing, State, TrackerKind};
 use crate::md5::Digest;
-use crate::picker::Decision;
+use crate::picker::{Decision, PeerId};
 use crate::protocol::Summary;
 use crate::torrent::{Name, Torrent};
 
@@ -28,7 +28,8 @@ impl State {
     }
 
     /// Returns the files that a ping names as wanted, and the edition of the tracker's files that is known here.
-    pub fn asks_tracker_for(&self) -> (Vec<Name>, Option<u64>) {
+    pub fn asks_tracker_for(&mut self) -> (Vec<Name>, Option<u64>) {
+        self.edition_named = self.edition;
         (self.wanted_names(), self.edition)
     }
 
@@ -136,16 +137,19 @@ impl State {
         self.fetches_whole_files = false;
     }
 
-    /// Notes that a second copy of a piece came.
-    pub fn came_twice(&mut self, torrent: &Torrent, idx: u32) {
+    /// A piece came that isn't to be written: it was here before, or its download doesn't go on as it was.
+    pub fn came_twice(&mut self, peer: PeerId, torrent: &Torrent, idx: u32) {
         let name = torrent.name();
-        let same = self
-            .files
-            .get(name)
-            .is_some_and(|held| held.torrent.md5() == torrent.md5());
-        if same {
-            self.picker.landed(name, idx);
-            self.blame_for(name, idx);
+        let held = self.files.get(name);
+        let same = held.filter(|held| held.torrent.md5() == torrent.md5());
+        match same.map(|held| held.have.get(idx)) {
+            Some(true) => {
+                self.picker.landed(name, idx);
+                self.blame_for(name, idx, peer);
+            }
+            // the download was begun anew in the meantime, and lacks the piece
+            Some(false) => self.picker.dropped(peer, name, idx),
+            None => {}
         }
     }
 }

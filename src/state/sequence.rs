@@ -191,6 +191,9 @@ impl Course {
             }),
             coming: Vec::new(),
         };
+        if dice.one_in(2) {
+            self.state.asks_tracker_for();
+        }
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
     }

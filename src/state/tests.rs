@@ -82,6 +82,7 @@ fn files_of_a_known_edition_stay_as_they_were() {
         coming: Vec::new(),
     };
     let files = |state: &mut State, list| {
+        state.asks_tracker_for();
         state.update_list(&list, Instant::now());
         (state.edition, state.swarm.len())
     };
@@ -538,4 +539,117 @@ fn a_publisher_that_is_not_here_convicts_nobody() {
         state.swarm.insert(name("f"), listed);
         assert_eq!(state.publishes(publisher, &name("f")), here);
     }
+}
+
+#[test]
+fn an_answer_that_leaves_out_the_files_empties_no_list() {
+    let (mut state, now) = (state(), Instant::now());
+    let list = |torrents: Vec<Summary>| SwarmList {
+        v: 1,
+        local: false,
+        edition: Some(7),
+        n_peers: None,
+        peers: Vec::new(),
+        torrents,
+        coming: Vec::new(),
+    };
+    state.update_list(&list(vec![Summary::of(&torrent())]), now);
+    state.asks_tracker_for();
+    // a publication is answered before the ping is
+    state.edition = None;
+    state.update_list(&list(Vec::new()), now);
+    assert!(state.swarm.contains_key(&name("f")));
+}
+
+#[test]
+fn a_piece_of_a_download_that_was_begun_anew_is_still_missing() {
+    let (mut state, before, torrent) = (state(), torrent(), torrent());
+    begin(&mut state, &before);
+    state.drop_file(before.name());
+    begin(&mut state, &torrent);
+    let peer = state.know(([10, 0, 0, 2], 1).into(), true);
+    state.picker.peer_has(peer, torrent.name(), [0]);
+    state.came_twice(peer, &before, 0);
+    assert!(!state.files[torrent.name()].have.get(0));
+    let all: Vec<u32> = (1..4).collect();
+    assert_eq!(
+        state.picker.nowhere(torrent.name()),
+        all,
+        "0 can be asked for"
+    );
+    let ours = true;
+    let latency = Duration::ZERO;
+    state
+        .picker
+        .open(peer, crate::picker::Route { latency, ours });
+    let asked = state.picker.next_requests(Instant::now(), &mut state.rng);
+    assert!(asked.iter().any(|one| one.get.pieces == [0]), "{asked:?}");
+}
+
+#[test]
+fn a_piece_that_was_asked_for_under_another_content_is_not_taken() {
+    let (mut state, torrent) = (state(), torrent());
+    begin(&mut state, &torrent);
+    let [peer, _] = publisher_and_other(&mut state, &torrent);
+    let (ours, latency) = (true, Duration::ZERO);
+    state
+        .picker
+        .open(peer, crate::picker::Route { latency, ours });
+    let asked = state.picker.next_requests(Instant::now(), &mut state.rng);
+    let (n, idx) = (asked[0].get.n, asked[0].get.pieces[0]);
+    assert!(
+        state
+            .expects(peer, n, idx)
+            .is_ok_and(|piece| piece.is_some())
+    );
+    let checkpoints = vec![crate::md5::INITIAL; 4 * crate::torrent::BLOCKS_A_PIECE];
+    let size = 4 * u64::from(MIN_PIECE_LEN);
+    let other = Torrent::new(
+        name("f"),
+        size,
+        MIN_PIECE_LEN,
+        digest(b"other"),
+        checkpoints,
+    );
+    let other = Arc::new(other.expect("a torrent"));
+    state.drop_file(torrent.name());
+    begin(&mut state, &other);
+    assert!(
+        state
+            .expects(peer, n, idx)
+            .is_ok_and(|piece| piece.is_none())
+    );
+    let everything = state.picker.nowhere(other.name());
+    assert_eq!(everything.len(), 4, "nobody has any of it so far");
+    state.picker.peer_has(peer, other.name(), [0]);
+    assert_eq!(state.gone(peer, n, torrent.name(), Instant::now()), Ok(()));
+    assert_eq!(
+        state.picker.nowhere(other.name()),
+        [1, 2, 3],
+        "it was of the other"
+    );
+}
+
+#[test]
+fn whoever_sends_the_good_copy_itself_is_not_blamed() {
+    let (mut state, torrent) = (state(), torrent());
+    begin(&mut state, &torrent);
+    let [_, other] = publisher_and_other(&mut state, &torrent);
+    state.failed(other, &torrent, 0, bad_block());
+    let piece = StoredPiece::for_a_test(&torrent, 0);
+    state.landed(other, &torrent, &piece, piece.n_bytes(), Instant::now());
+    assert_eq!(state.peers[&other].strikes, 0);
+}
+
+#[test]
+fn news_of_two_contents_under_one_name_stay_apart() {
+    let (mut state, torrent) = (state(), torrent());
+    let before = state.news_from(0).1;
+    for md5 in [torrent.md5(), digest(b"other")] {
+        let (name, piece) = (name("f"), Some(0));
+        state.news.push(News { name, md5, piece });
+    }
+    let (news, _) = state.news_from(before);
+    let md5s: Vec<Digest> = news.iter().map(|have| have.md5).collect();
+    assert_eq!(md5s.len(), 2, "{md5s:?}");
 }

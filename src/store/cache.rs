@@ -127,8 +127,7 @@ impl Store {
             return Ok(false);
         }
         let file = self.open_at(&Location::part(torrent))?;
-        self.write(torrent, &file, bytes, offset)?;
-        Ok(true)
+        self.write(torrent, &file, bytes, offset)
     }
 
     /// Drops a file from the cache, which closes it once nobody uses it.

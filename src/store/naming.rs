@@ -235,7 +235,7 @@ impl Store {
         };
         let how: (Check, _) = (&is_good, replaced);
         let stamp = self.put_in_place(&source, file, name, &md5.to_string(), how)?;
-        self.part_is_done(name, md5);
+        self.end_writing(name, md5);
         let mut known = self.known(name).into_iter();
         let own = known.any(|known| known.md5 == md5 && !known.received);
         // only a hint that saves hashing: the file is whole without it

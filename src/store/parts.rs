@@ -118,12 +118,21 @@ impl Store {
         parts.0.contains_key(&(name.clone(), md5))
     }
 
-    /// Ends the use of a part: nothing is written to it any more.
-    pub(super) fn part_is_done(&self, name: &Name, md5: Digest) {
+    /// Ends the writing to a part.
+    pub(super) fn end_writing(&self, name: &Name, md5: Digest) {
         let mut parts = self.parts.lock().expect("no panic while locked");
         parts.0.remove(&(name.clone(), md5));
-        drop(parts);
+    }
+
+    /// Ends the use of a part: nothing is written to it any more, and it isn't kept open.
+    pub(super) fn part_is_done(&self, name: &Name, md5: Digest) {
+        self.end_writing(name, md5);
         self.forget_open(&OpenKey::Part(name.clone(), md5));
+    }
+
+    /// Closes a part that has its final name by now. Until then its pieces could still be read from it.
+    pub fn close_part(&self, torrent: &Torrent) {
+        self.forget_open(&OpenKey::Part(torrent.name().clone(), torrent.md5()));
     }
 
     /// Turns what the first version left of this name into the part at `path`, if nothing stands there. It is checked
@@ -222,8 +231,7 @@ impl Store {
         }
     }
 
-    /// Writes into a part. A piece that comes after the part is done with isn't written: by then `file` may be the
-    /// user's.
+    /// Writes into a part. Returns false without writing if the part is done with: by then `file` may be the user's.
     ///
     /// # Errors
     /// Returns an error if the disk doesn't take it.
@@ -233,12 +241,12 @@ impl Store {
         file: &File,
         bytes: &[u8],
         offset: u64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let key = (torrent.name().clone(), torrent.md5());
         let ranges = {
             let mut parts = self.parts.lock().expect("no panic while locked");
             match parts.0.get_mut(&key) {
-                None => return Ok(()),
+                None => return Ok(false),
                 Some(OpenPart {
                     written: Some(written),
                     ..
@@ -251,6 +259,6 @@ impl Store {
                 .write_all_at(file, &bytes[range.clone()], offset + range.start as u64)
                 .map_err(|fault| at(&self.part_path(&key.0, key.1))(fault))?;
         }
-        Ok(())
+        Ok(true)
     }
 }
