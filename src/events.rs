@@ -654,3 +654,60 @@ impl fmt::Display for Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line_for_people_and_an_object_for_programs() {
+        let name = || "a.iso".to_owned();
+        let md5 = || "d41d8cd98f00b204e9800998ecf8427e".to_owned();
+        let choice = Choice {
+            name: name(),
+            pieces: vec![3, 9],
+            peer: "10.0.0.2:1".to_owned(),
+            latency_ms: Some(0.5),
+            copies: Some(1),
+            tied: 2,
+            holders: Vec::new(),
+            reason: "rarest",
+            classic: true,
+        };
+        for (event, kind, weight, text) in [
+            (
+                Event::Pick(choice),
+                "pick",
+                Weight::Normal,
+                "pick a.iso piece 3 or 9 from 10.0.0.2:1: the rarest, 1 copy, 2 as rare; latency 0.50 ms",
+            ),
+            (
+                Event::Sharing {
+                    name: name(),
+                    size: 1536,
+                    md5: md5(),
+                },
+                "sharing",
+                Weight::Normal,
+                "sharing a.iso: 1.5 KiB, MD5 d41d8cd98f00b204e9800998ecf8427e",
+            ),
+            (
+                Event::Ending {
+                    code: 4,
+                    why: vec!["one".to_owned(), "two".to_owned()],
+                },
+                "ending",
+                Weight::Important,
+                "one\ntwo",
+            ),
+        ] {
+            assert_eq!(event.to_string(), text);
+            assert_eq!(report::Reportable::weight(&event), weight, "{text}");
+            let json = serde_json::to_value(&event).expect("plain data");
+            assert_eq!(json["event"], json!(kind));
+            assert!(json.get("classic").is_none(), "{json}");
+        }
+    }
+}

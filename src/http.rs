@@ -451,3 +451,61 @@ fn answer(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_understood_or_refused() {
+        let head = b"POST /share/a%20b%2Fc?file=x%26y&t HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Length: 12\r\n\r\n";
+        let request = Request::parse(head).expect("a request");
+        assert_eq!(request.path, ["share", "a b/c"]);
+        assert_eq!(
+            (request.query("file"), request.query("t")),
+            (Some("x&y"), Some(""))
+        );
+        assert_eq!(
+            (request.header("host"), request.len),
+            (Some("127.0.0.1:80"), Some(12))
+        );
+        for bad in [
+            "",
+            "GET /",
+            "GET / HTTP/2",
+            "GET x HTTP/1.1",
+            "GET /%zz HTTP/1.1",
+            "GET / HTTP/1.1\r\nno colon",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b",
+            "GET / HTTP/1.1\r\nContent-Length: -1",
+            "GET / HTTP/1.1\r\nContent-Length: 99999999999999999999",
+            "GET / HTTP/1.1\r\nTransfer-Encoding: chunked",
+        ] {
+            assert!(Request::parse(bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_addresses_and_localhost_are_own_names() {
+        for own in [
+            "localhost",
+            "localhost:80",
+            "127.0.0.1:8080",
+            "[::1]:80",
+            "[::1]",
+            "10.0.0.7",
+        ] {
+            assert!(is_own_name(own), "{own}");
+        }
+        for other in [
+            "evil.example",
+            "evil.example:80",
+            "localhost.evil.example",
+            "",
+            "[::1",
+            "1.2.3",
+        ] {
+            assert!(!is_own_name(other), "{other}");
+        }
+    }
+}

@@ -98,3 +98,39 @@ impl fmt::Display for ClientError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_says_what_was_expected_and_what_came() {
+        let addr = |host: u8| SocketAddr::from(([10, 0, 0, host], 1));
+        let digest = crate::md5::digest(b"");
+        for (error, text) in [
+            (ClientError::refused("a\u{1b}b"), "refused: a\\u{1b}b"),
+            (
+                NotAskedFor.into(),
+                "the answer doesn't fit: nobody asked for it",
+            ),
+            (
+                ClientError::PieceLength {
+                    idx: 3,
+                    expected: 9,
+                    came: 7,
+                },
+                "the answer doesn't fit: piece 3 has 9 bytes, it sends 7",
+            ),
+            (
+                ClientError::NotTwiceTheSame([(addr(2), digest), (addr(3), digest)]),
+                "10.0.0.2:1 sent a content with MD5 d41d8cd98f00b204e9800998ecf8427e, 10.0.0.3:1 one with \
+                 d41d8cd98f00b204e9800998ecf8427e",
+            ),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+        let late = io::Error::from(io::ErrorKind::TimedOut);
+        assert!(ClientError::from(late).is_timeout());
+        assert!(!ClientError::BadPieces.is_timeout());
+    }
+}

@@ -340,3 +340,31 @@ fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
         files.truncate(files.len() * cap / (list.len() + 1));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_for_an_original_fits_into_one_read_of_its() {
+        for n_files in [0, 1, 30, 3000] {
+            let names = (0..n_files).map(|n| format!("{n:040}"));
+            let names: Vec<String> = names.collect();
+            for cap in [ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK] {
+                let list = file_list(50001, names.clone(), cap);
+                assert!(list.len() <= cap, "{n_files} files: {} bytes", list.len());
+                let ToTracker::FileList { files, v: None, .. } =
+                    crate::protocol::parse(&list).expect("a message")
+                else {
+                    panic!("an original's list");
+                };
+                assert_eq!(files, names[..files.len()], "the first of them");
+                let room = cap - list.len();
+                assert!(
+                    files.len() == n_files || room < 1400,
+                    "{room} bytes are left"
+                );
+            }
+        }
+    }
+}

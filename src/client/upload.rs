@@ -195,3 +195,39 @@ fn ranges_of(torrent: &Torrent, idx: u32, blocks: Option<BlockSet>) -> Vec<Range
         .map(|range| start + range.start as u64..start + range.end as u64);
     ranges.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::md5::{INITIAL, digest};
+    use crate::torrent::{BLOCKS_A_PIECE, MIN_PIECE_LEN, Name};
+
+    #[test]
+    fn the_blocks_that_are_sent_are_those_that_are_missing() {
+        // a full piece of 16 blocks of 4 KiB, and one of two blocks, the second of 100 bytes
+        let size = u64::from(MIN_PIECE_LEN) + 4096 + 100;
+        let checkpoints = vec![INITIAL; BLOCKS_A_PIECE + 2];
+        let name = Name::parse("f").expect("a name");
+        let torrent = Torrent::new(name, size, MIN_PIECE_LEN, digest(b"f"), checkpoints);
+        let torrent = torrent.expect("a torrent");
+        let some = |blocks: &[usize]| {
+            let mut set = BlockSet::NONE;
+            blocks.iter().for_each(|block| set.insert(*block));
+            Some(set)
+        };
+        let piece = u64::from(MIN_PIECE_LEN);
+        for (idx, blocks, ranges) in [
+            (0, None, &[(0, piece)][..]),
+            (0, some(&[0, 1, 15]), &[(0, 8192), (61_440, 65_536)]),
+            (1, None, &[(piece, size)]),
+            (1, some(&[1]), &[(piece + 4096, size)]),
+            // blocks that the piece hasn't, or none at all, mean all of it
+            (1, some(&[7]), &[(piece, size)]),
+            (1, some(&[]), &[(piece, size)]),
+        ] {
+            let found = ranges_of(&torrent, idx, blocks).into_iter();
+            let found: Vec<(u64, u64)> = found.map(|range| (range.start, range.end)).collect();
+            assert_eq!(found, ranges, "{idx}, {blocks:?}");
+        }
+    }
+}

@@ -1093,3 +1093,43 @@ fn whichever_step_fails_no_wrong_content_gets_a_name() {
         }
     }
 }
+
+#[test]
+fn what_another_version_has_in_common_is_copied_block_by_block() {
+    let own = Own::new();
+    let new: Vec<u8> = (0..3 * 65_536 + 5000_u32)
+        .map(|n| (n * 7 + n / 251) as u8)
+        .collect();
+    let torrent = torrent_as("made", &new);
+    let mut old = new.clone();
+    old[65_536 + 3 * 4096] ^= 1; // the fourth block of the second piece
+    old.truncate(3 * 65_536 + 100); // and the last piece is cut short within its first block
+    own.put("old", &old);
+    let source = File::open(own.1.join("old")).expect("it stands there");
+    let mut part = own.store().resume(&torrent, |_| true).expect("room");
+    let reused = own.store().reuse(&torrent, &mut part, &source, |_| true);
+    reused.expect("room");
+    let here: Vec<u32> = part.pieces.iter().collect();
+    assert_eq!(here, [0, 2]);
+    let missing = part.blocks[&1].missing_of(16);
+    assert_eq!(missing.runs().flatten().collect::<Vec<_>>(), [3]);
+    assert!(!part.blocks.contains_key(&3), "no block of it is whole");
+    assert_eq!(part.reused, 2 * 65_536 + 15 * 4096);
+    // the next run finds the same
+    let again = own.store().resume(&torrent, |_| true).expect("room");
+    assert_eq!((again.pieces, again.blocks), (part.pieces, part.blocks));
+    let mut piece = vec![0; 65_536];
+    let mut all_but_one = crate::torrent::BlockSet::NONE;
+    (0..16)
+        .filter(|block| *block != 3)
+        .for_each(|block| all_but_one.insert(block));
+    let read = own
+        .store()
+        .read_blocks(&torrent, 1, all_but_one, &mut piece);
+    read.expect("readable");
+    piece[3 * 4096..4 * 4096].copy_from_slice(&new[65_536 + 3 * 4096..][..4096]);
+    let verified = torrent
+        .verify(1, &piece)
+        .expect("with the missing block it is good");
+    assert!(own.store().write_piece(verified).expect("room").is_some());
+}

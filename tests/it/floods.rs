@@ -678,8 +678,12 @@ fn a_peer_that_gets_no_more_threads_serves_on_with_those_it_has() {
         (status(&swarm.seed, "Threads") >= at_first + 4).then_some(())
     });
     drop(warm);
-    // so that what a piece takes is there already
-    (0..20).for_each(|_| swarm.serves_soon());
+    // so that what a piece takes is there already; on a busy machine threads end late, and there are more of them
+    let most = (0..20).map(|_| {
+        swarm.serves_soon();
+        status(&swarm.seed, "Threads")
+    });
+    let most = most.fold(at_first + WARM, Ord::max);
     if !leave_room(&swarm.seed, Some(400)) {
         return;
     }
@@ -689,11 +693,7 @@ fn a_peer_that_gets_no_more_threads_serves_on_with_those_it_has() {
     (0..5).for_each(|_| swarm.serves_soon());
     swarm.reaches_a_leecher();
     let threads = status(&swarm.seed, "Threads");
-    assert!(
-        threads <= at_first + WARM,
-        "{threads} threads: {:?}",
-        swarm.seed
-    );
+    assert!(threads <= most, "{threads} threads: {:?}", swarm.seed);
     assert_eq!(count_lines(&swarm.seed, trouble), 1, "{:?}", swarm.seed);
     assert!(leave_room(&swarm.seed, None));
     drop(held);

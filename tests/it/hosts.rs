@@ -161,7 +161,8 @@ impl Rollout<'_> {
     /// A client with the README's flags for the seed and for the machines, and further ones.
     fn client(&self, host: u8, week: u8, more: &[&str]) -> Program {
         let at = self.lab.addr(0).to_string();
-        let (port, listen) = (29283 + self.n, 50001 + self.n);
+        // below the ports that the system gives to outgoing connections
+        let (port, listen) = (29283 + self.n, 20001 + self.n);
         let (port, listen) = (port.to_string(), listen.to_string());
         let folder = self.folder(&format!("host{host}"));
         let log = self.dir.join(format!("host{host}-week{week}.log"));
