@@ -25,7 +25,7 @@ export BITTORRENTISH_HOSTS=must
 # The files that git knows or would know, as they are now.
 copy() {
   rm -rf "$work/copy" && mkdir "$work/copy" && cd "$root" &&
-    git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -C "$work/copy" &&
+    git ls-files -z --cached --others --exclude-standard | tar -c --null -T - | tar -x -m -C "$work/copy" &&
     cd "$work/copy"
 }
 
