@@ -26,7 +26,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::bitfield::Bitfield;
 use crate::md5::{Digest, digest};
@@ -108,7 +108,6 @@ pub struct StoredPiece {
     /// The MD5 of the file that it is a piece of.
     content: Digest,
     idx: u32,
-    len: usize,
 }
 
 impl StoredPiece {
@@ -117,18 +116,12 @@ impl StoredPiece {
         self.idx
     }
 
-    /// Its length, bytes.
-    pub fn n_bytes(&self) -> usize {
-        self.len
-    }
-
     /// One that was never written.
     #[cfg(any(test, fuzzing))]
     pub fn for_a_test(torrent: &Torrent, idx: u32) -> Self {
         Self {
             content: torrent.md5(),
             idx,
-            len: torrent.piece_len(idx),
         }
     }
 }
@@ -196,7 +189,6 @@ impl Store {
         Ok(written.then(|| StoredPiece {
             content: torrent.md5(),
             idx: piece.idx(),
-            len: bytes.len(),
         }))
     }
 
@@ -208,7 +200,7 @@ impl Store {
     /// missing, or the part is done with already; and as for the steps. After a failed sync the part has to be opened anew.
     pub fn complete(
         &self,
-        torrent: &Torrent,
+        torrent: &Arc<Torrent>,
         pieces: &StoredPieces,
         replaced: Option<Stamp>,
     ) -> Result<WholeFile, StoreError> {
@@ -218,6 +210,6 @@ impl Store {
         }
         let file = self.open_at(&Location::part(torrent))?;
         let stamp = self.finish(torrent, &file, true, replaced)?;
-        Ok(WholeFile::new(torrent.clone(), stamp, true))
+        Ok(WholeFile::new(Arc::clone(torrent), stamp, true))
     }
 }

@@ -116,7 +116,7 @@ impl Client {
         }
         // a file that has just come into the folder is seen at the next look; anything else stays in the way
         let why = "a folder, link or the like has its name here; move it away";
-        if store.is_blocked(name) && self.lock().is_stuck(name, why) {
+        if store.is_blocked(name) && self.lock().note_stuck(name, why) {
             self.say(&Event::NotShared {
                 name: name.to_string(),
                 why: why.to_owned(),
@@ -126,7 +126,7 @@ impl Client {
     }
 
     fn no_torrent(&self, name: &Name, why: String) {
-        self.lock().is_stuck(name, &why);
+        self.lock().note_stuck(name, &why);
         let name = name.to_string();
         self.say(&Event::NoTorrent { name, why });
     }

@@ -55,7 +55,7 @@ impl Client {
     fn tell_left_out(&self, seen: &[Seen]) {
         for seen in seen {
             let Seen::Odd(name, why) = seen else { continue };
-            let new = self.lock().is_new_oddity(name);
+            let new = self.lock().note_oddity(name);
             if new {
                 self.say(&Event::NotShared {
                     name: legible(name),

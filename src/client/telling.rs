@@ -64,11 +64,14 @@ impl Client {
 
     /// Reports why a request is made, and keeps it for the page if somebody is looking.
     pub(super) fn explain(&self, decision: &Decision) {
+        if decision.get.pieces.is_empty() {
+            return;
+        }
         let told = self.explains();
         let choice = {
             let mut state = self.lock();
             let shown = state.is_looked_at(Instant::now());
-            if decision.get.pieces.is_empty() || !(told || shown) {
+            if !(told || shown) {
                 return;
             }
             let choice = state.explain(decision, self.0.config.classic);

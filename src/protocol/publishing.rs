@@ -116,6 +116,24 @@ pub struct Publication {
     pub torrent: Option<Torrent>,
 }
 
+impl Publication {
+    /// A user's own file that isn't pinned, without its `.torrent`.
+    pub fn of(torrent: &Torrent) -> Self {
+        Self {
+            name: torrent.name().clone(),
+            size: torrent.size(),
+            md5: torrent.md5(),
+            checkpoints: torrent.checkpoints_md5(),
+            own: true,
+            pinned: false,
+            replace: false,
+            published: 0,
+            publisher: String::new(),
+            torrent: None,
+        }
+    }
+}
+
 /// The result of a [`Publication`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]

@@ -221,16 +221,12 @@ impl State {
         let publication = |held: &Held| {
             let torrent = &held.torrent;
             Publication {
-                name: torrent.name().clone(),
-                size: torrent.size(),
-                md5: torrent.md5(),
-                checkpoints: torrent.checkpoints_md5(),
                 own: !held.received,
                 pinned: self.pin(torrent.name()).is_some(),
                 replace: self.wants.replace,
                 published: torrent.published,
                 publisher: torrent.publisher.clone(),
-                torrent: None,
+                ..Publication::of(torrent)
             }
         };
         let unpublished = unpublished.map(publication);

@@ -84,12 +84,12 @@ impl State {
     }
 
     /// Notes that a name of the folder can't be shared. Returns true if that wasn't reported yet.
-    pub fn is_new_oddity(&mut self, name: &str) -> bool {
+    pub fn note_oddity(&mut self, name: &str) -> bool {
         self.told.odd.insert(name.to_owned())
     }
 
     /// Notes that something is in a file's way. Returns true if that wasn't reported yet.
-    pub fn is_stuck(&mut self, name: &Name, why: &str) -> bool {
+    pub fn note_stuck(&mut self, name: &Name, why: &str) -> bool {
         self.stuck.insert(name.clone(), why.to_owned());
         self.told.odd.insert(name.as_str().to_owned())
     }
@@ -99,7 +99,7 @@ impl State {
         if self.wants.exit_when_complete {
             self.disk_fault = Some(why.to_owned());
         }
-        self.is_stuck(name, why)
+        self.note_stuck(name, why)
     }
 
     /// Notes that a file is no longer being begun: its download has begun, or it can't.

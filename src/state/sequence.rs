@@ -376,7 +376,7 @@ impl Course {
         let piece = StoredPiece::for_a_test(torrent, idx);
         let landing = self
             .state
-            .landed(peer, torrent, &piece, piece.n_bytes(), self.now);
+            .landed(peer, torrent, &piece, torrent.piece_len(idx), self.now);
         if landing == Landing::Last {
             self.is_complete(torrent.name());
         }

@@ -216,7 +216,13 @@ mod tests {
         let b = Name::parse("b").expect("a name");
         for (idx, seconds) in [(0, 20), (1, 29)] {
             let piece = StoredPiece::for_a_test(&torrents[1], idx);
-            state.landed(peer, &torrents[1], &piece, piece.n_bytes(), at(seconds));
+            state.landed(
+                peer,
+                &torrents[1],
+                &piece,
+                torrents[1].piece_len(idx),
+                at(seconds),
+            );
         }
         let untold = state.untold_progress(at(30));
         assert_eq!(untold.len(), 2, "{untold:?}");

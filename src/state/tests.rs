@@ -401,7 +401,7 @@ fn a_tracker_that_lost_a_content_is_told_by_who_has_a_part_of_it() {
     begin(&mut state, &torrent);
     assert_eq!(state.unpublished(), [], "nothing of it is here");
     let piece = StoredPiece::for_a_test(&torrent, 0);
-    state.landed(1, &torrent, &piece, piece.n_bytes(), Instant::now());
+    state.landed(1, &torrent, &piece, torrent.piece_len(0), Instant::now());
     let unpublished = state.unpublished();
     assert!(unpublished.len() == 1 && !unpublished[0].own);
     state.swarm.insert(name("f"), listed(b"f", true));
@@ -637,7 +637,13 @@ fn whoever_sends_the_good_copy_itself_is_not_blamed() {
     let [_, other] = publisher_and_other(&mut state, &torrent);
     state.failed(other, &torrent, 0, bad_block());
     let piece = StoredPiece::for_a_test(&torrent, 0);
-    state.landed(other, &torrent, &piece, piece.n_bytes(), Instant::now());
+    state.landed(
+        other,
+        &torrent,
+        &piece,
+        torrent.piece_len(0),
+        Instant::now(),
+    );
     assert_eq!(state.peers[&other].strikes, 0);
 }
 

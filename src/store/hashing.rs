@@ -24,9 +24,9 @@ pub struct WholeFile {
 }
 
 impl WholeFile {
-    pub(super) fn new(torrent: Torrent, stamp: Stamp, received: bool) -> Self {
+    pub(super) fn new(torrent: Arc<Torrent>, stamp: Stamp, received: bool) -> Self {
         Self {
-            torrent: Arc::new(torrent),
+            torrent,
             stamp,
             received,
         }
@@ -35,11 +35,7 @@ impl WholeFile {
     /// A file whose content no test reads.
     #[cfg(any(test, fuzzing))]
     pub fn for_a_test(torrent: &Arc<Torrent>, stamp: Stamp, received: bool) -> Self {
-        Self {
-            torrent: Arc::clone(torrent),
-            stamp,
-            received,
-        }
+        Self::new(Arc::clone(torrent), stamp, received)
     }
 
     /// Returns its `.torrent`.
@@ -113,7 +109,7 @@ impl Store {
             received,
             torrent: torrent.clone(),
         });
-        Ok(Some(WholeFile::new(torrent, stamp, received)))
+        Ok(Some(WholeFile::new(Arc::new(torrent), stamp, received)))
     }
 
     /// Returns what an earlier run found out about a file that is in the folder with this stamp. `vouched` is true if the
@@ -125,7 +121,11 @@ impl Store {
             return None;
         }
         Some(if saved.verified || vouched {
-            Remembered::Whole(WholeFile::new(saved.torrent, stamp, saved.received))
+            Remembered::Whole(WholeFile::new(
+                Arc::new(saved.torrent),
+                stamp,
+                saved.received,
+            ))
         } else {
             Remembered::Unverified(saved.torrent.md5())
         })
@@ -192,11 +192,14 @@ impl Store {
             if !self.read_piece(torrent, file, idx, bytes)? {
                 break;
             }
-            let verified = torrent.verify(idx, bytes).map(|_| ());
-            if verified.is_ok() {
-                have.set(idx);
-            }
-            let piece = verified.map_err(|_| torrent.good_blocks(idx, bytes));
+            let good = torrent.good_blocks(idx, bytes);
+            let piece = match good.missing_of(torrent.n_blocks(idx)).is_empty() {
+                true => {
+                    have.set(idx);
+                    Ok(())
+                }
+                false => Err(good),
+            };
             if !go_on(torrent.piece_start(idx) + bytes.len() as u64, idx, piece) {
                 break;
             }

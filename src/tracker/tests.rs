@@ -66,16 +66,8 @@ fn torrent(n_blocks: usize) -> Torrent {
 /// Publishes from port 5, with the `.torrent` or without.
 fn publish<'a>(tracker: &'a TrackerShared, torrent: &Torrent, with: bool) -> Reply {
     let file = Publication {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        checkpoints: torrent.checkpoints_md5(),
-        own: true,
-        pinned: false,
-        replace: false,
-        published: 0,
-        publisher: String::new(),
         torrent: with.then(|| torrent.clone()),
+        ..Publication::of(torrent)
     };
     let message = ToTracker::Publish {
         port: 5,

@@ -395,27 +395,11 @@ pub fn with_wrong_list(torrent: &Torrent) -> Torrent {
     serde_json::from_value(wrong).expect("a .torrent that looks well")
 }
 
-/// An own file to be published, without its `.torrent`.
-pub fn own(torrent: &Torrent) -> Publication {
-    Publication {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        checkpoints: torrent.checkpoints_md5(),
-        own: true,
-        pinned: false,
-        replace: false,
-        published: 0,
-        publisher: String::new(),
-        torrent: None,
-    }
-}
-
 /// The message that publishes a file of one's own; who listens at this port is known by it.
 pub fn publish_message(port: u16, torrent: Torrent) -> ToTracker {
     let file = Publication {
         torrent: Some(torrent.clone()),
-        ..own(&torrent)
+        ..Publication::of(&torrent)
     };
     ToTracker::Publish {
         port,

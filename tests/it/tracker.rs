@@ -15,7 +15,7 @@ use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
 use super::support::{
-    DEADLINE, Program, Temp, own, publish_message, torrent_of, until, with_wrong_list,
+    DEADLINE, Program, Temp, publish_message, torrent_of, until, with_wrong_list,
 };
 
 /// The program on a free port, and what it is asked.
@@ -453,7 +453,7 @@ fn another_content_is_refused_with_both_md5s_until_its_publisher_has_left() {
 fn whole(torrent: &Torrent) -> Publication {
     Publication {
         torrent: Some(torrent.clone()),
-        ..own(torrent)
+        ..Publication::of(torrent)
     }
 }
 
@@ -462,12 +462,12 @@ fn a_batch_is_published_in_two_steps() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
     let (f, g) = (torrent("f", 1), torrent("g", 2));
-    let sent = server.outcomes(50001, "key", &[own(&f), own(&g)]);
+    let sent = server.outcomes(50001, "key", &[Publication::of(&f), Publication::of(&g)]);
     assert_eq!(sent, [Outcome::Send, Outcome::Send]);
     assert_eq!(server.ping(50002).torrents, [], "nothing is recorded yet");
     let misfit = Publication {
         torrent: Some(f.clone()),
-        ..own(&g)
+        ..Publication::of(&g)
     };
     let outcomes = server.outcomes(50001, "key", &[whole(&f), misfit, whole(&g)]);
     let [first, Outcome::Refused { why }, last] = &outcomes[..] else {
@@ -487,7 +487,11 @@ fn a_batch_is_published_in_two_steps() {
     };
     let (mine, published) = stands(first);
     assert!(mine && published > 1_600_000_000 && stands(last).0);
-    let others = server.outcomes(50002, "other", &[own(&f), own(&torrent("g", 3))]);
+    let others = server.outcomes(
+        50002,
+        "other",
+        &[Publication::of(&f), Publication::of(&torrent("g", 3))],
+    );
     let [same, Outcome::OtherStands { md5, why }] = &others[..] else {
         panic!("{others:?}")
     };
@@ -495,7 +499,10 @@ fn a_batch_is_published_in_two_steps() {
     assert!(why.contains("by 127.0.0.1:50001, which is here"), "{why}");
     // a new version is later, even within one second
     let new = torrent("f", 4);
-    assert_eq!(server.outcomes(50001, "key", &[own(&new)]), [Outcome::Send]);
+    assert_eq!(
+        server.outcomes(50001, "key", &[Publication::of(&new)]),
+        [Outcome::Send]
+    );
     let outcomes = server.outcomes(50001, "key", &[whole(&new)]);
     assert!(stands(&outcomes[0]).1 > published);
     let handed_out = server.get_torrent("f").torrent.expect("the .torrent");
@@ -537,14 +544,14 @@ fn keys_and_pins_outlive_the_tracker_and_are_told_to_nobody() {
     assert!(*g <= published + 5, "not in the future");
     drop(server);
     let server = Server::start(&dir, &["--sweep-every", "0.3"]);
-    let first = server.outcomes(50003, "other", &[own(&other)]);
+    let first = server.outcomes(50003, "other", &[Publication::of(&other)]);
     assert!(
         matches!(first[..], [Outcome::OtherStands { .. }]),
         "it settles"
     );
     let pinned = Publication {
         pinned: true,
-        ..own(&f)
+        ..Publication::of(&f)
     };
     let again = server.outcomes(50002, "a secret", &[pinned]);
     let mine = Outcome::Stands {
@@ -554,7 +561,7 @@ fn keys_and_pins_outlive_the_tracker_and_are_told_to_nobody() {
     };
     assert_eq!(again, [mine]);
     server.program.until_line("gone: ");
-    let outcomes = server.outcomes(50003, "other", &[own(&other)]);
+    let outcomes = server.outcomes(50003, "other", &[Publication::of(&other)]);
     let [Outcome::OtherStands { why, .. }] = &outcomes[..] else {
         panic!("{outcomes:?}")
     };
@@ -612,7 +619,7 @@ fn who_corrects_a_list_of_checkpoints_becomes_no_publisher() {
 fn what_is_no_publication_is_refused() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
-    let f = own(&torrent("f", 1));
+    let f = Publication::of(&torrent("f", 1));
     for (key, n, why) in [
         ("", 1, "1 to 64 bytes"),
         (&*"k".repeat(65), 1, "1 to 64 bytes"),

@@ -96,16 +96,11 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16) {
     };
     let torrent = dice.content();
     let file = sent(&Publication {
-        name: torrent.name().clone(),
-        size: torrent.size(),
-        md5: torrent.md5(),
-        checkpoints: torrent.checkpoints_md5(),
         own: !dice.one_in(3),
         pinned: dice.one_in(3),
-        replace: false,
         published: dice.below(3) as u64,
         publisher: "10.0.0.2:1".to_owned(),
-        torrent: None,
+        ..Publication::of(&torrent)
     });
     let (key, settling) = (*dice.of(&["one", "two"]), dice.one_in(4));
     let judged = roster.judge(joined.addr, key, &file, settling);
