@@ -17,17 +17,18 @@ impl Store {
     /// # Errors
     /// Returns an error if it can't be made.
     pub fn new_copy(&self, name: &Name, which: &str) -> Result<Copy, StoreError> {
-        self.make_hidden()?;
         let path = self.hidden.join(format!("{}.{which}", digits_of(name)));
-        let gone = self.disk.remove(&path);
-        if let Err(fault) = gone
-            && fault.kind() != ErrorKind::NotFound
-        {
-            return Err(StoreError::Io(path, fault));
-        }
-        let mut options = File::options();
-        options.read(true).write(true).create_new(true);
-        let file = self.disk.open(&path, &options).map_err(at(&path))?;
+        let file = self.in_hidden(|| {
+            let gone = self.disk.remove(&path);
+            if let Err(fault) = gone
+                && fault.kind() != ErrorKind::NotFound
+            {
+                return Err(StoreError::Io(path.clone(), fault));
+            }
+            let mut options = File::options();
+            options.read(true).write(true).create_new(true);
+            self.disk.open(&path, &options).map_err(at(&path))
+        })?;
         Ok(Copy {
             file,
             path,

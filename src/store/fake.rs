@@ -35,6 +35,8 @@ pub(super) struct Fake {
     pub is_split: bool,
     /// A byte of each copy in the folder gets corrupted.
     pub garbles: bool,
+    /// Somebody removes `.bittorrentish` this many times right after it was found to be there.
+    pub removals: Arc<AtomicUsize>,
     /// This many operations still succeed, and the next one fails; 0 means that none fails.
     pub works: Arc<AtomicUsize>,
 }
@@ -133,6 +135,12 @@ impl Disk for Fake {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.step()?;
         fail(self.writing)?;
+        let less = |removals: usize| removals.checked_sub(1);
+        let (load, store) = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.removals.fetch_update(load, store, less).is_ok() {
+            std::fs::remove_dir_all(path)?;
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
         Plain.create_dir(&self.real(path))
     }
 

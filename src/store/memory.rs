@@ -195,9 +195,8 @@ impl Store {
     /// # Errors
     /// Returns an error if it can't be written; then the file is only hashed again.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
-        match self.make_hidden() {
-            Err(StoreError::ReadOnly(_)) => return Ok(()),
-            made => made?,
+        if self.is_read_only {
+            return Ok(());
         }
         let name = saved.torrent.name();
         let file = file_of(name, saved.torrent.md5());
@@ -208,15 +207,16 @@ impl Store {
         let bytes = serde_json::to_vec(saved).expect("plain data");
         let mut options = File::options();
         options.write(true).create_new(true);
-        let _ = self.disk.remove(&beside);
-        let written = self
-            .disk
-            .open(&beside, &options)
-            .and_then(|new| self.disk.write_all_at(&new, &bytes, 0))
-            .and_then(|()| self.disk.rename(&beside, &path));
-        if let Err(fault) = written {
+        let written = self.in_hidden(|| {
             let _ = self.disk.remove(&beside);
-            return Err(at(&path)(fault));
+            let new = self.disk.open(&beside, &options);
+            new.and_then(|new| self.disk.write_all_at(&new, &bytes, 0))
+                .and_then(|()| self.disk.rename(&beside, &path))
+                .map_err(at(&path))
+        });
+        if written.is_err() {
+            let _ = self.disk.remove(&beside);
+            return written;
         }
         let known = Known::of(saved);
         let gone = {

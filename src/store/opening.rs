@@ -14,6 +14,9 @@ use super::disk::{Disk, Plain};
 use super::faults::{StoreError, at};
 use super::{HIDDEN, Store, lacks};
 
+/// How often `.bittorrentish` may be removed while something is done in it, before that is reported.
+const REMOVALS: usize = 3;
+
 /// What became of locking a folder.
 pub(super) enum Locked {
     Ours(File),
@@ -96,8 +99,25 @@ impl Store {
         self.remarks.clone()
     }
 
+    /// Does `work` in `.bittorrentish`, which is created again if somebody has removed it, and does it again if that
+    /// happens in the meantime: removing a folder takes several steps.
+    pub(super) fn in_hidden<T>(
+        &self,
+        work: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut done = self.make_hidden().and_then(|()| work());
+        for _ in 0..REMOVALS {
+            let is_gone = matches!(&done, Err(StoreError::Io(_, fault)) if fault.kind() == ErrorKind::NotFound);
+            if !is_gone {
+                break;
+            }
+            done = self.make_hidden().and_then(|()| work());
+        }
+        done
+    }
+
     /// Creates `.bittorrentish` again if somebody has removed it, and locks it again.
-    pub(super) fn make_hidden(&self) -> Result<(), StoreError> {
+    fn make_hidden(&self) -> Result<(), StoreError> {
         if self.is_read_only {
             return Err(StoreError::ReadOnly(self.dir.clone()));
         }
@@ -131,7 +151,7 @@ impl Store {
     fn make_key(&self) -> String {
         let key = format!("{:032x}", rand::rng().random::<u128>());
         let beside = self.hidden.join("key.new");
-        let _ = self.make_hidden().and_then(|()| {
+        let _ = self.in_hidden(|| {
             let _ = self.disk.remove(&beside);
             let mut options = File::options();
             options.write(true).create_new(true).mode(0o600);

@@ -152,7 +152,10 @@ impl Store {
     /// Returns an error if it can't be created: the folder may be read-only, or the file system may not allow files of
     /// that size.
     pub fn open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
-        self.make_hidden()?;
+        self.in_hidden(|| self.try_open_part(torrent))
+    }
+
+    fn try_open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
         let (name, md5) = (torrent.name(), torrent.md5());
         let path = self.take_part(name, md5);
         self.forget_open(&OpenKey::Part(name.clone(), md5));
@@ -199,7 +202,10 @@ impl Store {
     /// # Errors
     /// Returns an error if it can't be renamed.
     pub fn adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
-        self.make_hidden()?;
+        self.in_hidden(|| self.try_adopt_part(old, torrent))
+    }
+
+    fn try_adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
         let (name, md5) = (torrent.name(), torrent.md5());
         let (from, to) = (self.find_part(name, old), self.find_part(name, md5));
         let anothers = {

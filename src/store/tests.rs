@@ -483,6 +483,26 @@ fn a_hidden_folder_that_vanishes_is_made_again() {
 }
 
 #[test]
+fn a_hidden_folder_may_vanish_at_any_moment() {
+    let torrent = torrent_as("made", b"abc");
+    for round in ["part", "save", "copy"] {
+        let removals = Arc::new(AtomicUsize::new(0));
+        let mut own = Own::new();
+        own.reopen(Fake {
+            removals: removals.clone(),
+            ..Fake::default()
+        });
+        removals.store(1, Ordering::SeqCst);
+        match round {
+            "part" => drop(own.store().open_part(&torrent).expect("room")),
+            "save" => own.store().save(&saved(&torrent, None)).expect("room"),
+            _ => drop(own.store().new_copy(&name("f"), "upload").expect("room")),
+        }
+        assert_eq!(removals.load(Ordering::SeqCst), 0, "{round}");
+    }
+}
+
+#[test]
 fn a_part_without_its_path_still_completes() {
     let own = Own::new();
     let content = vec![9; 300_000];
