@@ -1,20 +1,20 @@
 //! What people and programs are told: lines with the seconds since the start, and the same events as JSON in a log.
 //!
-//! Any thread may call it, but never under the state's lock. A thread of its own writes to standard output, so nobody
-//! waits for a slow reader. Printing never panics: a closed pipe ends the printing, not the program.
+//! Any thread may call it, but never under the state's lock. Threads of their own write to standard output and to the log, so
+//! nobody waits for a slow reader. Printing never panics: a closed pipe ends the printing, not the program.
 //!
 //! On a terminal, [`status`] lines stand below the lines that scroll.
 
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use self::printer::Printer;
+use self::printer::{Log, Output, Printer};
+use self::screen::Screen;
 pub use self::screen::Terminal;
 
 mod printer;
@@ -80,8 +80,8 @@ pub struct Report(Arc<ReportState>);
 struct ReportState {
     start: Instant,
     config: ReportConfig,
-    log: Option<File>,
     terminal: Terminal,
+    log: Option<Printer>,
     /// `None` if nothing is reported.
     printer: Option<Printer>,
 }
@@ -101,15 +101,14 @@ impl Report {
     /// # Errors
     /// Returns an error if the log can't be opened, or the system gives no thread.
     pub fn new(config: ReportConfig, log: Option<&Path>) -> io::Result<Self> {
-        let log = log
-            .map(|path| File::options().append(true).create(true).open(path))
-            .transpose()?;
+        let start = Instant::now();
+        let log = log.map(|path| Printer::start("log", Output::Log(Log::open(path, start)?)));
         Ok(Self(Arc::new(ReportState {
-            start: Instant::now(),
+            start,
             config,
-            log,
+            log: log.transpose()?,
             terminal: Terminal::new(io::stdout().is_terminal(), |name| std::env::var(name).ok()),
-            printer: Some(Printer::start()?),
+            printer: Some(Printer::start("print", Output::Screen(Screen::default()))?),
         })))
     }
 
@@ -161,7 +160,7 @@ impl Report {
 
     /// Removes the status lines for good, and waits until everything is written. For the end of the program.
     pub fn settle(&self) {
-        if let Some(printer) = &self.0.printer {
+        for printer in [&self.0.log, &self.0.printer].into_iter().flatten() {
             printer.settle();
         }
     }
@@ -174,12 +173,10 @@ impl Report {
         {
             printer.print(&legible_event(t, event, self.0.terminal));
         }
-        if let Some(mut log) = self.0.log.as_ref() {
+        if let Some(log) = &self.0.log {
             let t = (t * 1e3).round() / 1e3;
-            let mut line = serde_json::to_vec(&Line { t, event }).unwrap_or_default();
-            line.push(b'\n');
-            // one write per line: lines of several threads don't mix, and a full disk must not stop the swarm
-            let _ = log.write_all(&line);
+            let line = serde_json::to_string(&Line { t, event }).unwrap_or_default();
+            log.print(&(line + "\n"));
         }
     }
 }

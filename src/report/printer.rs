@@ -1,19 +1,143 @@
-//! The one thread that writes to standard output, so that nobody else waits for it: a terminal that was halted with
-//! Ctrl-S, or a pager that nobody scrolls, must not hold up the swarm.
+//! The threads that write, one to standard output and one to the log, so that nobody else waits for these: a terminal that was
+//! halted with Ctrl-S, a pipe that nobody reads, or a file server that is down must not hold up the swarm.
+//!
+//! A kill loses the lines that wait at that moment: microseconds' worth, unless the output stands still.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
 use std::mem::take;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::screen::Screen;
 
 /// The most bytes of lines that wait to be written: further lines are counted and left out.
 const WAITING: usize = 8 << 20;
 
+/// How long the end of the program waits for a log that stands still.
+const LOG_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where lines go.
+pub(super) enum Output {
+    /// Standard output, with the status lines that stand on it.
+    Screen(Screen),
+    /// A file of JSON lines.
+    Log(Log),
+}
+
+/// A log and what was written to it.
+pub(super) struct Log {
+    file: File,
+    /// When the program started.
+    start: Instant,
+    /// Whether a fault cut the last line off.
+    is_torn: bool,
+}
+
+impl Log {
+    /// Opens a log to append to.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be opened.
+    pub(super) fn open(path: &Path, start: Instant) -> io::Result<Self> {
+        let mut options = File::options();
+        options.append(true).create(true);
+        // opened to write alone, a pipe would keep us waiting until somebody reads it
+        if std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_fifo()) {
+            options.read(true);
+        }
+        Ok(Self {
+            file: options.open(path)?,
+            start,
+            is_torn: false,
+        })
+    }
+
+    /// Writes lines. Returns the number of those that the file didn't take.
+    fn append(&mut self, text: &str) -> usize {
+        let mut rest = text.as_bytes();
+        if self.is_torn && !rest.is_empty() {
+            match self.file.write(b"\n") {
+                Ok(1) => self.is_torn = false,
+                _ => return text.lines().count(),
+            }
+        }
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(n) if n > 0 => {
+                    self.is_torn = rest[n - 1] != b'\n';
+                    rest = &rest[n..];
+                }
+                Err(fault) if fault.kind() == ErrorKind::Interrupted => {}
+                _ => return rest.iter().filter(|byte| **byte == b'\n').count(),
+            }
+        }
+        0
+    }
+}
+
+impl Output {
+    /// Writes whole lines, after the news that some were left out before them. Returns the number of those that weren't
+    /// taken.
+    ///
+    /// # Errors
+    /// Returns an error if nobody reads any more.
+    fn write(
+        &mut self,
+        text: &str,
+        left_out: usize,
+        status: Option<Vec<String>>,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Screen(screen) => {
+                let left_out = match left_out {
+                    0 => String::new(),
+                    n => format!(
+                        "{:12}{n} lines were left out: they weren't read in time\n",
+                        ""
+                    ),
+                };
+                let bytes = screen.update(&(text.to_owned() + &left_out), status);
+                let mut out = io::stdout().lock();
+                out.write_all(bytes.as_bytes())?;
+                out.flush()?;
+                Ok(0)
+            }
+            Self::Log(log) => {
+                let t = (log.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+                let news = json!({"t": t, "event": "left_out", "n_lines": left_out});
+                let news = format!("{news}\n");
+                let not_taken = log.append(text);
+                if left_out == 0 {
+                    return Ok(not_taken);
+                }
+                match log.append(&news) {
+                    0 => Ok(not_taken),
+                    _ => Ok(not_taken + left_out),
+                }
+            }
+        }
+    }
+
+    /// How long the end of the program waits for it.
+    fn patience(&self) -> Duration {
+        match self {
+            // a person who halted the terminal goes on in their own time
+            Self::Screen(_) => Duration::MAX,
+            Self::Log(_) => LOG_PATIENCE,
+        }
+    }
+}
+
 /// Writes lines, and draws the status lines below them. Dropping it writes what is queued and ends its thread.
 pub(super) struct Printer {
     shared: Arc<Shared>,
+    patience: Duration,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -29,6 +153,8 @@ struct Queue {
     status: Option<Vec<String>>,
     /// The number of lines that found no room.
     left_out: usize,
+    /// The number of lines that the output didn't take.
+    not_taken: usize,
     /// Whether the thread is writing.
     busy: bool,
     /// Whether status lines are no longer drawn.
@@ -38,20 +164,22 @@ struct Queue {
 }
 
 impl Printer {
-    /// Starts the thread.
+    /// Starts a thread that writes to `output`.
     ///
     /// # Errors
     /// Returns an error if the system gives none.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(name: &str, output: Output) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
             changed: Condvar::new(),
         });
         let printing = Arc::clone(&shared);
-        let thread = Builder::new().name("print".to_owned());
-        let thread = thread.spawn(move || printing.print())?;
+        let patience = output.patience();
+        let thread = Builder::new().name(name.to_owned());
+        let thread = thread.spawn(move || printing.print(output))?;
         Ok(Self {
             shared,
+            patience,
             thread: Some(thread),
         })
     }
@@ -79,23 +207,28 @@ impl Printer {
         }
     }
 
-    /// Removes the status lines for good, and waits until everything is written.
-    pub(super) fn settle(&self) {
+    /// Removes the status lines for good, and waits until everything is written. Returns false if that takes too long.
+    pub(super) fn settle(&self) -> bool {
         let mut queue = self.shared.lock();
         (queue.settled, queue.status) = (true, Some(Vec::new()));
         self.shared.changed.notify_all();
-        while !queue.ended && (queue.busy || queue.is_waiting()) {
-            queue = self.shared.wait(queue);
-        }
+        let unwritten = |queue: &mut Queue| !queue.ended && (queue.busy || queue.is_waiting());
+        let changed = &self.shared.changed;
+        let waited = changed.wait_timeout_while(queue, self.patience, unwritten);
+        let (_queue, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        !timeout.timed_out()
     }
 }
 
 impl Drop for Printer {
     fn drop(&mut self) {
-        self.settle();
+        let is_settled = self.settle();
         self.shared.lock().ended = true;
         self.shared.changed.notify_all();
-        if let Some(thread) = self.thread.take() {
+        // a thread that is stuck in a write ends with the program
+        if let Some(thread) = self.thread.take()
+            && is_settled
+        {
             let _ = thread.join();
         }
     }
@@ -118,10 +251,9 @@ impl Shared {
         woken.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn print(&self) {
-        let mut screen = Screen::default();
+    fn print(&self, mut output: Output) {
         loop {
-            let (text, status) = {
+            let (text, left_out, status) = {
                 let mut queue = self.lock();
                 queue.busy = false;
                 self.changed.notify_all();
@@ -132,28 +264,81 @@ impl Shared {
                     return;
                 }
                 queue.busy = true;
-                let left_out = match take(&mut queue.left_out) {
-                    0 => String::new(),
-                    n => {
-                        format!("            {n} lines were left out: they weren't read in time\n")
-                    }
-                };
-                (take(&mut queue.text) + &left_out, queue.status.take())
+                let left_out = take(&mut queue.left_out) + take(&mut queue.not_taken);
+                (take(&mut queue.text), left_out, queue.status.take())
             };
-            let bytes = screen.update(&text, status);
-            let mut out = io::stdout().lock();
-            let written = out.write_all(bytes.as_bytes()).and_then(|()| out.flush());
-            drop(out);
-            // a reader that closed the pipe doesn't want more
-            if written.is_err() {
-                let mut queue = self.lock();
-                *queue = Queue {
-                    ended: true,
-                    ..Queue::default()
-                };
-                self.changed.notify_all();
-                return;
+            match output.write(&text, left_out, status) {
+                // said with the next lines: a full disk would be asked again and again
+                Ok(not_taken) => self.lock().not_taken += not_taken,
+                // a reader that closed the pipe doesn't want more
+                Err(_) => {
+                    let mut queue = self.lock();
+                    *queue = Queue {
+                        ended: true,
+                        ..Queue::default()
+                    };
+                    self.changed.notify_all();
+                    return;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::{BufRead, BufReader};
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn what_a_pipe_does_not_take_is_counted() {
+        let path = std::env::temp_dir().join(format!("bittorrentish-pipe-{}", std::process::id()));
+        let made = Command::new("mkfifo").arg(&path).status();
+        assert!(made.expect("coreutils").success());
+        let log = Log::open(&path, Instant::now()).expect("nobody need read it");
+        let printer = Printer::start("log", Output::Log(log)).expect("a thread");
+        let line = format!("\"{}\"\n", "x".repeat(997));
+        // more than the queue, the one write that is under way, and the pipe take together
+        for _ in 0..3 * WAITING / line.len() {
+            printer.print(&line);
+        }
+        assert!(!printer.settle(), "nobody reads");
+        let mut reader = BufReader::new(File::open(&path).expect("there"));
+        let mut read = String::new();
+        let (mut n_read, mut n_left_out) = (0, 0);
+        while n_left_out == 0 {
+            read.clear();
+            reader.read_line(&mut read).expect("text");
+            let news: serde_json::Value = serde_json::from_str(&read).expect("JSON");
+            n_left_out = news["n_lines"].as_u64().unwrap_or_default() as usize;
+            n_read += usize::from(read == line);
+        }
+        assert_eq!(n_read + n_left_out, 3 * WAITING / line.len());
+        fs::remove_file(&path).expect("ours");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_leaves_lines_out() {
+        let full = Path::new("/dev/full");
+        let mut log = Log::open(full, Instant::now()).expect("Linux has it");
+        assert_eq!(log.append("one\ntwo\n"), 2);
+        let mut output = Output::Log(log);
+        let not_taken = output.write("three\n", 2, None).expect("a log has no end");
+        assert_eq!(not_taken, 3);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_does_not_spoil_the_next() {
+        let path = std::env::temp_dir().join(format!("bittorrentish-torn-{}", std::process::id()));
+        let mut log = Log::open(&path, Instant::now()).expect("room");
+        assert_eq!(log.append("cut o"), 0);
+        assert!(log.is_torn);
+        assert_eq!(log.append("whole\n"), 0);
+        assert_eq!(fs::read_to_string(&path).expect("ours"), "cut o\nwhole\n");
+        fs::remove_file(&path).expect("ours");
     }
 }

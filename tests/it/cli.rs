@@ -1,7 +1,7 @@
 //! What a user sees of `client`: its flags, its lines, its log and its exit codes.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::unix::ffi::OsStrExt;
@@ -679,4 +679,33 @@ fn exit_is_5_where_the_disk_refuses() {
         peer.lines().iter().any(|line| line.contains(part)),
         "{peer:?}"
     );
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let content = random_bytes(64 << 20, 1);
+    plant(&dir.dir("seed"), "image.iso", &content);
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let pipe = dir.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("coreutils").success());
+    // there is a reader, and it never reads
+    let _reader = File::options().read(true).write(true).open(&pipe);
+    let folder = dir.dir("peer");
+    let port = tracker.port().to_string();
+    let args = [
+        "127.0.0.1",
+        &port,
+        utf8(&folder),
+        "--only",
+        "image.iso",
+        "--exit-when-complete",
+        "--log",
+        utf8(&pipe),
+    ];
+    let mut peer = Program::start("client", &args);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    until_content(&folder.join("image.iso"), &content);
 }

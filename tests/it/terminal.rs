@@ -15,6 +15,19 @@ const SLOW: (&str, usize) = ("1M", 4 << 20);
 /// Ends by itself.
 const ENDS: [&str; 3] = ["--only", "image.iso", "--exit-when-complete"];
 
+/// A shell that runs the tests in the background has them ignore Ctrl-C's signal, and what they start, too. On a terminal
+/// of its own a program doesn't: this command before another makes that sure, where there is one.
+fn undo_ignoring() -> &'static str {
+    let env = "env --default-signal=INT";
+    let mut known = Command::new("sh");
+    known.args(["-c", &format!("{env} true")]);
+    let known = known.stderr(Stdio::null()).status();
+    match known.is_ok_and(|status| status.success()) {
+        true => env,
+        false => "",
+    }
+}
+
 /// A program on a terminal of its own.
 struct OnTerminal {
     script: Child,
@@ -33,7 +46,8 @@ impl OnTerminal {
         }
         let quoted = args.iter().map(|arg| format!("'{arg}'"));
         let quoted = quoted.collect::<Vec<_>>().join(" ");
-        let command = format!("echo $$; exec '{}' {quoted}", env!("CARGO_BIN_EXE_client"));
+        let program = env!("CARGO_BIN_EXE_client");
+        let command = format!("echo $$; exec {} '{program}' {quoted}", undo_ignoring());
         let mut script = Command::new("script");
         for name in ["COLUMNS", "NO_COLOR", "LC_ALL", "LC_CTYPE", "LANG"] {
             script.env_remove(name);
