@@ -219,6 +219,7 @@
 //! - `store::memory`: remembers it for the next run.
 //! - `store::stamp`: tells whether a file was touched.
 //! - `store::parts`: unfinished files.
+//! - `store::picked`: what was picked on the page, from one run to the next.
 //! - `store::resuming`: which of their pieces are good already.
 //! - `store::naming`: gives a file its final name.
 //! - `store::copies`: files that come whole.

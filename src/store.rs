@@ -61,6 +61,7 @@ mod memory;
 mod naming;
 mod opening;
 mod parts;
+mod picked;
 mod resuming;
 mod stamp;
 #[cfg(test)]
@@ -100,6 +101,8 @@ pub struct Store {
     cache: Mutex<OpenFiles>,
     /// Held while a name is given that can't be given in one step.
     naming: Mutex<()>,
+    /// Held while what was picked is written, so that the last word is kept.
+    picking: Mutex<()>,
 }
 
 /// A piece that was verified and then written: only [`Store::write_piece`] makes one.

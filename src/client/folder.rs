@@ -205,6 +205,9 @@ impl Client {
     pub(super) fn withdraw(&self, name: &Name) {
         let deleted = !self.0.store.exists(name) || self.0.store.is_blocked(name);
         let withdrawn = self.lock().lost(name, deleted);
+        if deleted {
+            self.remember_picked();
+        }
         if withdrawn {
             let name = name.to_string();
             self.say(&match deleted {
@@ -218,9 +221,20 @@ impl Client {
     /// Adds a file to those that the user wants.
     pub(crate) fn pick(&self, name: &Name) {
         let begins = self.lock().pick(name);
+        self.remember_picked();
         self.begin_all(begins);
         self.fetch_whole_files();
         self.notify_all();
+    }
+
+    /// Keeps what is picked for the next run with `--pick`. Other runs don't keep it: a script that fetches one file
+    /// mustn't wait for what somebody picked last week.
+    fn remember_picked(&self) {
+        if self.0.config.wants.pick {
+            let picked = || self.lock().picked();
+            // if it can't be kept, this run goes on as before
+            let _ = self.0.store.save_picked(picked);
+        }
     }
 
     /// Reserves a name for an upload. Returns false if a file of the folder or of the swarm has it, or another upload.

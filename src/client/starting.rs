@@ -66,7 +66,12 @@ impl Client {
         let port = listener.local_addr()?.port();
         let rng = rand::rngs::StdRng::from_rng(&mut rand::rng());
         let key = store.key();
-        let state = State::new(config.wants.clone(), rng, Instant::now());
+        let mut state = State::new(config.wants.clone(), rng, Instant::now());
+        if config.wants.pick {
+            for name in store.picked() {
+                state.pick(&name);
+            }
+        }
         let ((to_hash, hashes), (to_begin, begins)) = (channel(), channel());
         let client = Self(Arc::new(ClientParts {
             run_id: format!("{:016x}", rand::rng().random::<u64>()),

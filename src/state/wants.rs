@@ -97,4 +97,11 @@ impl State {
         self.beginning.insert(name.clone());
         Some(begins)
     }
+
+    /// Returns the names that were picked, without those that the user deleted since.
+    pub fn picked(&self) -> Vec<Name> {
+        let picked = self.picked.iter();
+        let stays = |name: &&Name| !self.deleted.contains_key(*name);
+        picked.filter(stays).cloned().collect()
+    }
 }

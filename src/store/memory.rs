@@ -195,28 +195,11 @@ impl Store {
     /// # Errors
     /// Returns an error if it can't be written; then the file is only hashed again.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
-        if self.is_read_only {
-            return Ok(());
-        }
         let name = saved.torrent.name();
         let file = file_of(name, saved.torrent.md5());
-        let (path, beside) = (
-            self.hidden.join(&file),
-            self.hidden.join(format!("{file}.new")),
-        );
-        let bytes = serde_json::to_vec(saved).expect("plain data");
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        let written = self.in_hidden(|| {
-            let _ = self.disk.remove(&beside);
-            let new = self.disk.open(&beside, &options);
-            new.and_then(|new| self.disk.write_all_at(&new, &bytes, 0))
-                .and_then(|()| self.disk.rename(&beside, &path))
-                .map_err(at(&path))
-        });
-        if written.is_err() {
-            let _ = self.disk.remove(&beside);
-            return written;
+        self.put_hidden(&file, &serde_json::to_vec(saved).expect("plain data"))?;
+        if self.is_read_only {
+            return Ok(());
         }
         let known = Known::of(saved);
         let gone = {
@@ -227,5 +210,28 @@ impl Store {
             let _ = self.disk.remove(&self.hidden.join(file));
         }
         Ok(())
+    }
+
+    /// Writes a file of the hidden folder, so that it is whole or as it was before. If the folder is read-only, it does
+    /// nothing and returns no error.
+    pub(super) fn put_hidden(&self, file: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.is_read_only {
+            return Ok(());
+        }
+        let path = self.hidden.join(file);
+        let beside = self.hidden.join(format!("{file}.new"));
+        let mut options = File::options();
+        options.write(true).create_new(true);
+        let written = self.in_hidden(|| {
+            let _ = self.disk.remove(&beside);
+            let new = self.disk.open(&beside, &options);
+            new.and_then(|new| self.disk.write_all_at(&new, bytes, 0))
+                .and_then(|()| self.disk.rename(&beside, &path))
+                .map_err(at(&path))
+        });
+        if written.is_err() {
+            let _ = self.disk.remove(&beside);
+        }
+        written
     }
 }

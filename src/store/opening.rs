@@ -59,6 +59,7 @@ impl Store {
             parts: Mutex::default(),
             cache: Mutex::default(),
             naming: Mutex::default(),
+            picking: Mutex::default(),
         };
         store.remarks = store.lacking(&locked);
         if let Locked::Ours(file) = locked {

@@ -763,6 +763,34 @@ fn a_conflict_is_shown_on_both_pages_while_it_lasts() {
 // ---- the tracker's
 
 #[test]
+fn what_was_picked_is_fetched_by_the_next_run_too() {
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let content = random_bytes(CONTENT, 7);
+    for name in ["here.iso", "image.iso"] {
+        plant(&temp.dir("seed"), name, &content);
+    }
+    let _seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    let folder = temp.dir("picker");
+    let mut picker = Program::peer(&tracker, &folder, &["--pick", "--max-down", "1M"]);
+    let (at, _) = link(&picker);
+    until_kind(at, "image.iso", "listed");
+    assert_eq!(post(at, "fetch/here.iso", b"").0, 200);
+    until_content(&folder.join("here.iso"), &content);
+    assert_eq!(post(at, "fetch/image.iso", b"").0, 200);
+    assert_eq!(post(at, "fetch/later.iso", b"").0, 200);
+    until_kind(at, "image.iso", "fetching");
+    picker.kill();
+    // this one was whole: whoever deletes it doesn't want it
+    fs::remove_file(folder.join("here.iso")).expect("there");
+    let picker = Program::peer(&tracker, &folder, &["--pick"]);
+    until_content(&folder.join("image.iso"), &content);
+    plant(&temp.dir("seed"), "later.iso", &content[1..]);
+    until_content(&folder.join("later.iso"), &content[1..]);
+    until_kind(link(&picker).0, "here.iso", "listed");
+}
+
+#[test]
 fn the_trackers_page_shows_how_far_each_peer_is_and_who_stands_still() {
     let temp = Temp::new();
     let quick = ["--page", "0", "--sweep-every", "1"];
