@@ -92,6 +92,8 @@ struct ClientParts {
     to_hash: Channel<starting::HashOrder>,
     to_begin: Channel<starting::BeginOrder>,
     list_now: OnceLock<Trigger>,
+    /// Changes the time between two pings.
+    ping_timer: OnceLock<Trigger>,
     /// Updates at once what a terminal shows; set only where there is a terminal.
     show_now: OnceLock<Trigger>,
 }

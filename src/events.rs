@@ -48,6 +48,9 @@ pub enum Event {
         n_peers: usize,
         waits_for: Option<usize>,
     },
+    PingsEvery {
+        seconds: f64,
+    },
     ListSent {
         n_files: usize,
         n_parts: usize,
@@ -364,6 +367,10 @@ impl fmt::Display for Event {
                     plural(*n_peers, "other peer")
                 )
             }
+            Self::PingsEvery { seconds } => write!(
+                f,
+                "pinging the tracker every {seconds:.1} s from now on: it drops whoever is silent between two of its sweeps"
+            ),
             Self::ListSent { n_files, n_parts } => write!(
                 f,
                 "list → {}, {} in part",

@@ -15,7 +15,7 @@
 //! tells who is there, and nobody is probed.
 //! ```text
 //! {"msg": "ping", "port": 50001, "v": 1}
-//!   → {"v": 1, "local": false, "edition": 7, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
+//!   → {"v": 1, "local": false, "edition": 7, "sweep_every": 15, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
 //!      "pieces": {"image.iso": "fff0"}}, …],
 //!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001",
 //!      "published": 1764000000, "checkpoints": "…", "here": true, "pinned": false, "others": [{"peer": "10.0.0.9:50001", "md5": "…"}]}],
@@ -162,6 +162,9 @@ pub struct SwarmList {
     /// How many others there are, where `peers` is a sample of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_peers: Option<usize>,
+    /// The time between two sweeps, seconds: who is silent for longer is dropped from the list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep_every: Option<f64>,
     /// Everybody else; of a large swarm, some, and others the next time.
     pub peers: Vec<PeerEntry>,
     /// The files that a live peer has; none where the ping named this edition.

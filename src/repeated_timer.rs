@@ -17,6 +17,7 @@ pub struct RepeatedTimer {
 
 enum TimerOrder {
     Now,
+    Every(Duration),
     End,
 }
 
@@ -27,7 +28,7 @@ impl RepeatedTimer {
     /// Where the system gives no thread.
     pub fn start(
         name: &str,
-        every: Duration,
+        mut every: Duration,
         mut call: impl FnMut() + Send + 'static,
     ) -> io::Result<Self> {
         let (orders, ordered) = channel();
@@ -40,11 +41,14 @@ impl RepeatedTimer {
                     Err(RecvTimeoutError::Timeout) => {}
                     Ok(TimerOrder::End) | Err(RecvTimeoutError::Disconnected) => return,
                     Ok(TimerOrder::Now) => due = Instant::now(),
+                    Ok(TimerOrder::Every(new)) => (every, due) = (new, Instant::now()),
                 }
                 // several requests in the meantime count as one
                 for order in ordered.try_iter() {
-                    if let TimerOrder::End = order {
-                        return;
+                    match order {
+                        TimerOrder::Now => {}
+                        TimerOrder::Every(new) => every = new,
+                        TimerOrder::End => return,
                     }
                 }
             }
@@ -61,7 +65,7 @@ impl RepeatedTimer {
     }
 }
 
-/// Has a [`RepeatedTimer`] call before its time.
+/// Has a [`RepeatedTimer`] call before its time, or at other intervals.
 #[derive(Clone)]
 pub struct Trigger(Sender<TimerOrder>);
 
@@ -70,6 +74,11 @@ impl Trigger {
     /// it does nothing.
     pub fn fire(&self) {
         let _ = self.0.send(TimerOrder::Now);
+    }
+
+    /// Calls now, and from then on every interval.
+    pub fn fire_every(&self, interval: Duration) {
+        let _ = self.0.send(TimerOrder::Every(interval));
     }
 }
 
@@ -115,8 +124,9 @@ mod tests {
             .recv_timeout(Duration::from_secs(10))
             .expect("the first call");
         rare.trigger().fire();
-        calls
-            .recv_timeout(Duration::from_secs(10))
-            .expect("the call that was asked for");
+        let called = |what| calls.recv_timeout(Duration::from_secs(10)).expect(what);
+        called("the call that was asked for");
+        rare.trigger().fire_every(Duration::from_millis(5));
+        (0..3).for_each(|_| called("a call at the new interval"));
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
@@ -112,6 +112,8 @@ pub struct State {
     told: ToldUser,
     choices: RecentChoices,
     wants: Wants,
+    /// The time between two pings, as the tracker's sweeps ask for it.
+    pings_every: Duration,
     picked: BTreeSet<Name>,
     start: Instant,
     /// When something new was listed.
@@ -174,6 +176,7 @@ impl State {
             ending: false,
             told: ToldUser::default(),
             choices: RecentChoices::default(),
+            pings_every: wants.ping_every,
             wants,
             picked: BTreeSet::new(),
             start: now,

@@ -281,7 +281,7 @@ impl TrackerShared {
         self.tell_ping(joined, Some(v));
         let permit = self.permit_for(list.len_hint())?;
         Ok(TrackerReply {
-            bytes: list.to_bytes(),
+            bytes: list.to_bytes(self.sweep_every),
             _permit: permit,
         })
     }

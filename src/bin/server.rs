@@ -24,8 +24,8 @@ Examples:
         a tracker for the classroom; it prints the command for the other machines
     server --remote --port 4000 --torrents lab
         a second one on the same machine, with a port and a folder of its own
-    server --sweep-every 1.5
-        one for this machine alone, that soon drops who left
+    server --page 8081
+        one for this machine alone, with a page that shows the swarm
 
 Usage: server [flags]
 

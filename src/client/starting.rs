@@ -85,6 +85,7 @@ impl Client {
             to_hash,
             to_begin,
             list_now: OnceLock::new(),
+            ping_timer: OnceLock::new(),
             show_now: OnceLock::new(),
             config,
             store,
@@ -128,10 +129,12 @@ impl Client {
             Self::send_tracker_file_list,
         )?;
         let _ = self.0.list_now.set(list.trigger());
+        let ping = timer("ping", config.wants.ping_every, Self::ping_tracker)?;
+        let _ = self.0.ping_timer.set(ping.trigger());
         running.timers = vec![
             list,
             timer("look", LOOK_EVERY, Self::look_at_folder)?,
-            timer("ping", config.wants.ping_every, Self::ping_tracker)?,
+            ping,
             timer("round", config.round_every, Self::round)?,
         ];
         running.timers.extend(self.tell_by_the_clock()?);

@@ -51,6 +51,7 @@ impl Client {
     /// Takes the list of one of our trackers, and begins the downloads that can begin.
     pub(super) fn take_list(&self, mut list: SwarmList, own: IpAddr) {
         self.leave_out_own(&mut list, own);
+        self.keep_up_with(list.sweep_every);
         let taken = {
             let mut state = self.lock();
             let first = state.reached();
@@ -77,6 +78,18 @@ impl Client {
         if first || unpublished {
             self.list_now();
         }
+    }
+
+    /// Pings more often if the tracker would otherwise drop this peer between two pings.
+    fn keep_up_with(&self, sweep_every: Option<f64>) {
+        let changed = self.lock().adapt_pings(sweep_every);
+        let (Some(every), Some(timer)) = (changed, self.0.ping_timer.get()) else {
+            return;
+        };
+        timer.fire_every(every);
+        self.say(&Event::PingsEvery {
+            seconds: every.as_secs_f64(),
+        });
     }
 
     /// Removes this peer from the machines that the list names as having another content: this peer knows its own folder

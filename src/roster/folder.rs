@@ -301,7 +301,8 @@ mod tests {
         publish(&mut roster, lan(2), 5, &summary("f", 9, "a")).expect("the first");
         let ask = |roster: &mut Roster| {
             let answer = roster.swarm_list(lan(9), 5, &[], None, &mut rand::rng());
-            let list: SwarmList = parse(&answer.to_bytes()).expect("its own bytes");
+            let list: SwarmList =
+                parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes");
             let others: Vec<_> = list.torrents[0]
                 .others
                 .iter()
@@ -345,7 +346,8 @@ mod tests {
         let mut ask = |names: &[&str]| {
             list(&mut roster, lan(2), 5, OURS, names, &[]);
             let answer = roster.swarm_list(lan(9), 5, &[], None, &mut rand::rng());
-            let list: SwarmList = parse(&answer.to_bytes()).expect("its own bytes");
+            let list: SwarmList =
+                parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes");
             (list.edition, list.torrents[0].here)
         };
         let (first, second, third) = (ask(&["f"]), ask(&[]), ask(&["f"]));

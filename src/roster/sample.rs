@@ -168,7 +168,7 @@ mod tests {
     fn ask(roster: &mut Roster, asker: Endpoints, wants: &[Name], seed: u64) -> SwarmList {
         let rng = &mut StdRng::seed_from_u64(seed);
         let answer = roster.swarm_list(asker, 5, wants, None, rng);
-        parse(&answer.to_bytes()).expect("its own bytes")
+        parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes")
     }
 
     #[test]

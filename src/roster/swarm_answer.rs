@@ -3,6 +3,7 @@
 //! This module owns how the answer is written. Who is on it is decided in [`super::Roster::swarm_list`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::files::{FileList, LIST_ROOM};
 use super::holdings::ListedPeer;
@@ -35,9 +36,9 @@ impl SwarmAnswer {
         files + peers.min(LIST_ROOM) + 150 * (1 + self.coming.len())
     }
 
-    /// Writes the answer, which has at most as many bytes as a client reads. A peer whose names don't fit is listed without
-    /// them.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// Writes the answer of a tracker that sweeps every `sweep_every`. It has at most as many bytes as a client reads: a peer
+    /// whose names don't fit is listed without them.
+    pub fn to_bytes(&self, sweep_every: Duration) -> Vec<u8> {
         let files = self.new_files();
         let coming = match self.coming.is_empty() {
             true => Vec::new(),
@@ -47,9 +48,9 @@ impl SwarmAnswer {
         let mut out = Vec::with_capacity(self.len_hint());
         let n_peers = self.n_peers.map(|n| format!("\"n_peers\":{n},"));
         let (local, n_peers) = (self.local, n_peers.unwrap_or_default());
-        let edition = self.files.edition;
+        let (edition, sweep_every) = (self.files.edition, sweep_every.as_secs_f64());
         let head = format!(
-            "{{\"v\":{VERSION},\"local\":{local},\"edition\":{edition},{n_peers}\"peers\":["
+            "{{\"v\":{VERSION},\"local\":{local},\"edition\":{edition},{n_peers}\"sweep_every\":{sweep_every},\"peers\":["
         );
         out.extend_from_slice(head.as_bytes());
         self.write_peers(room, &mut out);

@@ -176,7 +176,7 @@ pub(super) fn folder(
 
 pub(super) fn swarm_list(roster: &mut Roster, asker: Endpoints, port: u16) -> SwarmList {
     let answer = roster.swarm_list(asker, port, &[], None, &mut rng());
-    parse(&answer.to_bytes()).expect("its own bytes")
+    parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes")
 }
 
 pub(super) fn addrs(roster: &mut Roster, asker: Endpoints, port: u16) -> Vec<String> {
@@ -477,7 +477,9 @@ fn files_that_the_asker_knows_are_not_told_again() {
     publish(&mut roster, lan(2), 5, &summary("image.iso", 9, "a")).expect("the first");
     let rng = &mut rng();
     let mut ask = |roster: &mut Roster, asker, edition| {
-        let answer = roster.swarm_list(asker, 5, &[], edition, rng).to_bytes();
+        let answer = roster
+            .swarm_list(asker, 5, &[], edition, rng)
+            .to_bytes(std::time::Duration::ZERO);
         let told = String::from_utf8_lossy(&answer).contains("torrents");
         let list: SwarmList = parse(&answer).expect("its own bytes");
         assert!(!list.peers.is_empty(), "peers are told each time");

@@ -534,6 +534,7 @@ mod tests {
             local: false,
             edition: None,
             n_peers: None,
+            sweep_every: None,
             peers: peers.iter().map(entry).collect(),
             torrents: Vec::new(),
             coming: Vec::new(),

@@ -179,6 +179,7 @@ impl Course {
             local: false,
             edition: dice.one_in(2).then_some(7),
             n_peers: None,
+            sweep_every: None,
             peers: dice.up_to(4, Dice::entry),
             torrents: dice.up_to(4, |dice| {
                 let lie = dice.one_in(8);
@@ -206,6 +207,7 @@ impl Course {
             local: false,
             edition: None,
             n_peers: None,
+            sweep_every: None,
             peers: Vec::new(),
             torrents: vec![summary(&content)],
             coming: Vec::new(),

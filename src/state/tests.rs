@@ -5,6 +5,7 @@ use std::fs::File;
 use rand::SeedableRng;
 
 use super::contents::PublishNews;
+use super::wants::QUICKEST_PINGS;
 use super::*;
 use crate::md5::digest;
 use crate::protocol::Outcome;
@@ -13,7 +14,6 @@ use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
 use crate::torrent::{BadPiece, MIN_PIECE_LEN};
-use std::time::Duration;
 
 /// `f`, of four pieces, whose content nobody looks at.
 pub(super) fn torrent() -> Arc<Torrent> {
@@ -53,6 +53,31 @@ fn begin(state: &mut State, torrent: &Arc<Torrent>) -> bool {
 }
 
 #[test]
+fn pings_keep_up_with_the_sweeps() {
+    let seconds = Duration::from_secs_f64;
+    for (wanted, sweep, expected) in [
+        (10.0, Some(15.0), None),
+        (10.0, Some(10.0), None),
+        (10.0, None, None),
+        (10.0, Some(1.5), Some(seconds(1.0))),
+        (10.0, Some(0.0), Some(QUICKEST_PINGS)),
+        (10.0, Some(-1.0), None),
+        (10.0, Some(f64::NAN), None),
+        (0.1, Some(0.05), None),
+    ] {
+        let wants = Wants {
+            ping_every: seconds(wanted),
+            ..Wants::default()
+        };
+        let mut state = State::new(wants, StdRng::seed_from_u64(1), Instant::now());
+        assert_eq!(state.adapt_pings(sweep), expected, "{wanted} {sweep:?}");
+        assert_eq!(state.adapt_pings(sweep), None, "said once");
+        let back = expected.map(|_| seconds(wanted));
+        assert_eq!(state.adapt_pings(None), back, "{wanted} {sweep:?}");
+    }
+}
+
+#[test]
 fn a_download_does_not_begin_over_a_file_that_is_shared_by_then() {
     let (mut state, torrent) = (state(), torrent());
     let stamp = stamp();
@@ -77,6 +102,7 @@ fn files_of_a_known_edition_stay_as_they_were() {
         local: false,
         edition,
         n_peers: None,
+        sweep_every: None,
         peers: Vec::new(),
         torrents: torrents.iter().copied().cloned().collect(),
         coming: Vec::new(),
@@ -549,6 +575,7 @@ fn an_answer_that_leaves_out_the_files_empties_no_list() {
         local: false,
         edition: Some(7),
         n_peers: None,
+        sweep_every: None,
         peers: Vec::new(),
         torrents,
         coming: Vec::new(),

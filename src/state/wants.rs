@@ -7,6 +7,9 @@ use crate::md5::Digest;
 use crate::protocol::Summary;
 use crate::torrent::Name;
 
+/// The least time between two pings that a tracker can bring about.
+pub(super) const QUICKEST_PINGS: Duration = Duration::from_millis(200);
+
 /// The kind of tracker, by its last answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrackerKind {
@@ -43,6 +46,19 @@ pub struct Wants {
 }
 
 impl State {
+    /// Takes the tracker's time between two sweeps, in seconds. Returns the new time between two pings if that changes: a
+    /// peer that is silent from one sweep to the next is dropped.
+    pub fn adapt_pings(&mut self, sweep_every: Option<f64>) -> Option<Duration> {
+        let sweep_every = sweep_every.and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+        let wanted = self.wants.ping_every;
+        let every = match sweep_every {
+            Some(sweep) if sweep < wanted => wanted.min((sweep * 2 / 3).max(QUICKEST_PINGS)),
+            _ => wanted,
+        };
+        let before = std::mem::replace(&mut self.pings_every, every);
+        (every != before).then_some(every)
+    }
+
     /// Returns true if the user lets a file of this name be replaced.
     pub(super) fn replaces(&self, name: &Name, received: bool) -> bool {
         self.wants.replace && self.is_wanted(name) && (received || self.pin(name).is_some())

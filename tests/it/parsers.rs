@@ -125,6 +125,7 @@ fn from_tracker() -> Vec<Sample> {
             local: false,
             edition: Some(7),
             n_peers: None,
+            sweep_every: None,
             peers: vec![peer(Some(VERSION), digits)],
             torrents: vec![summary],
             coming: vec![coming("10.0.0.7:5")],

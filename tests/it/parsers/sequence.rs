@@ -49,7 +49,7 @@ pub fn of_a_tracker(bytes: &[u8]) {
     assert_eq!(roster.n_peers(), 0, "who is silent goes");
     let left = roster
         .swarm_list(ends(&mut dice), 1, &[], None, rng)
-        .to_bytes();
+        .to_bytes(std::time::Duration::ZERO);
     let left: SwarmList = parse(&left).expect("a list");
     assert!(left.peers.is_empty() && left.torrents.is_empty());
 }
@@ -128,7 +128,9 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16) {
 
 /// Whatever the tracker knows, its answers fit who asks.
 fn answers_hold(roster: &mut Roster, asker: Endpoints, port: u16, rng: &mut StdRng) {
-    let answer = roster.swarm_list(asker, port, &[], None, rng).to_bytes();
+    let answer = roster
+        .swarm_list(asker, port, &[], None, rng)
+        .to_bytes(std::time::Duration::ZERO);
     let list: SwarmList = parse(&answer).expect("a list");
     assert!(list.peers.len() <= PEERS_LISTED && answer.len() <= LIST_CAP);
     assert_eq!(to_bytes(&list), answer);
