@@ -54,7 +54,7 @@ use draw_set::DrawSet;
 use files::FileIndex;
 pub use files::summary_for;
 use folder::{FolderIndex, FolderReport};
-use holdings::{HeldFiles, Holdings, ListedPeer};
+use holdings::{HeldFiles, Holdings, ListedPeer, counted};
 pub use limits::{
     FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_LISTED, PEERS_PER_ADDRESS,
 };
@@ -188,12 +188,14 @@ impl Roster {
         let ip = from.addr_of(port, v).ip();
         let known = self.peers.get(&self.key(from, port, v));
         let known = known.filter(|peer| peer.holdings.addr.ip() == ip);
-        let n_before = known.map_or(0, |peer| peer.holdings.files.len());
-        self.quotas.check_list(ip, list.n_names(), n_before)?;
+        let before = known.map_or(0, |peer| counted(&peer.holdings.files));
+        let files = self.files.understand(list, v.is_some());
+        let n_names = list.n_names();
+        self.quotas
+            .check_list(ip, n_names, counted(&files), before)?;
 
         let joined = self.append_client(from, port, v)?;
         let key = self.reach.key(joined.addr);
-        let files = self.files.understand(list, v.is_some());
         let folder = self.understand_folder(key, list);
         self.set_holdings(key, files, folder);
         Ok(joined)

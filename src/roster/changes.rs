@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::address::PeerKey;
 use super::folder::FolderReport;
-use super::holdings::{HeldFiles, Holding, Holdings};
+use super::holdings::{HeldFiles, Holding, Holdings, counted};
 use super::list::PeerList;
 use super::{KnownPeer, Roster};
 use crate::content::Verdict;
@@ -73,9 +73,9 @@ impl Roster {
         if grew {
             peer.last_grew = self.sweeps;
         }
-        self.quotas.change(addr.ip(), |usage| {
-            usage.names = usage.names + now.files.len() - before.files.len();
-        });
+        let (more, less) = (counted(&now.files), counted(&before.files));
+        self.quotas
+            .change(addr.ip(), |usage| usage.names = usage.names + more - less);
         changed
     }
 
@@ -91,8 +91,9 @@ impl Roster {
             peer.last_grew = self.sweeps;
         }
         self.files.replace(name, key, old.as_ref(), Some(&holding));
+        let (more, less) = (holding.counted(), old.map_or(0, |old| old.counted()));
         self.quotas
-            .change(ip, |usage| usage.names += usize::from(old.is_none()));
+            .change(ip, |usage| usage.names = usage.names + more - less);
     }
 
     /// The record under a name was replaced: what a peer listed of it counts as far as it is of the new content.
@@ -110,15 +111,16 @@ impl Roster {
         if now.as_ref() == listed {
             return;
         }
+        let less = listed.map_or(0, Holding::counted);
+        let more = now.as_ref().map_or(0, Holding::counted);
         let holdings = Holdings::change(&mut peer.holdings);
         match now {
             Some(now) => drop(holdings.files.insert(Arc::clone(name), now)),
-            None => {
-                holdings.files.remove(name);
-                let ip = holdings.addr.ip();
-                self.quotas.change(ip, |usage| usage.names -= 1);
-            }
+            None => drop(holdings.files.remove(name)),
         }
+        let ip = holdings.addr.ip();
+        self.quotas
+            .change(ip, |usage| usage.names = usage.names + more - less);
     }
 
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
@@ -138,7 +140,7 @@ impl Roster {
         let holdings = Holdings::change(&mut peer.holdings);
         let before = std::mem::replace(&mut holdings.addr, addr);
         holdings.v = v;
-        let (n_names, in_folder) = (holdings.files.len(), peer.folder.len());
+        let (n_names, in_folder) = (counted(&holdings.files), peer.folder.len());
         let others: Vec<_> = peer.folder.others.keys().cloned().collect();
         self.quotas.change(before.ip(), |usage| {
             usage.peers -= 1;
@@ -164,9 +166,10 @@ impl Roster {
             self.see_publisher(name, Some(addr));
         }
         self.forget_folder(key, addr, &peer.folder);
+        let n_names = counted(&peer.holdings.files);
         self.quotas.change(addr.ip(), |usage| {
             usage.peers -= 1;
-            usage.names -= peer.holdings.files.len();
+            usage.names -= n_names;
             usage.in_folders -= peer.folder.len();
         });
     }

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
 use super::address::Endpoints;
+use super::limits::listed_as;
 use crate::bitfield::Bitfield;
 use crate::protocol::{PeerEntry, to_bytes};
 use crate::torrent::piece_name;
@@ -54,6 +55,11 @@ impl Holding {
         u32::from(self.named) + self.pieces.as_ref().map_or(0, Bitfield::count)
     }
 
+    /// How many names it counts as.
+    pub(super) fn counted(&self) -> usize {
+        listed_as(self.pieces.as_ref().map_or(0, Bitfield::len))
+    }
+
     pub(super) fn has_piece(&self, idx: u32) -> bool {
         self.pieces.as_ref().is_some_and(|bits| bits.get(idx))
     }
@@ -61,6 +67,11 @@ impl Holding {
     pub(super) fn pieces_mut(&mut self, n_pieces: u32) -> &mut Bitfield {
         self.pieces.get_or_insert_with(|| Bitfield::new(n_pieces))
     }
+}
+
+/// Returns how many names these files count as.
+pub(super) fn counted(files: &HeldFiles) -> usize {
+    files.values().map(Holding::counted).sum()
 }
 
 impl Holdings {

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use super::Roster;
+use super::files::SharedFile;
 use crate::content::Offerer;
 use crate::torrent::Name;
 
@@ -60,10 +61,12 @@ impl Roster {
         }
         publisher.addr = Some(addr);
         let before = publisher.counts_for.replace(addr.ip());
+        let counted = self.files.get(name).map_or(0, SharedFile::counted);
         if let Some(before) = before {
-            self.quotas.change(before, |usage| usage.files -= 1);
+            self.quotas.change(before, |usage| usage.files -= counted);
         }
-        self.quotas.change(addr.ip(), |usage| usage.files += 1);
+        self.quotas
+            .change(addr.ip(), |usage| usage.files += counted);
         let text = addr.to_string();
         self.files
             .change_record(name, |record| record.publisher = text);

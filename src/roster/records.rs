@@ -12,7 +12,7 @@ use rand::seq::index;
 use super::address::Endpoints;
 use super::files::{Publisher, SharedFile, summary_for};
 use super::holdings::Holding;
-use super::limits::PEERS_LISTED;
+use super::limits::{PEERS_LISTED, published_as};
 use super::{Roster, TrackerRefusal};
 use crate::content::{Offer, Offerer, StandingContent, Verdict, decide};
 use crate::md5::Digest;
@@ -72,6 +72,13 @@ impl SharedFile {
         })
     }
 
+    /// How many files it counts as, for whom it was published from.
+    pub(super) fn counted(&self) -> usize {
+        self.record
+            .as_ref()
+            .map_or(0, |record| published_as(record.n_pieces))
+    }
+
     fn standing_record(&self) -> Option<StandingRecord> {
         Some(StandingRecord {
             summary: Arc::clone(self.record.as_ref()?),
@@ -106,7 +113,8 @@ impl Roster {
         record.here = false;
         record.others.clear();
         if let Some(ip) = publisher.counts_for {
-            self.quotas.change(ip, |usage| usage.files += 1);
+            let counted = published_as(record.n_pieces);
+            self.quotas.change(ip, |usage| usage.files += counted);
         }
         let name = self.files.intern(record.name.as_str());
         self.files.set_record(&name, record, publisher);
@@ -147,15 +155,31 @@ impl Roster {
         };
         let standing = file.and_then(|file| file.standing(settling));
         let verdict = decide(standing.as_ref(), &offer);
-        let counts_for = file.and_then(|file| file.publisher.counts_for);
-        if is_recorded(verdict) && counts_for != Some(from.ip()) {
-            self.quotas.check_publication(from.ip())?;
+        if is_recorded(verdict) {
+            self.check_publication(from, name, 0)?;
         }
         Ok(Judged {
             verdict,
             by,
             stands: file.and_then(SharedFile::standing_record),
         })
+    }
+
+    /// Whether a file in so many pieces may be published under a name from this address. What it replaces is given back.
+    ///
+    /// # Errors
+    /// Fails if too many files are published from this address.
+    pub fn check_publication(
+        &self,
+        from: SocketAddr,
+        name: &str,
+        n_pieces: u32,
+    ) -> Result<(), TrackerRefusal> {
+        let before = self.files.get(name);
+        let own = before.filter(|file| file.publisher.counts_for == Some(from.ip()));
+        let given_back = own.map_or(0, SharedFile::counted);
+        let counted = published_as(n_pieces).saturating_sub(given_back);
+        self.quotas.check_publication(from.ip(), counted)
     }
 
     /// Records what [`Roster::judge`] allowed. The sender has the file, by its word. Where the sender is credited with what
@@ -179,7 +203,8 @@ impl Roster {
         let name = self.files.intern(record.summary.name.as_str());
         let before = self.files.remove(&name).unwrap_or_default();
         if let Some(ip) = before.publisher.counts_for {
-            self.quotas.change(ip, |usage| usage.files -= 1);
+            let counted = before.counted();
+            self.quotas.change(ip, |usage| usage.files -= counted);
         }
         let publisher = Publisher {
             key: record.key.map(Into::into),

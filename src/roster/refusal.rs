@@ -49,11 +49,11 @@ impl fmt::Display for TrackerRefusal {
             Self::Names(n) => write!(f, "a list has at most {NAMES_PER_LIST} names, this one {n}"),
             Self::NamesOf(ip) => write!(
                 f,
-                "the lists from {ip} have at most {NAMES_PER_ADDRESS} names together"
+                "the lists from {ip} have at most {NAMES_PER_ADDRESS} names together, and a large file counts as several"
             ),
             Self::Files(ip) => write!(
                 f,
-                "{FILES_PER_ADDRESS} files have been published from {ip}, and no more are taken"
+                "{FILES_PER_ADDRESS} files have been published from {ip}, where a large one counts as several, and no more are taken"
             ),
             Self::Key(n) => write!(
                 f,

@@ -343,6 +343,40 @@ fn limits_are_kept_and_say_so() {
 }
 
 #[test]
+fn a_file_in_many_pieces_counts_as_several() {
+    let mut roster = Roster::new(Reachability::Remote);
+    let n_pieces = 64_000;
+    for n in 0..10 {
+        publish(
+            &mut roster,
+            lan(2),
+            5,
+            &summary(&n.to_string(), n_pieces, "a"),
+        )
+        .expect("fine");
+    }
+    let usage = roster.quotas.usage(lan(2).peer);
+    assert_eq!((usage.files, usage.names), (10 * 1001, 10 * 63));
+    let more = summary("more", 1, "a");
+    let refused = Err(TrackerRefusal::Files(lan(2).peer));
+    assert_eq!(publish(&mut roster, lan(2), 5, &more).map(drop), refused);
+    let smaller = summary("0", 640, "b");
+    publish(&mut roster, lan(2), 5, &smaller).expect("in the place of a larger one");
+    publish(&mut roster, lan(2), 5, &more).expect("there is room");
+    let names: Vec<String> = (0..10).map(|n| n.to_string()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let all = of_names(&names);
+    let port = (1..=100).find(|port| roster.set_list(lan(3), *port, OURS, &all).is_err());
+    // nine files count 63 each, and one 1
+    assert_eq!(
+        port.map(usize::from),
+        Some(NAMES_PER_ADDRESS / (9 * 63 + 1) + 1)
+    );
+    (0..2).for_each(|_| drop(roster.update_peer_list()));
+    assert_eq!(roster.quotas.usage(lan(3).peer), Default::default());
+}
+
+#[test]
 fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
     let names = |port: u16| {
         let names = (0..NAMES_PER_LIST).map(|n| format!("{port}-{n}"));

@@ -185,6 +185,8 @@ impl TrackerShared {
             self.tell_not_published(peer.addr, file.name.clone(), file.md5, None, &why);
             return Ok(PublishDecision::Answers(Outcome::Refused { why }));
         }
+        let (name, n_pieces) = (torrent.name().as_str(), torrent.n_pieces());
+        self.lock().check_publication(peer.addr, name, n_pieces)?;
         let note = credit(peer, file, judged, &mut torrent, now);
         torrent.peers.clear();
         let put = self.torrents.put(&torrent, &note);
