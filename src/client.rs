@@ -24,6 +24,7 @@ use crate::picker::Decision;
 use crate::protocol::{Ask, PingAnswer, ToTracker, VERSION};
 use crate::repeated_timer::Trigger;
 use crate::report::Report;
+use crate::semaphore::Semaphore;
 use crate::state::{LinkState, State, TrackerKind, Wants};
 use crate::store::Store;
 
@@ -86,6 +87,8 @@ struct ClientParts {
     /// The port where other peers are served.
     port: u16,
     up: Option<Limit>,
+    /// Permits to send a piece: under a limit, everybody at once would be too slow for each.
+    upload_places: Semaphore,
     down: Option<Limit>,
     /// Buffers for received pieces, used again and again.
     buffers: Buffers,

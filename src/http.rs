@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use serde::Serialize;
 
-use crate::net::{Connection, Listener, STRIDE, Sender, Trouble};
+use crate::net::{Connection, Listener, Pace, STRIDE, Sender, Trouble};
 use crate::protocol::{invalid, to_bytes};
 use crate::store::Stamp;
 
@@ -256,7 +256,7 @@ impl Response {
         head += "\r\n";
         let sender = connection.sender();
         match &self.body {
-            Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes),
+            Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes, &mut Pace::default()),
             Body::File(file, stamp) => {
                 sender.send_bytes(head.as_bytes())?;
                 send_file(&sender, file, *stamp)

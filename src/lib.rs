@@ -154,7 +154,7 @@
 //! - `tracker::torrent_folder`: the folder that they are in.
 //! - `tracker::reasons`: why a content doesn't stand, for its publisher.
 //! - `tracker::replies`: the answers as bytes.
-//! - `tracker::semaphore`: permits for what costs memory or the disk.
+//! - `tracker::message_permit`: the permit for a long message.
 //! - `tracker::events`: what people are told.
 //! - `tracker::notices`: when they are told it.
 //! - `tracker::page`: the tracker's page.
@@ -268,7 +268,7 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), and in [`tracker`] its semaphores and what people were told | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), [`semaphore`] (counts), and in [`tracker`] what people were told | a few words each | |
 //!
 //! Nobody holds two, so there is no order to keep. Decisions are made under the lock, and only owned data leaves it; sockets,
 //! files, hashes, sleeps and prints come after it.
@@ -309,6 +309,7 @@ pub mod protocol;
 pub mod repeated_timer;
 pub mod report;
 pub mod roster;
+pub mod semaphore;
 pub mod state;
 pub mod store;
 pub mod torrent;

@@ -11,6 +11,12 @@ use crate::net::STRIDE;
 /// How much may be saved up while nobody sends, as time at the full rate.
 const BURST: Duration = Duration::from_millis(100);
 
+/// What each of the connections that are served at once is to get, bytes per second: seven times what keeps it open. The
+/// more are served at once, the later each has a whole piece to pass on.
+const SHARE: u64 = 16 << 10;
+/// The least number of connections that are served at once, so that one that takes little doesn't waste the rate.
+const FEWEST: usize = 2;
+
 /// Keeps the sum of everything that passes below a number of bytes per second.
 pub struct Limit {
     /// Bytes per second.
@@ -35,9 +41,16 @@ impl Limit {
         })
     }
 
+    /// Returns how many connections may be served at once at so many bytes per second.
+    pub fn places(rate: u64) -> usize {
+        usize::try_from(rate / SHARE).map_or(usize::MAX, |places| places.max(FEWEST))
+    }
+
     /// Lets `bytes` pass: waits until they are due.
-    pub fn pass(&self, bytes: usize) {
-        thread::sleep(self.wait(bytes, Instant::now()));
+    pub fn pass(limit: Option<&Self>, bytes: usize) {
+        if let Some(limit) = limit {
+            thread::sleep(limit.wait(bytes, Instant::now()));
+        }
     }
 
     /// Returns how long these bytes have to wait.

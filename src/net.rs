@@ -170,20 +170,24 @@ impl Sender {
     /// Sends a header and what follows it, with one write if the stream takes it.
     ///
     /// # Errors
-    /// Returns the stream's error.
-    pub fn send_both(&self, header: &[u8], body: &[u8]) -> io::Result<()> {
-        let sent = loop {
+    /// Returns the stream's error; `TimedOut` if the other end takes it more slowly than a body may come.
+    pub fn send_both(&self, header: &[u8], body: &[u8], pace: &mut Pace) -> io::Result<()> {
+        let (mut header, mut body) = (header, body);
+        while header.len() + body.len() > 0 {
+            let asked = Instant::now();
             match (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => {
+                    pace.note(sent, asked.elapsed())?;
+                    let of_header = sent.min(header.len());
+                    header = &header[of_header..];
+                    body = &body[sent - of_header..];
+                }
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                sent => break sent.map_err(timed_out_alike)?,
+                Err(fault) => return Err(timed_out_alike(fault)),
             }
-        };
-        match sent.checked_sub(header.len()) {
-            Some(of_body) => self.send_bytes(&body[of_body..]),
-            None => self
-                .send_bytes(&header[sent..])
-                .and_then(|()| self.send_bytes(body)),
         }
+        Ok(())
     }
 
     /// Ends the connection for both sides; a thread that reads from it wakes up.
@@ -360,10 +364,7 @@ impl Connection {
     /// Returns the system's error.
     pub fn begin_body(&mut self) -> io::Result<Pace> {
         self.set_read_timeout(BODY)?;
-        Ok(Pace {
-            came: 0,
-            waited: Duration::ZERO,
-        })
+        Ok(Pace::default())
     }
 
     fn set_read_timeout(&mut self, timeout: Duration) -> io::Result<()> {
@@ -378,14 +379,15 @@ impl Connection {
     }
 }
 
-/// Measures how fast a body comes: less than [`BODY_STEP`] bytes in [`BODY`] of waiting is too slow.
+/// Measures how fast a body comes, or is taken: less than [`BODY_STEP`] bytes in [`BODY`] of waiting is too slow.
+#[derive(Default)]
 pub struct Pace {
     came: u64,
     waited: Duration,
 }
 
 impl Pace {
-    /// Records that `bytes` came after waiting for `waited`.
+    /// Records that `bytes` came, or were taken, after waiting for `waited`.
     ///
     /// # Errors
     /// Returns `TimedOut` if that is too slow.

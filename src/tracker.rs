@@ -10,16 +10,16 @@
 //! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Two semaphores bound what costs
 //! memory or the disk: who waits too long for a permit is told that the tracker is busy, and asks again at its next ping.
 //!
-//! Engineering, not needed for the lesson: publishing (`publishing`, `reasons`, `torrent_folder`), permits (`semaphore`), how
+//! Engineering, not needed for the lesson: publishing (`publishing`, `reasons`, `torrent_folder`), permits (`message_permit`), how
 //! an answer is written (`replies`), what people are told (`events`, `notices`), and the page (`page`).
 
 mod events;
+mod message_permit;
 mod notices;
 mod page;
 mod publishing;
 mod reasons;
 mod replies;
-mod semaphore;
 #[cfg(test)]
 mod tests;
 mod torrent_folder;
@@ -35,12 +35,13 @@ use crate::protocol::ToTracker;
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
 use crate::roster::{Endpoints, PeerList, Reachability, Roster, TrackerRefusal};
+use crate::semaphore::{Permit, Semaphore};
 use crate::torrent::Name;
 pub use events::StartError;
 use events::TrackerEvent;
+use message_permit::MessagePermit;
 use notices::{JoinCommands, Notices};
 use replies::{TrackerReply, done, error};
-use semaphore::{MessagePermit, Permit, Semaphore};
 use torrent_folder::TorrentFolder;
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.

@@ -18,6 +18,9 @@ use bittorrentish::torrent::{Name, legible};
 use bittorrentish::{net, page};
 use getopts::{Matches, Options};
 
+/// The least of `--max-up`, bytes per second: twice what keeps a connection open.
+const LEAST_UP: u64 = 4 << 10;
+
 const BRIEF: &str = "\
 Examples, where the tracker is at 192.168.1.10:
     client 192.168.1.10 29283 shared
@@ -169,7 +172,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         reuse: reuse(matches)?,
         classic: matches.opt_present("classic"),
         min_peers: cli::number(matches, "min-peers", 0)?,
-        max_up: rate(matches, "max-up")?,
+        max_up: max_up(matches)?,
         max_down: rate(matches, "max-down")?,
         round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
     };
@@ -204,6 +207,18 @@ fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
         }
     }
     Ok(path)
+}
+
+/// Returns the most bytes per second that are sent.
+fn max_up(matches: &Matches) -> Result<Option<u64>, String> {
+    let rate = rate(matches, "max-up")?;
+    match rate {
+        Some(..LEAST_UP) => Err(
+            "--max-up takes at least 4K: other peers give up a piece that comes slower than 64 KiB in 30 s"
+                .to_owned(),
+        ),
+        rate => Ok(rate),
+    }
 }
 
 /// Parses `500`, `500K`, `1.5M` or `2G` as bytes per second.

@@ -25,9 +25,7 @@ impl Client {
                 return Err(ClientError::ClosedInPiece);
             }
             pace.note(came, asked.elapsed())?;
-            if let Some(limit) = limit {
-                limit.pass(came);
-            }
+            Limit::pass(limit, came);
             buffer = &mut buffer[came..];
         }
         Ok(())

@@ -187,9 +187,7 @@ impl Client {
             } else {
                 over += came;
             }
-            if let Some(limit) = limit {
-                limit.pass(came);
-            }
+            Limit::pass(limit, came);
         }
     }
 

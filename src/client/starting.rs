@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
+use super::upload::UPLOADS;
 use super::{Client, ClientConfig, ClientParts};
 use crate::buffers::Buffers;
 use crate::limit::Limit;
@@ -17,6 +18,7 @@ use crate::protocol::Summary;
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::status::Status;
 use crate::report::{Report, Weight};
+use crate::semaphore::Semaphore;
 use crate::state::State;
 use crate::store::{Stamp, Store};
 use crate::torrent::Name;
@@ -78,6 +80,7 @@ impl Client {
             publisher_key: key,
             port,
             up: config.max_up.map(Limit::new),
+            upload_places: Semaphore::new(config.max_up.map_or(UPLOADS, Limit::places), UPLOADS),
             down: config.max_down.map(Limit::new),
             state: Mutex::new(state),
             changed: Condvar::new(),

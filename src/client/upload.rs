@@ -15,18 +15,20 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::errors::ClientError;
 use crate::limit::Limit;
-use crate::net::{Connection, HEADER, Listener, is_local};
+use crate::net::{Connection, HEADER, Listener, Pace, is_local};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, to_bytes};
 use crate::state::{Served, TrackerKind};
 use crate::torrent::{BlockSet, Torrent};
 
 /// The most connections that are served at once.
-const UPLOADS: usize = 256;
+pub(super) const UPLOADS: usize = 256;
 /// A connection is closed after this long without a request.
 const IDLE: Duration = Duration::from_secs(75);
 /// The longest that an answer is held back.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a request waits for its turn under `--max-up`; then the asker may try another holder. It gives up after 30 s.
+const PLACE_WAIT: Duration = Duration::from_secs(20);
 /// News is collected for this long before it is sent to a peer that has nothing to ask for: in a fast swarm several pieces
 /// are told in one message.
 const GATHER: Duration = Duration::from_millis(5);
@@ -122,12 +124,15 @@ impl Client {
             Served::NotHere => return Ok(connection.send(&Answer::News { n, news })?),
             Served::Piece(torrent, location, idx) => (torrent, location, idx),
         };
+        let Some(_place) = self.0.upload_places.acquire(PLACE_WAIT) else {
+            return Ok(connection.send(&Answer::News { n, news })?);
+        };
         let Some(file) = self.open_or_withdraw(&location)? else {
             return Ok(connection.send(&Answer::Gone { n, name })?);
         };
         let ranges = ranges_of(&torrent, idx, get.blocks);
-        let len: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        let len = len as u32;
+        let lens = ranges.iter().map(|range| (range.end - range.start) as u32);
+        let len = lens.sum();
         let header = to_bytes(&Answer::Piece { n, idx, len, news });
         self.send_ranges(connection, &mut asker.buffer, &header, &file, &ranges)?;
         self.gave(asker.peer, &get.name, idx, len);
@@ -164,16 +169,14 @@ impl Client {
         file: &File,
         ranges: &[Range<u64>],
     ) -> Result<(), ClientError> {
-        let (limit, sender) = (self.0.up.as_ref(), to.sender());
+        let (limit, sender, mut pace) = (self.0.up.as_ref(), to.sender(), Pace::default());
         buffer.resize(Limit::stride(limit), 0);
         for Range { mut start, end } in ranges.iter().cloned() {
             while start < end {
                 let stride = (end - start).min(buffer.len() as u64) as usize;
                 self.0.store.read(file, &mut buffer[..stride], start)?;
-                if let Some(limit) = limit {
-                    limit.pass(stride);
-                }
-                sender.send_both(header, &buffer[..stride])?;
+                Limit::pass(limit, stride);
+                sender.send_both(header, &buffer[..stride], &mut pace)?;
                 header = &[];
                 start += stride as u64;
             }

@@ -13,11 +13,11 @@ use super::refusal::TrackerRefusal;
 
 /// What each address has, and each IPv6 network. Loopback isn't counted.
 #[derive(Default)]
-pub(super) struct AddressQuotas(BTreeMap<Sender, AddressUsage>);
+pub(super) struct AddressQuotas(BTreeMap<QuotaHolder, AddressUsage>);
 
 /// Who is counted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Sender {
+enum QuotaHolder {
     Address(IpAddr),
     /// The first 64 bits of IPv6 addresses.
     Network(u64),
@@ -37,42 +37,42 @@ pub(super) struct AddressUsage {
 }
 
 /// Whom a peer at this address counts for, with the number of addresses' shares that each may have.
-fn senders(ip: IpAddr) -> impl Iterator<Item = (Sender, usize)> {
+fn quota_holders(ip: IpAddr) -> impl Iterator<Item = (QuotaHolder, usize)> {
     let network = match ip {
-        IpAddr::V6(ip) => Some(Sender::Network((ip.to_bits() >> 64) as u64)),
+        IpAddr::V6(ip) => Some(QuotaHolder::Network((ip.to_bits() >> 64) as u64)),
         IpAddr::V4(_) => None,
     };
     let network = network.map(|network| (network, ADDRESSES_PER_NETWORK));
-    let senders = [Some((Sender::Address(ip), 1)), network];
+    let quota_holders = [Some((QuotaHolder::Address(ip), 1)), network];
     let counts = !ip.is_loopback();
-    senders.into_iter().flatten().filter(move |_| counts)
+    quota_holders.into_iter().flatten().filter(move |_| counts)
 }
 
 impl AddressQuotas {
     /// What an address has.
     #[cfg(test)]
     pub(super) fn usage(&self, ip: IpAddr) -> AddressUsage {
-        let usage = self.0.get(&Sender::Address(ip));
+        let usage = self.0.get(&QuotaHolder::Address(ip));
         usage.copied().unwrap_or_default()
     }
 
     pub(super) fn change(&mut self, ip: IpAddr, change: impl Fn(&mut AddressUsage)) {
-        for (sender, _) in senders(ip) {
-            let usage = self.0.entry(sender).or_default();
+        for (holder, _) in quota_holders(ip) {
+            let usage = self.0.entry(holder).or_default();
             change(usage);
             if *usage == AddressUsage::default() {
-                self.0.remove(&sender);
+                self.0.remove(&holder);
             }
         }
     }
 
     /// How much more an address may have of what `of` counts and one address may have `most` of.
     fn room(&self, ip: IpAddr, most: usize, of: impl Fn(&AddressUsage) -> usize) -> usize {
-        let room = |(sender, addresses): (Sender, usize)| {
-            let has = self.0.get(&sender).map_or(0, &of);
+        let room = |(holder, addresses): (QuotaHolder, usize)| {
+            let has = self.0.get(&holder).map_or(0, &of);
             (most * addresses).saturating_sub(has)
         };
-        senders(ip).map(room).min().unwrap_or(usize::MAX)
+        quota_holders(ip).map(room).min().unwrap_or(usize::MAX)
     }
 
     /// Counts one more peer.

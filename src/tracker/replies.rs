@@ -2,8 +2,8 @@
 //!
 //! This module owns the form of an answer. What it says is decided elsewhere.
 
-use super::semaphore::Permit;
 use crate::protocol::{Outcome, Reply, VERSION, to_bytes};
+use crate::semaphore::Permit;
 use crate::torrent::Torrent;
 
 /// An answer on its way, and the permit for its memory: both go once the bytes are sent.

@@ -120,6 +120,10 @@ fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
         ),
         (&["127.0.0.1", "29283", "d", "--max-up", "0"], "--max-up"),
         (&["127.0.0.1", "29283", "d", "--max-up", "5X"], "--max-up"),
+        (
+            &["127.0.0.1", "29283", "d", "--max-up", "3K"],
+            "at least 4K",
+        ),
         (&["127.0.0.1", "29283", "d", "--max-up", "5KM"], "--max-up"),
         (
             &["127.0.0.1", "29283", "d", "--max-down", "M"],

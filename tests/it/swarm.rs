@@ -864,6 +864,20 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
     drop(seed);
 }
 
+/// Served all at once, each would get 64 KiB in 39 s, and give up after 30 s; and the next time again.
+#[test]
+fn a_thin_uplink_serves_thirty_in_turns() {
+    let swarm = Swarm::new();
+    let content = random_bytes(PIECE, 1);
+    let peers: Vec<Program> = (0..30).map(|n| swarm.peer(&format!("{n}"), &[])).collect();
+    let _seed = swarm.seed("seed", "image.iso", &content, &["--max-up", "50K"]);
+    for (n, peer) in peers.iter().enumerate() {
+        until_content(&swarm.dir(&format!("{n}")).join("image.iso"), &content);
+        let lost = peer.events("lost");
+        assert!(lost.is_empty(), "{lost:?}");
+    }
+}
+
 #[test]
 fn min_peers_waits_for_company() {
     let swarm = Swarm::new();

@@ -1,15 +1,12 @@
-//! A semaphore: so many threads at a time may do something that costs memory or the disk.
+//! A semaphore: so many threads at a time may do something that costs memory, the disk, or the uplink.
 //!
 //! It is a leaf lock: nothing else is locked while its counter is, and nobody waits for a permit longer than a given time.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::SMALL;
-use crate::protocol::TORRENT_CAP;
-
 /// Permits, and a bounded number of threads that wait for one.
-pub(super) struct Semaphore {
+pub struct Semaphore {
     counts: Mutex<PermitCounts>,
     returned: Condvar,
     max_waiting: usize,
@@ -21,11 +18,11 @@ struct PermitCounts {
 }
 
 /// A permit. Dropping it returns it.
-pub(super) struct Permit<'a>(&'a Semaphore);
+pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// `max_waiting` bounds the threads that wait: the others are needed for those who want no permit.
-    pub(super) fn new(permits: usize, max_waiting: usize) -> Self {
+    /// Creates one with so many permits. `max_waiting` bounds the threads that wait: the others are needed for those who want no permit.
+    pub fn new(permits: usize, max_waiting: usize) -> Self {
         Self {
             counts: Mutex::new(PermitCounts {
                 free: permits,
@@ -37,7 +34,7 @@ impl Semaphore {
     }
 
     /// Waits for a permit. Returns `None` if none is free within `timeout`, or at once if too many wait already.
-    pub(super) fn acquire(&self, timeout: Duration) -> Option<Permit<'_>> {
+    pub fn acquire(&self, timeout: Duration) -> Option<Permit<'_>> {
         let mut counts = self.lock();
         if counts.free == 0 {
             if counts.waiting >= self.max_waiting {
@@ -63,42 +60,6 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.lock().free += 1;
         self.0.returned.notify_one();
-    }
-}
-
-/// The permit that a message needs once it turns out to be a long one.
-pub(super) struct MessagePermit<'a> {
-    large: &'a Semaphore,
-    wait: Duration,
-    permit: Option<Permit<'a>>,
-    is_refused: bool,
-}
-
-impl<'a> MessagePermit<'a> {
-    pub(super) fn new(large: &'a Semaphore, wait: Duration) -> Self {
-        Self {
-            large,
-            wait,
-            permit: None,
-            is_refused: false,
-        }
-    }
-
-    /// The most bytes that a message may have, of which `len` have come.
-    pub(super) fn cap(&mut self, len: usize) -> usize {
-        if len > SMALL && self.permit.is_none() && !self.is_refused {
-            self.permit = self.large.acquire(self.wait);
-            self.is_refused = self.permit.is_none();
-        }
-        match self.is_refused {
-            true => SMALL,
-            false => TORRENT_CAP,
-        }
-    }
-
-    /// Returns true if the message was cut off because no permit was free.
-    pub(super) fn is_refused(&self) -> bool {
-        self.is_refused
     }
 }
 

@@ -1,0 +1,43 @@
+//! The permit that a long message needs: many of them at once would fill the memory.
+
+use std::time::Duration;
+
+use super::SMALL;
+use crate::protocol::TORRENT_CAP;
+use crate::semaphore::{Permit, Semaphore};
+
+/// The permit that a message needs once it turns out to be a long one.
+pub(super) struct MessagePermit<'a> {
+    large: &'a Semaphore,
+    wait: Duration,
+    permit: Option<Permit<'a>>,
+    is_refused: bool,
+}
+
+impl<'a> MessagePermit<'a> {
+    pub(super) fn new(large: &'a Semaphore, wait: Duration) -> Self {
+        Self {
+            large,
+            wait,
+            permit: None,
+            is_refused: false,
+        }
+    }
+
+    /// The most bytes that a message may have, of which `len` have come.
+    pub(super) fn cap(&mut self, len: usize) -> usize {
+        if len > SMALL && self.permit.is_none() && !self.is_refused {
+            self.permit = self.large.acquire(self.wait);
+            self.is_refused = self.permit.is_none();
+        }
+        match self.is_refused {
+            true => SMALL,
+            false => TORRENT_CAP,
+        }
+    }
+
+    /// Returns true if the message was cut off because no permit was free.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+}
