@@ -32,4 +32,59 @@ impl Pieces {
             }
         }
     }
+
+    /// Returns these pieces and those that were told before, of a file with an unknown number of pieces. Where both
+    /// can't be of one content, the digits count that were told last.
+    pub fn with(self, before: &Self) -> Self {
+        match (before, self) {
+            (all, _) if all.is_all() => all.clone(),
+            (_, all) if all.is_all() => all,
+            (Self::These(some), Self::These(mut more)) => {
+                more.extend(some);
+                more.sort_unstable();
+                more.dedup();
+                Self::These(more)
+            }
+            (Self::Digits(digits), more @ Self::These(_)) => more.within(digits),
+            (some, Self::Digits(digits)) => some.within(&digits),
+        }
+    }
+
+    /// Returns these pieces and the ones in `digits`; the latter alone if these can't be of the same file.
+    fn within(&self, digits: &str) -> Self {
+        let n_bits = 4 * digits.len() as u32;
+        let bits = Bitfield::from_hex(digits, n_bits);
+        let bits = bits.zip(self.bits(n_bits)).map(|(mut bits, more)| {
+            bits.set_all(&more);
+            bits.to_hex()
+        });
+        Self::Digits(bits.unwrap_or_else(|| digits.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_adds_to_what_was_told() {
+        let digits = |text: &str| Pieces::Digits(text.to_owned());
+        let these = |idxs: &[u32]| Pieces::These(idxs.to_vec());
+        for (before, told, expected) in [
+            (these(&[7]), these(&[3, 7]), these(&[3, 7])),
+            (digits("80"), these(&[7]), digits("81")),
+            (these(&[7]), digits("80"), digits("81")),
+            (digits("80"), digits("01"), digits("81")),
+            (digits("all"), these(&[7]), digits("all")),
+            (digits("80"), digits("all"), digits("all")),
+            // of another content
+            (digits("80"), digits("0001"), digits("0001")),
+            (these(&[99]), digits("80"), digits("80")),
+            (digits("80"), these(&[99]), digits("80")),
+            (digits("80"), digits("xx"), digits("xx")),
+        ] {
+            let found = told.clone().with(&before);
+            assert_eq!(found, expected, "{before:?} and {told:?}");
+        }
+    }
 }

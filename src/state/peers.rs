@@ -228,6 +228,10 @@ impl State {
             }
             None => {
                 let offers = &mut known.offers;
+                let pieces = match offers.get(name) {
+                    Some(before) => pieces.with(before),
+                    None => pieces,
+                };
                 let len = match &pieces {
                     Pieces::Digits(digits) => digits.len(),
                     Pieces::These(idxs) => idxs.len(),
