@@ -13,6 +13,7 @@
 //! `body` the bytes that come on them, `originals` what differs with them, and `telling` what people are told.
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender as Channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -80,6 +81,8 @@ struct ClientParts {
     changed: Condvar,
     store: Store,
     report: Report,
+    /// The interface that leads to the tracker, where link-local addresses on its list are valid.
+    interface: AtomicU32,
     /// Random for each run: a peer that is sent its own id has connected to itself.
     run_id: String,
     /// By which the tracker knows this folder as a publisher.

@@ -62,6 +62,18 @@ pub fn canonical(addr: SocketAddr) -> SocketAddr {
     SocketAddr::new(addr.ip().to_canonical(), addr.port())
 }
 
+/// Returns a link-local IPv6 address as one on the interface with this number, without which it can't be connected to;
+/// other addresses need none.
+pub fn on_interface(mut addr: SocketAddr, interface: u32) -> SocketAddr {
+    if let SocketAddr::V6(addr) = &mut addr
+        && addr.ip().is_unicast_link_local()
+        && addr.scope_id() == 0
+    {
+        addr.set_scope_id(interface);
+    }
+    addr
+}
+
 /// Returns true if both ends of a connection are on this machine.
 pub fn is_local(peer: IpAddr, own: IpAddr) -> bool {
     peer.is_loopback() || peer == own
@@ -76,7 +88,12 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
-    let addrs: Vec<_> = (bare, port).to_socket_addrs()?.map(canonical).collect();
+    // a link-local address can't be connected to without its interface
+    let kept = |addr: SocketAddr| match addr {
+        SocketAddr::V6(v6) if v6.scope_id() > 0 => addr,
+        _ => canonical(addr),
+    };
+    let addrs: Vec<_> = (bare, port).to_socket_addrs()?.map(kept).collect();
     if addrs.is_empty() {
         Err(io::Error::new(
             io::ErrorKind::NotFound,
@@ -221,6 +238,8 @@ pub struct Connection {
     pub peer: SocketAddr,
     /// This end.
     pub own: SocketAddr,
+    /// The number of the interface where the other end's link-local address is valid; 0 for all other addresses.
+    pub interface: u32,
     read_timeout: Duration,
     /// Whether a message came. A connection that hasn't sent one makes room for others.
     spoke: Arc<AtomicBool>,
@@ -240,8 +259,14 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(HEADER))?;
         stream.set_write_timeout(Some(BODY))?;
-        let own = canonical(stream.local_addr()?);
+        let own = stream.local_addr()?;
+        let interface = match own {
+            SocketAddr::V6(own) => own.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let own = canonical(own);
         Ok(Self {
+            interface,
             stream: BufReader::new(Sender(Arc::new(stream))),
             peer: canonical(peer),
             own,

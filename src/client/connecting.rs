@@ -1,13 +1,15 @@
 //! Connections to the peers that pieces are taken from: how they are opened, introduced, and given back.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::Client;
 use super::errors::ClientError;
 use crate::events::Event;
-use crate::net::{Connection, HEADER, connect};
+use crate::net::{Connection, HEADER, connect, on_interface};
 use crate::picker::PeerId;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
 
@@ -71,9 +73,15 @@ impl Client {
         }
     }
 
+    /// Connects to a peer on the tracker's list.
+    pub(super) fn connect_to(&self, addr: SocketAddr) -> io::Result<Connection> {
+        let interface = self.0.interface.load(Ordering::Relaxed);
+        connect(&[on_interface(addr, interface)])
+    }
+
     /// Says hello both ways. Returns `None` if this isn't a peer to take from.
     fn introduce(&self, peer: PeerId, addr: SocketAddr) -> Result<Option<Connection>, ClientError> {
-        let mut connection = connect(&[addr])?;
+        let mut connection = self.connect_to(addr)?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
             return Ok(None);
         };

@@ -102,7 +102,7 @@ impl Client {
     /// Fetches the one piece of a classic round.
     fn take_one_from_ours(&self, decision: Decision, addr: SocketAddr) -> Result<(), ClientError> {
         let peer = decision.peer;
-        let mut connection = connect(&[addr])?;
+        let mut connection = self.connect_to(addr)?;
         let Some((their, latency)) = self.say_hello(peer, &mut connection)? else {
             return Ok(());
         };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::{Builder, JoinHandle};
@@ -84,6 +85,7 @@ impl Client {
             down: config.max_down.map(Limit::new),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            interface: AtomicU32::default(),
             buffers: Buffers::default(),
             to_hash,
             to_begin,

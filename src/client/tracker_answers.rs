@@ -1,6 +1,7 @@
 //! The tracker's answers and their effects: how it is reached, and what is reported about it.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
@@ -35,6 +36,7 @@ impl Client {
         let connections = self.lock().connections();
         connections.iter().for_each(Sender::close_if_stranded);
         let mut tracker = self.to_tracker()?;
+        self.0.interface.store(tracker.interface, Ordering::Relaxed);
         tracker.send(message)?;
         Ok((tracker.expect(HEADER, LIST_CAP)?, tracker.own.ip()))
     }

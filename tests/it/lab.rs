@@ -2,11 +2,11 @@
 //! iproute2: elsewhere the tests with them say so and are left out, but not where `BITTORRENTISH_HOSTS=must` is set, as
 //! `.ci/run` does.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::support::Program;
+use super::support::{Program, until};
 
 /// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
 #[derive(Debug)]
@@ -110,6 +110,30 @@ impl Lab {
     /// Where a host is.
     pub fn addr(&self, i: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, self.net, i + 1)
+    }
+
+    /// A host's link-local IPv6 address, which the system has found to be nobody else's.
+    pub fn link_local(&self, i: u8) -> Ipv6Addr {
+        let ns = self.ns(i);
+        until("a link-local address", || {
+            let show = [
+                "-n",
+                &ns,
+                "-6",
+                "-o",
+                "addr",
+                "show",
+                "dev",
+                "eth0",
+                "-tentative",
+            ];
+            let out = Command::new("ip").args(show).output().ok()?;
+            let out = String::from_utf8(out.stdout).ok()?;
+            let addr = out
+                .split_whitespace()
+                .find(|word| word.starts_with("fe80:"))?;
+            addr.split('/').next()?.parse().ok()
+        })
     }
 
     /// This machine, as the hosts see it.
