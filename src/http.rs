@@ -2,15 +2,19 @@
 //!
 //! It also decides who may see a page and act on it (`Guard`). A browser also runs other people's pages, so what it sends
 //! proves nothing by itself:
-//! - The `Host` must be an address or `localhost`: a name that another site has made point here (DNS rebinding) is
-//!   neither.
 //! - A request that changes something is a POST with a header that no form can send, and no other site may.
 //! - A page on an address that others can reach asks for a token, which is first in the printed link and then in a
-//!   cookie.
+//!   cookie. The link works from anywhere, a mail or a course's site, and with any name of this machine: the browser sends
+//!   the cookie to that name alone, and with no request that another site's page makes (`SameSite=Lax`).
+//! - A page for this machine alone asks for none. There the `Host` must be an address or `localhost`: a name that another
+//!   site has made point here (DNS rebinding) is neither.
+//!
+//! Whole files are sent in ranges, too, so that a browser resumes a download and a video can be wound forward.
 
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,24 +22,30 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use serde::Serialize;
 
+use crate::md5::Digest;
 use crate::net::{Connection, Listener, Pace, STRIDE, Sender, Trouble};
 use crate::protocol::{invalid, to_bytes};
+use crate::semaphore::Semaphore;
 use crate::store::Stamp;
 
 /// The longest head, bytes: a browser's has about one KiB.
 const HEAD_CAP: usize = 16 << 10;
 /// Connections at a time: a browser opens six, and some of them wait for a page.
-const CONNECTIONS: usize = 32;
+const CONNECTIONS: usize = 64;
+/// Of these, files on their way at a time, up or down: the others are for the page itself.
+const TRANSFERS: usize = 32;
+/// A longer body takes a while, bytes: it counts as a transfer.
+const LONG_BODY: u64 = 1 << 20;
 /// The header that every POST has. A form can't send it, and a script of another site may only send it with permission.
 pub const HEADER: &str = "x-bittorrentish";
-/// How many bytes of a refused body are still read, so that the browser reads the refusal.
-const LINGER_BYTES: u64 = 1 << 20;
-/// How long that may take in total.
+/// How long a connection is still read after its answer: closing it earlier would discard the answer.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long a refused body is still read, so that who sends it reads the refusal.
+const BODY_LINGER: Duration = Duration::from_secs(30);
 
 /// A browser's request.
 pub struct Request {
-    /// `GET` or `POST`.
+    /// `GET`, `HEAD` or `POST`.
     pub method: String,
     /// The decoded parts of the path: `/files/a%20b` is `files` and `a b`.
     pub path: Vec<String>,
@@ -53,7 +63,7 @@ impl Request {
     /// # Errors
     /// Returns `InvalidData` if it isn't HTTP or is too long; otherwise the stream's error.
     fn read(connection: &mut Connection) -> io::Result<Option<Self>> {
-        match connection.read_head(HEAD_CAP)? {
+        match connection.read_head(HEAD_CAP, may_be_http)? {
             None => Ok(None),
             Some(head) => Self::parse(&head).map(Some),
         }
@@ -121,10 +131,41 @@ impl Request {
         Ok(request)
     }
 
+    /// Returns the method, where HEAD counts as GET: it is answered alike, without the body.
+    pub fn dispatched_as(&self) -> &str {
+        match &*self.method {
+            "HEAD" => "GET",
+            other => other,
+        }
+    }
+
     /// Returns the header with this name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the bytes of a file of `size` bytes that are asked for; `None` for all of them. Of several ranges at once,
+    /// and of units that aren't bytes, all is sent, as the standard allows.
+    ///
+    /// # Errors
+    /// Returns an error if the file has none of these bytes.
+    fn range(&self, size: u64, etag: &str) -> Result<Option<Range<u64>>, OutOfRange> {
+        let of_another = self.header("if-range").is_some_and(|known| known != etag);
+        let asked = self.header("range").filter(|_| !of_another);
+        let Some((first, last)) = asked.and_then(parse_range) else {
+            return Ok(None);
+        };
+        let range = match (first, last) {
+            (Some(first), last) => {
+                first..last.map_or(size, |last| last.saturating_add(1)).min(size)
+            }
+            (None, last) => size.saturating_sub(last.unwrap_or(0))..size,
+        };
+        match range.is_empty() {
+            true => Err(OutOfRange),
+            false => Ok(Some(range)),
+        }
     }
 
     /// Returns the first value of a name in the query.
@@ -132,6 +173,47 @@ impl Request {
         let found = self.query.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())
     }
+}
+
+/// Returns false as soon as the first bytes of a head aren't HTTP: who speaks TLS or SSH learns so at once.
+fn may_be_http(begin: &[u8]) -> bool {
+    let line = begin.split(|byte| *byte == b'\n').next().unwrap_or(begin);
+    let method = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_uppercase())
+        .count();
+    match line.len() == begin.len() {
+        // the first line isn't whole yet
+        true => method > 0,
+        false => {
+            line.trim_ascii_end().ends_with(b" HTTP/1.1")
+                || line.trim_ascii_end().ends_with(b" HTTP/1.0")
+        }
+    }
+}
+
+/// A range of a file that has no byte in it.
+#[derive(Debug, PartialEq)]
+struct OutOfRange;
+
+/// Parses `bytes=5-9`, `bytes=5-` or `bytes=-9`, the last nine.
+fn parse_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |digits: &str| -> Option<Option<u64>> {
+        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+        match digits {
+            "" => Some(None),
+            // more than any file has
+            digits if are_digits => Some(Some(digits.parse().unwrap_or(u64::MAX))),
+            _ => None,
+        }
+    };
+    let (first, last) = (number(first)?, number(last)?);
+    let is_range = match (first, last) {
+        (Some(first), Some(last)) => first <= last,
+        (first, last) => first.is_some() || last.is_some(),
+    };
+    is_range.then_some((first, last))
 }
 
 /// Decodes `%20` and the like. Returns `None` if the result isn't UTF-8.
@@ -165,7 +247,15 @@ pub struct Response {
 enum Body {
     Bytes(Vec<u8>),
     /// A whole file, as long as it stays unchanged.
-    File(Arc<File>, Stamp),
+    File(WholeBody),
+}
+
+/// A file to be sent.
+struct WholeBody {
+    file: Arc<File>,
+    stamp: Stamp,
+    /// Tells this content from any other.
+    etag: String,
 }
 
 impl Response {
@@ -209,8 +299,9 @@ impl Response {
         }
     }
 
-    /// Answers with a file. Types that a browser would run as part of our page are sent as downloads.
-    pub fn file(name: &str, file: Arc<File>, stamp: Stamp) -> Self {
+    /// Answers with a file, whose content has this MD5. Types that a browser would run as part of our page are sent as
+    /// downloads.
+    pub fn file(name: &str, file: Arc<File>, stamp: Stamp, md5: Digest) -> Self {
         let shown = content_type(name);
         let how = if shown.is_some() {
             "inline"
@@ -230,8 +321,19 @@ impl Response {
                     "default-src 'none'; sandbox".to_owned(),
                 ),
             ],
-            body: Body::File(file, stamp),
+            body: Body::File(WholeBody {
+                file,
+                stamp,
+                etag: format!("\"{md5}\""),
+            }),
         }
+    }
+
+    /// Answers that as many files as possible are on their way.
+    fn busy() -> Self {
+        let why =
+            format!("{TRANSFERS} files are on their way: try again once one of them is there.");
+        Self::text("503 Service Unavailable", why).with("Retry-After", "10".to_owned())
     }
 
     fn with(mut self, name: &'static str, value: String) -> Self {
@@ -239,46 +341,71 @@ impl Response {
         self
     }
 
-    fn send(&self, connection: &Connection) -> io::Result<()> {
-        let len = match &self.body {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, stamp) => stamp.size,
+    /// Returns the status line's text, more headers, and the range of the file that is sent, if it is one.
+    fn status_for(&self, request: Option<&Request>) -> (&'static str, String, Range<u64>) {
+        let whole = match &self.body {
+            Body::Bytes(bytes) => return (self.status, String::new(), 0..bytes.len() as u64),
+            Body::File(whole) => whole,
         };
+        let (size, etag) = (whole.stamp.size, &whole.etag);
+        let known = format!("Accept-Ranges: bytes\r\nETag: {etag}\r\n");
+        let asked = request.filter(|request| request.method == "GET");
+        match asked.map_or(Ok(None), |request| request.range(size, etag)) {
+            Ok(None) => (self.status, known, 0..size),
+            Ok(Some(range)) => {
+                let (first, last) = (range.start, range.end - 1);
+                let of = format!("Content-Range: bytes {first}-{last}/{size}\r\n");
+                ("206 Partial Content", known + &of, range)
+            }
+            Err(OutOfRange) => {
+                let of = format!("Content-Range: bytes */{size}\r\n");
+                ("416 Range Not Satisfiable", known + &of, 0..0)
+            }
+        }
+    }
+
+    /// Sends what was asked for; of a request that isn't HTTP, nothing is known.
+    fn send(&self, request: Option<&Request>, connection: &Connection) -> io::Result<()> {
+        let (status, more, range) = self.status_for(request);
+        let len = range.end - range.start;
         let mut head = format!(
-            "HTTP/1.1 {}\r\nContent-Length: {len}\r\nConnection: close\r\nCache-Control: no-store\r\n\
+            "HTTP/1.1 {status}\r\nContent-Length: {len}\r\nConnection: close\r\nCache-Control: no-store\r\n\
              X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: same-origin\r\n\
-             Referrer-Policy: no-referrer\r\n",
-            self.status
+             Referrer-Policy: no-referrer\r\n{more}"
         );
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
         }
         head += "\r\n";
-        let sender = connection.sender();
+        let (sender, mut pace) = (connection.sender(), Pace::default());
+        let is_head = request.is_some_and(|request| request.method == "HEAD");
         match &self.body {
-            Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes, &mut Pace::default()),
-            Body::File(file, stamp) => {
+            _ if is_head => sender.send_bytes(head.as_bytes()),
+            Body::Bytes(bytes) => sender.send_both(head.as_bytes(), bytes, &mut pace),
+            Body::File(whole) => {
                 sender.send_bytes(head.as_bytes())?;
-                send_file(&sender, file, *stamp)
+                whole.send(range, &sender)
             }
         }
     }
 }
 
-/// Sends a file to its end, or breaks off if it is no longer what was promised.
-fn send_file(sender: &Sender, file: &File, stamp: Stamp) -> io::Result<()> {
-    let mut buffer = vec![0; STRIDE.min(stamp.size as usize)];
-    let mut sent = 0;
-    while sent < stamp.size {
-        let n = buffer.len().min((stamp.size - sent) as usize);
-        file.read_exact_at(&mut buffer[..n], sent)?;
-        if Stamp::of_file(file)? != stamp {
-            return Err(io::Error::other("it changed while it was sent"));
+impl WholeBody {
+    /// Sends a range, or breaks off if the file is no longer what was promised.
+    fn send(&self, range: Range<u64>, sender: &Sender) -> io::Result<()> {
+        let Range { mut start, end } = range;
+        let (mut buffer, mut pace) = (vec![0; STRIDE.min((end - start) as usize)], Pace::default());
+        while start < end {
+            let n = buffer.len().min((end - start) as usize);
+            self.file.read_exact_at(&mut buffer[..n], start)?;
+            if Stamp::of_file(&self.file)? != self.stamp {
+                return Err(io::Error::other("it changed while it was sent"));
+            }
+            sender.send_both(&[], &buffer[..n], &mut pace)?;
+            start += n as u64;
         }
-        sender.send_bytes(&buffer[..n])?;
-        sent += n as u64;
+        Ok(())
     }
-    Ok(())
 }
 
 /// Returns the content type of a file that a browser shows without running anything in it.
@@ -319,7 +446,8 @@ impl Guard {
     /// Returns the answer if the request is refused, or if it is the first visit by the printed link.
     fn stops(&self, request: &Request) -> Option<Response> {
         let forbidden = |why: &str| Some(Response::text("403 Forbidden", why));
-        let Some(host) = request.header("host").filter(|host| is_own_name(host)) else {
+        let host = request.header("host");
+        let Some(host) = host.filter(|host| self.token.is_some() || is_own_name(host)) else {
             return forbidden("This page can only be reached by an address or as localhost.");
         };
         if request.method == "POST" {
@@ -331,12 +459,12 @@ impl Guard {
         }
         let token = self.token.as_ref()?;
         let cookie = format!("bittorrentish-{}", self.port);
-        if request.method == "GET"
+        if request.method != "POST"
             && request
                 .query("token")
                 .is_some_and(|came| equal(came, token))
         {
-            let cookie = format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Strict");
+            let cookie = format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Lax");
             let there = Response::text("303 See Other", "").with("Location", "/".to_owned());
             return Some(there.with("Set-Cookie", cookie));
         }
@@ -410,10 +538,10 @@ impl Site {
         handle: impl Fn(&Request, &mut Connection) -> Response + Send + Sync + 'static,
         told: impl Fn(Trouble) + Send + Sync + 'static,
     ) -> io::Result<Listener> {
-        let guard = self.guard;
+        let (guard, transfers) = (self.guard, Semaphore::new(TRANSFERS, 0));
         let serve = move |mut connection: Connection| {
             // a browser that is closed in the middle is no news
-            let _ = answer(&guard, &handle, &mut connection);
+            let _ = answer(&guard, &transfers, &handle, &mut connection);
         };
         Listener::start("page", self.listener, CONNECTIONS, serve, told)
     }
@@ -421,32 +549,49 @@ impl Site {
 
 fn answer(
     guard: &Guard,
+    transfers: &Semaphore,
     handle: &impl Fn(&Request, &mut Connection) -> Response,
     connection: &mut Connection,
 ) -> io::Result<()> {
-    let response = match Request::read(connection) {
+    let request = match Request::read(connection) {
         Ok(None) => return Ok(()),
-        Ok(Some(request)) => match guard.stops(&request) {
-            Some(response) => response,
-            None if !matches!(&*request.method, "GET" | "POST") => {
-                Response::text("405 Method Not Allowed", "Expected GET or POST.")
-            }
-            None => handle(&request, connection),
-        },
+        Ok(Some(request)) => request,
         Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-            Response::text("400 Bad Request", fault.to_string())
+            Response::text("400 Bad Request", fault.to_string()).send(None, connection)?;
+            return linger(connection, LINGER);
         }
         Err(fault) => return Err(fault),
     };
-    response.send(connection)?;
-    // closing before everything was read would discard the answer
-    let (until, mut left) = (Instant::now() + LINGER, LINGER_BYTES);
-    let mut buffer = [0; 4096];
+    let free = || transfers.acquire(Duration::ZERO);
+    let has_long_body = request.len.is_some_and(|len| len > LONG_BODY);
+    let upload = has_long_body.then(free);
+    let mut response = match guard.stops(&request) {
+        Some(response) => response,
+        None if !matches!(&*request.method, "GET" | "HEAD" | "POST") => {
+            Response::text("405 Method Not Allowed", "Expected GET, HEAD or POST.")
+        }
+        None if matches!(upload, Some(None)) => Response::busy(),
+        None => handle(&request, connection),
+    };
+    drop(upload);
+    let is_download = request.method == "GET" && matches!(response.body, Body::File(_));
+    let download = is_download.then(free);
+    if matches!(download, Some(None)) {
+        response = Response::busy();
+    }
+    response.send(Some(&request), connection)?;
+    drop(download);
+    linger(connection, request.len.map_or(LINGER, |_| BODY_LINGER))
+}
+
+/// Reads what the other end still sends: closing before everything was read would discard the answer.
+fn linger(connection: &mut Connection, time: Duration) -> io::Result<()> {
+    let until = Instant::now() + time;
+    let mut buffer = vec![0; STRIDE];
     connection.finish()?;
-    while left > 0 && Instant::now() < until {
-        match connection.read_some(&mut buffer)? {
-            0 => break,
-            n => left = left.saturating_sub(n as u64),
+    while Instant::now() < until {
+        if connection.read_some(&mut buffer)? == 0 {
+            break;
         }
     }
     Ok(())

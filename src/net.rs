@@ -337,11 +337,15 @@ impl Connection {
     }
 
     /// Reads lines of at most `cap` bytes in total, up to and including an empty one, within [`HEADER`]: the head of an
-    /// HTTP request. Returns `None` if the connection is closed before it.
+    /// HTTP request. Returns `None` if the connection is closed before it. `may_be` looks at what came so far.
     ///
     /// # Errors
-    /// Returns `InvalidData` if the head is too long or ends early; otherwise the stream's error.
-    pub fn read_head(&mut self, cap: usize) -> io::Result<Option<Vec<u8>>> {
+    /// Returns `InvalidData` if it can't be a head, is too long or ends early; otherwise the stream's error.
+    pub fn read_head(
+        &mut self,
+        cap: usize,
+        may_be: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Vec<u8>>> {
         let until = Instant::now() + HEADER;
         let mut head = Vec::new();
         let mut lines = Deadline {
@@ -349,7 +353,15 @@ impl Connection {
             until,
         }
         .take(cap as u64);
+        let other = || invalid("expected a request of HTTP/1.1, without TLS".to_owned());
+        let begin = lines.fill_buf().map_err(timed_out_alike)?;
+        if !begin.is_empty() && !may_be(begin) {
+            return Err(other());
+        }
         while !head.ends_with(b"\r\n\r\n") {
+            if head.ends_with(b"\n") && !may_be(&head) {
+                return Err(other());
+            }
             match lines.read_until(b'\n', &mut head) {
                 Ok(0) if head.is_empty() => return Ok(None),
                 Ok(0) => return Err(invalid(format!("expected a head of up to {cap} bytes"))),

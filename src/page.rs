@@ -8,18 +8,27 @@
 //! |---|---|
 //! | `GET /` | the page |
 //! | `GET /status?file=NAME` | everything that the page shows, as JSON; with the bars of that file |
-//! | `GET /files/NAME` | a whole, verified file of the folder |
+//! | `GET /files/NAME` | a whole, verified file of the folder, or a range of it |
 //! | `POST /fetch/NAME` | adds this file to those that are wanted |
+//! | `POST /cancel/NAME` | takes that back, as long as it isn't whole |
+//! | `POST /ask/NAME?size=N` | answers as the next one would, before a browser sends a file in vain |
 //! | `POST /share/NAME` | the body becomes a new file of the folder, and is shared |
 
 use std::io;
-use std::time::Instant;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use crate::client::Client;
 use crate::http::{Request, Response, Site};
+use crate::net::addresses::own_addresses;
 use crate::net::{Connection, Listener, STRIDE};
+use crate::state::overview::Overview;
 use crate::store::{Stamp, StoreError};
-use crate::torrent::Name;
+use crate::torrent::{Name, legible};
+use crate::units::bytes;
 
 const HTML: &str = concat!(
     include_str!("page/common.html"),
@@ -27,6 +36,8 @@ const HTML: &str = concat!(
 );
 /// The largest file that can be uploaded, bytes: the `.torrent` of a larger one would be too long to send.
 const UPLOAD_CAP: u64 = 1 << 40;
+/// How long the free space counts that was looked at last: each look starts `df`.
+const FREE_KEPT: Duration = Duration::from_secs(10);
 
 /// Serves a peer's page until the returned value is dropped.
 ///
@@ -34,28 +45,94 @@ const UPLOAD_CAP: u64 = 1 << 40;
 /// Returns an error if the system gives no thread.
 pub fn start(client: &Client, site: Site) -> io::Result<Listener> {
     let (serving, telling) = (client.clone(), client.clone());
+    let place = Place::of(client);
     let handle = move |request: &Request, connection: &mut Connection| {
-        handle_request(&serving, request, connection)
+        handle_request(&serving, &place, request, connection)
     };
     let told = move |trouble| telling.trouble(trouble);
     site.serve(handle, told)
 }
 
-fn handle_request(client: &Client, request: &Request, connection: &mut Connection) -> Response {
+/// Where this peer is, for people.
+#[derive(Serialize)]
+struct Place {
+    dir: String,
+    /// Where other peers reach it, if it has an address.
+    address: Option<String>,
+    tracker: String,
+    /// Bytes that are free in the folder, as last looked at.
+    #[serde(skip)]
+    free: Mutex<Option<(Instant, Option<u64>)>>,
+}
+
+/// What the page shows.
+#[derive(Serialize)]
+struct PageView<'a> {
+    #[serde(flatten)]
+    overview: Overview,
+    #[serde(flatten)]
+    place: &'a Place,
+    free: Option<u64>,
+}
+
+impl Place {
+    fn of(client: &Client) -> Self {
+        let own = own_addresses(1).first().copied();
+        let dir = client.store().dir();
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+        Self {
+            dir: legible(&dir.to_string_lossy()),
+            address: own.map(|ip| SocketAddr::new(ip, client.port()).to_string()),
+            tracker: client.tracker_at(),
+            free: Mutex::default(),
+        }
+    }
+
+    /// Returns the bytes that are free in the folder, looked at again every [`FREE_KEPT`].
+    fn free(&self, client: &Client) -> Option<u64> {
+        let lock = || self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *lock();
+        match last {
+            Some((at, free)) if at.elapsed() < FREE_KEPT => free,
+            _ => {
+                let free = client.store().free_space();
+                *lock() = Some((Instant::now(), free));
+                free
+            }
+        }
+    }
+}
+
+fn handle_request(
+    client: &Client,
+    place: &Place,
+    request: &Request,
+    connection: &mut Connection,
+) -> Response {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    match (&*request.method, &path[..]) {
+    match (request.dispatched_as(), &path[..]) {
         ("GET", [""]) => Response::page(HTML),
-        ("GET", ["status"]) => handle_status(client, request.query("file")),
+        ("GET", ["status"]) => handle_status(client, place, request.query("file")),
         ("GET", ["files", name]) => with_name(name, |name| handle_file(client, &name)),
         ("POST", ["fetch", name]) => with_name(name, |name| {
             client.pick(&name);
             Response::text("200 OK", "")
         }),
+        ("POST", ["cancel", name]) => with_name(name, |name| {
+            client.cancel(&name);
+            Response::text("200 OK", "")
+        }),
+        ("POST", ["ask", name]) => with_name(name, |name| {
+            let size = request.query("size").and_then(|size| size.parse().ok());
+            let refusal = refusal(client, &name, size.unwrap_or(0));
+            refusal.unwrap_or_else(|| Response::text("200 OK", ""))
+        }),
         ("POST", ["share", name]) => with_name(name, |name| {
             let Some(len) = request.len else {
                 return Response::text("411 Length Required", "Expected a Content-Length.");
             };
-            handle_share(client, &name, len, connection)
+            let refusal = refusal(client, &name, len);
+            refusal.unwrap_or_else(|| handle_share(client, &name, len, connection))
         }),
         _ => Response::text("404 Not Found", "There is nothing here."),
     }
@@ -69,23 +146,24 @@ fn with_name(name: &str, answer: impl FnOnce(Name) -> Response) -> Response {
     }
 }
 
-fn handle_status(client: &Client, detail: Option<&str>) -> Response {
+fn handle_status(client: &Client, place: &Place, detail: Option<&str>) -> Response {
     let now = Instant::now();
-    let mut state = client.lock();
-    state.look(now);
-    let overview = state.overview(client.min_peers(), detail, now);
-    drop(state);
-    Response::json(&overview)
+    let overview = client.lock().overview(client.min_peers(), detail, now);
+    Response::json(&PageView {
+        overview,
+        place,
+        free: place.free(client),
+    })
 }
 
 fn handle_file(client: &Client, name: &Name) -> Response {
     let whole = client.lock().whole_file(name);
-    let whole = whole.and_then(|(place, stamp)| {
+    let whole = whole.and_then(|(place, stamp, md5)| {
         let file = client.store().open_at(&place);
-        Some((file.ok()?, stamp))
+        Some((file.ok()?, stamp, md5))
     });
     match whole {
-        Some((file, stamp)) => Response::file(name.as_str(), file, stamp),
+        Some((file, stamp, md5)) => Response::file(name.as_str(), file, stamp, md5),
         None => Response::text(
             "404 Not Found",
             format!("{name} isn't here yet as a whole, verified file."),
@@ -93,17 +171,32 @@ fn handle_file(client: &Client, name: &Name) -> Response {
     }
 }
 
+/// Returns the answer to an upload that can't be taken, as far as that is known before it comes.
+fn refusal(client: &Client, name: &Name, len: u64) -> Option<Response> {
+    if len > UPLOAD_CAP {
+        let why = "A file of up to 1 TiB can be shared.";
+        return Some(Response::text("413 Content Too Large", why));
+    }
+    if !client.may_upload(name) {
+        return Some(name_is_taken(name));
+    }
+    let free = client.store().free_space()?;
+    (len > free).then(|| {
+        let (len, free) = (bytes(len), bytes(free));
+        let why = format!("It has {len}, and {free} are free in the folder: make room first.");
+        Response::text("507 Insufficient Storage", why)
+    })
+}
+
+fn name_is_taken(name: &Name) -> Response {
+    let why = format!("There is a file called {name} already: give yours another name.");
+    Response::text("409 Conflict", why)
+}
+
 /// Takes a body into the folder: through a temporary file, and under a name that isn't taken.
 fn handle_share(client: &Client, name: &Name, len: u64, connection: &mut Connection) -> Response {
-    if len > UPLOAD_CAP {
-        return Response::text(
-            "413 Content Too Large",
-            "A file of up to 1 TiB can be shared.",
-        );
-    }
     if !client.begin_upload(name, len) {
-        let why = format!("There is a file called {name} already: give yours another name.");
-        return Response::text("409 Conflict", why);
+        return name_is_taken(name);
     }
     let came = receive(client, name, len, connection);
     client.end_upload(name, came.as_ref().ok().copied());

@@ -10,7 +10,7 @@ use bittorrentish::client::{Client, ClientConfig};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
 use bittorrentish::md5::Digest;
-use bittorrentish::net::addresses::sends_from;
+use bittorrentish::net::addresses::{own_addresses, sends_from};
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::store::Store;
@@ -320,7 +320,10 @@ fn site(matches: &Matches, tracker: &[SocketAddr]) -> Result<Option<Site>, Strin
     let Some(at) = cli::page(matches)? else {
         return Ok(Site::bind((Ipv4Addr::LOCALHOST, 0).into(), None).ok());
     };
+    // the link is for others: the address that leads to the tracker, or any that isn't this machine's alone
     let own = tracker.first().and_then(|tracker| sends_from(tracker.ip()));
+    let own = own.filter(|own| !own.is_loopback());
+    let own = own.or_else(|| own_addresses(1).first().copied());
     let site = Site::bind(at, own);
     let taken = |fault| {
         format!(

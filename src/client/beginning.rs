@@ -91,8 +91,12 @@ impl Client {
             md5: torrent.md5().to_string(),
         };
         let whole = part.pieces.is_full();
-        // if it came into the folder meanwhile, it is whole there
-        if self.lock().files().contains_key(name) {
+        // it may have come into the folder meanwhile, or have been cancelled
+        let is_moot = {
+            let state = self.lock();
+            state.files().contains_key(name) || !state.is_wanted(name)
+        };
+        if is_moot {
             return Ok(false);
         }
         // said first: as soon as it has begun, its pieces are told of

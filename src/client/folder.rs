@@ -227,6 +227,15 @@ impl Client {
         self.notify_all();
     }
 
+    /// Takes back that the user picked a file.
+    pub(crate) fn cancel(&self, name: &Name) {
+        self.lock().cancel(name);
+        self.remember_picked();
+        // others are told that it isn't here
+        self.list_now();
+        self.notify_all();
+    }
+
     /// Keeps what is picked for the next run with `--pick`. Other runs don't keep it: a script that fetches one file
     /// mustn't wait for what somebody picked last week.
     fn remember_picked(&self) {
@@ -235,6 +244,11 @@ impl Client {
             // if it can't be kept, this run goes on as before
             let _ = self.0.store.save_picked(picked);
         }
+    }
+
+    /// Returns true if a file of this name can be uploaded: neither the folder nor the swarm has one.
+    pub(crate) fn may_upload(&self, name: &Name) -> bool {
+        !self.0.store.exists(name) && self.lock().is_free(name)
     }
 
     /// Reserves a name for an upload. Returns false if a file of the folder or of the swarm has it, or another upload.

@@ -25,6 +25,17 @@ impl Client {
         }
     }
 
+    /// The port where other peers are served.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// The tracker's name or address with its port, as the user gave them.
+    pub(crate) fn tracker_at(&self) -> String {
+        let config = &self.0.config;
+        format!("{}:{}", config.tracker, config.tracker_port)
+    }
+
     /// Waits until the program may end, by `--exit-when-complete`; without that flag, it waits forever.
     pub fn wait_until_done(&self) -> Exit {
         let mut state = self.lock();
@@ -62,25 +73,18 @@ impl Client {
         self.0.report.wants(weight)
     }
 
-    /// Reports why a request is made, and keeps it for the page if somebody is looking.
+    /// Reports why a request is made, and keeps it for the page.
     pub(super) fn explain(&self, decision: &Decision) {
         if decision.get.pieces.is_empty() {
             return;
         }
-        let told = self.explains();
         let choice = {
             let mut state = self.lock();
-            let shown = state.is_looked_at(Instant::now());
-            if !(told || shown) {
-                return;
-            }
-            let choice = state.explain(decision, self.0.config.classic);
-            if shown {
-                state.keep_choice(choice.clone());
-            }
-            choice
+            state.keep_decision(decision);
+            self.explains()
+                .then(|| state.explain(decision, self.0.config.classic))
         };
-        if told {
+        if let Some(choice) = choice {
             self.say(&Event::Pick(choice));
         }
     }

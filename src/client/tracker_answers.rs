@@ -114,7 +114,7 @@ impl Client {
     pub(super) fn tracker_unreachable(&self, why: &str) {
         let first = self.lock().not_reached();
         if first {
-            let at = format!("{}:{}", self.0.config.tracker, self.0.config.tracker_port);
+            let at = self.tracker_at();
             let why = why.to_owned();
             self.say(&Event::TrackerUnreachable { at, why });
         }

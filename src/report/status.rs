@@ -210,6 +210,7 @@ mod tests {
             takers: 3,
             left: Some(7.3),
             others: None,
+            can_cancel: false,
             conflict: None,
             bars: None,
         }

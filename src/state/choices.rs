@@ -1,7 +1,6 @@
-//! The last decisions, kept while somebody looks at the page.
+//! The last decisions, kept for the page.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -10,15 +9,10 @@ use crate::picker::{Decision, PeerId, Why};
 
 /// How many decisions are kept for the page.
 const CHOICES: usize = 20;
-/// A page that hasn't asked for this long is closed, or is hidden.
-const LOOK_KEPT: Duration = Duration::from_secs(10);
 
-/// The last decisions.
+/// The last decisions. They are put into words when somebody looks: there are thousands in a second.
 #[derive(Default)]
-pub(super) struct RecentChoices {
-    last: VecDeque<Choice>,
-    looked_at: Option<Instant>,
-}
+pub(super) struct RecentChoices(VecDeque<Decision>);
 
 /// Why a request was made, for people.
 #[derive(Clone, Debug, Serialize)]
@@ -85,27 +79,21 @@ impl State {
         }
     }
 
-    /// Notes that somebody looks: for a while decisions are kept for the page.
-    pub fn look(&mut self, now: Instant) {
-        self.choices.looked_at = Some(now);
-    }
-
-    /// Returns true if somebody looked recently.
-    pub fn is_looked_at(&self, now: Instant) -> bool {
-        let looked = self.choices.looked_at;
-        looked.is_some_and(|at| now.saturating_duration_since(at) < LOOK_KEPT)
-    }
-
     /// Keeps a decision for the page.
-    pub fn keep_choice(&mut self, choice: Choice) {
-        self.choices.last.push_back(choice);
-        if self.choices.last.len() > CHOICES {
-            self.choices.last.pop_front();
+    pub fn keep_decision(&mut self, decision: &Decision) {
+        let RecentChoices(last) = &mut self.choices;
+        last.push_back(decision.clone());
+        if last.len() > CHOICES {
+            last.pop_front();
         }
     }
 
-    /// Returns the last decisions, the newest last.
+    /// Returns the last decisions, the newest last. What was asked of peers that are gone isn't shown.
     pub(super) fn last_choices(&self) -> Vec<Choice> {
-        self.choices.last.iter().cloned().collect()
+        let last = self.choices.0.iter();
+        let known = last.filter(|decision| self.peers.contains_key(&decision.peer));
+        known
+            .map(|decision| self.explain(decision, false))
+            .collect()
     }
 }

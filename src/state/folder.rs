@@ -104,7 +104,7 @@ impl State {
     }
 
     /// Returns true if nothing in the folder, in the swarm or on its way has this name.
-    fn is_free(&self, name: &Name) -> bool {
+    pub fn is_free(&self, name: &Name) -> bool {
         !self.standing.contains_key(name)
             && !self.files.contains_key(name)
             && !self.swarm.contains_key(name)

@@ -179,10 +179,10 @@ impl State {
         &self.files
     }
 
-    /// Returns where a whole file of the folder is read, and its stamp from when it was hashed.
-    pub fn whole_file(&self, name: &Name) -> Option<(Location, Stamp)> {
+    /// Returns where a whole file of the folder is read, its stamp from when it was hashed, and its MD5.
+    pub fn whole_file(&self, name: &Name) -> Option<(Location, Stamp, Digest)> {
         let held = self.files.get(name)?;
-        Some((held.location(), held.stamp?))
+        Some((held.location(), held.stamp?, held.torrent.md5()))
     }
 
     /// Returns a download whose pieces are all here and which has no final name yet: its `.torrent` and pieces, and the

@@ -49,7 +49,7 @@ pub struct Overview {
     pub peers: Vec<PeerView>,
     /// How many other peers there are in total.
     pub n_peers: usize,
-    /// The last decisions, the newest last; empty if nobody was looking.
+    /// The last decisions, the newest last.
     pub decisions: Vec<Choice>,
 }
 
@@ -84,6 +84,8 @@ pub struct FileView {
     pub others: Option<f64>,
     /// Its bars, if they were asked for or the file is being fetched.
     pub bars: Option<Bars>,
+    /// Whether the user has picked it and may take that back: it isn't whole yet.
+    pub can_cancel: bool,
     /// The contents beside the swarm's, as long as there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conflict: Option<Conflict>,
@@ -268,8 +270,9 @@ impl State {
             of,
             unreachable: self.unreachable,
             original: self.tracker == TrackerKind::Original,
-            down: files.iter().map(|file| file.down).sum(),
-            up: files.iter().map(|file| file.up).sum(),
+            // the sum of nothing is -0
+            down: files.iter().map(|file| file.down).sum::<f64>() + 0.0,
+            up: files.iter().map(|file| file.up).sum::<f64>() + 0.0,
             files,
             n_files,
             peers: self.peer_views(),
@@ -399,6 +402,7 @@ impl State {
             left: (missing > 0 && down > 0.0).then(|| missing as f64 / down),
             others: held.and_then(|held| self.others(held)),
             bars: None,
+            can_cancel: self.can_cancel(name),
             conflict: None,
         }
     }

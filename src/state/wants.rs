@@ -120,4 +120,23 @@ impl State {
         let stays = |name: &&Name| !self.deleted.contains_key(*name);
         picked.filter(stays).cloned().collect()
     }
+
+    /// Returns true if a file was picked and isn't whole: [`State::cancel`] takes that back.
+    pub(super) fn can_cancel(&self, name: &Name) -> bool {
+        let held = self.files.get(name);
+        let is_whole = held.is_some_and(|held| held.stamp.is_some() || held.have.is_full());
+        self.picked.contains(name) && !self.wants.only.contains(name) && !is_whole
+    }
+
+    /// Takes back that the user picked a file. Its download ends; what is here of it stays for the next time.
+    pub fn cancel(&mut self, name: &Name) {
+        if !self.can_cancel(name) {
+            return;
+        }
+        self.picked.remove(name);
+        self.given_up.remove(name);
+        if !self.is_wanted(name) {
+            self.drop_file(name);
+        }
+    }
 }

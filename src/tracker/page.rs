@@ -80,7 +80,7 @@ impl Tracker {
 impl TrackerShared {
     fn handle_page(&self, request: &Request) -> Response {
         let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        match (&*request.method, &path[..]) {
+        match (request.dispatched_as(), &path[..]) {
             ("GET", [""]) => Response::page(HTML),
             ("GET", ["status"]) => Response::json(&self.view()),
             _ => Response::text("404 Not Found", "There is nothing here."),

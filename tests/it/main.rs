@@ -5,6 +5,7 @@ mod cli;
 mod course;
 mod crashes;
 mod disk;
+mod downloads;
 #[cfg(target_os = "linux")] // what a process uses is told by /proc
 mod floods;
 mod folders;

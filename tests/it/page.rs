@@ -12,10 +12,10 @@ use super::browser::{Browser, browser};
 use super::lab::lab;
 use super::support::*;
 
-const CONTENT: usize = 5_000_000;
+pub const CONTENT: usize = 5_000_000;
 
 /// Where a program's page is, and what follows the address in its link.
-fn link(program: &Program) -> (SocketAddr, String) {
+pub fn link(program: &Program) -> (SocketAddr, String) {
     let line = program.until_line("page: http://");
     let url = line.split("http://").nth(1).expect("found");
     let (addr, path) = url.split_once('/').expect("a link");
@@ -23,7 +23,7 @@ fn link(program: &Program) -> (SocketAddr, String) {
 }
 
 /// What is answered to this head and body: the status, the head, and the body.
-fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+pub fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
     let mut stream = TcpStream::connect(to).expect("somebody listens");
     stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
     let head = head.replace('\n', "\r\n");
@@ -41,12 +41,12 @@ fn http(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
 }
 
 /// What the page itself would get.
-fn get(to: SocketAddr, path: &str) -> (u16, String, Vec<u8>) {
+pub fn get(to: SocketAddr, path: &str) -> (u16, String, Vec<u8>) {
     http(to, &format!("GET /{path} HTTP/1.1\nHost: {to}"), b"")
 }
 
 /// What the page itself would be answered.
-fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
+pub fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
     let head = format!(
         "POST /{path} HTTP/1.1\nHost: {to}\nOrigin: http://{to}\nX-Bittorrentish: 1\nContent-Length: {}",
         body.len()
@@ -55,35 +55,35 @@ fn post(to: SocketAddr, path: &str, body: &[u8]) -> (u16, String) {
     (status, String::from_utf8(text).expect("text"))
 }
 
-fn status(to: SocketAddr) -> Value {
+pub fn status(to: SocketAddr) -> Value {
     serde_json::from_slice(&get(to, "status").2).expect("JSON")
 }
 
 /// What the page says of a file, once it is listed.
-fn file(to: SocketAddr, name: &str) -> Option<Value> {
+pub fn file(to: SocketAddr, name: &str) -> Option<Value> {
     let status = status(to);
     let files = status["files"].as_array().expect("files");
     files.iter().find(|file| file["name"] == name).cloned()
 }
 
 #[track_caller]
-fn until_kind(to: SocketAddr, name: &str, kind: &str) -> Value {
+pub fn until_kind(to: SocketAddr, name: &str, kind: &str) -> Value {
     until(&format!("{name} {kind}"), || {
         file(to, name).filter(|file| file["doing"]["kind"] == kind)
     })
 }
 
 /// A tracker, a seed of `image.iso`, and a peer that waits to be told what to fetch.
-struct Picked {
-    temp: Temp,
+pub struct Picked {
+    pub temp: Temp,
     _tracker: Program,
-    seed: Program,
-    picker: Program,
-    content: Vec<u8>,
+    pub seed: Program,
+    pub picker: Program,
+    pub content: Vec<u8>,
 }
 
 impl Picked {
-    fn new(more: &[&str]) -> Self {
+    pub fn new(more: &[&str]) -> Self {
         let temp = Temp::new();
         let tracker = Program::tracker(&temp.dir("torrents"), &[]);
         let content = random_bytes(CONTENT, 5);
@@ -348,9 +348,16 @@ fn on_an_address_that_others_reach_the_page_asks_for_its_token() {
         .expect("a cookie")
         .split_once("; ")
         .expect("attributes");
-    assert_eq!(how, "Path=/; HttpOnly; SameSite=Strict");
+    assert_eq!(how, "Path=/; HttpOnly; SameSite=Lax");
     let own = format!("GET / HTTP/1.1\nHost: {at}\nCookie: other=1; {cookie}");
     assert_eq!(http(at, &own, b"").0, 200);
+    // by whatever name the machine goes
+    let by_name = |rest: &str| format!("GET /{rest}\nHost: lab-pc12.local:8080");
+    let visit = by_name(&format!("{path} HTTP/1.1"));
+    assert_eq!(http(at, &visit, b"").0, 303);
+    let then = format!("{}\nCookie: {cookie}", by_name(" HTTP/1.1"));
+    assert_eq!(http(at, &then, b"").0, 200);
+    assert_eq!(http(at, &by_name(" HTTP/1.1"), b"").0, 403, "no token");
     let wrong = own.replace(&token[..4], "zzzz");
     assert_eq!(http(at, &wrong, b"").0, 403);
 }
@@ -485,16 +492,16 @@ fn in_a_browser_a_file_is_clicked_and_comes() {
     browser.open(&format!("http://{at}/"), "en");
     browser.until("document.querySelector('#files .action')?.offsetParent != null");
     browser.eval("document.querySelector('#files .action').click()");
-    browser.until("document.querySelectorAll('canvas').length === 2");
+    browser.until("document.querySelectorAll('.bars canvas').length === 2");
     browser.until("document.querySelector('#decisions li') !== null");
     browser.screenshots("fetching");
     // closed by a click, unless it has come meanwhile
     browser.eval("document.querySelector('#files .more[aria-expanded=true]')?.click()");
-    browser.until("document.querySelectorAll('canvas').length === 0");
+    browser.until("document.querySelectorAll('.bars canvas').length === 0");
     browser.until("document.querySelector('#files .state').textContent === 'verified'");
     until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
     browser.eval("document.querySelector('#files .more').click()");
-    browser.until("document.querySelectorAll('canvas').length === 2");
+    browser.until("document.querySelectorAll('.bars canvas').length === 2");
     browser.screenshots("whole");
     browser.open(&format!("http://{at}/"), "pt-BR");
     browser.until("document.querySelector('#files-title').textContent === 'Arquivos'");
