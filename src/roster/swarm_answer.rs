@@ -50,7 +50,7 @@ impl SwarmAnswer {
         let (local, n_peers) = (self.local, n_peers.unwrap_or_default());
         let (edition, sweep_every) = (self.files.edition, sweep_every.as_secs_f64());
         let head = format!(
-            "{{\"v\":{VERSION},\"local\":{local},\"edition\":{edition},{n_peers}\"sweep_every\":{sweep_every},\"peers\":["
+            "{{\"v\":{VERSION},\"local\":{local},\"edition\":{edition},{n_peers}\"sweep_every\":{sweep_every:?},\"peers\":["
         );
         out.extend_from_slice(head.as_bytes());
         self.write_peers(room, &mut out);

@@ -1327,3 +1327,23 @@ fn a_list_full_of_peers_that_are_not_there() {
     let mut peer = tracker.peer(&honest.dir, "peer", &[]);
     honest.has_all_and_serves(&mut peer, "peer");
 }
+
+#[test]
+fn a_list_that_is_refused_is_told_once_and_as_that() {
+    let dir = Temp::new();
+    let answers = listing(&[], &[]);
+    let tracker = FakeTracker::start(move |message, stream| match message["msg"].as_str() {
+        Some("file_list") => Some(br#"{"v": 1, "error": "too long a list"}"#.to_vec()),
+        _ => answers(message, stream),
+    });
+    let peer = tracker.peer(&dir, "peer", &[]);
+    let told = peer.until_event("list_refused", |_| true);
+    assert_eq!(told["why"], "too long a list");
+    let lists = tracker.asked("file_list").len();
+    until("some more lists", || {
+        (tracker.asked("file_list").len() > lists + 3).then_some(())
+    });
+    assert_eq!(peer.events("list_refused").len(), 1);
+    let unreachable = peer.events("tracker_unreachable");
+    assert!(unreachable.is_empty(), "it answers pings: {unreachable:?}");
+}

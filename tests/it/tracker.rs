@@ -314,7 +314,7 @@ fn ours_are_told_of_peers_pieces_and_torrents() {
     let list = r#"{"msg": "file_list", "port": 50002, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "50"}}"#;
     assert_eq!(server.json(list), json!({"v": 1}));
     let mut answer = server.json(r#"{"msg": "ping", "port": 50003, "v": 1}"#);
-    let mut expected = json!({"v": 1, "local": true, "edition": answer["edition"], "sweep_every": 15, "peers": [
+    let mut expected = json!({"v": 1, "local": true, "edition": answer["edition"], "sweep_every": 15.0, "peers": [
         {"ip": "127.0.0.1", "port": 50001, "file_list": ["image.iso"], "v": 1},
         {"ip": "127.0.0.1", "port": 50002, "file_list": ["1.txt"], "v": 1, "pieces": {"image.iso": "50"}},
     ], "torrents": [
