@@ -25,7 +25,8 @@ Runs one tracker and four peers on this machine, in local_run/, to watch them sh
   (none)     windows where there is a display, else tmux if installed, else headless
 
 Peer 1 starts with a large file (64 MiB) and small ones, peer 2 with other small ones, 3 and 4 with nothing.
-Flags go to all four clients, e.g.  ./run_local.sh tmux --classic --explain
+Flags go to all four clients, e.g.  ./run_local.sh tmux --classic --explain --verbose
+--verbose goes to the tracker, too.
 With --classic the large file has 1 MiB (16 pieces), and the lesson takes about nine minutes.
 
 Environment: PORT (the tracker's first choice, 29283), DEADLINE (seconds; headless: 300, with --classic 900).
@@ -42,7 +43,9 @@ noted='echo $$ >"$0" && exec "$@"'
 
 set_command() { # ID: into the array `command`
   case $1 in
-    tracker) command=("$bin/server" --port "$port" --torrents "$run/torrents");;
+    tracker)
+      command=("$bin/server" --port "$port" --torrents "$run/torrents")
+      case " ${flags[*]-} " in *' --verbose '*) command+=(--verbose);; esac;;
     *) command=("$bin/client" 127.0.0.1 "$port" "$run/$1" ${flags[@]+"${flags[@]}"});;
   esac
 }
