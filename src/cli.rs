@@ -25,6 +25,8 @@ pub enum Exit {
     Integrity = 4,
     /// The disk is full, or can't be written to.
     Disk = 5,
+    /// `--within` ran out before everybody had it.
+    Late = 6,
 }
 
 impl From<Exit> for ExitCode {

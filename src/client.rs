@@ -37,6 +37,7 @@ mod errors;
 mod folder;
 mod originals;
 mod publishing;
+mod reporting;
 mod starting;
 mod telling;
 mod tracker_answers;

@@ -140,6 +140,7 @@
 //! - `protocol::framing`: reads and writes messages, with a cap on all that is buffered.
 //! - `protocol::pieces`: which pieces somebody has, as it is told.
 //! - `protocol::publishing`: the messages on contents.
+//! - `protocol::reporting`: how far machines are.
 //! - `protocol::wrong_field`: names the field of a message that is of the wrong kind.
 //! - `torrent::name`: the rules for names, so that none leads out of the folder.
 //! - `torrent::blocks`: a set of a piece's blocks.
@@ -157,6 +158,8 @@
 //! - `tracker::replies`: the answers as bytes.
 //! - `tracker::message_permit`: the permit for a long message.
 //! - `tracker::events`: what people are told.
+//! - `tracker::machines`: how far each machine is, and who finished and left.
+//! - `tracker::status`: takes and hands out how far machines are.
 //! - `tracker::notices`: when they are told it.
 //! - `tracker::page`: the tracker's page.
 //!
@@ -182,6 +185,7 @@
 //! The peer:
 //! - `client::starting`: starts and ends the threads.
 //! - `client::tracker_answers`: talks to the tracker, and takes its answers.
+//! - `client::reporting`: tells the tracker how far this peer is.
 //! - `client::publishing`: publishes what is here, and takes what the tracker decides on it.
 //! - `client::folder`: looks at the folder, hashes, shares and withdraws files.
 //! - `client::beginning`: begins and completes downloads.
@@ -204,6 +208,7 @@
 //! - `state::wants`: what the user asked for.
 //! - `state::choices`: the last decisions, for the page.
 //! - `state::overview`: what page and terminal show.
+//! - `state::reporting`: how far this peer is.
 //! - `state::rate`: how fast something came lately.
 //! - `state::shares`: who gave how much to whom.
 //! - `state::telling`: what is to be told by the clock.
@@ -232,6 +237,9 @@
 //! Both programs:
 //! - `net`: connects and listens; the only place with timeouts.
 //! - `net::addresses`: this machine's own addresses.
+//! - `status`: `client --status`: how far everybody is.
+//! - `status::standing`: what a machine's report means.
+//! - `status::text`: the table.
 //! - `limit`: holds a rate.
 //! - `semaphore`: so many threads at a time.
 //! - `buffers`: buffers for pieces, used again.
@@ -315,6 +323,7 @@ pub mod report;
 pub mod roster;
 pub mod semaphore;
 pub mod state;
+pub mod status;
 pub mod store;
 pub mod torrent;
 pub mod tracker;

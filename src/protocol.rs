@@ -31,6 +31,10 @@
 //!   → {"v": 1, "files": [{"is": "stands", "mine": true, "published": 1764000000, "publisher": "10.0.0.7:50001"}]}
 //!   → {"v": 1, "files": [{"is": "other_stands", "md5": "the swarm's", "why": "…"}]}, or {"is": "refused", "why": "…"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
+//! {"msg": "report", "port": 50001, "host": "pc07", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
+//!   "whole": false, "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
+//! {"msg": "status"}   → {"v": 1, "status": {"files": […], "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true,
+//!   "age": 1.5, "files": [the same], "still": [0.0]}]}}
 //! ```
 //! Between peers of ours, the opener asks and the holder answers, in order, on a connection that stays open:
 //! ```text
@@ -53,6 +57,7 @@ use crate::torrent::{BlockSet, Name, Torrent};
 mod framing;
 mod pieces;
 mod publishing;
+mod reporting;
 #[cfg(test)]
 mod tests;
 mod wrong_field;
@@ -60,6 +65,11 @@ mod wrong_field;
 pub use framing::{Cap, invalid, parse, read_message, read_value, to_bytes};
 pub use publishing::{
     Coming, KEY_CAP, OTHERS_TOLD, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary,
+};
+
+pub use reporting::{
+    FILES_REPORTED, FileReport, HOST_CHARS, MachineReport, MachineStatus, RunEnd, SwarmStatus,
+    TEXT_CHARS,
 };
 
 /// The version of our messages.
@@ -131,6 +141,10 @@ pub enum ToTracker {
         /// The file.
         name: Name,
     },
+    /// So far am I, for people who watch.
+    Report(MachineReport),
+    /// How far is everybody?
+    Status,
 }
 
 /// A peer in the tracker's list. Originals know the first three fields.
@@ -209,6 +223,9 @@ pub struct Reply {
     /// The `.torrent` that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<Torrent>,
+    /// How far everybody is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<SwarmStatus>,
     /// What became of each file that was to be published, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Outcome>,

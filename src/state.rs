@@ -40,6 +40,7 @@ pub mod holdings;
 pub mod overview;
 pub mod peers;
 mod rate;
+mod reporting;
 mod running;
 #[cfg(any(test, fuzzing))]
 pub mod sequence;

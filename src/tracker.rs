@@ -14,12 +14,14 @@
 //! an answer is written (`replies`), what people are told (`events`, `notices`), and the page (`page`).
 
 mod events;
+mod machines;
 mod message_permit;
 mod notices;
 mod page;
 mod publishing;
 mod reasons;
 mod replies;
+mod status;
 #[cfg(test)]
 mod tests;
 mod torrent_folder;
@@ -39,6 +41,7 @@ use crate::semaphore::{Permit, Semaphore};
 use crate::torrent::Name;
 pub use events::StartError;
 use events::TrackerEvent;
+use machines::Machines;
 use message_permit::MessagePermit;
 use notices::{JoinCommands, Notices};
 use replies::{TrackerReply, done, error};
@@ -82,6 +85,8 @@ pub(crate) struct TrackerShared {
     reach: Reachability,
     roster: Mutex<Roster>,
     torrents: TorrentFolder,
+    /// How far each machine is, for people who watch.
+    machines: Machines,
     /// One permit, from judging a content to recording it, so that the disk and the roster say the same.
     publishing: Semaphore,
     /// Messages and answers of over [`SMALL`] bytes, so that many connections can't fill the memory.
@@ -168,6 +173,7 @@ impl TrackerShared {
             reach: config.reach,
             roster: Mutex::new(roster),
             torrents,
+            machines: Machines::default(),
             publishing: Semaphore::new(1, WAITING),
             large: Semaphore::new(LARGE_AT_ONCE, WAITING),
             permit_wait: PERMIT_WAIT,
@@ -258,6 +264,8 @@ impl TrackerShared {
             }
             ToTracker::Publish { port, key, files } => self.handle_publish(from, port, &key, files),
             ToTracker::GetTorrent { name } => self.handle_get_torrent(from, peer, &name),
+            ToTracker::Report(report) => self.handle_report(from, report),
+            ToTracker::Status => self.handle_status(),
         };
         reply.unwrap_or_else(|refusal| {
             self.tell_refusal(peer, &refusal);

@@ -13,6 +13,7 @@ use bittorrentish::md5::Digest;
 use bittorrentish::net::addresses::{own_addresses, sends_from};
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
+use bittorrentish::status::{self, StatusConfig};
 use bittorrentish::store::Store;
 use bittorrentish::torrent::{Name, legible};
 use bittorrentish::{net, page};
@@ -32,13 +33,15 @@ Examples, where the tracker is at 192.168.1.10:
         send at most 5 MiB a second, and be served at a port that the firewall lets through
 
 Usage: client <tracker-ip> <port> <dir> [flags]
+       client <tracker-ip> <port> --status [--only NAME] [--md5 HEX] [--until N] [--within S] [--hosts FILE]
 
 Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
 <port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
 
 const AFTER: &str = "\
 RATE is bytes a second; K, M and G are times 1024. S is seconds, or a time such as 90s, 10m or 2h.
-Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or conflict, 5 disk.";
+Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or conflict, 5 disk,
+6 --within ran out.";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -92,6 +95,20 @@ fn options() -> Options {
         .optopt("", "ping-every", "between two pings (10)", "S")
         .optopt("", "list-every", "between two lists (20)", "S")
         .optopt("", "round-every", "between two rounds (30)", "S")
+        .optflag("", "status", "instead: print how far every machine is; without <dir>")
+        .optopt(
+            "",
+            "until",
+            "with --status: wait until N machines beside publishers have it",
+            "N",
+        )
+        .optopt(
+            "",
+            "within",
+            "with --until: end with 6 after this time, and name who is missing",
+            "S",
+        )
+        .optopt("", "hosts", "with --until: these machines, one a line", "FILE")
         .optopt("", "log", "append each event as a line of JSON", "FILE")
         .optopt(
             "",
@@ -119,10 +136,96 @@ fn main() -> ExitCode {
     if matches.opt_present("version") {
         return cli::say(concat!("client ", env!("CARGO_PKG_VERSION")));
     }
+    if matches.opt_present("status") {
+        return match status_config(&matches) {
+            Ok(config) => run_status(&matches, &config),
+            Err(fault) => cli::fail(Exit::Usage, fault),
+        };
+    }
     match config(&matches) {
         Ok((config, listen)) => run(&matches, config, listen),
         Err(fault) => cli::fail(Exit::Usage, fault),
     }
+}
+
+/// Returns what `--status` asks for.
+fn status_config(matches: &Matches) -> Result<StatusConfig, String> {
+    let [tracker, port] = matches.free.as_slice() else {
+        return Err(format!(
+            "expected <tracker-ip> <port> --status, got {} words beside flags",
+            matches.free.len()
+        ));
+    };
+    let only = names(matches)?;
+    if only.len() > 1 {
+        return Err("--status takes one --only".to_owned());
+    }
+    let until = match matches.opt_present("until") {
+        true => Some(cli::number(matches, "until", 0)?),
+        false => None,
+    };
+    for flag in ["within", "hosts"] {
+        if matches.opt_present(flag) && until.is_none() {
+            return Err(format!("--{flag} goes with --until"));
+        }
+    }
+    Ok(StatusConfig {
+        tracker: tracker.clone(),
+        port: tracker_port(port)?,
+        md5: md5(matches)?,
+        only: only.into_iter().next(),
+        until,
+        hosts: hosts(matches)?,
+        within: match matches.opt_present("within") {
+            true => Some(cli::seconds(matches, "within", Duration::ZERO)?),
+            false => None,
+        },
+    })
+}
+
+/// Reads the machines that are expected: one a line, with comments behind a `#`.
+fn hosts(matches: &Matches) -> Result<Vec<String>, String> {
+    let Some(path) = matches.opt_str("hosts") else {
+        return Ok(Vec::new());
+    };
+    let text =
+        std::fs::read_to_string(&path).map_err(|fault| format!("--hosts {path}: {fault}"))?;
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or(line).trim());
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}
+
+/// Watches a rollout.
+fn run_status(matches: &Matches, config: &StatusConfig) -> ExitCode {
+    let report = match report(matches) {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
+    let (exit, text) = status::run(config, &report);
+    report.settle();
+    match exit {
+        Exit::Unreachable => cli::fail(exit, text),
+        _ => {
+            cli::say(text);
+            exit.into()
+        }
+    }
+}
+
+/// Returns the names that were given with `--only`.
+fn names(matches: &Matches) -> Result<Vec<Name>, String> {
+    let name =
+        |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
+    matches.opt_strs("only").into_iter().map(name).collect()
+}
+
+fn tracker_port(port: &str) -> Result<u16, String> {
+    let number = port.parse().ok().filter(|port| *port > 0);
+    number.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))
 }
 
 /// Returns the configuration and the port to listen on.
@@ -136,17 +239,14 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     if tracker.is_empty() || dir.is_empty() {
         return Err("<tracker-ip> and <dir> can't be empty".to_owned());
     }
-    let tracker_port = port.parse().ok().filter(|port| *port > 0);
-    let tracker_port =
-        tracker_port.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))?;
-    let name =
-        |name: String| Name::parse(&name).map_err(|fault| format!("--only {name:?}: {fault}"));
+    let tracker_port = tracker_port(port)?;
+    for flag in ["until", "hosts", "within"] {
+        if matches.opt_present(flag) {
+            return Err(format!("--{flag} goes with --status"));
+        }
+    }
     let wants = Wants {
-        only: matches
-            .opt_strs("only")
-            .into_iter()
-            .map(name)
-            .collect::<Result<_, _>>()?,
+        only: names(matches)?,
         md5: md5(matches)?,
         replace: matches.opt_present("replace"),
         pick: matches.opt_present("pick"),
@@ -244,21 +344,25 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     }
 }
 
-fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
+/// Starts to report, where the flags say.
+fn report(matches: &Matches) -> Result<Report, ExitCode> {
     let told = report::ReportConfig {
         quiet: matches.opt_present("quiet"),
         verbose: matches.opt_present("verbose"),
         explain: matches.opt_present("explain"),
     };
     let log = matches.opt_str("log");
-    let report = match Report::new(told, log.as_deref().map(Path::new)) {
+    let report = Report::new(told, log.as_deref().map(Path::new));
+    report.map_err(|fault| {
+        let why = format!("the log {}: {fault}", log.unwrap_or_default());
+        cli::fail(Exit::Disk, why)
+    })
+}
+
+fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
+    let report = match report(matches) {
         Ok(report) => report,
-        Err(fault) => {
-            return cli::fail(
-                Exit::Disk,
-                format!("the log {}: {fault}", log.unwrap_or_default()),
-            );
-        }
+        Err(exit) => return exit,
     };
     let at = format!("{}:{}", config.tracker, config.tracker_port);
     // before anything that may take time

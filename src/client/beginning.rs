@@ -216,6 +216,19 @@ impl Client {
         self.notify_all();
     }
 
+    /// Somebody has removed the part of a download: what was in it comes again.
+    pub(super) fn begin_anew(&self, torrent: &Arc<Torrent>) {
+        let begins = {
+            let mut state = self.lock();
+            if state.goes_on(torrent) {
+                state.drop_file(torrent.name());
+            }
+            state.to_begin()
+        };
+        self.begin_all(begins);
+        self.notify_all();
+    }
+
     /// Asks for nothing for a while; the pieces that are here are still served. It is reported once, until the disk can
     /// be written to again.
     pub(super) fn disk_fault(&self, fault: &StoreError) {

@@ -63,8 +63,15 @@ impl Client {
             Ok(None) => return,
             Err(why) => return self.not_connected(peer, addr, why.to_string()),
         };
-        if let Err(why) = self.read_answers(peer, &mut connection) {
-            let asked = self.lock().is_asked(peer);
+        let ended = self.read_answers(peer, &mut connection);
+        let (asked, is_ending) = {
+            let state = self.lock();
+            (state.is_asked(peer), state.is_ending())
+        };
+        if ended.is_ok() && asked && !is_ending {
+            self.lost(peer, addr, "it closed the connection".to_owned());
+        }
+        if let Err(why) = ended {
             // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();
             if claims.failed {

@@ -149,6 +149,9 @@ impl Client {
 
     fn not_written(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, fault: &StoreError) {
         self.lock().not_written(peer, torrent, idx);
-        self.disk_fault(fault);
+        match fault.is_gone() {
+            true => self.begin_anew(torrent),
+            false => self.disk_fault(fault),
+        }
     }
 }

@@ -50,6 +50,7 @@ impl Client {
                 Ending::Now(exit, why) => {
                     drop(state);
                     self.tell_given(true);
+                    self.report_end(exit, &why);
                     let code = exit as u8;
                     self.say(&Event::Ending { code, why });
                     self.0.report.settle();

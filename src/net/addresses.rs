@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::process::{Command, Stdio};
 
 /// Returns the addresses at which others may reach this machine, those of the default routes first; at most `most`.
 pub fn own_addresses(most: usize) -> Vec<IpAddr> {
@@ -24,6 +25,21 @@ pub fn own_addresses(most: usize) -> Vec<IpAddr> {
     }
     addresses.truncate(most);
     addresses
+}
+
+/// Returns what this machine calls itself, up to the first dot; nothing if that can't be found out.
+pub fn host_name() -> String {
+    let read = || fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let asked = || {
+        let out = Command::new("hostname")
+            .stdin(Stdio::null())
+            .output()
+            .ok()?;
+        String::from_utf8(out.stdout).ok()
+    };
+    let name = read().or_else(asked).unwrap_or_default();
+    let name = name.trim();
+    name.split('.').next().unwrap_or(name).to_owned()
 }
 
 /// Returns the address from which the system would send to another one. Nothing is sent.

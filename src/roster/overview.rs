@@ -42,6 +42,11 @@ impl Row {
 }
 
 impl Roster {
+    /// Whether the peer that others find at this address is here.
+    pub fn is_here(&self, addr: SocketAddr) -> bool {
+        self.peers.contains_key(&self.reach.key(addr))
+    }
+
     /// At most so many peers, with what they have, and at most so many files.
     pub fn overview(&self, peers: usize, files: usize) -> SwarmOverview {
         let rank = |name: &Arc<str>| {

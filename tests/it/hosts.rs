@@ -1,7 +1,8 @@
 //! Several machines, each with its own address: hosts of a lab.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use bittorrentish::md5::digest;
@@ -308,4 +309,173 @@ fn six_machines_take_a_changed_image_or_say_why_not() {
             scope.spawn(|| rollout.run(&old, &new));
         }
     });
+}
+
+/// What a machine of the rollout has against it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Trouble {
+    None,
+    Killed,
+    OtherContent,
+    DiskFull,
+    NeverStarted,
+}
+
+/// One machine of the rollout, by its number.
+fn trouble_of(i: u8) -> Trouble {
+    match i {
+        27 => Trouble::DiskFull,
+        28 => Trouble::OtherContent,
+        29 => Trouble::Killed,
+        30 => Trouble::NeverStarted,
+        _ => Trouble::None,
+    }
+}
+
+/// A folder with so much room, in MiB; it is given back in the end.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(dir: &Path, mib: u32) -> Self {
+        let size = format!("size={mib}m");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir)
+            .status();
+        assert!(mount.expect("util-linux").success());
+        Self(dir.to_owned())
+    }
+
+    fn grow(&self, mib: u32) {
+        let size = format!("remount,size={mib}m");
+        let mount = Command::new("mount")
+            .args(["-o", &size])
+            .arg(&self.0)
+            .status();
+        assert!(mount.expect("util-linux").success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+/// Thirty machines, four of them in trouble, watched by `--status` alone: all four are named with the cause; and once that is
+/// mended, the same command ends with 0.
+#[test]
+fn a_rollout_to_thirty_is_watched_by_its_status_alone() {
+    let Some(lab) = lab(31) else { return };
+    let temp = Temp::new();
+    let image = random_bytes(8 << 20, 1);
+    let (torrents, seed_dir) = (temp.dir("torrents"), temp.dir("seed"));
+    plant(&seed_dir, "image.iso", &image);
+    let utf8 = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let torrents = utf8(&torrents);
+    let server = [
+        "--remote",
+        "--port",
+        "29283",
+        "--sweep-every",
+        "1",
+        "--torrents",
+        &torrents,
+    ];
+    let tracker = lab.start(0, "server", &server);
+    tracker.until_line("listening on port");
+    let at = lab.addr(0).to_string();
+    let dirs: Vec<PathBuf> = (0..=30).map(|i| temp.dir(&format!("host{i}"))).collect();
+    let log = |i: u8| utf8(&temp.path().join(format!("host{i}.log")));
+    let start = |i: u8, more: &[&str]| {
+        let (dir, log) = (utf8(&dirs[usize::from(i)]), log(i));
+        let args = [
+            &at,
+            "29283",
+            &dir,
+            "--only",
+            "image.iso",
+            "--exit-when-complete",
+            "--log",
+            &log,
+        ];
+        let more = [&QUICK[..], &["--seed-for", "600", "--no-page"], more].concat();
+        lab.start(i, "client", &[&args[..], &more].concat())
+    };
+    let small = SmallDisk::mount(&dirs[27], 2);
+    plant(&dirs[28], "image.iso", b"the user's own");
+    let seed = utf8(&seed_dir);
+    let seed = lab.start(
+        0,
+        "client",
+        &[&[at.as_str(), "29283", &seed][..], &QUICK].concat(),
+    );
+    seed.until_line("sharing image.iso");
+    let hosts = temp.path().join("hosts");
+    let listed: String = (1..=30)
+        .map(|i| format!("{}  # pc{i}\n", lab.addr(i)))
+        .collect();
+    fs::write(&hosts, listed).expect("room");
+    let status = |more: &[&str]| {
+        let hosts = utf8(&hosts);
+        let args = [
+            &at,
+            "29283",
+            "--status",
+            "--only",
+            "image.iso",
+            "--hosts",
+            &hosts,
+        ];
+        lab.start(0, "client", &[&args[..], more].concat())
+    };
+    let mut peers: Vec<Program> = (1..=29)
+        .map(|i| match trouble_of(i) {
+            Trouble::Killed => start(i, &["--max-down", "1M"]),
+            _ => start(i, &[]),
+        })
+        .collect();
+    let killed = &mut peers[28];
+    // 60 % of 128 pieces
+    until("60 % of it", || {
+        (killed.events("piece").len() >= 77).then_some(())
+    });
+    killed.kill();
+    for i in (1..=30).filter(|i| trouble_of(*i) == Trouble::None) {
+        let peer = &peers[usize::from(i) - 1];
+        peer.until_event("complete", |_| true);
+    }
+    assert_eq!(peers[26].until_ended().code(), Some(5), "{:?}", peers[26]);
+    // the tracker drops the killed one at its second sweep, and a report may be on its way
+    until("each machine named with its cause", || {
+        let mut late = status(&["--until", "30", "--within", "0.1"]);
+        assert_eq!(late.until_ended().code(), Some(6), "{late:?}");
+        let text = late.lines().join("\n");
+        let named = |i: u8, why: &str| {
+            let at = lab.addr(i).to_string();
+            let mut lines = text.lines().filter(|line| line.starts_with("missing: "));
+            lines.any(|line| line.contains(&at) && line.contains(why))
+        };
+        let all = named(27, "exit code 5: ")
+            && named(28, "has another content")
+            && named(29, "gone at ")
+            && named(30, "never came");
+        (all && text.contains("26 of 30 machines have image.iso")).then_some(())
+    });
+    // and now each of them is mended
+    small.grow(40);
+    peers[27].kill();
+    fs::remove_file(dirs[28].join("image.iso")).expect("there");
+    let mut waits = status(&["--until", "30"]);
+    peers.extend([27, 28, 29, 30].map(|i| start(i, &[])));
+    assert_eq!(waits.until_ended().code(), Some(0), "{waits:?}");
+    for dir in &dirs[1..] {
+        assert_eq!(
+            md5_of(&dir.join("image.iso")),
+            Some(digest(&image)),
+            "{}",
+            dir.display()
+        );
+    }
+    drop(peers);
 }

@@ -212,12 +212,11 @@ fn a_large_file_goes_to_an_original_piece_by_piece() {
         "{:?}",
         original.state().fetched
     );
-    let gave: BTreeSet<String> = seed
-        .events("gave_original")
-        .iter()
-        .map(|event| event["name"].to_string())
-        .collect();
-    assert_eq!(gave.len(), 10);
+    until("what it gave in its log", || {
+        let gave = seed.events("gave_original");
+        let gave: BTreeSet<String> = gave.iter().map(|event| event["name"].to_string()).collect();
+        (gave.len() == 10).then_some(())
+    });
     serves_on(&original);
 }
 

@@ -34,6 +34,11 @@ pub fn to_tracker(bytes: &[u8]) -> bool {
             .filter_map(|file| file.torrent.as_ref())
             .for_each(torrent_fits),
         ToTracker::GetTorrent { name } => name_is_plain(name),
+        ToTracker::Report(report) => report
+            .files
+            .iter()
+            .for_each(|file| name_is_plain(&file.name)),
+        ToTracker::Status => {}
     }
     true
 }

@@ -1,0 +1,228 @@
+//! What the tracker remembers of the machines: how far each is by its last report, and who finished and left.
+//!
+//! It is for people who watch a rollout (`client --status`, and the page), and decides nothing. A machine is its address and
+//! what it calls itself: a run on another port is the same machine. On loopback, where many peers share one address, each is
+//! a machine by its port. The mutex is a leaf lock.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::protocol::{
+    FILES_REPORTED, HOST_CHARS, MachineReport, MachineStatus, RunEnd, TEXT_CHARS,
+};
+use crate::torrent::{Name, legible};
+
+/// The most machines that are remembered; beyond that, the one that has been silent for longest is forgotten.
+const MACHINES: usize = 10_000;
+/// The most of them at one address.
+const MACHINES_PER_ADDRESS: usize = 64;
+
+/// Which machine: its address, what it calls itself, and its port where only that tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MachineId(IpAddr, String, u16);
+
+/// A machine that has reported.
+struct Machine {
+    addr: SocketAddr,
+    reported: Instant,
+    report: MachineReport,
+    /// How much of each file there was when it last grew, and when that was.
+    grew: BTreeMap<Name, (u64, Instant)>,
+}
+
+/// All that have reported.
+#[derive(Default)]
+pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>);
+
+impl Machines {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<MachineId, Machine>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a report of the peer at this address.
+    pub(super) fn note(&self, addr: SocketAddr, report: MachineReport, now: Instant) {
+        let report = bounded(report);
+        let port = if addr.ip().is_loopback() {
+            addr.port()
+        } else {
+            0
+        };
+        let id = MachineId(addr.ip(), report.host.clone(), port);
+        let mut machines = self.lock();
+        make_room(&mut machines, &id);
+        let mut grew = machines
+            .remove(&id)
+            .map_or_else(BTreeMap::new, |before| before.grew);
+        grew.retain(|name, _| report.files.iter().any(|file| file.name == *name));
+        for file in &report.files {
+            match grew.get(&file.name) {
+                Some((here, _)) if *here == file.here => {}
+                _ => drop(grew.insert(file.name.clone(), (file.here, now))),
+            }
+        }
+        let machine = Machine {
+            addr,
+            reported: now,
+            report,
+            grew,
+        };
+        machines.insert(id, machine);
+    }
+
+    /// Returns what is known of each; `is_here` tells whether the peer at an address is on the tracker's list.
+    pub(super) fn all(
+        &self,
+        now: Instant,
+        is_here: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<MachineStatus> {
+        let since = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
+        let status = |machine: &Machine| {
+            let files = machine.report.files.clone();
+            let still = |name: &Name| machine.grew.get(name).map_or(0.0, |(_, at)| since(*at));
+            MachineStatus {
+                host: machine.report.host.clone(),
+                peer: machine.addr.to_string(),
+                here: is_here(machine.addr) && machine.report.ended.is_none(),
+                age: since(machine.reported),
+                still: files.iter().map(|file| still(&file.name)).collect(),
+                files,
+                ended: machine.report.ended.clone(),
+            }
+        };
+        self.lock().values().map(status).collect()
+    }
+}
+
+/// Cuts off what is longer than agreed: it is kept, and shown to people.
+fn bounded(mut report: MachineReport) -> MachineReport {
+    let cut = |text: &str, most| legible(text).chars().take(most).collect::<String>();
+    report.host = cut(&report.host, HOST_CHARS);
+    report.files.truncate(FILES_REPORTED);
+    for file in &mut report.files {
+        file.state = cut(&file.state, TEXT_CHARS);
+        file.here = file.here.min(file.size);
+        file.speed = figure(file.speed);
+        file.left = file.left.map(figure);
+    }
+    report.ended = report.ended.map(|ended| RunEnd {
+        why: cut(&ended.why, TEXT_CHARS),
+        ..ended
+    });
+    report
+}
+
+/// A figure that can be shown.
+fn figure(n: f64) -> f64 {
+    if n.is_finite() { n.max(0.0) } else { 0.0 }
+}
+
+/// Forgets whoever has been silent for longest, where there is no room for one more.
+fn make_room(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId) {
+    if machines.contains_key(id) {
+        return;
+    }
+    let first = MachineId(id.0, String::new(), 0);
+    let of_address = machines
+        .range(first..)
+        .take_while(|(other, _)| other.0 == id.0);
+    let crowded = !id.0.is_loopback() && of_address.clone().count() >= MACHINES_PER_ADDRESS;
+    let silent = match crowded {
+        true => of_address.min_by_key(|(_, machine)| machine.reported),
+        false if machines.len() >= MACHINES => {
+            machines.iter().min_by_key(|(_, machine)| machine.reported)
+        }
+        false => None,
+    };
+    if let Some(silent) = silent.map(|(silent, _)| silent.clone()) {
+        machines.remove(&silent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::md5::digest;
+    use crate::protocol::FileReport;
+    use std::time::Duration;
+
+    fn report(port: u16, host: &str, here: u64) -> MachineReport {
+        let file = FileReport {
+            name: Name::parse("image.iso").expect("a name"),
+            md5: Some(digest(b"image")),
+            size: 100,
+            here,
+            whole: here == 100,
+            mine: false,
+            speed: 5.0,
+            left: None,
+            state: "from 1 peer".to_owned(),
+        };
+        MachineReport {
+            port,
+            host: host.to_owned(),
+            files: vec![file],
+            ended: None,
+        }
+    }
+
+    fn at(ip: [u8; 4], port: u16) -> SocketAddr {
+        (ip, port).into()
+    }
+
+    #[test]
+    fn a_machine_is_its_name_and_address_whatever_its_port() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        let lan = [10, 0, 0, 7];
+        machines.note(at(lan, 1), report(1, "pc07", 60), now);
+        machines.note(at(lan, 2), report(2, "pc07", 70), now);
+        machines.note(at(lan, 3), report(3, "other", 10), now);
+        machines.note(at([127, 0, 0, 1], 1), report(1, "pc07", 10), now);
+        machines.note(at([127, 0, 0, 1], 2), report(2, "pc07", 10), now);
+        let all = machines.all(now, |_| true);
+        let peers: Vec<&str> = all.iter().map(|machine| &*machine.peer).collect();
+        assert_eq!(
+            peers,
+            ["10.0.0.7:3", "10.0.0.7:2", "127.0.0.1:1", "127.0.0.1:2"]
+        );
+        assert_eq!(all[1].files[0].here, 70);
+    }
+
+    #[test]
+    fn how_long_it_has_stood_still_is_known() {
+        let (machines, start) = (Machines::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let lan = at([10, 0, 0, 7], 1);
+        for (seconds, here) in [(0, 10), (3, 20), (6, 20), (9, 20)] {
+            machines.note(lan, report(1, "pc07", here), after(seconds));
+        }
+        let all = machines.all(after(10), |_| false);
+        assert_eq!(
+            (all[0].age, all[0].still[0], all[0].here),
+            (1.0, 7.0, false)
+        );
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        for n in 0..200 {
+            let host = format!("{}\u{1b}{n}", "x".repeat(100));
+            let at_time = now + Duration::from_secs(n);
+            machines.note(at([10, 0, 0, 7], 1), report(1, &host, 200), at_time);
+        }
+        // cut to the same name
+        let all = machines.all(now, |_| true);
+        assert_eq!((all.len(), all[0].files[0].here), (1, 100));
+        assert_eq!(all[0].host.chars().count(), HOST_CHARS);
+        for n in 0..200 {
+            let at_time = now + Duration::from_secs(n);
+            machines.note(at([10, 0, 0, 8], 1), report(1, &n.to_string(), 0), at_time);
+        }
+        let all = machines.all(now, |_| true);
+        let hosts = all.iter().filter(|machine| machine.peer == "10.0.0.8:1");
+        assert_eq!(hosts.count(), MACHINES_PER_ADDRESS);
+        assert!(all.iter().any(|machine| machine.host == "199"));
+    }
+}
