@@ -340,7 +340,8 @@ impl Connection {
     /// HTTP request. Returns `None` if the connection is closed before it. `may_be` looks at what came so far.
     ///
     /// # Errors
-    /// Returns `InvalidData` if it can't be a head, is too long or ends early; otherwise the stream's error.
+    /// Returns `Unsupported` if it can't be a head, `InvalidData` if it is too long or ends early; otherwise the stream's
+    /// error.
     pub fn read_head(
         &mut self,
         cap: usize,
@@ -353,12 +354,15 @@ impl Connection {
             until,
         }
         .take(cap as u64);
-        let other = || invalid("expected a request of HTTP/1.1, without TLS".to_owned());
+        let other = || {
+            let why = "expected HTTP: this page's address begins with http://, not https://";
+            io::Error::new(io::ErrorKind::Unsupported, why)
+        };
         let begin = lines.fill_buf().map_err(timed_out_alike)?;
         if !begin.is_empty() && !may_be(begin) {
             return Err(other());
         }
-        while !head.ends_with(b"\r\n\r\n") {
+        while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
             if head.ends_with(b"\n") && !may_be(&head) {
                 return Err(other());
             }
@@ -477,12 +481,14 @@ impl BufRead for Deadline<'_> {
     }
 }
 
-/// Trouble that a [`Listener`] reports to its owner, at most once a minute.
+/// Trouble that a [`Listener`], at most once a minute, or a page reports to its owner.
 pub enum Trouble {
     /// There was no descriptor for a connection, or no thread; the listener goes on with those that it has.
     Accept(io::Error),
     /// This many connections are open, and no more are accepted until one ends.
     Full(usize),
+    /// From there something else than HTTP came to a page, TLS for example; told once.
+    NotHttp(SocketAddr),
 }
 
 type Handler = dyn Fn(Connection) + Send + Sync;

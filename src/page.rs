@@ -10,13 +10,16 @@
 //! | `GET /status?file=NAME` | everything that the page shows, as JSON; with the bars of that file |
 //! | `GET /files/NAME` | a whole, verified file of the folder, or a range of it |
 //! | `POST /fetch/NAME` | adds this file to those that are wanted |
+//! | `POST /fetch` | adds all that are listed |
 //! | `POST /cancel/NAME` | takes that back, as long as it isn't whole |
 //! | `POST /ask/NAME?size=N` | answers as the next one would, before a browser sends a file in vain |
 //! | `POST /share/NAME` | the body becomes a new file of the folder, and is shared |
 
+mod speeds;
+
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -25,10 +28,12 @@ use crate::client::Client;
 use crate::http::{Request, Response, Site};
 use crate::net::addresses::own_addresses;
 use crate::net::{Connection, Listener, STRIDE};
+use crate::repeated_timer::RepeatedTimer;
 use crate::state::overview::Overview;
 use crate::store::{Stamp, StoreError};
 use crate::torrent::{Name, legible};
 use crate::units::bytes;
+use speeds::{SAMPLE_EVERY, SpeedHistory};
 
 const HTML: &str = concat!(
     include_str!("page/common.html"),
@@ -39,23 +44,37 @@ const UPLOAD_CAP: u64 = 1 << 40;
 /// How long the free space counts that was looked at last: each look starts `df`.
 const FREE_KEPT: Duration = Duration::from_secs(10);
 
-/// Serves a peer's page until the returned value is dropped.
+/// A page that is served until this value is dropped.
+pub struct Page {
+    _listener: Listener,
+    _sampler: RepeatedTimer,
+}
+
+/// Serves a peer's page.
 ///
 /// # Errors
 /// Returns an error if the system gives no thread.
-pub fn start(client: &Client, site: Site) -> io::Result<Listener> {
-    let (serving, telling) = (client.clone(), client.clone());
-    let place = Place::of(client);
-    let handle = move |request: &Request, connection: &mut Connection| {
-        handle_request(&serving, &place, request, connection)
+pub fn start(client: &Client, site: Site) -> io::Result<Page> {
+    let (sampled, telling) = (client.clone(), client.clone());
+    let shown = Arc::new(Shown::of(client));
+    let history = Arc::clone(&shown);
+    let sample = move || {
+        let (down, up) = sampled.lock().speeds(Instant::now());
+        history.speeds.note(down, up);
     };
-    let told = move |trouble| telling.trouble(trouble);
-    site.serve(handle, told)
+    let serving = client.clone();
+    let handle = move |request: &Request, connection: &mut Connection| {
+        handle_request(&serving, &shown, request, connection)
+    };
+    Ok(Page {
+        _sampler: RepeatedTimer::start("speeds", SAMPLE_EVERY, sample)?,
+        _listener: site.serve(handle, move |trouble| telling.trouble(trouble))?,
+    })
 }
 
-/// Where this peer is, for people.
+/// What the page shows beside the state: where this peer is, how much room there is, and how fast it was.
 #[derive(Serialize)]
-struct Place {
+struct Shown {
     dir: String,
     /// Where other peers reach it, if it has an address.
     address: Option<String>,
@@ -63,19 +82,25 @@ struct Place {
     /// Bytes that are free in the folder, as last looked at.
     #[serde(skip)]
     free: Mutex<Option<(Instant, Option<u64>)>>,
+    #[serde(skip)]
+    speeds: SpeedHistory,
 }
 
-/// What the page shows.
+/// What the page is sent.
 #[derive(Serialize)]
 struct PageView<'a> {
     #[serde(flatten)]
     overview: Overview,
     #[serde(flatten)]
-    place: &'a Place,
+    shown: &'a Shown,
     free: Option<u64>,
+    /// Bytes per second, in and out, every two seconds.
+    speeds: Vec<[u64; 2]>,
+    /// How many files could still be picked.
+    unpicked: usize,
 }
 
-impl Place {
+impl Shown {
     fn of(client: &Client) -> Self {
         let own = own_addresses(1).first().copied();
         let dir = client.store().dir();
@@ -85,6 +110,7 @@ impl Place {
             address: own.map(|ip| SocketAddr::new(ip, client.port()).to_string()),
             tracker: client.tracker_at(),
             free: Mutex::default(),
+            speeds: SpeedHistory::default(),
         }
     }
 
@@ -105,19 +131,23 @@ impl Place {
 
 fn handle_request(
     client: &Client,
-    place: &Place,
+    shown: &Shown,
     request: &Request,
     connection: &mut Connection,
 ) -> Response {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.dispatched_as(), &path[..]) {
         ("GET", [""]) => Response::page(HTML),
-        ("GET", ["status"]) => handle_status(client, place, request.query("file")),
+        ("GET", ["status"]) => handle_status(client, shown, request.query("file")),
         ("GET", ["files", name]) => with_name(name, |name| handle_file(client, &name)),
         ("POST", ["fetch", name]) => with_name(name, |name| {
             client.pick(&name);
             Response::text("200 OK", "")
         }),
+        ("POST", ["fetch"]) => {
+            client.pick_all();
+            Response::text("200 OK", "")
+        }
         ("POST", ["cancel", name]) => with_name(name, |name| {
             client.cancel(&name);
             Response::text("200 OK", "")
@@ -132,7 +162,7 @@ fn handle_request(
                 return Response::text("411 Length Required", "Expected a Content-Length.");
             };
             let refusal = refusal(client, &name, len);
-            refusal.unwrap_or_else(|| handle_share(client, &name, len, connection))
+            refusal.unwrap_or_else(|| handle_share(client, &name, len, request, connection))
         }),
         _ => Response::text("404 Not Found", "There is nothing here."),
     }
@@ -146,13 +176,19 @@ fn with_name(name: &str, answer: impl FnOnce(Name) -> Response) -> Response {
     }
 }
 
-fn handle_status(client: &Client, place: &Place, detail: Option<&str>) -> Response {
+fn handle_status(client: &Client, shown: &Shown, detail: Option<&str>) -> Response {
     let now = Instant::now();
-    let overview = client.lock().overview(client.min_peers(), detail, now);
+    let (overview, unpicked) = {
+        let state = client.lock();
+        let overview = state.overview(client.min_peers(), detail, now);
+        (overview, state.unpicked().count())
+    };
     Response::json(&PageView {
         overview,
-        place,
-        free: place.free(client),
+        shown,
+        free: shown.free(client),
+        speeds: shown.speeds.samples(),
+        unpicked,
     })
 }
 
@@ -194,11 +230,17 @@ fn name_is_taken(name: &Name) -> Response {
 }
 
 /// Takes a body into the folder: through a temporary file, and under a name that isn't taken.
-fn handle_share(client: &Client, name: &Name, len: u64, connection: &mut Connection) -> Response {
+fn handle_share(
+    client: &Client,
+    name: &Name,
+    len: u64,
+    request: &Request,
+    connection: &mut Connection,
+) -> Response {
     if !client.begin_upload(name, len) {
         return name_is_taken(name);
     }
-    let came = receive(client, name, len, connection);
+    let came = receive(client, name, len, request, connection);
     client.end_upload(name, came.as_ref().ok().copied());
     match came {
         Ok(_) => Response::text("200 OK", ""),
@@ -219,11 +261,12 @@ fn receive(
     client: &Client,
     name: &Name,
     len: u64,
+    request: &Request,
     connection: &mut Connection,
 ) -> Result<Stamp, Fault> {
     let store = &client.store();
     let mut copy = store.new_copy(name, "upload").map_err(Fault::Disk)?;
-    let mut pace = connection.begin_body().map_err(Fault::Connection)?;
+    let mut pace = request.begin_body(connection).map_err(Fault::Connection)?;
     let mut buffer = vec![0; STRIDE];
     while copy.size < len {
         let want = buffer.len().min((len - copy.size) as usize);
