@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use crate::md5::Digest;
 use crate::net::addresses::own_addresses;
-use crate::net::{BODY_STEP, Connection, Listener, Pace, STRIDE, Sender, Trouble};
+use crate::net::{Connection, Listener, Pace, STRIDE, Sender, Trouble};
 use crate::protocol::to_bytes;
 use crate::semaphore::Semaphore;
 use crate::store::Stamp;
@@ -77,6 +77,16 @@ impl Response {
             headers: vec![("Content-Type", plain)],
             body,
         }
+    }
+
+    /// Returns the status and the text that is sent.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> (u16, String) {
+        let text = match &self.body {
+            Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Body::File(_) => "a file".to_owned(),
+        };
+        (self.status[..3].parse().expect("a number"), text)
     }
 
     /// Answers with data for a page's script.
@@ -218,10 +228,7 @@ impl WholeBody {
             if Stamp::of_file(&self.file)? != self.stamp {
                 return Err(io::Error::other("it changed while it was sent"));
             }
-            // in steps of which each must be taken in time: who takes nothing is let go after one timeout
-            for step in buffer[..n].chunks(BODY_STEP as usize) {
-                sender.send_both(&[], step, &mut pace)?;
-            }
+            sender.send_paced(&buffer[..n], &mut pace)?;
             start += n as u64;
         }
         Ok(())
@@ -431,7 +438,7 @@ mod tests {
         };
         assert_eq!(
             how("a \"b\"\\%41ç.iso"),
-            "attachment; filename=\"a _b____41_.iso\"; \
+            "attachment; filename=\"a _b___41_.iso\"; \
              filename*=UTF-8''%61%20%22%62%22%5C%25%34%31%C3%A7%2E%69%73%6F"
         );
         assert!(how("a.TXT").starts_with("inline; "));

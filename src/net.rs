@@ -30,6 +30,8 @@ pub const HEADER: Duration = Duration::from_secs(10);
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.
 pub const BODY_STEP: u64 = 64 << 10;
+/// How often the progress of a body is looked at that the other end takes slowly.
+const BODY_LOOK: Duration = Duration::from_secs(5);
 /// The most bytes that are sent or received in one step.
 pub const STRIDE: usize = 256 << 10;
 /// The pause after a failed accept: without it, the loop would spin while the descriptor table is full.
@@ -203,6 +205,30 @@ impl Sender {
                 Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
                 Err(fault) => return Err(timed_out_alike(fault)),
             }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes to an end that may take them as slowly as a body may come, and ends after one [`BODY`] if it takes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Returns the stream's error; `TimedOut` if the other end takes it more slowly.
+    pub fn send_paced(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        // a write that waits doesn't tell what was taken of earlier ones meanwhile: only the next one does
+        self.0.set_write_timeout(Some(BODY_LOOK))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let asked = Instant::now();
+            let sent = match (&*self.0).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => sent,
+                Err(fault) if is_timeout(&fault) => 0,
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => 0,
+                Err(fault) => return Err(fault),
+            };
+            pace.note(sent, asked.elapsed())?;
+            rest = &rest[sent..];
         }
         Ok(())
     }

@@ -287,3 +287,176 @@ fn receive(
     }
     store.complete_copy(name, &copy).map_err(Fault::Disk)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::path::PathBuf;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::client::{ClientConfig, Running};
+    use crate::net::listen;
+    use crate::report::Report;
+    use crate::state::Wants;
+    use crate::store::Store;
+
+    /// A peer whose tracker isn't there, with one file in its folder.
+    struct Lonely {
+        running: Running,
+        dir: PathBuf,
+    }
+
+    impl Lonely {
+        fn new(name: &str) -> Self {
+            let id = std::process::id();
+            let dir = std::env::temp_dir().join(format!("bittorrentish-page-{name}-{id}"));
+            fs::create_dir_all(&dir).expect("room");
+            fs::write(dir.join("here.txt"), b"here").expect("room");
+            let closed = listen(0).and_then(|listener| listener.local_addr());
+            let config = ClientConfig {
+                tracker: "127.0.0.1".to_owned(),
+                tracker_port: closed.expect("a port").port(),
+                dir: dir.clone(),
+                wants: Wants {
+                    pick: true,
+                    ping_every: Duration::from_secs(60),
+                    list_every: Duration::from_secs(60),
+                    ..Wants::default()
+                },
+                reuse: None,
+                classic: false,
+                min_peers: 0,
+                max_up: None,
+                max_down: None,
+                round_every: Duration::from_secs(60),
+            };
+            let store = Store::open(&dir).expect("a folder");
+            let listener = listen(0).expect("a port");
+            let running = Client::start(config, store, listener, Report::silent());
+            let running = running.expect("threads");
+            Self { running, dir }
+        }
+
+        /// Returns the status and the text that are the answer to a request with this body.
+        fn answer(&self, request: &str, body: &[u8]) -> (u16, String) {
+            self.answer_to(request, body.len(), body)
+        }
+
+        /// The same, where the head gives another length.
+        fn answer_to(&self, request: &str, len: usize, body: &[u8]) -> (u16, String) {
+            let near = TcpListener::bind("127.0.0.1:0").expect("a port");
+            let mut far =
+                TcpStream::connect(near.local_addr().expect("bound")).expect("it listens");
+            far.write_all(body).expect("it is small");
+            drop(far);
+            let (stream, _) = near.accept().expect("it was connected to");
+            let mut connection = Connection::new(stream).expect("a socket");
+            let head = format!("{request} HTTP/1.1\r\nContent-Length: {len}\r\n\r\n");
+            let request = Request::parse(head.as_bytes()).expect("a request");
+            let client = &self.running.client;
+            handle_request(client, &Shown::of(client), &request, &mut connection).told()
+        }
+
+        fn status(&self) -> Value {
+            let (code, text) = self.answer("GET /status", b"");
+            assert_eq!(code, 200, "{text}");
+            serde_json::from_str(&text).expect("JSON")
+        }
+    }
+
+    impl Drop for Lonely {
+        fn drop(&mut self) {
+            // the folder is the test's own; what can't be removed is in nobody's way
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+
+    #[test]
+    fn each_request_has_its_answer() {
+        let peer = Lonely::new("answers");
+        for (request, code) in [
+            ("GET /", 200),
+            ("HEAD /", 200),
+            ("GET /status", 200),
+            ("GET /status?file=nothing", 200),
+            ("GET /nothing", 404),
+            ("GET /files", 404),
+            ("GET /files/nothing.iso", 404),
+            ("GET /files/a/b", 404),
+            ("GET /files/..", 400),
+            ("GET /files/.hidden", 400),
+            ("GET /fetch/nothing.iso", 404),
+            ("GET /fetch", 404),
+            ("POST /fetch", 200),
+            ("POST /fetch/%2e%2e", 400),
+            ("POST /cancel/nothing.iso", 200),
+            ("POST /cancel/", 400),
+            ("POST /ask/new.iso", 200),
+            ("POST /share/a%2Fb", 400),
+            ("POST /status", 404),
+        ] {
+            let (came, text) = peer.answer(request, b"");
+            assert_eq!(came, code, "{request}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_why_before_anything_is_sent() {
+        let peer = Lonely::new("refusals");
+        for (request, code, why) in [
+            ("POST /ask/here.txt?size=4", 409, "give yours another name"),
+            ("POST /ask/new.iso?size=1099511627777", 413, "up to 1 TiB"),
+            ("POST /ask/.new?size=1", 400, "dot"),
+        ] {
+            let (came, text) = peer.answer(request, b"");
+            assert_eq!(came, code, "{request}: {text}");
+            assert!(text.contains(why), "{request}: {text}");
+        }
+        assert_eq!(peer.answer("POST /share/here.txt", b"other").0, 409);
+        let here = fs::read(peer.dir.join("here.txt")).expect("it is there");
+        assert_eq!(here, b"here");
+    }
+
+    #[test]
+    fn what_is_uploaded_is_whole_in_the_folder_or_not_at_all() {
+        let peer = Lonely::new("uploads");
+        assert_eq!(peer.answer("POST /share/new.txt", b"content").0, 200);
+        let new = fs::read(peer.dir.join("new.txt")).expect("it came");
+        assert_eq!(new, b"content");
+        assert_eq!(peer.answer("POST /share/empty.txt", b"").0, 200);
+        assert!(peer.dir.join("empty.txt").exists());
+        let (code, text) = peer.answer_to("POST /share/half.txt", 9, b"half");
+        assert_eq!(code, 400, "{text}");
+        assert!(!peer.dir.join("half.txt").exists());
+        assert_eq!(
+            peer.answer("POST /ask/half.txt", b"").0,
+            200,
+            "its name is free again"
+        );
+    }
+
+    #[test]
+    fn what_is_picked_is_shown_and_can_be_taken_back() {
+        let peer = Lonely::new("picks");
+        let now = peer.status();
+        assert_eq!(now["dir"], peer.dir.to_str().expect("UTF-8"));
+        assert_eq!(now["unpicked"], 0);
+        assert!(
+            now["speeds"].is_array() && now["free"].as_u64() > Some(0),
+            "{now}"
+        );
+        let can_cancel = |now: &Value| {
+            let files = now["files"].as_array().expect("files").clone();
+            let found = files.iter().find(|file| file["name"] == "wanted.iso");
+            found.map(|file| file["can_cancel"].clone())
+        };
+        assert_eq!(peer.answer("POST /fetch/wanted.iso", b"").0, 200);
+        assert_eq!(can_cancel(&peer.status()), Some(true.into()));
+        assert_eq!(peer.answer("POST /cancel/wanted.iso", b"").0, 200);
+        assert_eq!(can_cancel(&peer.status()), None);
+    }
+}
