@@ -140,7 +140,7 @@ fn heads_that_other_programs_write_are_understood() {
         format!(
             "GET /files/image.iso HTTP/1.1\r\nhost:{at}\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.1\r\nHost: {at}\r\n\r\n"
         ),
-        format!("GET /files/image.iso HTTP/1.1\r\nHost: LOCALHOST\r\nRANGE: Bytes=0-\r\n\r\n"),
+        "GET /files/image.iso HTTP/1.1\r\nHost: LOCALHOST\r\nRANGE: Bytes=0-\r\n\r\n".to_owned(),
     ] {
         let mut stream = TcpStream::connect(at).expect("a page");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
