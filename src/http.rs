@@ -1,241 +1,50 @@
 //! HTTP/1.1, as much as a local page needs: one request per connection, a small head, a body that is streamed.
 //!
-//! It also decides who may see a page and act on it (`Guard`). A browser also runs other people's pages, so what it sends
-//! proves nothing by itself:
-//! - A request that changes something is a POST with a header that no form can send, and no other site may.
-//! - A page on an address that others can reach asks for a token, which is first in the printed link and then in a
-//!   cookie. The link works from anywhere, a mail or a course's site, and with any name of this machine: the browser sends
-//!   the cookie to that name alone, and with no request that another site's page makes (`SameSite=Lax`).
-//! - A page for this machine alone asks for none. There the `Host` must be an address or `localhost`: a name that another
-//!   site has made point here (DNS rebinding) is neither.
-//!
-//! Whole files are sent in ranges, too, so that a browser resumes a download and a video can be wound forward.
+//! Whole files are sent in ranges, too, so that a browser resumes a download and a video can be wound forward. A refusal can be
+//! read: what a browser still sends after it is read for a while, as closing at once would discard the answer. Who may see a
+//! page and act on it is decided in [`guard`].
+
+mod guard;
+mod request;
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rand::RngExt;
 use serde::Serialize;
 
 use crate::md5::Digest;
+use crate::net::addresses::own_addresses;
 use crate::net::{Connection, Listener, Pace, STRIDE, Sender, Trouble};
-use crate::protocol::{invalid, to_bytes};
+use crate::protocol::to_bytes;
 use crate::semaphore::Semaphore;
 use crate::store::Stamp;
+use guard::{Guard, secret};
+use request::OutOfRange;
+pub use request::Request;
 
-/// The longest head, bytes: a browser's has about one KiB.
-const HEAD_CAP: usize = 16 << 10;
 /// Connections at a time: a browser opens six, and some of them wait for a page.
 const CONNECTIONS: usize = 64;
 /// Of these, files on their way at a time, up or down: the others are for the page itself.
 const TRANSFERS: usize = 32;
 /// A longer body takes a while, bytes: it counts as a transfer.
 const LONG_BODY: u64 = 1 << 20;
+/// Own addresses that are looked at for one that fits the printed link: few machines have more.
+const ADDRESSES: usize = 16;
 /// The header that every POST has. A form can't send it, and a script of another site may only send it with permission.
 pub const HEADER: &str = "x-bittorrentish";
+/// What is told of a connection to a page that speaks TLS or something else.
+pub const NOT_HTTP: &str =
+    "something else than HTTP came to the page, whose address begins with http://, not https://";
 /// How long a connection is still read after its answer: closing it earlier would discard the answer.
 const LINGER: Duration = Duration::from_secs(5);
 /// How long a refused body is still read, so that who sends it reads the refusal.
 const BODY_LINGER: Duration = Duration::from_secs(30);
-
-/// A browser's request.
-pub struct Request {
-    /// `GET`, `HEAD` or `POST`.
-    pub method: String,
-    /// The decoded parts of the path: `/files/a%20b` is `files` and `a b`.
-    pub path: Vec<String>,
-    /// The part after the `?`, decoded.
-    pub query: Vec<(String, String)>,
-    /// The headers, with names in lower case.
-    headers: Vec<(String, String)>,
-    /// Bytes of the body, if the head gives them.
-    pub len: Option<u64>,
-}
-
-impl Request {
-    /// Reads one head. Returns `None` if the connection is closed before it.
-    ///
-    /// # Errors
-    /// Returns `InvalidData` if it isn't HTTP or is too long; otherwise the stream's error.
-    fn read(connection: &mut Connection) -> io::Result<Option<Self>> {
-        match connection.read_head(HEAD_CAP, may_be_http)? {
-            None => Ok(None),
-            Some(head) => Self::parse(&head).map(Some),
-        }
-    }
-
-    /// Parses a head.
-    fn parse(head: &[u8]) -> io::Result<Self> {
-        // other programs on this host may have left any bytes in the browser's cookies
-        let head = String::from_utf8_lossy(head);
-        let mut lines = head.split("\r\n");
-        let first: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-        let [method, target, "HTTP/1.1" | "HTTP/1.0"] = first[..] else {
-            return Err(invalid("expected a request line of HTTP/1.1"));
-        };
-        let header = |line: &str| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-        };
-        let headers: Option<Vec<_>> = lines
-            .take_while(|line| !line.is_empty())
-            .map(header)
-            .collect();
-        let headers =
-            headers.ok_or_else(|| invalid("expected NAME: VALUE in each line of the head"))?;
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let pair = |pair: &str| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decoded(name)?, decoded(value)?))
-        };
-        let parts = path
-            .strip_prefix('/')
-            .map(|path| path.split('/').map(decoded));
-        let path = parts.and_then(|parts| parts.collect::<Option<Vec<_>>>());
-        let query = query
-            .split('&')
-            .filter(|pair| !pair.is_empty())
-            .map(pair)
-            .collect();
-        let (Some(path), Some(query)) = (path, query) else {
-            return Err(invalid("expected a path such as /files/NAME"));
-        };
-        let mut request = Self {
-            method: method.to_owned(),
-            path,
-            query,
-            headers,
-            len: None,
-        };
-        if request.header("transfer-encoding").is_some() {
-            return Err(invalid("expected a body with a Content-Length"));
-        }
-        // a header that is given twice can't be trusted
-        for once in ["host", "origin", "content-length", HEADER] {
-            let said = request.headers.iter().filter(|(name, _)| name == once);
-            if said.count() > 1 {
-                return Err(invalid(format!("expected one {once} in the head")));
-            }
-        }
-        if let Some(len) = request.header("content-length") {
-            let digits = len.bytes().all(|byte| byte.is_ascii_digit());
-            let len = len.parse().ok().filter(|_| digits);
-            let len = len.ok_or_else(|| invalid("expected bytes as Content-Length"))?;
-            request.len = Some(len);
-        }
-        Ok(request)
-    }
-
-    /// Returns the method, where HEAD counts as GET: it is answered alike, without the body.
-    pub fn dispatched_as(&self) -> &str {
-        match &*self.method {
-            "HEAD" => "GET",
-            other => other,
-        }
-    }
-
-    /// Returns the header with this name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// Returns the bytes of a file of `size` bytes that are asked for; `None` for all of them. Of several ranges at once,
-    /// and of units that aren't bytes, all is sent, as the standard allows.
-    ///
-    /// # Errors
-    /// Returns an error if the file has none of these bytes.
-    fn range(&self, size: u64, etag: &str) -> Result<Option<Range<u64>>, OutOfRange> {
-        let of_another = self.header("if-range").is_some_and(|known| known != etag);
-        let asked = self.header("range").filter(|_| !of_another);
-        let Some((first, last)) = asked.and_then(parse_range) else {
-            return Ok(None);
-        };
-        let range = match (first, last) {
-            (Some(first), last) => {
-                first..last.map_or(size, |last| last.saturating_add(1)).min(size)
-            }
-            (None, last) => size.saturating_sub(last.unwrap_or(0))..size,
-        };
-        match range.is_empty() {
-            true => Err(OutOfRange),
-            false => Ok(Some(range)),
-        }
-    }
-
-    /// Returns the first value of a name in the query.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        let found = self.query.iter().find(|(other, _)| other == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-/// Returns false as soon as the first bytes of a head aren't HTTP: who speaks TLS or SSH learns so at once.
-fn may_be_http(begin: &[u8]) -> bool {
-    let line = begin.split(|byte| *byte == b'\n').next().unwrap_or(begin);
-    let method = line
-        .iter()
-        .take_while(|byte| byte.is_ascii_uppercase())
-        .count();
-    match line.len() == begin.len() {
-        // the first line isn't whole yet
-        true => method > 0,
-        false => {
-            line.trim_ascii_end().ends_with(b" HTTP/1.1")
-                || line.trim_ascii_end().ends_with(b" HTTP/1.0")
-        }
-    }
-}
-
-/// A range of a file that has no byte in it.
-#[derive(Debug, PartialEq)]
-struct OutOfRange;
-
-/// Parses `bytes=5-9`, `bytes=5-` or `bytes=-9`, the last nine.
-fn parse_range(text: &str) -> Option<(Option<u64>, Option<u64>)> {
-    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
-    let number = |digits: &str| -> Option<Option<u64>> {
-        let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
-        match digits {
-            "" => Some(None),
-            // more than any file has
-            digits if are_digits => Some(Some(digits.parse().unwrap_or(u64::MAX))),
-            _ => None,
-        }
-    };
-    let (first, last) = (number(first)?, number(last)?);
-    let is_range = match (first, last) {
-        (Some(first), Some(last)) => first <= last,
-        (first, last) => first.is_some() || last.is_some(),
-    };
-    is_range.then_some((first, last))
-}
-
-/// Decodes `%20` and the like. Returns `None` if the result isn't UTF-8.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        (bytes, rest) = match (first, tail) {
-            (b'%', [a, b, tail @ ..]) => {
-                let digit = |c: &u8| (*c as char).to_digit(16);
-                bytes.push((digit(a)? * 16 + digit(b)?) as u8);
-                (bytes, tail)
-            }
-            (b'%', _) => return None,
-            (other, tail) => {
-                bytes.push(*other);
-                (bytes, tail)
-            }
-        };
-    }
-    String::from_utf8(bytes).ok()
-}
 
 /// The answer to a browser.
 pub struct Response {
@@ -268,6 +77,16 @@ impl Response {
             headers: vec![("Content-Type", plain)],
             body,
         }
+    }
+
+    /// Returns the status and the text that is sent.
+    #[cfg(test)]
+    pub(crate) fn told(&self) -> (u16, String) {
+        let text = match &self.body {
+            Body::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Body::File(_) => "a file".to_owned(),
+        };
+        (self.status[..3].parse().expect("a number"), text)
     }
 
     /// Answers with data for a page's script.
@@ -303,23 +122,31 @@ impl Response {
     /// downloads.
     pub fn file(name: &str, file: Arc<File>, stamp: Stamp, md5: Digest) -> Self {
         let shown = content_type(name);
-        let how = if shown.is_some() {
-            "inline"
-        } else {
-            "attachment"
+        let how = match shown {
+            Some(_) => "inline",
+            None => "attachment",
         };
-        let type_ = shown.unwrap_or("application/octet-stream").to_owned();
+        let type_ = shown.unwrap_or("application/octet-stream");
+        // a video is asked for by the page that a browser makes for it; nothing in that page runs either
+        let policy = match type_.split_once('/') {
+            Some(("video" | "audio", _)) => {
+                "default-src 'none'; media-src 'self'; sandbox allow-same-origin"
+            }
+            _ => "default-src 'none'; sandbox",
+        };
+        // what programs take that don't know the second form, which has all characters
+        let plain = name.replace(
+            |c: char| !c.is_ascii_alphanumeric() && !" .-_()+,".contains(c),
+            "_",
+        );
         let name: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        let how = format!("{how}; filename*=UTF-8''{name}");
+        let how = format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{name}");
         Self {
             status: "200 OK",
             headers: vec![
-                ("Content-Type", type_),
+                ("Content-Type", type_.to_owned()),
                 ("Content-Disposition", how),
-                (
-                    "Content-Security-Policy",
-                    "default-src 'none'; sandbox".to_owned(),
-                ),
+                ("Content-Security-Policy", policy.to_owned()),
             ],
             body: Body::File(WholeBody {
                 file,
@@ -401,7 +228,7 @@ impl WholeBody {
             if Stamp::of_file(&self.file)? != self.stamp {
                 return Err(io::Error::other("it changed while it was sent"));
             }
-            sender.send_both(&[], &buffer[..n], &mut pace)?;
+            sender.send_paced(&buffer[..n], &mut pace)?;
             start += n as u64;
         }
         Ok(())
@@ -418,86 +245,13 @@ fn content_type(name: &str) -> Option<&'static str> {
         "gif" => "image/gif",
         "webp" => "image/webp",
         "pdf" => "application/pdf",
+        "mp4" | "m4v" => "video/mp4",
+        "webm" => "video/webm",
+        "mp3" => "audio/mpeg",
+        "ogg" => "audio/ogg",
+        "wav" => "audio/wav",
         _ => return None,
     })
-}
-
-/// Returns 128 random bits that nobody can guess.
-fn secret() -> String {
-    format!("{:032x}", rand::rng().random::<u128>())
-}
-
-/// Decides who may see a page and act on it.
-struct Guard {
-    port: u16,
-    token: Option<String>,
-}
-
-impl Guard {
-    /// Asks for a token if others than this machine can connect.
-    fn new(addr: SocketAddr) -> Self {
-        let token = (!addr.ip().is_loopback()).then(secret);
-        Self {
-            port: addr.port(),
-            token,
-        }
-    }
-
-    /// Returns the answer if the request is refused, or if it is the first visit by the printed link.
-    fn stops(&self, request: &Request) -> Option<Response> {
-        let forbidden = |why: &str| Some(Response::text("403 Forbidden", why));
-        let host = request.header("host");
-        let Some(host) = host.filter(|host| self.token.is_some() || is_own_name(host)) else {
-            return forbidden("This page can only be reached by an address or as localhost.");
-        };
-        if request.method == "POST" {
-            let origin = request.header("origin");
-            let same = origin.is_none_or(|origin| origin.strip_prefix("http://") == Some(host));
-            if !same || request.header(HEADER).is_none() {
-                return forbidden("Only this page itself may change anything.");
-            }
-        }
-        let token = self.token.as_ref()?;
-        let cookie = format!("bittorrentish-{}", self.port);
-        if request.method != "POST"
-            && request
-                .query("token")
-                .is_some_and(|came| equal(came, token))
-        {
-            let cookie = format!("{cookie}={token}; Path=/; HttpOnly; SameSite=Lax");
-            let there = Response::text("303 See Other", "").with("Location", "/".to_owned());
-            return Some(there.with("Set-Cookie", cookie));
-        }
-        let cookies = request.header("cookie").unwrap_or_default().split("; ");
-        let mut values = cookies.filter_map(|pair| pair.split_once('='));
-        let known = values.any(|(name, value)| name == cookie && equal(value, token));
-        if known {
-            None
-        } else {
-            forbidden("Open the link that the program printed: it has a token.")
-        }
-    }
-}
-
-/// Returns true if two secrets are equal, in a time that doesn't depend on where they differ.
-fn equal(a: &str, b: &str) -> bool {
-    let differ = a
-        .bytes()
-        .zip(b.bytes())
-        .fold(0, |sum, (a, b)| sum | (a ^ b));
-    a.len() == b.len() && differ == 0
-}
-
-/// Returns true for an address or `localhost`, with or without a port: no name that somebody else can point here.
-fn is_own_name(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.parse::<u16>().is_ok() => name,
-        _ => host,
-    };
-    let bare = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'));
-    name == "localhost" || bare.unwrap_or(name).parse::<IpAddr>().is_ok()
 }
 
 /// An address on which a page will be served.
@@ -509,19 +263,21 @@ pub struct Site {
 }
 
 impl Site {
-    /// Binds to an address. The link shows `shown_ip` if that is every address of this machine.
+    /// Binds to an address. If that is every address of this machine, the link shows one that others can use:
+    /// `preferred`, or else the first that fits.
     ///
     /// # Errors
     /// Returns the system's error: the port may be taken, or the address may be another machine's.
-    pub fn bind(at: SocketAddr, shown_ip: Option<IpAddr>) -> io::Result<Self> {
+    pub fn bind(at: SocketAddr, preferred: Option<IpAddr>) -> io::Result<Self> {
         let listener = TcpListener::bind(at)?;
-        let mut addr = listener.local_addr()?;
+        let addr = listener.local_addr()?;
         let guard = Guard::new(addr);
-        if let Some(ip) = shown_ip.filter(|_| addr.ip().is_unspecified()) {
-            addr.set_ip(ip);
-        }
+        let shown = match addr.ip().is_unspecified() {
+            true => shown_for(addr, preferred.into_iter().chain(own_addresses(ADDRESSES))),
+            false => addr,
+        };
         let token = guard.token.as_ref().map(|token| format!("?token={token}"));
-        let url = format!("http://{addr}/{}", token.unwrap_or_default());
+        let url = format!("http://{shown}/{}", token.unwrap_or_default());
         Ok(Self {
             url,
             listener,
@@ -538,50 +294,96 @@ impl Site {
         handle: impl Fn(&Request, &mut Connection) -> Response + Send + Sync + 'static,
         told: impl Fn(Trouble) + Send + Sync + 'static,
     ) -> io::Result<Listener> {
-        let (guard, transfers) = (self.guard, Semaphore::new(TRANSFERS, 0));
+        let serving = Serving {
+            guard: self.guard,
+            transfers: Semaphore::new(TRANSFERS, 0),
+            handle,
+        };
+        let (told, told_later) = (Arc::new(told), AtomicBool::new(false));
+        let tell = Arc::clone(&told);
         let serve = move |mut connection: Connection| {
             // a browser that is closed in the middle is no news
-            let _ = answer(&guard, &transfers, &handle, &mut connection);
+            let is_foreign = matches!(serving.answer(&mut connection), Ok(Answered::NotHttp));
+            if is_foreign && !told_later.swap(true, Ordering::Relaxed) {
+                tell(Trouble::NotHttp(connection.peer));
+            }
         };
-        Listener::start("page", self.listener, CONNECTIONS, serve, told)
+        Listener::start("page", self.listener, CONNECTIONS, serve, move |trouble| {
+            told(trouble)
+        })
     }
 }
 
-fn answer(
-    guard: &Guard,
-    transfers: &Semaphore,
-    handle: &impl Fn(&Request, &mut Connection) -> Response,
-    connection: &mut Connection,
-) -> io::Result<()> {
-    let request = match Request::read(connection) {
-        Ok(None) => return Ok(()),
-        Ok(Some(request)) => request,
-        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-            Response::text("400 Bad Request", fault.to_string()).send(None, connection)?;
-            return linger(connection, LINGER);
-        }
-        Err(fault) => return Err(fault),
+/// Returns the address that the link names, of a page at every address of this machine: the first that the page listens
+/// at; this machine's own where there is none.
+fn shown_for(listens: SocketAddr, own: impl Iterator<Item = IpAddr>) -> SocketAddr {
+    let is_reached = |ip: &IpAddr| ip.is_ipv4() || listens.is_ipv6();
+    // a browser can't be told the interface that a link-local address needs
+    let is_usable = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unspecified() && !ip.is_unicast_link_local(),
     };
-    let free = || transfers.acquire(Duration::ZERO);
-    let has_long_body = request.len.is_some_and(|len| len > LONG_BODY);
-    let upload = has_long_body.then(free);
-    let mut response = match guard.stops(&request) {
-        Some(response) => response,
-        None if !matches!(&*request.method, "GET" | "HEAD" | "POST") => {
-            Response::text("405 Method Not Allowed", "Expected GET, HEAD or POST.")
+    let mut own = own.filter(|ip| is_reached(ip) && is_usable(ip));
+    let ip = own.next().unwrap_or(Ipv4Addr::LOCALHOST.into());
+    SocketAddr::new(ip, listens.port())
+}
+
+/// A page that is being served.
+struct Serving<H> {
+    guard: Guard,
+    transfers: Semaphore,
+    handle: H,
+}
+
+/// What became of a connection.
+enum Answered {
+    Http,
+    /// Something else than HTTP came.
+    NotHttp,
+}
+
+impl<H: Fn(&Request, &mut Connection) -> Response> Serving<H> {
+    fn answer(&self, connection: &mut Connection) -> io::Result<Answered> {
+        let request = match Request::read(connection) {
+            Ok(None) => return Ok(Answered::Http),
+            Ok(Some(request)) => request,
+            Err(fault) => return refuse(&fault, connection),
+        };
+        let place = || self.transfers.acquire(Duration::ZERO);
+        let has_long_body = request.len.is_some_and(|len| len > LONG_BODY);
+        let upload = has_long_body.then(place);
+        let mut response = match self.guard.stops(&request) {
+            Some(response) => response,
+            None if !matches!(&*request.method, "GET" | "HEAD" | "POST") => {
+                Response::text("405 Method Not Allowed", "Expected GET, HEAD or POST.")
+            }
+            None if matches!(upload, Some(None)) => Response::busy(),
+            None => (self.handle)(&request, connection),
+        };
+        drop(upload);
+        let is_download = request.method == "GET" && matches!(response.body, Body::File(_));
+        let download = is_download.then(place);
+        if matches!(download, Some(None)) {
+            response = Response::busy();
         }
-        None if matches!(upload, Some(None)) => Response::busy(),
-        None => handle(&request, connection),
-    };
-    drop(upload);
-    let is_download = request.method == "GET" && matches!(response.body, Body::File(_));
-    let download = is_download.then(free);
-    if matches!(download, Some(None)) {
-        response = Response::busy();
+        response.send(Some(&request), connection)?;
+        drop(download);
+        linger(connection, request.len.map_or(LINGER, |_| BODY_LINGER))?;
+        Ok(Answered::Http)
     }
-    response.send(Some(&request), connection)?;
-    drop(download);
-    linger(connection, request.len.map_or(LINGER, |_| BODY_LINGER))
+}
+
+/// Answers what isn't a request.
+fn refuse(fault: &io::Error, connection: &mut Connection) -> io::Result<Answered> {
+    let answered = match fault.kind() {
+        io::ErrorKind::InvalidData => Answered::Http,
+        io::ErrorKind::Unsupported => Answered::NotHttp,
+        kind => return Err(kind.into()),
+    };
+    Response::text("400 Bad Request", fault.to_string()).send(None, connection)?;
+    // whatever becomes of the connection, this is known
+    let _ = linger(connection, LINGER);
+    Ok(answered)
 }
 
 /// Reads what the other end still sends: closing before everything was read would discard the answer.
@@ -602,55 +404,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_understood_or_refused() {
-        let head = b"POST /share/a%20b%2Fc?file=x%26y&t HTTP/1.1\r\nHost: 127.0.0.1:80\r\nContent-Length: 12\r\n\r\n";
-        let request = Request::parse(head).expect("a request");
-        assert_eq!(request.path, ["share", "a b/c"]);
+    fn the_link_names_an_address_that_others_can_use() {
+        let shown = |listens: &str, own: &[&str]| {
+            let listens: SocketAddr = listens.parse().expect("an address");
+            let own = own.iter().map(|ip| ip.parse().expect("an address"));
+            shown_for(listens, own).to_string()
+        };
+        let both = ["127.0.1.1", "fe80::1", "fd00::2", "10.0.0.7"];
+        assert_eq!(shown("[::]:80", &both), "[fd00::2]:80");
         assert_eq!(
-            (request.query("file"), request.query("t")),
-            (Some("x&y"), Some(""))
+            shown("0.0.0.0:80", &both),
+            "10.0.0.7:80",
+            "it isn't reached by IPv6"
         );
-        assert_eq!(
-            (request.header("host"), request.len),
-            (Some("127.0.0.1:80"), Some(12))
-        );
-        for bad in [
-            "",
-            "GET /",
-            "GET / HTTP/2",
-            "GET x HTTP/1.1",
-            "GET /%zz HTTP/1.1",
-            "GET / HTTP/1.1\r\nno colon",
-            "GET / HTTP/1.1\r\nHost: a\r\nHost: b",
-            "GET / HTTP/1.1\r\nContent-Length: -1",
-            "GET / HTTP/1.1\r\nContent-Length: 99999999999999999999",
-            "GET / HTTP/1.1\r\nTransfer-Encoding: chunked",
-        ] {
-            assert!(Request::parse(bad.as_bytes()).is_err(), "{bad:?}");
-        }
+        assert_eq!(shown("0.0.0.0:80", &["fd00::2"]), "127.0.0.1:80");
+        assert_eq!(shown("[::]:80", &[]), "127.0.0.1:80");
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_own_names() {
-        for own in [
-            "localhost",
-            "localhost:80",
-            "127.0.0.1:8080",
-            "[::1]:80",
-            "[::1]",
-            "10.0.0.7",
-        ] {
-            assert!(is_own_name(own), "{own}");
-        }
-        for other in [
-            "evil.example",
-            "evil.example:80",
-            "localhost.evil.example",
-            "",
-            "[::1",
-            "1.2.3",
-        ] {
-            assert!(!is_own_name(other), "{other}");
-        }
+    fn a_name_is_given_in_a_form_for_every_program() {
+        let path = std::env::temp_dir().join(format!("bittorrentish-name-{}", std::process::id()));
+        let file = File::create(&path).expect("room");
+        let stamp = Stamp::of_file(&file).expect("a file");
+        std::fs::remove_file(&path).expect("it is ours");
+        let (file, md5) = (Arc::new(file), crate::md5::digest(b""));
+        let how = |name: &str| {
+            let response = Response::file(name, Arc::clone(&file), stamp, md5);
+            let found = response
+                .headers
+                .iter()
+                .find(|(name, _)| *name == "Content-Disposition");
+            found.expect("it is always given").1.clone()
+        };
+        assert_eq!(
+            how("a \"b\"\\%41ç.iso"),
+            "attachment; filename=\"a _b___41_.iso\"; \
+             filename*=UTF-8''%61%20%22%62%22%5C%25%34%31%C3%A7%2E%69%73%6F"
+        );
+        assert!(how("a.TXT").starts_with("inline; "));
+        assert!(how("a.html").starts_with("attachment; "));
     }
 }

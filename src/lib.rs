@@ -245,7 +245,10 @@
 //! - `buffers`: buffers for pieces, used again.
 //! - `cli`: flags and exit codes.
 //! - `http`: as much of HTTP as the pages need.
+//! - `http::request`: the head of a request, and ranges of a file.
+//! - `http::guard`: who may see a page and act on it.
 //! - `page`: the peer's page.
+//! - `page::speeds`: the speeds of the last minutes, for the page's plot.
 //! - `events`: what a peer tells of.
 //! - `events::no_list`: why no list came from the tracker.
 //! - `events::text`: each event in words.
@@ -265,11 +268,11 @@
 //! |---|---|---|---|
 //! | `tracker` | as many as are needed, at most 512 | a connection to the tracker | [`net::Listener`] |
 //! | `sweep` | 1 in the tracker | its time | [`repeated_timer::RepeatedTimer`] |
-//! | `ping`, `list`, `round`, `look`, `tell` | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
+//! | `ping`, `list`, `round`, `look`, `tell`; `speeds` with a page | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
 //! | `upload` | as many as are needed, at most 256 | a connection, then its requests, then news to answer with | [`net::Listener`] |
 //! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, when the connection ends |
 //! | `request_piece ADDR` | 1 for each piece from an original, or in a classic round | that piece | itself, once it is here |
-//! | `page` | as many as are needed, at most 32 | a browser's request | [`net::Listener`] |
+//! | `page` | as many as are needed, at most 64 | a browser's request | [`net::Listener`] |
 //! | `hash`, `begin` | 1 each in a peer | a file to be hashed; one to be begun | [`client::Running`] |
 //! | `originals` | 0 or 1 in a peer | whole files from originals | itself, after one pass |
 //! | `print` | 1 | lines to be printed | [`report::Report`] |

@@ -30,6 +30,8 @@ pub const HEADER: Duration = Duration::from_secs(10);
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.
 pub const BODY_STEP: u64 = 64 << 10;
+/// How often the progress of a body is looked at that the other end takes slowly.
+const BODY_LOOK: Duration = Duration::from_secs(5);
 /// The most bytes that are sent or received in one step.
 pub const STRIDE: usize = 256 << 10;
 /// The pause after a failed accept: without it, the loop would spin while the descriptor table is full.
@@ -207,6 +209,30 @@ impl Sender {
         Ok(())
     }
 
+    /// Sends bytes to an end that may take them as slowly as a body may come, and ends after one [`BODY`] if it takes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Returns the stream's error; `TimedOut` if the other end takes it more slowly.
+    pub fn send_paced(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
+        // a write that waits doesn't tell what was taken of earlier ones meanwhile: only the next one does
+        self.0.set_write_timeout(Some(BODY_LOOK))?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let asked = Instant::now();
+            let sent = match (&*self.0).write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(sent) => sent,
+                Err(fault) if is_timeout(&fault) => 0,
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => 0,
+                Err(fault) => return Err(fault),
+            };
+            pace.note(sent, asked.elapsed())?;
+            rest = &rest[sent..];
+        }
+        Ok(())
+    }
+
     /// Ends the connection for both sides; a thread that reads from it wakes up.
     pub fn close(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
@@ -340,7 +366,8 @@ impl Connection {
     /// HTTP request. Returns `None` if the connection is closed before it. `may_be` looks at what came so far.
     ///
     /// # Errors
-    /// Returns `InvalidData` if it can't be a head, is too long or ends early; otherwise the stream's error.
+    /// Returns `Unsupported` if it can't be a head, `InvalidData` if it is too long or ends early; otherwise the stream's
+    /// error.
     pub fn read_head(
         &mut self,
         cap: usize,
@@ -353,12 +380,15 @@ impl Connection {
             until,
         }
         .take(cap as u64);
-        let other = || invalid("expected a request of HTTP/1.1, without TLS".to_owned());
+        let other = || {
+            let why = "expected HTTP: this page's address begins with http://, not https://";
+            io::Error::new(io::ErrorKind::Unsupported, why)
+        };
         let begin = lines.fill_buf().map_err(timed_out_alike)?;
         if !begin.is_empty() && !may_be(begin) {
             return Err(other());
         }
-        while !head.ends_with(b"\r\n\r\n") {
+        while !head.ends_with(b"\r\n\r\n") && !head.ends_with(b"\n\n") {
             if head.ends_with(b"\n") && !may_be(&head) {
                 return Err(other());
             }
@@ -477,12 +507,14 @@ impl BufRead for Deadline<'_> {
     }
 }
 
-/// Trouble that a [`Listener`] reports to its owner, at most once a minute.
+/// Trouble that a [`Listener`], at most once a minute, or a page reports to its owner.
 pub enum Trouble {
     /// There was no descriptor for a connection, or no thread; the listener goes on with those that it has.
     Accept(io::Error),
     /// This many connections are open, and no more are accepted until one ends.
     Full(usize),
+    /// From there something else than HTTP came to a page, TLS for example; told once.
+    NotHttp(SocketAddr),
 }
 
 type Handler = dyn Fn(Connection) + Send + Sync;

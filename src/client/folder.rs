@@ -227,6 +227,15 @@ impl Client {
         self.notify_all();
     }
 
+    /// Adds all files that are listed and that the user could pick.
+    pub(crate) fn pick_all(&self) {
+        let begins = self.lock().pick_all();
+        self.remember_picked();
+        self.begin_all(begins);
+        self.fetch_whole_files();
+        self.notify_all();
+    }
+
     /// Takes back that the user picked a file.
     pub(crate) fn cancel(&self, name: &Name) {
         self.lock().cancel(name);

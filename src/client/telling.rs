@@ -8,6 +8,7 @@ use super::Client;
 use super::errors::ClientError;
 use crate::cli::Exit;
 use crate::events::Event;
+use crate::http::NOT_HTTP;
 use crate::net::Trouble;
 use crate::picker::{Decision, PeerId};
 use crate::report::status::{self, Status};
@@ -232,6 +233,9 @@ impl Client {
                 why: fault.to_string(),
             },
             Trouble::Full(most) => Event::Full { most },
+            Trouble::NotHttp(from) => Event::Remark {
+                what: format!("from {from}: {NOT_HTTP}"),
+            },
         });
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::State;
+
 /// The mean is over this time: short enough to follow a changing network, long enough that the time left doesn't jump.
 const WINDOW: Duration = Duration::from_secs(20);
 /// At the start it is over at least this time, as the first bytes say little.
@@ -41,6 +43,16 @@ impl Rate {
         let lately = self.seconds.iter().filter(|(at, _)| *at >= from);
         let bytes: u64 = lately.map(|(_, bytes)| bytes).sum();
         bytes as f64 / (since - Duration::from_secs(from)).max(LEAST).as_secs_f64()
+    }
+}
+
+impl State {
+    /// Returns the recent speed of verified bytes that came, and of bytes that were sent, per second.
+    pub fn speeds(&self, now: Instant) -> (f64, f64) {
+        let parts = self.files().values().filter(|held| held.stamp.is_none());
+        let down = parts.map(|held| held.down.per_second(now)).sum();
+        let up = self.files().values().map(|held| held.up.per_second(now));
+        (down, up.sum())
     }
 }
 

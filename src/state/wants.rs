@@ -1,5 +1,6 @@
 //! What the user asked for, and what kind of tracker there is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Standing, State};
@@ -112,6 +113,28 @@ impl State {
         let begins = listed.filter(|listed| self.lacks(listed)).cloned()?;
         self.beginning.insert(name.clone());
         Some(begins)
+    }
+
+    /// Returns the files that could be picked: they are listed, nothing of them is here, and they aren't wanted so far.
+    pub fn unpicked(&self) -> impl Iterator<Item = &Name> {
+        let originals = self.peers.values().filter(|peer| !peer.ours);
+        let offers = originals.flat_map(|peer| &peer.offers);
+        let whole =
+            offers.filter(|(name, pieces)| pieces.is_all() && !self.swarm.contains_key(*name));
+        let names: BTreeSet<&Name> = self
+            .swarm
+            .keys()
+            .chain(whole.map(|(name, _)| name))
+            .collect();
+        let here = |name: &Name| self.files.contains_key(name) || self.standing.contains_key(name);
+        let is_open = move |name: &&Name| !self.is_wanted(name) && !here(name);
+        names.into_iter().filter(is_open)
+    }
+
+    /// Picks all of [`State::unpicked`]. Returns those whose download can begin.
+    pub fn pick_all(&mut self) -> Vec<Summary> {
+        let names: Vec<Name> = self.unpicked().cloned().collect();
+        names.iter().filter_map(|name| self.pick(name)).collect()
     }
 
     /// Returns the names that were picked, without those that the user deleted since.

@@ -12,6 +12,7 @@ use super::replies::{TrackerReply, error};
 use super::torrent_folder::LoadedTorrents;
 use super::{TrackerConfig, TrackerShared};
 use crate::cli::fetch_flags;
+use crate::http::NOT_HTTP;
 use crate::md5::Digest;
 use crate::net::Trouble;
 use crate::net::addresses::own_addresses;
@@ -148,6 +149,10 @@ impl TrackerShared {
                 why: fault.to_string(),
             },
             Trouble::Full(n) => TrackerEvent::Full { n },
+            Trouble::NotHttp(from) => TrackerEvent::NotUnderstood {
+                from,
+                why: NOT_HTTP.to_owned(),
+            },
         });
     }
 
