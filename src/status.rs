@@ -148,7 +148,10 @@ impl RolloutView {
             } else {
                 &one.host
             };
-            let why = text::standing(one);
+            let why = match one.standing {
+                RolloutState::OnItsWay => format!("at {} %, {}", one.percent(), text::standing(one)),
+                _ => text::standing(one),
+            };
             out += &format!(
                 "\nmissing: {} ({}): {why}",
                 legible(who),
