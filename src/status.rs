@@ -149,7 +149,9 @@ impl RolloutView {
                 &one.host
             };
             let why = match one.standing {
-                RolloutState::OnItsWay => format!("at {} %, {}", one.percent(), text::standing(one)),
+                RolloutState::OnItsWay => {
+                    format!("at {} %, {}", one.percent(), text::standing(one))
+                }
                 _ => text::standing(one),
             };
             out += &format!(

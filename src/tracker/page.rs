@@ -6,6 +6,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -13,7 +14,7 @@ use super::{Tracker, TrackerEvent, TrackerShared};
 use crate::conflicts::Conflict;
 use crate::http::{Request, Response, Site};
 use crate::net::Listener;
-use crate::protocol::Summary;
+use crate::protocol::{MachineStatus, Summary};
 use crate::roster::Row;
 
 const HTML: &str = concat!(
@@ -32,6 +33,8 @@ struct View {
     n_peers: usize,
     files: Vec<ShownFile>,
     peers: Vec<ShownPeer>,
+    /// How far the machines are by their own reports, those that left included.
+    machines: Vec<MachineStatus>,
 }
 
 #[derive(Serialize)]
@@ -88,7 +91,12 @@ impl TrackerShared {
     }
 
     fn view(&self) -> View {
-        let now = self.lock().overview(ROWS, FILES);
+        let roster = self.lock();
+        let now = roster.overview(ROWS, FILES);
+        let is_here = |addr| roster.is_here(addr);
+        let mut machines = self.machines.all(Instant::now(), is_here);
+        drop(roster);
+        machines.truncate(ROWS);
         let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
         let part = |(name, here, of): (&str, u32, u32)| ShownPart {
             name: name.to_owned(),
@@ -115,6 +123,7 @@ impl TrackerShared {
         View {
             n_peers: now.n_peers,
             peers: now.rows.iter().map(peer).collect(),
+            machines,
             files: now.files.iter().map(file).collect(),
         }
     }

@@ -843,8 +843,9 @@ fn the_trackers_page_shows_how_far_each_peer_is_and_who_stands_still() {
     };
     browser.open(&format!("http://{at}/"), "en");
     browser.until("document.querySelectorAll('#peers tr').length === 3");
-    browser
-        .until("document.querySelector('#now').textContent.includes('of 3 peers have image.iso')");
+    browser.until(
+        "document.querySelector('#now').textContent.includes('of 2 machines have image.iso')",
+    );
     browser
         .until("document.querySelector('#peers tr .bad').textContent.startsWith('stands still')");
     browser.screenshots("tracker");
@@ -852,4 +853,80 @@ fn the_trackers_page_shows_how_far_each_peer_is_and_who_stands_still() {
     let (page, _) = link(&waits);
     assert_eq!(post(page, "fetch/image.iso", b"").0, 200);
     browser.until("document.querySelector('#now').textContent === 'All 3 peers have image.iso'");
+}
+
+/// A rollout as the page is told of it: so many machines, at so many percent in the mean, the last three in trouble.
+fn rollout(n: usize, mean: usize) -> Value {
+    let md5 = digest(b"image").to_string();
+    let size = 4_u64 << 30;
+    let machine = |at: usize| {
+        let percent = match mean {
+            0 | 100 => mean,
+            _ => (at * 7919 % 81) + 10,
+        } as u64;
+        let whole = percent == 100 && at + 3 < n;
+        let here = if whole {
+            size
+        } else {
+            size / 100 * percent.min(99)
+        };
+        let file = json!({ "name": "image.iso", "md5": md5, "size": size, "here": here, "whole": whole,
+            "speed": if whole { 0.0 } else { 11.2e6 }, "left": if whole { None } else { Some(95.0) }, "state": "from 5 peers" });
+        let ended = (at + 1 == n).then(|| json!({ "code": 5, "why": "disk full" }));
+        json!({ "host": format!("pc{at:03}"), "peer": format!("10.0.{}.{}:50001", at / 250, at % 250 + 1),
+            "here": at + 2 != n && at + 1 != n, "age": 1.0, "files": [file],
+            "still": [if at + 3 == n { 200.0 } else { 0.0 }], "ended": ended })
+    };
+    let machines: Vec<Value> = (0..n).map(machine).collect();
+    let peers: Vec<Value> = machines
+        .iter()
+        .map(|machine| {
+            json!({ "peer": machine["peer"], "original": false, "still": null,
+                "files": [{ "name": "image.iso", "here": mean * 10, "of": 1024 }] })
+        })
+        .collect();
+    json!({ "n_peers": n, "peers": peers, "machines": machines,
+        "files": [{ "name": "image.iso", "shown": "image.iso", "size": size, "md5": md5 }] })
+}
+
+#[test]
+fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
+    let (at, _) = link(&tracker);
+    for (language, shown) in [
+        ("en", "machines have image.iso"),
+        ("pt-BR", "máquinas têm image.iso"),
+    ] {
+        browser.open(&format!("http://{at}/"), language);
+        browser.until("document.querySelector('#now').textContent !== '…'");
+        for n in [4, 30, 300] {
+            for mean in [0, 50, 100] {
+                let told = rollout(n, mean);
+                browser.eval(&format!(
+                    "window.fetch = async () => ({{ ok: true, json: async () => ({told}) }}); look()"
+                ));
+                browser.until(&format!(
+                    "document.querySelectorAll('.tile').length === {n}"
+                ));
+                let done = if mean == 100 { n - 3 } else { 0 };
+                let counted = format!(
+                    "{done} {} {n} {shown}",
+                    if language == "en" { "of" } else { "de" }
+                );
+                browser.until(&format!(
+                    "document.querySelector('#now').textContent.startsWith('{counted}')"
+                ));
+                browser.until("document.querySelectorAll('.tile.bad').length === 3");
+                // who needs help stands first
+                browser.until("document.querySelector('.tile').classList.contains('bad')");
+                if language == "en" {
+                    browser.screenshots(&format!("rollout-{n}-{mean}"));
+                }
+            }
+        }
+    }
 }
