@@ -564,6 +564,18 @@ fn in_a_browser_many_files_are_found_by_name() {
         "document.querySelector('#wanted').value = ''; {types}"
     ));
     browser.until("document.querySelectorAll('#files li').length === 21");
+    // or by what became of them
+    let show = |which: &str| {
+        format!(
+            "document.querySelector('#state').value = '{which}'; document.querySelector('#state').dispatchEvent(new Event('change'))"
+        )
+    };
+    browser.eval(&show("listed"));
+    browser.until("document.querySelectorAll('#files li').length === 20");
+    browser.eval(&show("work"));
+    browser.until("document.querySelectorAll('#files li').length === 1");
+    browser.eval(&show("all"));
+    browser.until("document.querySelectorAll('#files li').length === 21");
     // what is fetched comes first
     browser.until("document.querySelector('#files li .name').textContent === 'image.iso'");
     until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
