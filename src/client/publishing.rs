@@ -128,6 +128,9 @@ impl Client {
                         md5: md5.clone(),
                     });
                 }
+                if announce {
+                    self.greet_peers();
+                }
                 if announce && mine {
                     self.say(&Event::Published { name, md5 });
                     self.tell_command(publication);
