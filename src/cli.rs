@@ -73,6 +73,17 @@ pub fn parse(options: &Options, args: &[String]) -> Result<Matches, String> {
     })
 }
 
+/// Checks that not both of two flags are given.
+///
+/// # Errors
+/// Returns an error, for people, if they are.
+pub fn exclude(matches: &Matches, [one, other]: [&str; 2]) -> Result<(), String> {
+    match matches.opt_present(one) && matches.opt_present(other) {
+        true => Err(format!("--{one} and --{other} exclude each other")),
+        false => Ok(()),
+    }
+}
+
 /// Returns the long flags, as the help has them.
 fn flags_of(options: &Options) -> Vec<String> {
     let help = options.usage_with_format(|rows| rows.collect::<Vec<_>>().join("\n"));
@@ -194,20 +205,31 @@ pub fn number<T: FromStr<Err: Display>>(
     }
 }
 
-/// Returns the value of the flag `name` in seconds, fractions allowed, as a Duration that a timer can handle.
+/// Returns the value of the flag `name` as a Duration that a timer can handle: seconds, fractions allowed, or `90s`, `10m`,
+/// `2h`.
 ///
 /// # Errors
 /// Returns an error, for people, if it isn't a number above zero.
 pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Duration, String> {
-    let seconds: f64 = number(matches, name, default.as_secs_f64())?;
+    let Some(text) = matches.opt_str(name) else {
+        return Ok(default);
+    };
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b's' | b'S') => (&text[..text.len() - 1], 1.0),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 60.0),
+        Some(b'h' | b'H') => (&text[..text.len() - 1], 3600.0),
+        _ => (text.as_str(), 1.0),
+    };
+    let number: Option<f64> = digits.parse().ok();
+    let seconds = number.map(|number| number * unit);
     // a century: the clock can't add every Duration
-    let fits = (1e-3..=3.2e9).contains(&seconds);
-    let wrong = || format!("--{name} takes seconds, from 0.001 up, got {seconds}");
-    if fits {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err(wrong())
-    }
+    let fits = seconds.filter(|seconds| (1e-3..=3.2e9).contains(seconds));
+    let wrong = || {
+        format!(
+            "--{name} takes a time of at least 0.001 s, such as 90, 90s, 10m or 2h, got {text:?}"
+        )
+    };
+    fits.map(Duration::from_secs_f64).ok_or_else(wrong)
 }
 
 /// Returns the value of `--page`, `[ADDR:]PORT`: a port alone means this machine's own 127.0.0.1.
@@ -313,12 +335,18 @@ mod tests {
     }
 
     #[test]
-    fn seconds_are_above_zero_and_finite() {
+    fn a_time_is_above_zero_and_finite() {
         let mut options = getopts::Options::new();
         options.optopt("", "every", "", "S");
         for (text, expected) in [
             ("0.25", Some(Duration::from_millis(250))),
             ("15", Some(Duration::from_secs(15))),
+            ("90s", Some(Duration::from_secs(90))),
+            ("10m", Some(Duration::from_secs(600))),
+            ("0.5h", Some(Duration::from_secs(1800))),
+            ("m", None),
+            ("10 min", None),
+            ("10ms", None),
             ("0", None),
             ("-1", None),
             ("NaN", None),

@@ -145,7 +145,7 @@ impl Client {
             Ok((PingAnswer::Ours(list), own)) => self.take_list(list, own),
             Ok((PingAnswer::Original(peers), own)) => self.take_original_list(&peers, own),
             Ok((PingAnswer::Refused(refusal), _)) => self.refused_by_tracker(&refusal),
-            Err(fault) => self.tracker_unreachable(&fault.to_string()),
+            Err(fault) => self.tracker_failed(&fault),
         }
         self.share_known();
         self.connect_to_peers();
@@ -177,7 +177,7 @@ impl Client {
         };
         match sent {
             Ok(()) => self.say(&Event::ListSent { n_files, n_parts }),
-            Err(fault) => self.tracker_unreachable(&fault.to_string()),
+            Err(fault) => self.tracker_failed(&fault),
         }
         self.pause_after_list(n_files);
     }

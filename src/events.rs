@@ -12,7 +12,13 @@ use crate::state::{Choice, Share};
 use crate::torrent::Name;
 use crate::units::{bytes, duration, plural};
 
+mod no_list;
 mod shares;
+
+pub use no_list::NoList;
+
+/// Hashing that takes less isn't worth a line, seconds.
+const SOON: f64 = 1.0;
 
 /// Something that a peer does or meets. In the log it is an object with `t` (the seconds since the start), `event`, and
 /// these fields; sizes are bytes.
@@ -34,8 +40,14 @@ pub enum Event {
     Page {
         url: String,
     },
+    /// No list came: the cause is one of [`NoList`].
     TrackerUnreachable {
         at: String,
+        cause: &'static str,
+        why: String,
+    },
+    /// The tracker answers pings, and doesn't take this peer's list.
+    ListRefused {
         why: String,
     },
     OriginalTracker,
@@ -43,6 +55,9 @@ pub enum Event {
         n_peers: usize,
         n_files: usize,
         original: bool,
+        /// Whether it is the first one, or the first after a failure.
+        #[serde(skip)]
+        first: bool,
     },
     FewPeers {
         n_peers: usize,
@@ -134,6 +149,11 @@ pub enum Event {
     Connected {
         peer: SocketAddr,
         latency_ms: f64,
+    },
+    /// A peer that is listed can't be connected to.
+    NotReached {
+        peer: SocketAddr,
+        why: String,
     },
     Lost {
         peer: SocketAddr,
@@ -253,6 +273,11 @@ impl report::Reportable for Event {
                 Weight::Normal
             }
             Self::Pick(_) | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
+            Self::List { first: true, .. } => Weight::Normal,
+            // what `sharing`, `complete` or the next ping says as well
+            Self::List { .. } | Self::ListSent { .. } | Self::Published { .. } => Weight::Routine,
+            Self::Begin { n_pieces, .. } if *n_pieces <= 1 => Weight::Routine,
+            Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
             Self::Refused { .. }
             | Self::OtherCopy { .. }
             | Self::PublisherFaulty { .. }
@@ -269,6 +294,7 @@ impl report::Reportable for Event {
             | Self::Page { .. }
             | Self::Disk { .. }
             | Self::Ending { .. }
+            | Self::ListRefused { .. }
             | Self::TrackerUnreachable { .. } => Weight::Important,
             _ => Weight::Normal,
         }
@@ -284,6 +310,7 @@ impl report::Reportable for Event {
             | Self::GivenUp { .. }
             | Self::BadPiece { .. }
             | Self::Disk { .. }
+            | Self::ListRefused { .. }
             | Self::TrackerUnreachable { .. } => Tone::Bad,
             _ => Tone::Neutral,
         }
@@ -327,13 +354,17 @@ impl fmt::Display for Event {
             }
             Self::Listening { port, .. } => write!(f, "listening on port {port} for other peers"),
             Self::Page { url } => write!(f, "page: {url}"),
-            Self::TrackerUnreachable { at, why } => {
+            Self::TrackerUnreachable { at, why, .. } => {
                 writeln!(f, "no list from the tracker {at}: {why}")?;
                 write!(
                     f,
                     "it is tried again at each ping; the swarm goes on meanwhile"
                 )
             }
+            Self::ListRefused { why } => write!(
+                f,
+                "the tracker doesn't take this peer's list, so that others don't learn what is here: {why}"
+            ),
             Self::Waiting { why } => write!(f, "waiting: {why}"),
             Self::OriginalTracker => write!(
                 f,
@@ -343,6 +374,7 @@ impl fmt::Display for Event {
                 n_peers,
                 n_files,
                 original: false,
+                ..
             } => write!(
                 f,
                 "ping → {} listed, {}",
@@ -490,6 +522,7 @@ impl fmt::Display for Event {
             Self::Connected { peer, latency_ms } => {
                 write!(f, "connected to {peer}, latency {}", millis(*latency_ms))
             }
+            Self::NotReached { peer, why } => write!(f, "can't reach {peer}: {why}"),
             Self::Lost { peer, why } => write!(f, "lost {peer}: {why}"),
             Self::Pick(Choice {
                 name,
@@ -567,6 +600,19 @@ impl fmt::Display for Event {
                 )
             }
             Self::GivenUp { name, why } => write!(f, "{name} is given up: {why}"),
+            Self::Complete {
+                name,
+                size,
+                md5,
+                seconds,
+                here,
+                n_pieces,
+                reused,
+                shares,
+                ..
+            } if *n_pieces <= 1 => {
+                write!(f, "complete: {name}, {}, MD5 {md5} verified", bytes(*size))
+            }
             Self::Complete {
                 name,
                 size,

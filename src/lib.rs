@@ -140,6 +140,7 @@
 //! - `protocol::framing`: reads and writes messages, with a cap on all that is buffered.
 //! - `protocol::pieces`: which pieces somebody has, as it is told.
 //! - `protocol::publishing`: the messages on contents.
+//! - `protocol::wrong_field`: names the field of a message that is of the wrong kind.
 //! - `torrent::name`: the rules for names, so that none leads out of the folder.
 //! - `torrent::blocks`: a set of a piece's blocks.
 //! - `torrent::json`: makes a `.torrent`, and checks its fields.
@@ -237,6 +238,7 @@
 //! - `http`: as much of HTTP as the pages need.
 //! - `page`: the peer's page.
 //! - `events`: what a peer tells of.
+//! - `events::no_list`: why no list came from the tracker.
 //! - `events::shares`: the table of who gave how much.
 //! - `report`: prints and logs events.
 //! - `report::printer`: the thread that prints.

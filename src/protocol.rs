@@ -55,6 +55,7 @@ mod pieces;
 mod publishing;
 #[cfg(test)]
 mod tests;
+mod wrong_field;
 
 pub use framing::{Cap, invalid, parse, read_message, read_value, to_bytes};
 pub use publishing::{

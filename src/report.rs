@@ -27,6 +27,9 @@ pub use crate::units::{bytes, duration, plural};
 /// The lines after an event's first one are indented by the width of its time.
 const INDENT: usize = 12;
 
+/// The signs in our texts that a screen without Unicode can't show, and what stands for them there.
+const ASCII: [(&str, &str); 3] = [("→", "->"), ("…", "..."), ("’", "'")];
+
 /// Something that happened. `Display` is for people, `Serialize` for programs.
 pub trait Reportable: Serialize + Display {
     /// Returns who the event is for.
@@ -58,6 +61,8 @@ pub enum Weight {
     Normal,
     /// People who follow what goes on without a status line.
     Progress,
+    /// People who watch the protocol, with `--verbose`: what happens again and again, all day.
+    Routine,
     /// People who ask for reasons, with `--explain`.
     Detail,
     /// Programs only.
@@ -69,6 +74,8 @@ pub enum Weight {
 pub struct ReportConfig {
     /// Leave out everything but [`Weight::Important`] events.
     pub quiet: bool,
+    /// Print [`Weight::Routine`] events as well.
+    pub verbose: bool,
     /// Print [`Weight::Detail`] events as well.
     pub explain: bool,
 }
@@ -140,6 +147,7 @@ impl Report {
                 Weight::Important => true,
                 Weight::Normal => !quiet,
                 Weight::Progress => !quiet && !self.0.terminal.redraws,
+                Weight::Routine => self.0.config.verbose && !quiet,
                 Weight::Detail => self.0.config.explain && !quiet,
                 Weight::Logged => false,
             }
@@ -184,7 +192,12 @@ impl Report {
 /// Formats an event as lines for people: the time and its text. Lines are wrapped only on a screen, as people search them
 /// elsewhere; indented lines aren't wrapped, as they are commands to be copied.
 fn legible_event(t: f64, event: &impl Reportable, terminal: Terminal) -> String {
-    let text = event.to_string();
+    let mut text = event.to_string();
+    if terminal.is_screen && !terminal.unicode {
+        for (sign, ascii) in ASCII {
+            text = text.replace(sign, ascii);
+        }
+    }
     let begin = format!("{t:8.1} s  ");
     let lines = text.split('\n').enumerate();
     let wrapped = lines.flat_map(|(at, line)| {
@@ -247,6 +260,14 @@ mod tests {
             colour: true,
             ..screen
         };
+        let arrow = TestEvent("ping → 1");
+        let unicode = Terminal {
+            unicode: true,
+            ..screen
+        };
+        for (terminal, sign) in [(pipe, "→"), (screen, "->"), (unicode, "→")] {
+            assert!(legible_event(1.5, &arrow, terminal).contains(sign));
+        }
         for (terminal, expected) in [
             (
                 pipe,

@@ -272,10 +272,7 @@ impl State {
         };
         let new = held.have.add(piece);
         let whole = held.have.is_full();
-        if new {
-            held.count(peer, came as u64, now);
-        }
-        let is_tenth = held.is_tenth();
+        let is_tenth = new && held.count(peer, came as u64, now);
         self.picker.landed(name, idx);
         self.blame_for(name, idx, peer);
         self.told.disk_fault = false;
@@ -298,7 +295,7 @@ pub enum Landing {
     NotWanted,
     /// It is new, and others are missing.
     Another {
-        /// Whether another tenth of the file is here with it.
+        /// Whether another tenth of the file is here with it, which is to be told.
         is_tenth: bool,
     },
     /// With it the file is whole.

@@ -37,7 +37,7 @@ Shares the files in <dir> with every other peer of the tracker, and fetches what
 <port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
 
 const AFTER: &str = "\
-RATE is bytes a second; K, M and G are times 1024. Seconds may have fractions.
+RATE is bytes a second; K, M and G are times 1024. S is seconds, or a time such as 90s, 10m or 2h.
 Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or conflict, 5 disk.";
 
 fn options() -> Options {
@@ -101,6 +101,7 @@ fn options() -> Options {
         )
         .optflag("", "no-page", "serve no page")
         .optflag("", "quiet", "print results and trouble only")
+        .optflag("", "verbose", "print each ping and list, too")
         .optflag("h", "help", "print this")
         .optflag("V", "version", "print the version");
     options
@@ -158,12 +159,12 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         list_every: cli::seconds(matches, "list-every", Duration::from_secs(20))?,
         ping_every: cli::seconds(matches, "ping-every", Duration::from_secs(10))?,
     };
+    cli::exclude(matches, ["quiet", "verbose"])?;
     if matches.opt_present("seed-for") && !wants.exit_when_complete {
         return Err("--seed-for goes with --exit-when-complete: without it, the client serves until it is ended".to_owned());
     }
-    if cli::page(matches)?.is_some() && matches.opt_present("no-page") {
-        return Err("--page and --no-page exclude each other".to_owned());
-    }
+    cli::page(matches)?;
+    cli::exclude(matches, ["page", "no-page"])?;
     let config = ClientConfig {
         tracker: tracker.clone(),
         tracker_port,
@@ -246,6 +247,7 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
 fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
     let told = report::ReportConfig {
         quiet: matches.opt_present("quiet"),
+        verbose: matches.opt_present("verbose"),
         explain: matches.opt_present("explain"),
     };
     let log = matches.opt_str("log");

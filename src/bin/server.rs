@@ -63,11 +63,12 @@ fn options() -> Options {
     options.optopt(
         "",
         "sweep-every",
-        "drop peers that were silent for one to two times S (15)",
+        "drop peers that were silent for one to two times S, such as 15 or 1m (15)",
         "S",
     );
     options.optopt("", "log", "append each event as a line of JSON", "FILE");
     options.optflag("", "quiet", "print only what matters");
+    options.optflag("", "verbose", "print each ping, list and sweep, too");
     options.optflag("h", "help", "print this");
     options.optflag("V", "version", "print the version");
     options
@@ -96,12 +97,14 @@ fn config(matches: &Matches) -> Result<Args, String> {
     if torrents.is_empty() {
         return Err("--torrents takes a folder, got nothing".to_owned());
     }
+    cli::exclude(matches, ["quiet", "verbose"])?;
     let sweep_every = cli::seconds(matches, "sweep-every", SWEEP_EVERY)?;
     Ok(Args {
         port: cli::number(matches, "port", TRACKER_PORT)?,
         page: cli::page(matches)?,
         report: report::ReportConfig {
             quiet: matches.opt_present("quiet"),
+            verbose: matches.opt_present("verbose"),
             explain: false,
         },
         log: matches.opt_str("log").map(PathBuf::from),

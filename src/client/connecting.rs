@@ -58,12 +58,12 @@ impl Client {
             peer,
             failed: true,
         };
-        let connection = self.introduce(peer, addr);
-        let ended = connection.and_then(|connection| match connection {
-            Some(mut connection) => self.read_answers(peer, &mut connection),
-            None => Ok(()),
-        });
-        if let Err(why) = ended {
+        let mut connection = match self.introduce(peer, addr) {
+            Ok(Some(connection)) => connection,
+            Ok(None) => return,
+            Err(why) => return self.not_connected(peer, addr, why.to_string()),
+        };
+        if let Err(why) = self.read_answers(peer, &mut connection) {
             let asked = self.lock().is_asked(peer);
             // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();

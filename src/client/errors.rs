@@ -1,9 +1,10 @@
 //! What can go wrong between this peer and the tracker or another peer.
 
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
+use crate::events::NoList;
 use crate::md5::Digest;
 use crate::net::is_timeout;
 use crate::state::NotAskedFor;
@@ -15,6 +16,8 @@ use crate::torrent::legible;
 pub(super) enum ClientError {
     /// The network, or a message that isn't one of the protocol's.
     Network(io::Error),
+    /// The tracker's name has no address, or not yet.
+    NoAddress(io::Error),
     /// The folder.
     Disk(StoreError),
     /// The other end takes no requests, and says why.
@@ -48,6 +51,22 @@ impl ClientError {
         Self::Refused(legible(why))
     }
 
+    /// Returns what it means where the tracker was asked for its list.
+    pub(super) fn no_list(&self) -> NoList {
+        let why = self.to_string();
+        match self {
+            Self::NoAddress(_) => NoList::NoAddress { why },
+            Self::Refused(why) => NoList::Refused { why: why.clone() },
+            Self::Network(fault) => match fault.kind() {
+                ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => NoList::Closed,
+                ErrorKind::InvalidData => NoList::Foreign { why },
+                ErrorKind::ConnectionRefused => NoList::NobodyListens,
+                _ => NoList::NoAnswer { why },
+            },
+            _ => NoList::Foreign { why },
+        }
+    }
+
     /// Returns true if nothing came in time.
     pub(super) fn is_timeout(&self) -> bool {
         matches!(self, Self::Network(fault) if is_timeout(fault))
@@ -76,6 +95,7 @@ impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(fault) => write!(f, "{fault}"),
+            Self::NoAddress(fault) => write!(f, "{fault}"),
             Self::Disk(fault) => write!(f, "{fault}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::NotAskedFor => write!(f, "the answer doesn't fit: nobody asked for it"),

@@ -53,6 +53,7 @@ impl Client {
             n_peers: peers.len(),
             n_files: 0,
             original: true,
+            first,
         });
         if first {
             self.say(&Event::OriginalTracker);

@@ -42,7 +42,7 @@ impl Client {
             match done {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(fault) => return self.tracker_unreachable(&fault.to_string()),
+                Err(fault) => return self.tracker_failed(&fault),
             }
         }
     }

@@ -95,6 +95,14 @@ impl Client {
         self.say(&Event::Lost { peer: addr, why });
     }
 
+    /// Reports a listed peer that can't be connected to, or introduces itself wrongly.
+    pub(super) fn not_connected(&self, peer: PeerId, addr: SocketAddr, why: String) {
+        let is_news = self.lock().note_trouble(peer, &why);
+        if is_news {
+            self.say(&Event::NotReached { peer: addr, why });
+        }
+    }
+
     pub(super) fn tell_upload_ended(&self, peer: SocketAddr, served: Result<(), ClientError>) {
         if let Err(fault) = served {
             let why = fault.to_string();
@@ -237,7 +245,7 @@ fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Optio
     Some(Event::Progress {
         percent: view.verified * 100 / held.torrent.size().max(1),
         bytes_a_second: speed as u64,
-        left: (view.down > 0.0).then(|| missing as f64 / speed),
+        left: view.left.map(|_| missing as f64 / speed),
         doing: view.doing,
         name: view.name,
     })

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use super::errors::ClientError;
-use crate::events::Event;
+use crate::events::{Event, NoList};
 use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::protocol::{
     LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker,
@@ -24,7 +24,8 @@ const LONG_LIST: usize = 5000;
 impl Client {
     pub(super) fn to_tracker(&self) -> Result<Connection, ClientError> {
         let config = &self.0.config;
-        let addrs = resolve(&config.tracker, config.tracker_port)?;
+        let addrs = resolve(&config.tracker, config.tracker_port);
+        let addrs = addrs.map_err(ClientError::NoAddress)?;
         Ok(connect(&addrs)?)
     }
 
@@ -66,6 +67,7 @@ impl Client {
             n_peers,
             n_files,
             original: false,
+            first,
         });
         if let Some(shortage) = few {
             let waits_for = match shortage {
@@ -107,16 +109,31 @@ impl Client {
     }
 
     pub(super) fn refused_by_tracker(&self, refusal: &PingRefusal) {
-        self.tracker_unreachable(&format!("it answers: {}", legible(&refusal.error)));
+        self.no_list(NoList::Refused {
+            why: legible(&refusal.error),
+        });
     }
 
     /// Reports the first failure with one line; the swarm goes on without the tracker.
-    pub(super) fn tracker_unreachable(&self, why: &str) {
+    pub(super) fn tracker_failed(&self, fault: &ClientError) {
+        match fault {
+            // it answers pings
+            ClientError::Refused(why) => {
+                let is_news = self.lock().list_refused(why);
+                if is_news {
+                    self.say(&Event::ListRefused { why: why.clone() });
+                }
+            }
+            fault => self.no_list(fault.no_list()),
+        }
+    }
+
+    fn no_list(&self, cause: NoList) {
         let first = self.lock().not_reached();
         if first {
             let at = self.tracker_at();
-            let why = why.to_owned();
-            self.say(&Event::TrackerUnreachable { at, why });
+            let (why, cause) = (cause.to_string(), cause.kind());
+            self.say(&Event::TrackerUnreachable { at, cause, why });
         }
     }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ID_CAP;
+use super::wrong_field::wrong_field;
 use crate::torrent::legible;
 
 /// The most values in one message. Each takes 32 bytes of memory while the message is parsed, and only two on the wire;
@@ -74,8 +75,14 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
         // serde repeats the whole input, unescaped
-        let fault: String = fault.to_string().chars().take(FAULT).collect();
-        let fault = legible(&fault);
+        let said = || {
+            let fault: String = fault.to_string().chars().take(FAULT).collect();
+            match fault.contains("untagged enum") {
+                true => "none has these fields".to_owned(),
+                false => legible(&fault),
+            }
+        };
+        let fault = wrong_field(bytes).unwrap_or_else(said);
         invalid(format!(
             "expected one of the protocol's messages, got {start:?}: {fault}"
         ))

@@ -167,28 +167,20 @@ impl State {
                 Ending::Now(Exit::Unreachable, vec![why])
             };
         }
-        let mut names: BTreeSet<Name> = self.named().cloned().collect();
-        if names.is_empty() && self.wants.pick {
+        let all = self.wants.only.is_empty() && !self.wants.pick;
+        let names = match all {
+            true => self.all_names(),
+            false => self.named().cloned().collect(),
+        };
+        if names.is_empty() {
             return Ending::Wait(None);
         }
-        if self.wants.only.is_empty() && !self.wants.pick {
-            names.extend(self.swarm.keys().chain(self.coming.keys()).cloned());
-            names.extend(
-                self.standing
-                    .iter()
-                    .filter(|(_, standing)| matches!(standing, Standing::Unverified(..)))
-                    .map(|(name, _)| name.clone()),
-            );
-            names.extend(self.from_originals_only().into_iter().map(|(name, _)| name));
-            let settled = self.last_new + self.wants.list_every;
-            if names.is_empty() || now < settled {
-                return Ending::Wait((!names.is_empty()).then_some(settled));
-            }
+        let settled = self.last_new + self.wants.list_every;
+        if all && now < settled {
+            return Ending::Wait(Some(settled));
         }
-        let faults: Vec<Unfinished> = names
-            .iter()
-            .filter_map(|name| self.fault(name).err())
-            .collect();
+        let faults = names.iter().filter_map(|name| self.fault(name).err());
+        let faults: Vec<Unfinished> = faults.collect();
         if faults
             .iter()
             .any(|fault| matches!(fault, Unfinished::Missing))
@@ -196,6 +188,27 @@ impl State {
             self.done_at = None;
             return Ending::Wait(None);
         }
+        self.ending_of_done(&names, faults, now)
+    }
+
+    /// Returns everything that a run wants that was told no names.
+    fn all_names(&self) -> BTreeSet<Name> {
+        let listed = self.swarm.keys().chain(self.coming.keys()).cloned();
+        let unverified = self.standing.iter();
+        let unverified = unverified
+            .filter(|(_, standing)| matches!(standing, Standing::Unverified(..)))
+            .map(|(name, _)| name.clone());
+        let of_originals = self.from_originals_only().into_iter().map(|(name, _)| name);
+        listed.chain(unverified).chain(of_originals).collect()
+    }
+
+    /// Returns whether the program may end now that nothing is missing; `faults` say what is wrong with the files.
+    fn ending_of_done(
+        &mut self,
+        names: &BTreeSet<Name>,
+        faults: Vec<Unfinished>,
+        now: Instant,
+    ) -> Ending {
         let since = *self.done_at.get_or_insert(now);
         let unreadable = faults.iter().find_map(|fault| match fault {
             Unfinished::Unreadable(why) => Some(why.clone()),

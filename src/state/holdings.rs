@@ -335,15 +335,17 @@ pub struct Completing {
 }
 
 impl Held {
-    /// Counts the bytes of a new piece that came from a peer.
-    pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) {
+    /// Counts the bytes of a new piece that came from a peer. Returns true if the progress is to be told.
+    pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) -> bool {
         let exchanged = self.exchanged.entry(peer).or_default();
         exchanged.pieces += 1;
         exchanged.got += bytes;
         self.down.note(bytes, now);
-        if self.is_tenth() {
+        let is_tenth = self.is_tenth(now);
+        if is_tenth {
             self.told_progress(now);
         }
+        is_tenth
     }
 
     /// Returns where its bytes are.

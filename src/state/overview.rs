@@ -380,6 +380,9 @@ impl State {
         let part = held.filter(|held| held.stamp.is_none());
         let down = part.map_or(0.0, |held| held.down.per_second(now));
         let missing = held.map_or(0, |held| held.torrent.size() - verified);
+        let doing = self.doing(name, min_peers);
+        // of what nobody sends any more, no time is left
+        let comes = matches!(doing, Doing::Fetching { peers: 1.. });
         let md5 = held.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
         let size = held.map(|held| held.torrent.size());
@@ -392,14 +395,14 @@ impl State {
                 .or(standing.map(|stamp| stamp.size))
                 .or(uploaded),
             md5: md5.map(|md5| md5.to_string()),
-            doing: self.doing(name, min_peers),
+            doing,
             holders: self.holders(name),
             verified,
             down,
             up: held.map_or(0.0, |held| held.up.per_second(now)),
             gave: held.map_or(0, Held::gave),
             takers: held.map_or(0, Held::takers),
-            left: (missing > 0 && down > 0.0).then(|| missing as f64 / down),
+            left: (missing > 0 && down > 0.0 && comes).then(|| missing as f64 / down),
             others: held.and_then(|held| self.others(held)),
             bars: None,
             can_cancel: self.can_cancel(name),

@@ -323,6 +323,7 @@ impl State {
             return false;
         };
         known.link = LinkState::Open(sender);
+        known.trouble = None;
         let ours = true;
         self.picker.open(peer, Route { latency, ours });
         true
@@ -353,11 +354,13 @@ impl State {
         }
     }
 
-    /// Notes why a connection ended.
-    pub fn note_trouble(&mut self, peer: PeerId, why: &str) {
-        if let Some(known) = self.peers.get_mut(&peer) {
-            known.trouble = Some(why.to_owned());
-        }
+    /// Notes why a connection ended, or couldn't be made. Returns true if it isn't what was noted last.
+    pub fn note_trouble(&mut self, peer: PeerId, why: &str) -> bool {
+        let Some(known) = self.peers.get_mut(&peer) else {
+            return true;
+        };
+        let before = known.trouble.replace(why.to_owned());
+        before.as_deref() != Some(why)
     }
 
     /// Returns the address where a peer listens.

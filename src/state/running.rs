@@ -39,6 +39,13 @@ impl State {
         failed || self.tracker == TrackerKind::Unknown
     }
 
+    /// Notes that the tracker doesn't take this peer's list. Returns true if it says so for the first time, or for another
+    /// reason.
+    pub fn list_refused(&mut self, why: &str) -> bool {
+        let told = self.told.list.replace(why.to_owned());
+        told.as_deref() != Some(why)
+    }
+
     /// Notes that the tracker can't be reached. Returns true if that is news.
     pub fn not_reached(&mut self) -> bool {
         !std::mem::replace(&mut self.unreachable, true)

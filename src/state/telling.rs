@@ -11,6 +11,9 @@ use crate::torrent::Name;
 
 /// What was sent to others is reported this long after the first unreported piece.
 const GIVEN_EVERY: Duration = Duration::from_secs(10);
+/// After a report of a download, the next tenth is reported this much later at the earliest: a file that comes at once is
+/// one line.
+const PROGRESS_LEAST: Duration = Duration::from_secs(2);
 /// A download is reported if nothing was said about it for this long.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
@@ -21,6 +24,8 @@ pub(super) struct ToldUser {
     pub(super) other: BTreeMap<Name, Digest>,
     /// The reasons why the tracker refused files.
     pub(super) refusal: BTreeMap<Name, String>,
+    /// Why the tracker doesn't take this peer's list.
+    pub(super) list: Option<String>,
     /// The peers with other contents.
     pub(super) conflicts: BTreeMap<Name, Vec<OtherCopy>>,
     /// Names in the folder that can't be shared, or that something is in the way of.
@@ -123,11 +128,12 @@ impl Held {
         takers.count()
     }
 
-    /// Returns true if the last piece that came completed another tenth, which is reported unless there are few pieces.
-    pub fn is_tenth(&self) -> bool {
+    /// Returns true if the last piece that came completed another tenth, and nothing was said about the file lately.
+    pub(super) fn is_tenth(&self, now: Instant) -> bool {
         let (have, n) = (self.have.count(), self.torrent.n_pieces());
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n.max(1));
-        n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1))
+        let is_tenth = n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1));
+        is_tenth && now.saturating_duration_since(self.told.progress) >= PROGRESS_LEAST
     }
 
     /// Notes that its progress was reported.

@@ -12,6 +12,8 @@ use crate::units::bytes;
 pub enum StoreError {
     /// Another client works on this folder.
     InUse(PathBuf),
+    /// What was given as the folder is a file, or the like.
+    NotAFolder(PathBuf),
     /// Something other than a plain file has this name.
     InTheWay(PathBuf),
     /// A file with this name has come into the folder in the meantime.
@@ -72,6 +74,11 @@ impl fmt::Display for StoreError {
             Self::InUse(path) => write!(
                 f,
                 "another client works on {}: give each its own folder",
+                path.display()
+            ),
+            Self::NotAFolder(path) => write!(
+                f,
+                "{} isn't a folder: give a folder, whose files are shared and into which others come",
                 path.display()
             ),
             Self::InTheWay(path) => {

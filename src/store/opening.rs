@@ -39,7 +39,10 @@ impl Store {
     /// Fails as [`Store::open`] does.
     pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
-        fs::create_dir_all(dir).map_err(at(dir))?;
+        fs::create_dir_all(dir).map_err(|fault| match dir.exists() && !dir.is_dir() {
+            true => StoreError::NotAFolder(dir.to_owned()),
+            false => at(dir)(fault),
+        })?;
         let locked = match disk.create_dir(&hidden) {
             Err(fault) if lacks::writing(&fault) => Locked::ReadOnly,
             Err(fault) if fault.kind() != ErrorKind::AlreadyExists => {

@@ -119,6 +119,11 @@ impl report::Reportable for TrackerEvent {
             | Self::Loaded { .. }
             | Self::Full { .. } => Weight::Important,
             Self::ConnectionFailed { .. } => Weight::Logged,
+            Self::Swept { dropped, .. } if !dropped.is_empty() => Weight::Normal,
+            Self::Ping { .. }
+            | Self::FileList { .. }
+            | Self::Swept { .. }
+            | Self::HandedOut { .. } => Weight::Routine,
             _ => Weight::Normal,
         }
     }

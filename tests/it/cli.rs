@@ -713,3 +713,131 @@ fn a_log_that_nobody_reads_holds_up_nobody() {
     assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
     until_content(&folder.join("image.iso"), &content);
 }
+
+/// What is said where no list comes: the true cause, as far as a client can know it.
+#[test]
+fn whoever_answers_in_the_trackers_place_is_named() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &["--page", "0"]);
+    let peer = Program::peer(&tracker, &dir.dir("peer"), &[]);
+    let page = tracker.until_line("page: http://127.0.0.1:");
+    let page = page.rsplit(':').next().expect("a port");
+    let page: u16 = page.trim_end_matches('/').parse().expect("a port");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let free = silent.local_addr().expect("bound").port();
+    drop(silent);
+    for (name, port, cause, why) in [
+        ("peers", peer.port(), "closed", "is this the tracker's port"),
+        ("page", page, "foreign", "isn't a tracker"),
+        ("nobody", free, "nobody_listens", "is the tracker started"),
+    ] {
+        let client = Program::peer_at("127.0.0.1", port, &dir.dir(name), &[]);
+        let told = client.until_event("tracker_unreachable", |_| true);
+        assert_eq!(told["cause"], cause, "{told}");
+        client.until_line(why);
+        client.until_line("it is tried again at each ping");
+    }
+    let unknown = Program::peer_at("no.such.host.invalid", 1, &dir.dir("unknown"), &[]);
+    let told = unknown.until_event("tracker_unreachable", |_| true);
+    assert_eq!(told["cause"], "no_address", "{told}");
+}
+
+#[test]
+fn a_list_that_is_refused_is_told_once_and_as_that() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let folder = dir.dir("peer");
+    // one more than a list may have, and each shared without a word from the tracker
+    for n in 0..=10_000 {
+        fs::write(folder.join(format!("{n}.txt")), b"").expect("room");
+    }
+    let peer = Program::peer(&tracker, &folder, &[]);
+    let told = peer.until_event("list_refused", |_| true);
+    assert!(
+        told["why"].as_str().expect("text").contains("10000 names"),
+        "{told}"
+    );
+    let pings = peer.events("list").len();
+    until("some more pings", || {
+        (peer.events("list").len() > pings + 3).then_some(())
+    });
+    assert_eq!(peer.events("list_refused").len(), 1);
+    assert!(
+        peer.events("tracker_unreachable").is_empty(),
+        "it answers pings"
+    );
+}
+
+#[test]
+fn a_folder_that_is_a_file_is_told_as_that() {
+    let dir = Temp::new();
+    let file = dir.path().join("image.iso");
+    fs::write(&file, b"x").expect("room");
+    let out = run(&["127.0.0.1", "29283", utf8(&file)]);
+    assert_eq!(out.status.code(), Some(5));
+    assert!(
+        String::from_utf8_lossy(&out.stderr).contains("isn't a folder"),
+        "{out:?}"
+    );
+}
+
+#[test]
+fn an_idle_seed_prints_no_more_than_a_page() {
+    let dir = Temp::new();
+    let folder = dir.dir("seed");
+    plant(&folder, "image.iso", &random_bytes(1 << 20, 1));
+    let torrents = dir.dir("torrents");
+    let tracker = Program::start("server", &["--port", "0", "--torrents", utf8(&torrents)]);
+    let (port, log) = (tracker.port().to_string(), dir.path().join("log"));
+    let quick = [
+        "--ping-every",
+        "0.02",
+        "--list-every",
+        "0.03",
+        "--round-every",
+        "0.05",
+    ];
+    let args = ["127.0.0.1", &port, utf8(&folder), "--log", utf8(&log)];
+    let seed = Program::start("client", &[&args[..], &quick].concat());
+    until("as many pings as in a morning", || {
+        (seed.events("list").len() > 1200).then_some(())
+    });
+    for program in [&tracker, &seed] {
+        assert!(program.lines().len() < 25, "{program:?}");
+    }
+    seed.until_line("ping → 0 other peers listed");
+}
+
+#[test]
+fn small_files_have_a_line_each() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let folder = dir.dir("seed");
+    for n in 0..20 {
+        plant(&folder, &format!("{n}.txt"), format!("file {n}").as_bytes());
+    }
+    plant(&folder, "some.bin", &random_bytes(5_000_000, 1));
+    let _seed = Program::peer(&tracker, &folder, &[]);
+    let port = tracker.port().to_string();
+    let to = dir.dir("peer");
+    let args = [
+        "127.0.0.1",
+        &port,
+        utf8(&to),
+        "--exit-when-complete",
+        "--list-every",
+        "3",
+    ];
+    let mut peer = Program::start("client", &args);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    let lines = peer.lines();
+    for n in 0..20 {
+        let of_it = lines
+            .iter()
+            .filter(|line| line.contains(&format!(" {n}.txt")));
+        // one when it comes; ten of them are credited at the end
+        assert!((1..=2).contains(&of_it.count()), "{peer:?}");
+    }
+    let of_it = lines.iter().filter(|line| line.contains(" some.bin"));
+    assert!((2..=3).contains(&of_it.count()), "{peer:?}");
+}

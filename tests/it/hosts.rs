@@ -35,7 +35,7 @@ fn hand_out(n: u8, mib: usize, tracker_at: impl Fn(&Lab) -> String) {
     ]
     .concat();
     let seed = lab.start(0, "client", &seed);
-    seed.until_line("the tracker has the .torrent of image.iso");
+    seed.until_line("sharing image.iso");
     let dirs: Vec<_> = (1..=n).map(|i| temp.dir(&format!("host{i}"))).collect();
     let start = |(i, dir): (u8, &PathBuf)| {
         let args = [

@@ -626,7 +626,7 @@ fn p7_the_page_of_a_peer_is_used_from_another_host() {
         )
     };
     let seed = on(1, "seed", &[]);
-    seed.until_line("the tracker has the .torrent");
+    seed.until_line("sharing image.iso");
     let picker = on(2, "picker", &["--pick", "--page", "0.0.0.0:8080"]);
     let (at, path) = link(&picker);
     assert_eq!(at, (lab.addr(2), 8080).into(), "its own address and port");

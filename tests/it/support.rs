@@ -122,6 +122,11 @@ pub fn until_content(path: &Path, content: &[u8]) {
     assert_eq!(md5_of(path), Some(digest(content)), "{}", path.display());
 }
 
+/// The flag with which a program prints all that may explain a failure, but for one that is told what to print.
+fn verbose(more: &[&str]) -> Option<&'static str> {
+    (!more.contains(&"--quiet")).then_some("--verbose")
+}
+
 /// One of the two programs, running. Killed with this value; its output is shown where a test fails.
 pub struct Program {
     child: Child,
@@ -193,6 +198,7 @@ impl Program {
     /// A tracker for this machine alone, at any free port, with its `.torrent`s in `dir`.
     pub fn tracker(dir: &Path, more: &[&str]) -> Self {
         let mut args = vec!["--port", "0", "--torrents", dir.to_str().expect("UTF-8")];
+        args.extend(verbose(more));
         args.extend(more);
         Self::start("server", &args)
     }
@@ -202,6 +208,7 @@ impl Program {
     pub fn tracker_at(port: u16, dir: &Path, more: &[&str]) -> Self {
         let port = port.to_string();
         let mut args = vec!["--port", &port, "--torrents", dir.to_str().expect("UTF-8")];
+        args.extend(verbose(more));
         args.extend(more);
         until("the port free again", || {
             let mut tracker = Self::start("server", &args);
@@ -240,6 +247,7 @@ impl Program {
                 .filter(|flag| !more.contains(&flag[0]))
                 .flatten(),
         );
+        args.extend(verbose(more));
         args.extend(more);
         Self::start("client", &args)
     }
