@@ -1,6 +1,5 @@
 //! Connections to the peers that pieces are taken from: how they are opened, introduced, and given back.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
@@ -61,22 +60,23 @@ impl Client {
         let mut connection = match self.introduce(peer, addr) {
             Ok(Some(connection)) => connection,
             Ok(None) => return,
-            Err(why) => return self.not_connected(peer, addr, why.to_string()),
+            Err(why) => return self.not_connected(peer, addr, &why),
         };
         if let Err(why) = self.read_answers(peer, &mut connection) {
             let asked = self.lock().is_asked(peer);
             // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();
             if claims.failed {
-                self.lost(peer, addr, why.to_string());
+                self.lost(peer, addr, &why);
             }
         }
     }
 
     /// Connects to a peer on the tracker's list.
-    pub(super) fn connect_to(&self, addr: SocketAddr) -> io::Result<Connection> {
+    pub(super) fn connect_to(&self, addr: SocketAddr) -> Result<Connection, ClientError> {
         let interface = self.0.interface.load(Ordering::Relaxed);
-        connect(&[on_interface(addr, interface)])
+        let connected = connect(&[on_interface(addr, interface)]);
+        connected.map_err(ClientError::NotConnected)
     }
 
     /// Says hello both ways. Returns `None` if this isn't a peer to take from.
