@@ -18,6 +18,11 @@ mod of_tracker;
 mod shares;
 mod weights;
 
+/// A file of fewer bytes isn't said to begin: a terminal shows how far it is.
+const SMALL: u64 = 16 << 20;
+/// What takes less has no line of its own, or no more than one, seconds.
+const SOON: f64 = 1.0;
+
 /// Something that a peer does or meets. In the log it is an object with `t` (the seconds since the start), `event`, and
 /// these fields; sizes are bytes.
 #[derive(Clone, Debug, Serialize)]

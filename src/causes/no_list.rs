@@ -73,7 +73,7 @@ fn program_that_sends(sends: &str) -> String {
             return what.to_owned();
         }
     }
-    format!("another program, which sends {sends:?}")
+    format!("another program, which sends \"{sends}\"")
 }
 
 impl fmt::Display for NoList {

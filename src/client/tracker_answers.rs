@@ -153,7 +153,7 @@ impl Client {
     ) -> Result<(), ClientError> {
         let tracker = self.tracker_at();
         let error = format!(
-            "a peer listens there, and not the tracker: give the tracker's port (this peer's tracker is {tracker})"
+            "this is a peer's port and not the tracker's; the tracker of this peer is {tracker}"
         );
         match message {
             // an original that is refused is told so by an empty list

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::shares::table;
-use super::{Event, millis};
+use super::{Event, SMALL, SOON, millis};
 use crate::state::Choice;
 use crate::units::{bytes, duration, plural};
 
@@ -135,14 +135,14 @@ impl Event {
         else {
             return Ok(());
         };
-        if *n_pieces <= 1 {
-            return write!(f, "complete: {name}, {}, MD5 {md5} verified", bytes(*size));
-        }
 
         let came = *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
         let rate = bytes((came / seconds.max(1e-3)) as u64);
-        let size = bytes(*size);
-        writeln!(f, "complete: {name}, {size} in {seconds:.1} s ({rate}/s)")?;
+        let took = format!("complete: {name}, {} in {seconds:.1} s", bytes(*size));
+        if *size < SMALL && *seconds < SOON {
+            return write!(f, "{took}, MD5 {md5} verified");
+        }
+        writeln!(f, "{took} ({rate}/s)")?;
         if *reused > 0 {
             writeln!(
                 f,

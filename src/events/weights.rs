@@ -1,11 +1,8 @@
 //! Whom each event is for, and whether it is good or bad news.
 
-use super::Event;
+use super::{Event, SMALL, SOON};
 use crate::report::{Reportable, Tone, Weight};
 use crate::state::{Choice, WaitNews};
-
-/// Hashing that takes less isn't worth a line, seconds.
-const SOON: f64 = 1.0;
 
 impl Reportable for Event {
     fn weight(&self) -> Weight {
@@ -17,7 +14,7 @@ impl Reportable for Event {
             Self::List { first: true, .. } => Weight::Normal,
             // what `sharing`, `complete` or the next ping says as well
             Self::List { .. } | Self::ListSent { .. } | Self::Published { .. } => Weight::Routine,
-            Self::Begin { n_pieces, .. } if *n_pieces <= 1 => Weight::Routine,
+            Self::Begin { size, .. } if *size < SMALL => Weight::Routine,
             Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
             Self::Refused { .. }
             | Self::OtherCopy { .. }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ID_CAP;
-use super::wrong_field::wrong_field;
+use super::wrong_field::{unknown_message, wrong_field};
 use crate::causes::NotUnderstood;
 
 /// The most values in one message. Each takes 32 bytes of memory while the message is parsed, and only two on the wire;
@@ -76,11 +76,13 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
         let said = || {
             // serde repeats the whole input
             let said: String = fault.to_string().chars().take(FAULT).collect();
-            let said = match said.contains("untagged enum") {
-                true => "it has the fields of none",
-                false => &said,
-            };
-            NotUnderstood::no_message(bytes, said)
+            unknown_message(bytes, &said).unwrap_or_else(|| {
+                let said = match said.contains("untagged enum") {
+                    true => "it has the fields of none",
+                    false => &said,
+                };
+                NotUnderstood::no_message(bytes, said)
+            })
         };
         wrong_field(bytes).unwrap_or_else(said).into()
     })

@@ -172,6 +172,20 @@ pub(super) fn wrong_field(bytes: &[u8]) -> Option<NotUnderstood> {
     fields_fault(&message, fields, "")
 }
 
+/// Returns what is wrong with `msg`, if the parser says that no message is called so, and which are expected at this place.
+pub(super) fn unknown_message(bytes: &[u8], said: &str) -> Option<NotUnderstood> {
+    let message: Value = serde_json::from_slice(bytes).ok()?;
+    let msg = message.get("msg")?;
+    let rest = said.strip_prefix("unknown variant ")?;
+    let (_, names) = rest.split_once("expected ")?;
+    let names = names.split(" at line").next()?.replace('`', "\"");
+    Some(NotUnderstood::WrongField {
+        path: "msg".to_owned(),
+        expected: names,
+        got: described(msg),
+    })
+}
+
 fn fields_fault(object: &Value, fields: Fields, path: &str) -> Option<NotUnderstood> {
     fields.iter().find_map(|(name, kind)| {
         let needed = name.trim_end_matches('?');

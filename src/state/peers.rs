@@ -79,6 +79,13 @@ pub struct OtherPeer {
     pub(super) strikes: u32,
 }
 
+impl OtherPeer {
+    /// Returns true if it is on the tracker's list; otherwise it is known by its hello alone.
+    pub(super) fn is_listed(&self) -> bool {
+        self.on_list.is_some()
+    }
+}
+
 /// A peer that connected.
 pub struct MetPeer {
     /// Its id.

@@ -186,7 +186,15 @@ impl State {
         let with_some = self.peers.iter();
         let with_some = with_some.filter(|(peer, _)| self.picker.has(**peer, name).is_some());
         let holders: Vec<&OtherPeer> = with_some.map(|(_, peer)| peer).collect();
-        if nowhere.len() == n_missing && holders.is_empty() && n_missing > 0 {
+        let fails = |peer: &&OtherPeer| match peer.link {
+            LinkState::No => Some((peer.addr, peer.trouble.clone()?)),
+            _ => None,
+        };
+        let failing: Vec<_> = holders.iter().filter_map(fails).collect();
+        let all_fail = failing.len() == holders.len();
+        // who fell silent is remembered for a while after the tracker has dropped it
+        let all_gone = all_fail && !holders.iter().any(|holder| holder.is_listed());
+        if n_missing > 0 && all_gone {
             return Some(match self.most_from(held) {
                 Some(most_from) => Waits::SourcesGone {
                     n_missing,
@@ -202,13 +210,8 @@ impl State {
                 of_sample: self.sampled_of.is_some(),
             });
         }
-        let fails = |peer: &&OtherPeer| match peer.link {
-            LinkState::No => Some((peer.addr, peer.trouble.clone()?)),
-            _ => None,
-        };
-        let failing: Vec<_> = holders.iter().filter_map(fails).collect();
-        let (peer, lost) = failing.first().cloned()?;
-        (failing.len() == holders.len()).then_some(Waits::SourcesFail {
+        let (peer, lost) = failing.first().filter(|_| all_fail).cloned()?;
+        Some(Waits::SourcesFail {
             n_holders: holders.len(),
             peer,
             lost,
