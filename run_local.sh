@@ -25,8 +25,8 @@ Runs one tracker and four peers on this machine, in local_run/, to watch them sh
   (none)     windows where there is a display, else tmux if installed, else headless
 
 Peer 1 starts with a large file (64 MiB) and small ones, peer 2 with other small ones, 3 and 4 with nothing.
-Flags go to all four clients, e.g.  ./run_local.sh tmux --classic --explain
-With --classic the large file has 1 MiB (16 pieces), and the lesson takes about nine minutes.
+Flags go to all four clients, e.g.  ./run_local.sh tmux --classic --explain --verbose
+--verbose goes to the tracker, too. With --classic the large file has 1 MiB (16 pieces), and the lesson takes about nine minutes.
 
 Environment: PORT (the tracker's first choice, 29283), DEADLINE (seconds; headless: 300, with --classic 900).
 END
@@ -42,7 +42,7 @@ noted='echo $$ >"$0" && exec "$@"'
 
 set_command() { # ID: into the array `command`
   case $1 in
-    tracker) command=("$bin/server" --port "$port" --torrents "$run/torrents");;
+    tracker) command=("$bin/server" --port "$port" --torrents "$run/torrents" ${verbose:+"$verbose"});;
     *) command=("$bin/client" 127.0.0.1 "$port" "$run/$1" ${flags[@]+"${flags[@]}"});;
   esac
 }
@@ -349,9 +349,12 @@ case ${1:-} in
   ''|-*) if have_display && find_emulator; then mode=windows; elif command -v tmux >/dev/null; then mode=tmux; else mode=headless; fi;;
   *) die "unknown mode '$1' (windows, tmux, headless or help)" 2;;
 esac
-flags=("$@") mib=64 small=3 deadline=${DEADLINE:-300}
-for flag in "$@"; do                          # one piece a round: few small files, or they would take the time
-  [ "$flag" != --classic ] || { mib=1 small=1 deadline=${DEADLINE:-900}; }
+flags=("$@") verbose='' mib=64 small=3 deadline=${DEADLINE:-300}
+for flag in "$@"; do
+  case $flag in
+    --verbose) verbose=$flag;;
+    --classic) mib=1 small=1 deadline=${DEADLINE:-900};;    # one piece a round: few small files, or they would take the time
+  esac
 done
 [ "$mode" != tmux ] || command -v tmux >/dev/null || die "tmux is not installed (use: windows, headless)"
 PATH=$PATH:${HOME:-}/.cargo/bin               # rustup's; a shell that was open before doesn't know it

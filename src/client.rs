@@ -163,12 +163,12 @@ impl Client {
             (state.tracker(), state.file_list())
         };
         let (n_files, n_parts) = (list.files.len(), list.pieces.len());
-        let taken = match tracker {
+        let sent = match tracker {
             TrackerKind::Unknown => return,
             TrackerKind::Original => self.send_original_list().map(|()| true),
             TrackerKind::Ours { .. } => self.send_list(list),
         };
-        match taken {
+        match sent {
             Ok(true) => self.say(&Event::ListSent { n_files, n_parts }),
             Ok(false) => return,
             Err(fault) => self.no_list(fault.no_list()),

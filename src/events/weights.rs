@@ -14,7 +14,7 @@ impl Reportable for Event {
             Self::List { first: true, .. } => Weight::Normal,
             // what `sharing`, `complete` or the next ping says as well
             Self::List { .. } | Self::ListSent { .. } | Self::Published { .. } => Weight::Routine,
-            Self::Begin { size, .. } if *size < SMALL => Weight::Routine,
+            Self::Begin { size, here: 0, .. } if *size < SMALL => Weight::Routine,
             Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
             Self::Refused { .. }
             | Self::OtherCopy { .. }

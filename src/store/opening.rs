@@ -191,7 +191,7 @@ impl Store {
 /// Takes the folder for this process.
 pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
     if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
-        return Err(StoreError::InTheWay(hidden.to_owned()));
+        return Err(StoreError::HiddenInTheWay(hidden.to_owned()));
     }
     let path = hidden.join("lock");
     let mut options = File::options();

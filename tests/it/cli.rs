@@ -325,20 +325,20 @@ fn a_folder_that_cannot_be_made_is_5() {
     fails_with(
         &run(&["127.0.0.1", "29283", utf8(&below)]),
         5,
-        &[utf8(&below)],
+        &[&format!("{} isn't a folder", utf8(&dir.path().join("file")))],
     );
     // a plain file where the folder should be
     fails_with(
         &run(&["127.0.0.1", "29283", utf8(&dir.path().join("file"))]),
         5,
-        &["file"],
+        &["file isn't a folder: give a folder"],
     );
     // and where the hidden folder should be
     plant(&dir.dir("peer"), ".bittorrentish", b"");
     fails_with(
         &run(&["127.0.0.1", "29283", utf8(&dir.dir("peer"))]),
         5,
-        &[".bittorrentish"],
+        &[".bittorrentish isn't a folder"],
     );
     let log = below.join("log");
     fails_with(
