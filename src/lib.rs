@@ -209,6 +209,7 @@
 //! - `state::choices`: the last decisions, for the page.
 //! - `state::overview`: what page and terminal show.
 //! - `state::reporting`: how far this peer is.
+//! - `state::at_rest`: what a terminal shows while nothing moves.
 //! - `state::rate`: how fast something came lately.
 //! - `state::shares`: who gave how much to whom.
 //! - `state::telling`: what is to be told by the clock.
@@ -249,9 +250,14 @@
 //! - `http::guard`: who may see a page and act on it.
 //! - `page`: the peer's page.
 //! - `page::speeds`: the speeds of the last minutes, for the page's plot.
+//! - `causes`: why something doesn't go on, one value for each situation.
+//! - `causes::no_list`: why no list came from the tracker.
+//! - `causes::waits`: why a file doesn't come.
+//! - `causes::lost`: why a peer can't be taken from.
+//! - `causes::not_understood`: why a message isn't understood.
 //! - `events`: what a peer tells of.
-//! - `events::no_list`: why no list came from the tracker.
-//! - `events::text`: each event in words.
+//! - `events::weights`: whom each event is for.
+//! - `events::of_tracker`, `events::of_folder`, `events::of_download`, `events::of_serving`: the lines that people read.
 //! - `events::shares`: the table of who gave how much.
 //! - `report`: prints and logs events.
 //! - `report::printer`: the thread that prints.
@@ -309,6 +315,7 @@ extern crate self as bittorrentish;
 
 pub mod bitfield;
 pub mod buffers;
+pub mod causes;
 pub mod cli;
 pub mod client;
 pub mod conflicts;

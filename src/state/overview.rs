@@ -6,12 +6,14 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::folder::ByteProgress;
 use super::holdings::TrackerWord;
 use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
+use crate::causes::Waits;
 use crate::conflicts::Conflict;
+use crate::md5::Digest;
 use crate::picker::PeerId;
 use crate::protocol::Pieces;
 use crate::torrent::{Name, legible};
@@ -145,7 +147,10 @@ pub enum Doing {
     /// It is listed, and nobody has picked it.
     Listed,
     /// It is picked, and nobody lists it.
-    Unlisted,
+    Unlisted {
+        #[serde(skip)]
+        waits: Waits,
+    },
     /// Its `.torrent` is on its way, or it waits for its turn to begin.
     Beginning,
     /// The pieces of it that are here are being checked.
@@ -153,13 +158,25 @@ pub enum Doing {
     /// Pieces were requested from this many peers.
     Fetching { peers: usize },
     /// No other peer has these pieces: their number, and the first of them.
-    Nowhere { n: usize, first: Vec<u32> },
+    Nowhere {
+        n: usize,
+        first: Vec<u32>,
+        #[serde(skip)]
+        waits: Waits,
+    },
     /// Other peers have what is missing, but none of them can be asked at present.
-    Unconnected { holders: usize },
+    Unconnected {
+        holders: usize,
+        #[serde(skip)]
+        waits: Waits,
+    },
     /// This many peers are listed, and `--min-peers` asks for more.
     FewPeers { listed: usize, least: usize },
-    /// The disk doesn't take it, or something is in its way.
-    Stuck { why: String },
+    /// The disk or the tracker doesn't take it, or something is in its way.
+    Stuck {
+        #[serde(serialize_with = "as_text")]
+        why: Waits,
+    },
     /// All pieces are here, and are being brought to the disk.
     Completing,
     /// It is being uploaded through the page.
@@ -173,7 +190,7 @@ pub enum Doing {
     /// It is whole, and nobody knows its MD5.
     Unverified,
     /// The file here has another content than the swarm's: the two MD5s.
-    OtherContent { here: String, swarm: String },
+    OtherContent { here: Digest, swarm: Digest },
     /// Another peer is hashing it.
     Coming { done: u64, of: u64, peer: String },
     /// It was whole here, and the user has deleted it or moved it away.
@@ -182,37 +199,32 @@ pub enum Doing {
     GivenUp { why: String },
 }
 
+/// Programs get the text.
+fn as_text<S: Serializer>(waits: &Waits, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(waits)
+}
+
 impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |done: &u64, of: &u64| done * 100 / of.max(&1);
         match self {
             Self::Starting => write!(f, "waiting for the tracker's first answer"),
+            Self::Nowhere { waits, .. }
+            | Self::Unconnected { waits, .. }
+            | Self::Unlisted { waits }
+            | Self::Stuck { why: waits } => write!(f, "waiting: {waits}"),
             Self::Idle => write!(f, "nothing is shared so far"),
             Self::Serving { files } => write!(f, "serving {}", plural(*files, "verified file")),
             Self::Listed => write!(f, "not fetched: it wasn't picked"),
-            Self::Unlisted => write!(f, "waiting: nobody lists it"),
             Self::Beginning => write!(f, "beginning"),
             Self::Checking { done, of } => {
                 write!(f, "checking what is here: {} %", percent(done, of))
             }
             Self::Fetching { peers } => write!(f, "from {}", plural(*peers, "peer")),
-            Self::Nowhere { n, first } => {
-                let named: Vec<String> = first.iter().map(u32::to_string).collect();
-                let more = if *n > first.len() { ", …" } else { "" };
-                let s = if *n == 1 { "" } else { "s" };
-                write!(f, "waiting: nobody has piece{s} {}{more}", named.join(", "))
-            }
-            Self::Unconnected { holders } => {
-                let others = plural(*holders, "other");
-                write!(
-                    f,
-                    "waiting: no connection to the {others} with pieces of it"
-                )
-            }
             Self::FewPeers { listed, least } => {
-                write!(f, "waiting: {listed} of {least} peers (--min-peers)")
+                let (listed, least) = (*listed, *least);
+                write!(f, "waiting: {}", Waits::FewPeers { listed, least })
             }
-            Self::Stuck { why } => write!(f, "waiting: {why}"),
             Self::Completing => write!(f, "all pieces are here: bringing them to the disk"),
             Self::Uploading { done, of } => {
                 write!(f, "uploading: {} of {}", bytes(*done), bytes(*of))
@@ -221,12 +233,13 @@ impl fmt::Display for Doing {
             Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(done, of)),
             Self::Verified => write!(f, "verified, serving"),
             Self::Unverified => write!(f, "unverified: originals know no MD5"),
-            Self::OtherContent { here, swarm } => write!(
-                f,
-                "not shared: here it has MD5 {here}, in the swarm MD5 {swarm}"
-            ),
+            Self::OtherContent { here, swarm } => {
+                let (here, swarm) = (*here, *swarm);
+                write!(f, "not shared: {}", Waits::OtherContent { here, swarm })
+            }
             Self::Coming { done, of, peer } => {
-                write!(f, "waiting: {peer} is hashing it, {} %", percent(done, of))
+                let (by, percent) = (peer.clone(), percent(done, of));
+                write!(f, "waiting: {}", Waits::HashedElsewhere { by, percent })
             }
             Self::Deleted => write!(
                 f,
@@ -248,7 +261,7 @@ impl Doing {
             Self::Hashing { .. } | Self::Beginning => 3,
             Self::Nowhere { .. } | Self::Unconnected { .. } | Self::FewPeers { .. } => 4,
             Self::OtherContent { .. } | Self::GivenUp { .. } => 5,
-            Self::Unlisted => CALM,
+            Self::Unlisted { .. } => CALM,
             _ => CALM + 1,
         }
     }
@@ -268,7 +281,7 @@ impl State {
         Overview {
             doing,
             of,
-            unreachable: self.unreachable,
+            unreachable: self.no_list.is_some(),
             original: self.tracker == TrackerKind::Original,
             // the sum of nothing is -0
             down: files.iter().map(|file| file.down).sum::<f64>() + 0.0,
@@ -426,6 +439,7 @@ impl State {
             return Doing::GivenUp { why };
         }
         if let Some(why) = self.stuck.get(name).cloned() {
+            let why = Waits::InTheWay { said: why };
             return Doing::Stuck { why };
         }
         let progress = self.progress.get(name).copied();
@@ -436,10 +450,12 @@ impl State {
             (Some(Standing::Unverified(..)), _) => Doing::Unverified,
             (_, Some(held)) if held.stamp.is_some() => match &held.word {
                 TrackerWord::Other { md5, .. } => Doing::OtherContent {
-                    here: held.torrent.md5().to_string(),
-                    swarm: md5.to_string(),
+                    here: held.torrent.md5(),
+                    swarm: *md5,
                 },
-                TrackerWord::Refused { why, .. } => Doing::Stuck { why: why.clone() },
+                TrackerWord::Refused { why, .. } => Doing::Stuck {
+                    why: Waits::TrackerRefuses { said: legible(why) },
+                },
                 _ => Doing::Verified,
             },
             (_, Some(held)) => self.doing_part(held, min_peers),
@@ -459,7 +475,9 @@ impl State {
                 }
             }
             _ if self.swarm.contains_key(name) || self.fetches_whole_files => Doing::Beginning,
-            _ => Doing::Unlisted,
+            _ => Doing::Unlisted {
+                waits: self.unlisted(name),
+            },
         }
     }
 
@@ -476,6 +494,7 @@ impl State {
             .clone()
             .filter(|_| self.paused_until.is_some())
         {
+            let why = Waits::Disk { said: why };
             Doing::Stuck { why }
         } else if !in_flight.is_empty() {
             Doing::Fetching { peers }
@@ -483,15 +502,28 @@ impl State {
             let least = min_peers;
             Doing::FewPeers { listed, least }
         } else if nowhere.len() == missing {
-            let first = nowhere.iter().take(NAMED).copied().collect();
-            Doing::Nowhere { n: missing, first }
+            let first: Vec<u32> = nowhere.iter().take(NAMED).copied().collect();
+            let waits = self.of_sources(held).unwrap_or(Waits::Nowhere {
+                n: missing,
+                first: first.clone(),
+                of_sample: false,
+            });
+            Doing::Nowhere {
+                n: missing,
+                first,
+                waits,
+            }
         } else if self.picker.is_reachable(name) {
             Doing::Fetching { peers }
         } else {
             let holders = self.peers.keys();
             let has = |peer: &&PeerId| self.picker.has(**peer, name).is_some();
+            let holders = holders.filter(has).count();
+            let n_holders = holders;
+            let waits = self.of_sources(held);
             Doing::Unconnected {
-                holders: holders.filter(has).count(),
+                holders,
+                waits: waits.unwrap_or(Waits::NotConnected { n_holders }),
             }
         }
     }
@@ -564,7 +596,7 @@ impl State {
                 got: sum(|with| with.got),
                 sent: sum(|with| with.sent),
                 gave: sum(|with| with.gave),
-                trouble: peer.trouble.clone(),
+                trouble: peer.trouble.as_ref().map(ToString::to_string),
             }
         };
         self.peers.iter().take(SHOWN).map(view).collect()
