@@ -33,7 +33,8 @@ Examples, where the tracker is at 192.168.1.10:
         send at most 5 MiB a second, and be served at a port that the firewall lets through
 
 Usage: client <tracker-ip> <port> <dir> [flags]
-       client <tracker-ip> <port> --status [--only NAME] [--md5 HEX] [--until N] [--within S] [--hosts FILE]
+       client <tracker-ip> <port> --status [--only NAME] [--md5 HEX]
+              [--until N [--within S] [--hosts FILE]]
 
 Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
 <port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";

@@ -24,7 +24,7 @@ pub enum NoList {
     },
     /// Nothing comes back from the address.
     NoReply,
-    /// It takes the connection, and says nothing.
+    /// It takes the connection, and says nothing in time, or not all.
     Silent,
     /// It closes the connection without an answer.
     Closed,
@@ -97,7 +97,7 @@ impl fmt::Display for NoList {
             ),
             Self::Silent => write!(
                 f,
-                "it takes the connection and doesn't answer: it hangs, or this isn't the tracker's port"
+                "it takes the connection, and no whole answer comes in time: it hangs, the network is slow, or this isn't the tracker's port"
             ),
             Self::Closed => write!(
                 f,

@@ -36,7 +36,7 @@ fn each_reason_for_no_list_says_what_is_and_what_to_do() {
         ),
         (
             NoList::Silent,
-            "it takes the connection and doesn't answer: it hangs, or this isn't the tracker's port",
+            "it takes the connection, and no whole answer comes in time: it hangs, the network is slow, or this isn't the tracker's port",
         ),
         (
             NoList::Closed,

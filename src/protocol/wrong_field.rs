@@ -17,6 +17,7 @@ enum FieldKind {
     /// A whole number up to this one.
     Whole(u64),
     Seconds,
+    Number,
     Text,
     Md5,
     Truth,
@@ -28,7 +29,7 @@ enum FieldKind {
     Any,
 }
 
-use FieldKind::{Any, List, Map, Md5, Object, Port, Seconds, Text, Truth, Whole};
+use FieldKind::{Any, List, Map, Md5, Number, Object, Port, Seconds, Text, Truth, Whole};
 
 /// The fields of a message or a part of one; a name that ends with `?` may be missing.
 type Fields = &'static [(&'static str, FieldKind)];
@@ -75,8 +76,20 @@ const PUBLICATION: FieldKind = Object(&[
 ]);
 const HAVE: FieldKind = Object(&[("name", Text), ("md5", Md5), ("pieces", Any)]);
 
+const REPORT: FieldKind = Object(&[
+    ("name", Text),
+    ("md5?", Md5),
+    ("size", U64),
+    ("here", U64),
+    ("whole", Truth),
+    ("mine?", Truth),
+    ("speed", Number),
+    ("left?", Seconds),
+    ("state", Text),
+]);
+
 /// The messages that say in `msg` which they are.
-const MESSAGES: [(&str, Fields); 10] = [
+const MESSAGES: [(&str, Fields); 12] = [
     (
         "ping",
         &[
@@ -102,6 +115,16 @@ const MESSAGES: [(&str, Fields); 10] = [
         &[("port", Port), ("key", Text), ("files", List(&PUBLICATION))],
     ),
     ("get_torrent", &[("name", Text)]),
+    (
+        "report",
+        &[
+            ("port", Port),
+            ("host", Text),
+            ("files", List(&REPORT)),
+            ("ended?", Object(&[("code", Whole(255)), ("why", Text)])),
+        ],
+    ),
+    ("status", &[]),
     (
         "hello",
         &[
@@ -232,7 +255,7 @@ impl FieldKind {
         match self {
             Port => is_whole(u16::MAX.into()),
             Whole(most) => is_whole(*most),
-            Seconds => value.is_number(),
+            Seconds | Number => value.is_number(),
             Text => value.is_string(),
             Md5 => value.as_str().is_some_and(|text| {
                 text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -249,6 +272,7 @@ impl FieldKind {
             Port => "a number from 1 to 65535".to_owned(),
             Whole(most) => format!("a whole number from 0 to {most}"),
             Seconds => "a number of seconds".to_owned(),
+            Number => "a number".to_owned(),
             Text => "a string".to_owned(),
             Md5 => "a string of 32 hexadecimal digits".to_owned(),
             Truth => "true or false".to_owned(),
@@ -337,6 +361,14 @@ mod tests {
             (
                 r#"{"v": 1, "local": "no", "peers": []}"#,
                 r#"expected "local" to be true or false, got the string "no""#,
+            ),
+            (
+                r#"{"msg": "report", "port": 1, "host": "pc07", "files": [{"name": "a", "size": "9"}]}"#,
+                r#"expected "files[0].size" to be a whole number from 0 to 18446744073709551615, got the string "9""#,
+            ),
+            (
+                r#"{"msg": "report", "port": 1, "host": 7, "files": []}"#,
+                r#"expected "host" to be a string, got the number 7"#,
             ),
             (
                 r#"{"filename": ["a.txt"]}"#,

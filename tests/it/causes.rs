@@ -99,7 +99,7 @@ fn each_situation_has_its_text() {
             "a tracker that never answers",
             |_| greeter(b""),
             &[],
-            "it takes the connection and doesn't answer",
+            "it takes the connection, and no whole answer comes in time",
         ),
         (
             "an SSH server",
@@ -325,7 +325,7 @@ fn a_wrong_field_is_told_to_who_sent_it() {
         ),
         (
             r#"{"port": 41120, "msg": "pong"}"#,
-            r#"expected "msg" to be one of "ping", "file_list", "publish", "get_torrent", got the string "pong""#,
+            r#"expected "msg" to be one of "ping", "file_list", "publish", "get_torrent", "report", "status", got the string "pong""#,
         ),
         (
             r#"{"port": 41120, "msg": "file_list"}"#,

@@ -275,7 +275,13 @@ fn without_utf_8_all_that_is_shown_is_ascii() {
         };
         let shown = peer.end();
         assert!(shown.is_ascii(), "{vars:?}: {shown:?}");
-        assert!(shown.contains("ping -> 1 other peer listed"), "{shown:?}");
+        // who was here before may still be listed
+        let pings = [
+            "ping -> 1 other peer listed",
+            "ping -> 2 other peers listed",
+        ];
+        let ping = pings.iter().any(|ping| shown.contains(ping));
+        assert!(ping, "{shown:?}");
     }
 }
 
