@@ -53,6 +53,8 @@ impl Client {
                     self.tell_given(true);
                     self.report_end(exit, &why);
                     let code = exit as u8;
+                    // nothing stands below the last words
+                    self.0.report.settle();
                     self.say(&Event::Ending { code, why });
                     self.0.report.settle();
                     return exit;
