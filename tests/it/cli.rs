@@ -325,7 +325,10 @@ fn a_folder_that_cannot_be_made_is_5() {
     fails_with(
         &run(&["127.0.0.1", "29283", utf8(&below)]),
         5,
-        &[&format!("{} isn't a folder", utf8(&dir.path().join("file")))],
+        &[&format!(
+            "{} isn't a folder",
+            utf8(&dir.path().join("file"))
+        )],
     );
     // a plain file where the folder should be
     fails_with(
