@@ -208,6 +208,7 @@
 //! - `state::wants`: what the user asked for.
 //! - `state::choices`: the last decisions, for the page.
 //! - `state::overview`: what page and terminal show.
+//! - `state::doing`: what becomes of a file, and why.
 //! - `state::reporting`: how far this peer is.
 //! - `state::at_rest`: what a terminal shows while nothing moves.
 //! - `state::rate`: how fast something came lately.

@@ -37,6 +37,7 @@ mod bad_copies;
 mod choices;
 mod conflict;
 pub mod contents;
+mod doing;
 pub mod ending;
 mod folder;
 pub mod holdings;

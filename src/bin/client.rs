@@ -26,7 +26,7 @@ const BRIEF: &str = "\
 Examples, where the tracker is at 192.168.1.10:
     client 192.168.1.10 29283 shared
         share the folder `shared`, and fetch into it whatever the others share
-    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600
+    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 10m
         fetch one file, serve it on for ten minutes, and end with exit code 0; with --md5 HEX and
         --replace, as the seed prints them: this content alone, in place of last week's
     client 192.168.1.10 29283 shared --max-up 5M --listen 50001

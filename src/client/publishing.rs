@@ -169,7 +169,7 @@ impl Client {
         }
         let local = {
             let mut state = self.lock();
-            if !state.tells_command(COMMANDS) {
+            if !state.tells_command(COMMANDS, publication.size) {
                 return;
             }
             state.tracker() == TrackerKind::Ours { local: true }

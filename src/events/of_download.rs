@@ -138,11 +138,14 @@ impl Event {
 
         let came = *size as f64 * f64::from(n_pieces - here) / f64::from((*n_pieces).max(1));
         let rate = bytes((came / seconds.max(1e-3)) as u64);
-        let took = format!("complete: {name}, {} in {seconds:.1} s", bytes(*size));
+        let size_text = bytes(*size);
         if *size < SMALL && *seconds < SOON {
-            return write!(f, "{took}, MD5 {md5} verified");
+            return write!(f, "complete: {name}, {size_text}, MD5 verified");
         }
-        writeln!(f, "{took} ({rate}/s)")?;
+        writeln!(
+            f,
+            "complete: {name}, {size_text} in {seconds:.1} s ({rate}/s)"
+        )?;
         if *reused > 0 {
             writeln!(
                 f,

@@ -4,6 +4,9 @@ use super::{Event, SMALL, SOON};
 use crate::report::{Reportable, Tone, Weight};
 use crate::state::{Choice, WaitNews};
 
+/// That no more than this was sent of a file isn't worth a table, bytes.
+const LITTLE: u64 = 1 << 20;
+
 impl Reportable for Event {
     fn weight(&self) -> Weight {
         match self {
@@ -35,6 +38,7 @@ impl Reportable for Event {
                 ..
             } => Weight::Logged,
             Self::UploadEnded { .. } | Self::Given { is_news: false, .. } => Weight::Routine,
+            Self::Given { gave, .. } if *gave < LITTLE => Weight::Routine,
             Self::Starting { .. }
             | Self::Listening { .. }
             | Self::Page { .. }

@@ -15,6 +15,9 @@ const DISK_RETRY: Duration = Duration::from_secs(10);
 /// The pause before the tracker is sent a list again that it refused. Pings tell it meanwhile that this peer is here.
 const LIST_RETRY: Duration = Duration::from_secs(60);
 
+/// A file of fewer bytes is small, where the commands for other machines are printed.
+const COMMAND_SIZE: u64 = 16 << 20;
+
 /// A list that was sent, known by its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListAttempt(u64);
@@ -169,9 +172,11 @@ impl State {
         matches!(self.standing.get(name), Some(Standing::Outdated(..)))
     }
 
-    /// Returns true if the command for other machines is to be printed for one more file.
-    pub fn tells_command(&mut self, most: usize) -> bool {
-        let tells = self.told.commands < most;
+    /// Returns true if the command for other machines is to be printed for one more file, of this size. Of small files it is
+    /// printed only for the very first: they come before the large one that it is needed for.
+    pub fn tells_command(&mut self, most: usize, size: u64) -> bool {
+        let least = if size < COMMAND_SIZE { 1 } else { most };
+        let tells = self.told.commands < least;
         self.told.commands += usize::from(tells);
         tells
     }

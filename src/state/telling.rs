@@ -230,7 +230,7 @@ mod tests {
         state.gave(peer, &name, 50, at(70.0));
         assert_eq!(state.given(false, at(71.0)), []);
         assert_eq!(state.given(true, at(71.0)), given(50, 0.0, true));
-        for (seconds, bytes, is_news) in [(80.0, 10, false), (100.0, 239, false), (120.0, 1, true)]
+        for (seconds, bytes, is_news) in [(80.0, 10, false), (100.0, 40, false), (120.0, 200, true)]
         {
             state.gave(peer, &name, bytes, at(seconds));
             assert_eq!(

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Held, LinkState, OtherPeer, State};
 use crate::causes::Waits;
 use crate::cli::nearest;
+use crate::picker::PeerId;
 use crate::protocol::Coming;
 use crate::torrent::{Name, legible};
 
@@ -183,9 +184,7 @@ impl State {
         let name = held.torrent.name();
         let nowhere = self.picker.nowhere(name);
         let n_missing = (held.torrent.n_pieces() - held.have.count()) as usize;
-        let with_some = self.peers.iter();
-        let with_some = with_some.filter(|(peer, _)| self.picker.has(**peer, name).is_some());
-        let holders: Vec<&OtherPeer> = with_some.map(|(_, peer)| peer).collect();
+        let holders = self.holders_of_missing(held);
         let fails = |peer: &&OtherPeer| match peer.link {
             LinkState::No => Some((peer.addr, peer.trouble.clone()?)),
             _ => None,
@@ -193,7 +192,13 @@ impl State {
         let failing: Vec<_> = holders.iter().filter_map(fails).collect();
         let all_fail = failing.len() == holders.len();
         // who fell silent is remembered for a while after the tracker has dropped it
-        let all_gone = all_fail && !holders.iter().any(|holder| holder.is_listed());
+        let others = self
+            .peers
+            .keys()
+            .any(|peer| self.picker.has(*peer, name).is_some());
+        let is_alone = holders.is_empty() && !others;
+        let forgotten = !holders.is_empty() && !holders.iter().any(|holder| holder.is_listed());
+        let all_gone = all_fail && (is_alone || forgotten);
         if n_missing > 0 && all_gone {
             return Some(match self.most_from(held) {
                 Some(most_from) => Waits::SourcesGone {
@@ -216,6 +221,17 @@ impl State {
             peer,
             lost,
         })
+    }
+
+    /// Returns the peers that have a piece that is missing here.
+    pub(super) fn holders_of_missing(&self, held: &Held) -> Vec<&OtherPeer> {
+        let name = held.torrent.name();
+        let has_some = |peer: &PeerId| {
+            let has = self.picker.has(*peer, name);
+            has.is_some_and(|has| has.iter().any(|idx| !held.have.get(idx)))
+        };
+        let holders = self.peers.iter().filter(|(peer, _)| has_some(peer));
+        holders.map(|(_, peer)| peer).collect()
     }
 
     /// Returns who sent most of a file in this run.
