@@ -43,9 +43,7 @@ noted='echo $$ >"$0" && exec "$@"'
 
 set_command() { # ID: into the array `command`
   case $1 in
-    tracker)
-      command=("$bin/server" --port "$port" --torrents "$run/torrents")
-      case " ${flags[*]-} " in *' --verbose '*) command+=(--verbose);; esac;;
+    tracker) command=("$bin/server" --port "$port" --torrents "$run/torrents" ${verbose:+"$verbose"});;
     *) command=("$bin/client" 127.0.0.1 "$port" "$run/$1" ${flags[@]+"${flags[@]}"});;
   esac
 }
@@ -352,9 +350,12 @@ case ${1:-} in
   ''|-*) if have_display && find_emulator; then mode=windows; elif command -v tmux >/dev/null; then mode=tmux; else mode=headless; fi;;
   *) die "unknown mode '$1' (windows, tmux, headless or help)" 2;;
 esac
-flags=("$@") mib=64 small=3 deadline=${DEADLINE:-300}
-for flag in "$@"; do                          # one piece a round: few small files, or they would take the time
-  [ "$flag" != --classic ] || { mib=1 small=1 deadline=${DEADLINE:-900}; }
+flags=("$@") verbose='' mib=64 small=3 deadline=${DEADLINE:-300}
+for flag in "$@"; do
+  case $flag in
+    --verbose) verbose=$flag;;
+    --classic) mib=1 small=1 deadline=${DEADLINE:-900};;    # one piece a round: few small files, or they would take the time
+  esac
 done
 [ "$mode" != tmux ] || command -v tmux >/dev/null || die "tmux is not installed (use: windows, headless)"
 PATH=$PATH:${HOME:-}/.cargo/bin               # rustup's; a shell that was open before doesn't know it

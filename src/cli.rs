@@ -194,16 +194,20 @@ fn beside(program: &str, by_cargo: bool) -> String {
 ///
 /// # Errors
 /// Returns an error, for people, if it isn't a number, or is out of the type's range.
-pub fn number<T: FromStr<Err: Display>>(
-    matches: &Matches,
-    name: &str,
-    default: T,
-) -> Result<T, String> {
+pub fn number<T: FromStr>(matches: &Matches, name: &str, default: T) -> Result<T, String> {
     match matches.opt_str(name) {
         None => Ok(default),
         Some(text) => text
             .parse()
-            .map_err(|fault| format!("--{name} takes a number, got {text:?}: {fault}")),
+            .map_err(|_| format!("--{name} takes {}, got {text:?}", range_of::<T>())),
+    }
+}
+
+/// Says which numbers a type can hold: the only one of two bytes is a port.
+fn range_of<T>() -> &'static str {
+    match size_of::<T>() {
+        2 => "a port, from 0 to 65535",
+        _ => "a whole number from 0 up",
     }
 }
 

@@ -149,7 +149,7 @@ impl Client {
             Ok((PingAnswer::Ours(list), own)) => self.take_list(list, own),
             Ok((PingAnswer::Original(peers), own)) => self.take_original_list(&peers, own),
             Ok((PingAnswer::Refused(refusal), _)) => self.refused_by_tracker(&refusal),
-            Err(fault) => self.tracker_failed(&fault),
+            Err(fault) => self.no_list(fault.no_list()),
         }
         self.share_known();
         self.connect_to_peers();
@@ -169,19 +169,13 @@ impl Client {
         let (n_files, n_parts) = (list.files.len(), list.pieces.len());
         let sent = match tracker {
             TrackerKind::Unknown => return,
-            TrackerKind::Original => self.send_original_list(),
-            TrackerKind::Ours { .. } => self.tell_tracker(&ToTracker::FileList {
-                port: self.0.port,
-                files: list.files,
-                v: Some(VERSION),
-                pieces: list.pieces,
-                coming: list.coming,
-                others: list.others,
-            }),
+            TrackerKind::Original => self.send_original_list().map(|()| true),
+            TrackerKind::Ours { .. } => self.send_list(list),
         };
         match sent {
-            Ok(()) => self.say(&Event::ListSent { n_files, n_parts }),
-            Err(fault) => self.tracker_failed(&fault),
+            Ok(true) => self.say(&Event::ListSent { n_files, n_parts }),
+            Ok(false) => return,
+            Err(fault) => self.no_list(fault.no_list()),
         }
         self.pause_after_list(n_files);
     }

@@ -1,21 +1,26 @@
 //! The events of a peer: each one as a line for people and as JSON for programs.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use crate::report::{self, Tone, Weight};
+use crate::causes::Cause;
+use crate::md5::Digest;
 use crate::state::overview::Doing;
-use crate::state::{Choice, Share};
+use crate::state::{Choice, Share, WaitNews};
 use crate::torrent::Name;
 
-mod no_list;
+mod of_download;
+mod of_folder;
+mod of_serving;
+mod of_tracker;
 mod shares;
-mod text;
+mod weights;
 
-pub use no_list::NoList;
-
-/// Hashing that takes less isn't worth a line, seconds.
+/// A file of fewer bytes isn't said to begin: a terminal shows how far it is.
+const SMALL: u64 = 16 << 20;
+/// What takes less has no line of its own, or no more than one, seconds.
 const SOON: f64 = 1.0;
 
 /// Something that a peer does or meets. In the log it is an object with `t` (the seconds since the start), `event`, and
@@ -38,11 +43,11 @@ pub enum Event {
     Page {
         url: String,
     },
-    /// No list came: the cause is one of [`NoList`].
+    /// No list came.
     TrackerUnreachable {
         at: String,
-        cause: &'static str,
-        why: String,
+        #[serde(flatten)]
+        cause: Cause,
     },
     /// The tracker answers pings, and doesn't take this peer's list.
     ListRefused {
@@ -69,7 +74,11 @@ pub enum Event {
         n_parts: usize,
     },
     Waiting {
-        why: String,
+        name: String,
+        #[serde(flatten)]
+        cause: Cause,
+        #[serde(skip)]
+        news: WaitNews,
     },
     NotShared {
         name: String,
@@ -129,8 +138,8 @@ pub enum Event {
     },
     Refused {
         name: String,
-        md5: String,
-        swarm: Option<String>,
+        md5: Digest,
+        swarm: Option<Digest>,
         why: String,
     },
     NoTorrent {
@@ -151,11 +160,13 @@ pub enum Event {
     /// A peer that is listed can't be connected to.
     NotReached {
         peer: SocketAddr,
-        why: String,
+        #[serde(flatten)]
+        cause: Cause,
     },
     Lost {
         peer: SocketAddr,
-        why: String,
+        #[serde(flatten)]
+        cause: Cause,
     },
     Pick(Choice),
     Piece {
@@ -204,6 +215,9 @@ pub enum Event {
         seconds: f64,
         gave: u64,
         shares: Vec<Share>,
+        /// Whether people are to be told: a seed in use is told of often.
+        #[serde(skip)]
+        is_news: bool,
     },
     Unverified {
         name: String,
@@ -264,67 +278,6 @@ impl Event {
     }
 }
 
-impl report::Reportable for Event {
-    fn weight(&self) -> Weight {
-        match self {
-            Self::Pick(Choice { classic: true, .. }) | Self::Piece { classic: true, .. } => {
-                Weight::Normal
-            }
-            Self::Pick(_) | Self::Piece { .. } | Self::Gave { .. } => Weight::Detail,
-            Self::List { first: true, .. } => Weight::Normal,
-            // what `sharing`, `complete` or the next ping says as well
-            Self::List { .. } | Self::ListSent { .. } | Self::Published { .. } => Weight::Routine,
-            Self::Begin { n_pieces, .. } if *n_pieces <= 1 => Weight::Routine,
-            Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
-            Self::Refused { .. }
-            | Self::OtherCopy { .. }
-            | Self::PublisherFaulty { .. }
-            | Self::GivenUp { .. }
-            | Self::Complete { .. }
-            | Self::Unverified { .. } => Weight::Important,
-            Self::Hashing { .. }
-            | Self::Checking { .. }
-            | Self::Reusing { .. }
-            | Self::Progress { .. }
-            | Self::Waiting { .. } => Weight::Progress,
-            Self::Starting { .. }
-            | Self::Listening { .. }
-            | Self::Page { .. }
-            | Self::Disk { .. }
-            | Self::Ending { .. }
-            | Self::ListRefused { .. }
-            | Self::TrackerUnreachable { .. } => Weight::Important,
-            _ => Weight::Normal,
-        }
-    }
-
-    fn tone(&self) -> Tone {
-        match self {
-            Self::Complete { .. } | Self::Ending { code: 0, .. } => Tone::Good,
-            Self::Ending { .. }
-            | Self::Refused { .. }
-            | Self::OtherCopy { .. }
-            | Self::PublisherFaulty { .. }
-            | Self::GivenUp { .. }
-            | Self::BadPiece { .. }
-            | Self::Disk { .. }
-            | Self::ListRefused { .. }
-            | Self::TrackerUnreachable { .. } => Tone::Bad,
-            _ => Tone::Neutral,
-        }
-    }
-}
-
-/// Says in a few words what a run is for.
-fn purpose(dir: &str, only: &[Name], pick: bool) -> String {
-    let names: Vec<String> = only.iter().map(Name::to_string).collect();
-    match names.as_slice() {
-        [] if pick => format!("serving {dir}, fetching what is picked"),
-        [] => format!("serving {dir}, fetching all else"),
-        names => format!("serving {dir}, fetching {}", names.join(", ")),
-    }
-}
-
 /// Formats milliseconds, with more digits for smaller values.
 fn millis(ms: f64) -> String {
     if ms < 1.0 {
@@ -334,11 +287,65 @@ fn millis(ms: f64) -> String {
     }
 }
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Starting { .. } | Self::Listening { .. } | Self::Page { .. } => {
+                self.fmt_of_start(f)
+            }
+            Self::TrackerUnreachable { .. }
+            | Self::ListRefused { .. }
+            | Self::OriginalTracker
+            | Self::List { .. }
+            | Self::FewPeers { .. }
+            | Self::PingsEvery { .. }
+            | Self::ListSent { .. } => self.fmt_of_tracker(f),
+            Self::NotShared { .. }
+            | Self::Hashing { .. }
+            | Self::Checking { .. }
+            | Self::Hashed { .. }
+            | Self::Withdrawn { .. }
+            | Self::Deleted { .. }
+            | Self::Remark { .. }
+            | Self::Reusing { .. } => self.fmt_of_folder(f),
+            Self::Sharing { .. }
+            | Self::Published { .. }
+            | Self::Command { .. }
+            | Self::OtherCopy { .. }
+            | Self::Refused { .. }
+            | Self::NoTorrent { .. } => self.fmt_of_sharing(f),
+            Self::Connected { .. }
+            | Self::NotReached { .. }
+            | Self::Lost { .. }
+            | Self::NotTwiceTheSame { .. } => self.fmt_of_peers(f),
+            Self::Pick(_)
+            | Self::Piece { .. }
+            | Self::BadPiece { .. }
+            | Self::PublisherFaulty { .. } => self.fmt_of_pieces(f),
+            Self::Waiting { .. }
+            | Self::Begin { .. }
+            | Self::Progress { .. }
+            | Self::GivenUp { .. }
+            | Self::Complete { .. }
+            | Self::Unverified { .. } => self.fmt_of_download(f),
+            Self::Given { .. }
+            | Self::Gave { .. }
+            | Self::GaveOriginal { .. }
+            | Self::UploadEnded { .. }
+            | Self::Disk { .. }
+            | Self::AcceptFailed { .. }
+            | Self::Full { .. }
+            | Self::Ending { .. } => self.fmt_of_serving(f),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::report::{Reportable, Weight};
 
     #[test]
     fn an_event_is_a_line_for_people_and_an_object_for_programs() {
@@ -383,7 +390,7 @@ mod tests {
             ),
         ] {
             assert_eq!(event.to_string(), text);
-            assert_eq!(report::Reportable::weight(&event), weight, "{text}");
+            assert_eq!(event.weight(), weight, "{text}");
             let json = serde_json::to_value(&event).expect("plain data");
             assert_eq!(json["event"], json!(kind));
             assert!(json.get("classic").is_none(), "{json}");

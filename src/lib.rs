@@ -209,7 +209,9 @@
 //! - `state::wants`: what the user asked for.
 //! - `state::choices`: the last decisions, for the page.
 //! - `state::overview`: what page and terminal show.
+//! - `state::doing`: what becomes of a file, and why.
 //! - `state::reporting`: how far this peer is.
+//! - `state::at_rest`: what a terminal shows while nothing moves.
 //! - `state::rate`: how fast something came lately.
 //! - `state::shares`: who gave how much to whom.
 //! - `state::telling`: what is to be told by the clock.
@@ -250,9 +252,17 @@
 //! - `http::guard`: who may see a page and act on it.
 //! - `page`: the peer's page.
 //! - `page::speeds`: the speeds of the last minutes, for the page's plot.
+//! - `causes`: why something doesn't go on, one value for each situation.
+//! - `causes::no_list`: why no list came from the tracker.
+//! - `causes::waits`: why a file doesn't come.
+//! - `causes::lost`: why a peer can't be taken from.
+//! - `causes::not_understood`: why a message isn't understood.
 //! - `events`: what a peer tells of.
-//! - `events::no_list`: why no list came from the tracker.
-//! - `events::text`: each event in words.
+//! - `events::weights`: whom each event is for.
+//! - `events::of_tracker`: the lines about the start, the tracker and its lists.
+//! - `events::of_folder`: the lines about the folder, and what is shared of it.
+//! - `events::of_download`: the lines about what comes, and from whom.
+//! - `events::of_serving`: the lines about what is sent, the system and the end.
 //! - `events::shares`: the table of who gave how much.
 //! - `report`: prints and logs events.
 //! - `report::printer`: the thread that prints.
@@ -310,6 +320,7 @@ extern crate self as bittorrentish;
 
 pub mod bitfield;
 pub mod buffers;
+pub mod causes;
 pub mod cli;
 pub mod client;
 pub mod conflicts;

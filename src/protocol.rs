@@ -242,6 +242,8 @@ pub enum FirstMessage {
     },
     /// Ours.
     Ours(Ask),
+    /// One for the tracker: somebody took this peer's port for the tracker's.
+    ForTracker(ToTracker),
 }
 
 /// What the opener of a connection sends.

@@ -27,9 +27,6 @@ pub use crate::units::{bytes, duration, plural};
 /// The lines after an event's first one are indented by the width of its time.
 const INDENT: usize = 12;
 
-/// The signs in our texts that a screen without Unicode can't show, and what stands for them there.
-const ASCII: [(&str, &str); 3] = [("→", "->"), ("…", "..."), ("’", "'")];
-
 /// Something that happened. `Display` is for people, `Serialize` for programs.
 pub trait Reportable: Serialize + Display {
     /// Returns who the event is for.
@@ -114,7 +111,7 @@ impl Report {
             start,
             config,
             log: log.transpose()?,
-            terminal: Terminal::new(io::stdout().is_terminal(), |name| std::env::var(name).ok()),
+            terminal: terminal(),
             printer: Some(Printer::start("print", Output::Screen(Screen::default()))?),
         })))
     }
@@ -125,7 +122,7 @@ impl Report {
             start: Instant::now(),
             config: ReportConfig::default(),
             log: None,
-            terminal: Terminal::new(false, |_| None),
+            terminal: Terminal::new(false, None, |_| None),
             printer: None,
         }))
     }
@@ -189,15 +186,17 @@ impl Report {
     }
 }
 
+/// Returns what standard output is, and can do.
+fn terminal() -> Terminal {
+    let is_terminal = io::stdout().is_terminal();
+    let columns = is_terminal.then(screen::columns).flatten();
+    Terminal::new(is_terminal, columns, |name| std::env::var(name).ok())
+}
+
 /// Formats an event as lines for people: the time and its text. Lines are wrapped only on a screen, as people search them
 /// elsewhere; indented lines aren't wrapped, as they are commands to be copied.
 fn legible_event(t: f64, event: &impl Reportable, terminal: Terminal) -> String {
-    let mut text = event.to_string();
-    if terminal.is_screen && !terminal.unicode {
-        for (sign, ascii) in ASCII {
-            text = text.replace(sign, ascii);
-        }
-    }
+    let text = text::shown(event.to_string(), terminal.unicode);
     let begin = format!("{t:8.1} s  ");
     let lines = text.split('\n').enumerate();
     let wrapped = lines.flat_map(|(at, line)| {
@@ -250,7 +249,7 @@ mod tests {
         let told = TestEvent(
             "complete: a file with a long name\nMD5 0123456789abcdef\n  client 192.168.1.10 29283 shared",
         );
-        let pipe = Terminal::new(false, |_| None);
+        let pipe = Terminal::new(false, None, |_| None);
         let screen = Terminal {
             width: 30,
             is_screen: true,
@@ -265,7 +264,7 @@ mod tests {
             unicode: true,
             ..screen
         };
-        for (terminal, sign) in [(pipe, "→"), (screen, "->"), (unicode, "→")] {
+        for (terminal, sign) in [(pipe, "->"), (screen, "->"), (unicode, "→")] {
             assert!(legible_event(1.5, &arrow, terminal).contains(sign));
         }
         for (terminal, expected) in [

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 
+pub use self::at_rest::AtRest;
 pub use self::bad_copies::BadPieceVerdict;
 pub use self::choices::{Chance, Choice};
 pub use self::contents::PublishNews;
@@ -22,18 +23,21 @@ pub use self::holdings::{Completing, Exchanged, Found, Held, Served, TrackerWord
 pub use self::peers::{LinkState, MetPeer, OtherPeer};
 pub use self::shares::Share;
 pub use self::telling::Given;
-pub use self::waits::PeerShortage;
+pub use self::waits::{PeerShortage, WaitNews};
 pub use self::wants::{TrackerKind, Wants};
+use crate::causes::NoList;
 use crate::md5::Digest;
 use crate::picker::{Decision, PeerId, Picker};
 use crate::protocol::{Coming, Get, Summary, SwarmList};
 use crate::store::{AccessStamp, StoredPiece};
 use crate::torrent::{BlockSet, Name, Torrent};
 
+mod at_rest;
 mod bad_copies;
 mod choices;
 mod conflict;
 pub mod contents;
+mod doing;
 pub mod ending;
 mod folder;
 pub mod holdings;
@@ -78,8 +82,8 @@ pub struct State {
     tracker: TrackerKind,
     /// When the tracker answered last.
     last_answer: Option<Instant>,
-    /// Whether the last try to reach it failed.
-    unreachable: bool,
+    /// Why no list comes from it, if the last try failed.
+    no_list: Option<NoList>,
     /// How many others there are, where the tracker lists some only.
     sampled_of: Option<usize>,
     /// How many lists came.
@@ -126,7 +130,7 @@ pub struct State {
 }
 
 /// What a file list tells the tracker.
-#[derive(Default)]
+#[derive(Default, Hash)]
 pub struct OwnList {
     /// Names of whole files.
     pub files: Vec<String>,
@@ -161,7 +165,7 @@ impl State {
             news: Vec::new(),
             tracker: TrackerKind::Unknown,
             last_answer: None,
-            unreachable: false,
+            no_list: None,
             sampled_of: None,
             n_lists: 0,
             standing: BTreeMap::new(),

@@ -26,14 +26,15 @@ const BRIEF: &str = "\
 Examples, where the tracker is at 192.168.1.10:
     client 192.168.1.10 29283 shared
         share the folder `shared`, and fetch into it whatever the others share
-    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 600
+    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 10m
         fetch one file, serve it on for ten minutes, and end with exit code 0; with --md5 HEX and
         --replace, as the seed prints them: this content alone, in place of last week's
     client 192.168.1.10 29283 shared --max-up 5M --listen 50001
         send at most 5 MiB a second, and be served at a port that the firewall lets through
 
 Usage: client <tracker-ip> <port> <dir> [flags]
-       client <tracker-ip> <port> --status [--only NAME] [--md5 HEX] [--until N] [--within S] [--hosts FILE]
+       client <tracker-ip> <port> --status [--only NAME] [--md5 HEX]
+              [--until N [--within S] [--hosts FILE]]
 
 Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
 <port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
@@ -230,16 +231,7 @@ fn tracker_port(port: &str) -> Result<u16, String> {
 
 /// Returns the configuration and the port to listen on.
 fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
-    let [tracker, port, dir] = matches.free.as_slice() else {
-        return Err(format!(
-            "expected <tracker-ip> <port> <dir>, got {} of these",
-            matches.free.len()
-        ));
-    };
-    if tracker.is_empty() || dir.is_empty() {
-        return Err("<tracker-ip> and <dir> can't be empty".to_owned());
-    }
-    let tracker_port = tracker_port(port)?;
+    let (tracker, tracker_port, dir) = places(&matches.free)?;
     for flag in ["until", "hosts", "within"] {
         if matches.opt_present(flag) {
             return Err(format!("--{flag} goes with --status"));
@@ -266,7 +258,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     cli::page(matches)?;
     cli::exclude(matches, ["page", "no-page"])?;
     let config = ClientConfig {
-        tracker: tracker.clone(),
+        tracker,
         tracker_port,
         dir: PathBuf::from(dir),
         wants,
@@ -278,6 +270,47 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
     };
     Ok((config, cli::number(matches, "listen", 0)?))
+}
+
+/// Returns the tracker's address, its port, and the folder.
+fn places(free: &[String]) -> Result<(String, u16, String), String> {
+    let as_port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
+    let joined = free.first().and_then(|first| {
+        let bare = first
+            .split_once("://")
+            .map_or(first.as_str(), |(_, rest)| rest);
+        let (host, port) = bare.trim_end_matches('/').rsplit_once(':')?;
+        let is_one = !host.contains(':') || host.ends_with(']');
+        as_port(port)
+            .filter(|_| is_one)
+            .map(|_| (host.to_owned(), port.to_owned()))
+    });
+    let [tracker, port, dir] = free else {
+        let hint = joined.map(|(host, port)| {
+            format!(
+                ": the port stands apart, as in client {host} {port} {}",
+                free.get(1).map_or("shared", |dir| dir)
+            )
+        });
+        return Err(format!(
+            "expected <tracker-ip> <port> <dir>, got {} of these{}",
+            free.len(),
+            hint.unwrap_or_default()
+        ));
+    };
+    if tracker.is_empty() || dir.is_empty() {
+        return Err("<tracker-ip> and <dir> can't be empty".to_owned());
+    }
+    if let Some((host, joined)) = joined {
+        return Err(format!(
+            "<tracker-ip> is an address or a name alone, got {tracker:?}: give {host} and, as <port>, {joined}"
+        ));
+    }
+    let number = as_port(port).ok_or_else(|| match as_port(tracker) {
+        Some(_) => format!("the order is <tracker-ip> <port> <dir>, got the port {tracker} first"),
+        None => format!("<port> is the tracker's, 1 to 65535, got {port:?}"),
+    })?;
+    Ok((tracker.clone(), number, dir.clone()))
 }
 
 /// Returns the MD5 that the one file of `--only` must have.

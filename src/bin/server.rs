@@ -181,6 +181,11 @@ fn run(args: Args) -> ExitCode {
             // its threads do the work; only a signal ends the program
             std::thread::park();
         },
+        Err(StartError::Disk(path, _)) if path.is_file() => {
+            let path = path.display();
+            let why = format!("{path} isn't a folder: --torrents takes one for the .torrents");
+            fail(Exit::Disk, why)
+        }
         Err(fault @ StartError::Disk(..)) => fail(Exit::Disk, fault),
         Err(fault @ StartError::System(_)) => fail(Exit::Other, fault),
     }

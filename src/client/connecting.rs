@@ -1,6 +1,5 @@
 //! Connections to the peers that pieces are taken from: how they are opened, introduced, and given back.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::thread::Builder;
@@ -61,7 +60,7 @@ impl Client {
         let mut connection = match self.introduce(peer, addr) {
             Ok(Some(connection)) => connection,
             Ok(None) => return,
-            Err(why) => return self.not_connected(peer, addr, why.to_string()),
+            Err(why) => return self.not_connected(peer, addr, &why),
         };
         let ended = self.read_answers(peer, &mut connection);
         let (asked, is_ending) = {
@@ -69,21 +68,22 @@ impl Client {
             (state.is_asked(peer), state.is_ending())
         };
         if ended.is_ok() && asked && !is_ending {
-            self.lost(peer, addr, "it closed the connection".to_owned());
+            self.lost(peer, addr, &ClientError::ClosedUnanswered);
         }
         if let Err(why) = ended {
             // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();
             if claims.failed {
-                self.lost(peer, addr, why.to_string());
+                self.lost(peer, addr, &why);
             }
         }
     }
 
     /// Connects to a peer on the tracker's list.
-    pub(super) fn connect_to(&self, addr: SocketAddr) -> io::Result<Connection> {
+    pub(super) fn connect_to(&self, addr: SocketAddr) -> Result<Connection, ClientError> {
         let interface = self.0.interface.load(Ordering::Relaxed);
-        connect(&[on_interface(addr, interface)])
+        let connected = connect(&[on_interface(addr, interface)]);
+        connected.map_err(ClientError::NotConnected)
     }
 
     /// Says hello both ways. Returns `None` if this isn't a peer to take from.

@@ -91,7 +91,7 @@ impl Client {
             let failed = done.is_err();
             client.lock().disconnected(peer, failed, Instant::now());
             if let Err(fault) = done {
-                client.lost(peer, addr, fault.to_string());
+                client.lost(peer, addr, &fault);
             }
             client.manage_downloads();
         });
@@ -314,7 +314,7 @@ fn ask(
     latency: &mut Option<Duration>,
 ) -> Result<Connection, ClientError> {
     let asked = Instant::now();
-    let connection = connect(&[addr])?;
+    let connection = connect(&[addr]).map_err(ClientError::NotConnected)?;
     *latency = Some(asked.elapsed());
     connection.send(&FirstMessage::Original {
         filename: name.to_owned(),

@@ -42,7 +42,7 @@ impl Client {
             match done {
                 Ok(0) => return,
                 Ok(_) => {}
-                Err(fault) => return self.tracker_failed(&fault),
+                Err(fault) => return self.no_list(fault.no_list()),
             }
         }
     }
@@ -107,7 +107,7 @@ impl Client {
     }
 
     fn tell_published(&self, publication: &Publication, outcome: &Outcome, news: PublishNews) {
-        let (name, md5) = (publication.name.to_string(), publication.md5.to_string());
+        let (name, md5) = (publication.name.to_string(), publication.md5);
         match (news, outcome) {
             (
                 PublishNews::Stands {
@@ -125,13 +125,14 @@ impl Client {
                     self.say(&Event::Sharing {
                         name: name.clone(),
                         size,
-                        md5: md5.clone(),
+                        md5: md5.to_string(),
                     });
                 }
                 if announce {
                     self.greet_peers();
                 }
                 if announce && mine {
+                    let md5 = md5.to_string();
                     self.say(&Event::Published { name, md5 });
                     self.tell_command(publication);
                 }
@@ -140,7 +141,7 @@ impl Client {
                 self.say(&Event::Refused {
                     name,
                     md5,
-                    swarm: Some(swarm.to_string()),
+                    swarm: Some(*swarm),
                     why: legible(why),
                 })
             }
@@ -171,7 +172,7 @@ impl Client {
         }
         let local = {
             let mut state = self.lock();
-            if !state.tells_command(COMMANDS) {
+            if !state.tells_command(COMMANDS, publication.size) {
                 return;
             }
             state.tracker() == TrackerKind::Ours { local: true }

@@ -53,6 +53,8 @@ impl Client {
                     self.tell_given(true);
                     self.report_end(exit, &why);
                     let code = exit as u8;
+                    // nothing stands below the last words
+                    self.0.report.settle();
                     self.say(&Event::Ending { code, why });
                     self.0.report.settle();
                     return exit;
@@ -92,16 +94,24 @@ impl Client {
     }
 
     /// Reports that a connection that pieces were taken from has ended, and why.
-    pub(super) fn lost(&self, peer: PeerId, addr: SocketAddr, why: String) {
-        self.lock().note_trouble(peer, &why);
-        self.say(&Event::Lost { peer: addr, why });
+    pub(super) fn lost(&self, peer: PeerId, addr: SocketAddr, fault: &ClientError) {
+        // a classic round has a connection for each piece
+        if matches!(fault, ClientError::NotConnected(_)) {
+            return self.not_connected(peer, addr, fault);
+        }
+        let lost = fault.lost();
+        self.lock().note_trouble(peer, &lost);
+        let (peer, cause) = (addr, lost.into());
+        self.say(&Event::Lost { peer, cause });
     }
 
-    /// Reports a listed peer that can't be connected to, or introduces itself wrongly.
-    pub(super) fn not_connected(&self, peer: PeerId, addr: SocketAddr, why: String) {
-        let is_news = self.lock().note_trouble(peer, &why);
+    /// Reports a listed peer that can't be connected to, or that introduces itself wrongly: once, until that changes.
+    pub(super) fn not_connected(&self, peer: PeerId, addr: SocketAddr, fault: &ClientError) {
+        let lost = fault.lost();
+        let is_news = self.lock().note_trouble(peer, &lost);
         if is_news {
-            self.say(&Event::NotReached { peer: addr, why });
+            let (peer, cause) = (addr, lost.into());
+            self.say(&Event::NotReached { peer, cause });
         }
     }
 
@@ -219,11 +229,19 @@ impl Client {
         events.iter().for_each(|event| self.say(event));
     }
 
-    /// Every second, on a terminal, updates the lines of the files in work.
+    /// Every second, on a terminal, updates the lines of the files in work, or the one that says how things stand.
     pub(super) fn show_status(&self, status: &mut Status, terminal: Terminal) {
         let (now, min_peers) = (Instant::now(), self.0.config.min_peers);
-        let (work, others) = self.lock().in_work(status::MOST, min_peers, now);
-        let lines = status.lines(&work, others, terminal, now);
+        let (work, others, at_rest) = {
+            let state = self.lock();
+            let (work, others) = state.in_work(status::MOST, min_peers, now);
+            let at_rest = work.is_empty().then(|| state.at_rest());
+            (work, others, at_rest)
+        };
+        let lines = match at_rest {
+            Some(at_rest) => vec![status::line_at_rest(&at_rest, terminal)],
+            None => status.lines(&work, others, terminal, now),
+        };
         self.0.report.show(lines);
     }
 
@@ -267,5 +285,6 @@ fn report_on_given(state: &State, given: &Given) -> Option<Event> {
         seconds: given.time.as_secs_f64(),
         gave: held.gave(),
         shares: state.shares(held),
+        is_news: given.is_news,
     })
 }

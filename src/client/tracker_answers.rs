@@ -8,12 +8,13 @@ use serde::de::DeserializeOwned;
 
 use super::Client;
 use super::errors::ClientError;
-use crate::events::{Event, NoList};
+use crate::causes::NoList;
+use crate::events::Event;
 use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::protocol::{
-    LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker,
+    LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker, VERSION,
 };
-use crate::state::PeerShortage;
+use crate::state::{OwnList, PeerShortage};
 use crate::torrent::legible;
 
 /// The pause after a list, for each file that it named.
@@ -26,7 +27,7 @@ impl Client {
         let config = &self.0.config;
         let addrs = resolve(&config.tracker, config.tracker_port);
         let addrs = addrs.map_err(ClientError::NoAddress)?;
-        Ok(connect(&addrs)?)
+        connect(&addrs).map_err(ClientError::NotConnected)
     }
 
     /// Sends one message and reads the answer. Returns it with this machine's address as the tracker sees it.
@@ -110,30 +111,66 @@ impl Client {
 
     pub(super) fn refused_by_tracker(&self, refusal: &PingRefusal) {
         self.no_list(NoList::Refused {
-            why: legible(&refusal.error),
+            said: legible(&refusal.error),
         });
     }
 
-    /// Reports the first failure with one line; the swarm goes on without the tracker.
-    pub(super) fn tracker_failed(&self, fault: &ClientError) {
-        match fault {
-            // it answers pings
-            ClientError::Refused(why) => {
-                let is_news = self.lock().list_refused(why);
+    /// Sends a list, unless the tracker refused the very same a short while ago. Returns true if it was sent and taken; a refusal
+    /// is reported as what it is, once.
+    pub(super) fn send_list(&self, list: OwnList) -> Result<bool, ClientError> {
+        let attempt = list.attempt();
+        if self.lock().is_list_refused(attempt, Instant::now()) {
+            return Ok(false);
+        }
+        let sent = self.tell_tracker(&ToTracker::FileList {
+            port: self.0.port,
+            files: list.files,
+            v: Some(VERSION),
+            pieces: list.pieces,
+            coming: list.coming,
+            others: list.others,
+        });
+        match sent {
+            Err(ClientError::Refused(why)) => {
+                let is_news = self.lock().list_refused(attempt, &why, Instant::now());
                 if is_news {
-                    self.say(&Event::ListRefused { why: why.clone() });
+                    self.say(&Event::ListRefused { why });
                 }
+                Ok(false)
             }
-            fault => self.no_list(fault.no_list()),
+            sent => {
+                self.lock().list_taken();
+                sent.map(|()| true)
+            }
         }
     }
 
-    fn no_list(&self, cause: NoList) {
-        let first = self.lock().not_reached();
-        if first {
+    /// Answers a message that is for a tracker, so that whoever gave this peer's port for the tracker's is told so.
+    pub(super) fn not_the_tracker(
+        &self,
+        connection: &Connection,
+        message: &ToTracker,
+    ) -> Result<(), ClientError> {
+        let tracker = self.tracker_at();
+        let error = format!(
+            "this is a peer's port and not the tracker's; the tracker of this peer is {tracker}"
+        );
+        match message {
+            // an original that is refused is told so by an empty list
+            ToTracker::Ping { v: None, .. } => connection.sender().send_bytes(b"[]")?,
+            ToTracker::FileList { v: None, .. } => {}
+            _ => connection.send(&PingRefusal { error })?,
+        }
+        Ok(())
+    }
+
+    /// Reports why no list comes, the first time since one came; the swarm goes on without the tracker.
+    pub(super) fn no_list(&self, cause: NoList) {
+        let is_news = self.lock().no_list(cause.clone());
+        if is_news {
             let at = self.tracker_at();
-            let (why, cause) = (cause.to_string(), cause.kind());
-            self.say(&Event::TrackerUnreachable { at, cause, why });
+            let cause = cause.into();
+            self.say(&Event::TrackerUnreachable { at, cause });
         }
     }
 
@@ -152,12 +189,13 @@ impl Client {
     /// Once a round, gives bad copies another chance, and says what keeps files from coming.
     pub(super) fn retry_and_say_what_waits(&self) {
         let waits_for = {
-            let mut state = self.lock();
+            let (mut state, now) = (self.lock(), Instant::now());
             state.retry_bad_pieces();
-            state.waits_for()
+            state.waits_to_tell(now)
         };
-        for why in waits_for {
-            self.say(&Event::Waiting { why });
+        for (name, cause, news) in waits_for {
+            let (name, cause) = (name.to_string(), cause.into());
+            self.say(&Event::Waiting { name, cause, news });
         }
     }
 }

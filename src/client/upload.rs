@@ -69,6 +69,7 @@ impl Client {
             None => Ok(()),
             Some(FirstMessage::Original { filename }) => self.serve_original(connection, &filename),
             Some(FirstMessage::Ours(Ask::Hello(hello))) => self.serve_ours(connection, &hello),
+            Some(FirstMessage::ForTracker(message)) => self.not_the_tracker(connection, &message),
             Some(FirstMessage::Ours(Ask::Get(_))) => {
                 Err(ClientError::Unexpected("expected a hello, got a get"))
             }

@@ -24,12 +24,6 @@ impl Picker {
         self.links.get(&peer)?.has.get(name)
     }
 
-    /// Returns true if a peer that has something of this file can be asked for it.
-    pub fn is_reachable(&self, name: &Name) -> bool {
-        let mut open = self.links.values().filter(|link| link.open.is_some());
-        open.any(|link| link.has.contains_key(name))
-    }
-
     /// Returns the chance of each peer that can be asked, if all of them hold a piece.
     pub fn chances(&self) -> BTreeMap<PeerId, f64> {
         let open = |peer: &PeerId| self.links[peer].open.is_some();

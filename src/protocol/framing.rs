@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ID_CAP;
-use super::wrong_field::wrong_field;
-use crate::torrent::legible;
+use super::wrong_field::{unknown_message, wrong_field};
+use crate::causes::NotUnderstood;
 
 /// The most values in one message. Each takes 32 bytes of memory while the message is parsed, and only two on the wire;
 /// the longest lists of the shortest names have this many.
@@ -73,19 +73,18 @@ pub fn read_message<T: DeserializeOwned>(
 /// Returns `InvalidData` with what was expected and the beginning of what came.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
-        // serde repeats the whole input, unescaped
         let said = || {
-            let fault: String = fault.to_string().chars().take(FAULT).collect();
-            match fault.contains("untagged enum") {
-                true => "none has these fields".to_owned(),
-                false => legible(&fault),
-            }
+            // serde repeats the whole input
+            let said: String = fault.to_string().chars().take(FAULT).collect();
+            unknown_message(bytes, &said).unwrap_or_else(|| {
+                let said = match said.contains("untagged enum") {
+                    true => "it has the fields of none",
+                    false => &said,
+                };
+                NotUnderstood::no_message(bytes, said)
+            })
         };
-        let fault = wrong_field(bytes).unwrap_or_else(said);
-        invalid(format!(
-            "expected one of the protocol's messages, got {start:?}: {fault}"
-        ))
+        wrong_field(bytes).unwrap_or_else(said).into()
     })
 }
 
@@ -129,7 +128,7 @@ pub fn read_value(stream: &mut impl BufRead, mut cap: impl Cap) -> io::Result<Op
         // white space isn't kept, but is limited all the same
         white += skipped;
         if len > most || white > most {
-            return Err(invalid(format!("a message of over {most} bytes")));
+            return Err(NotUnderstood::TooLong { most }.into());
         }
         value.extend_from_slice(&came[skipped..skipped + taken]);
         stream.consume(skipped + taken);
@@ -160,7 +159,7 @@ impl Scan {
                 _ if self.in_string => {}
                 b'{' | b'[' => (self.depth, self.values) = (self.depth + 1, self.values + 1),
                 b',' | b':' if self.values >= VALUES => {
-                    return Err(invalid(format!("a message of over {VALUES} values")));
+                    return Err(NotUnderstood::TooManyValues { most: VALUES }.into());
                 }
                 b',' | b':' => self.values += 1,
                 b'}' | b']' if self.depth == 1 => return Ok(Some(at + 1)),
@@ -168,9 +167,7 @@ impl Scan {
                 _ => {}
             }
             if self.depth == 0 {
-                return Err(invalid(format!(
-                    "expected a JSON object, got the byte {byte:#04x}"
-                )));
+                return Err(NotUnderstood::not_json(&bytes[at..]).into());
             }
         }
         Ok(None)

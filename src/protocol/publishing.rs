@@ -72,7 +72,7 @@ pub struct OtherCopy {
 }
 
 /// A file of a folder that is being hashed, or is seen to change: its content will be published, and may replace another.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Coming {
     /// The file's name.
     pub name: Name,

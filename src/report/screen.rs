@@ -4,11 +4,28 @@
 //! alternate screen to come back from. So a program that is ended by Ctrl-C leaves the terminal in order.
 
 use std::fmt::Write;
+use std::io;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
 
 /// The width if `COLUMNS` isn't set: that of an old terminal, less one.
 const USUAL_WIDTH: usize = 79;
 /// The widths that are believed. Narrower lines can't be read, and wider ones are a mistake.
 const WIDTHS: std::ops::RangeInclusive<usize> = 20..=1000;
+
+/// Terminals whose usual fonts lack the blocks of bars, and some the arrows, whatever the locale: the Linux console, and what
+/// calls itself a plain xterm.
+const SPARSE: [&str; 4] = ["linux", "xterm", "vt100", "vt220"];
+
+/// Asks the terminal that standard output is for its columns, by way of `stty`, which every Unix has.
+pub(super) fn columns() -> Option<usize> {
+    let terminal = io::stdout().as_fd().try_clone_to_owned().ok()?;
+    let mut stty = Command::new("stty");
+    let asked = stty.arg("size").stdin(terminal).stderr(Stdio::null());
+    let size = String::from_utf8(asked.output().ok()?.stdout).ok()?;
+    let columns = size.split_whitespace().nth(1)?.parse().ok();
+    columns.filter(|columns| *columns > 0)
+}
 
 /// What standard output can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,16 +38,24 @@ pub struct Terminal {
     pub redraws: bool,
     /// Whether colours are wanted.
     pub colour: bool,
-    /// Whether letters beyond ASCII can be shown.
+    /// Whether our signs beyond ASCII can be shown: bars, arrows, dots.
     pub unicode: bool,
 }
 
 impl Terminal {
-    /// Reads this from the environment, by way of `var`.
-    pub fn new(is_terminal: bool, var: impl Fn(&str) -> Option<String>) -> Self {
+    /// Reads this from the environment, by way of `var`, and the width from the terminal itself if it has told it.
+    pub fn new(
+        is_terminal: bool,
+        columns: Option<usize>,
+        var: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let set = |name| var(name).filter(|value| !value.is_empty());
-        let redraws = is_terminal && set("TERM").is_some_and(|term| term != "dumb");
-        let columns = set("COLUMNS").and_then(|columns| columns.trim().parse().ok());
+        let term = set("TERM").unwrap_or_default();
+        let redraws = is_terminal && !["", "dumb"].contains(&term.as_str());
+        let set_columns = set("COLUMNS").and_then(|columns| columns.trim().parse().ok());
+        // one less: some terminals wrap a line that fills them
+        let columns = set_columns.or(columns.map(|columns| columns.saturating_sub(1)));
+        let has_signs = !(is_terminal && SPARSE.contains(&term.as_str()));
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
         let locale = locale.unwrap_or_default().to_ascii_uppercase();
         Self {
@@ -40,7 +65,7 @@ impl Terminal {
             is_screen: is_terminal,
             redraws,
             colour: redraws && set("NO_COLOR").is_none(),
-            unicode: locale.contains("UTF-8") || locale.contains("UTF8"),
+            unicode: has_signs && (locale.contains("UTF-8") || locale.contains("UTF8")),
         }
     }
 }
@@ -80,7 +105,7 @@ mod tests {
     fn a_terminal_is_what_its_environment_says() {
         let of = |is_terminal, vars: &[(&str, &str)]| {
             let var = |name: &str| vars.iter().find(|(var, _)| *var == name);
-            Terminal::new(is_terminal, |name| {
+            Terminal::new(is_terminal, None, |name| {
                 var(name).map(|(_, value)| (*value).to_owned())
             })
         };
@@ -140,6 +165,34 @@ mod tests {
             ),
         ] {
             assert_eq!(of(is_terminal, vars), expected, "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminals_own_width_and_font_count() {
+        let of = |columns, term: &'static str, set: Option<&'static str>| {
+            Terminal::new(true, columns, |name| match name {
+                "TERM" => Some(term.to_owned()),
+                "LANG" => Some("C.UTF-8".to_owned()),
+                "COLUMNS" => set.map(str::to_owned),
+                _ => None,
+            })
+        };
+        for (columns, set, expected) in [
+            (None, None, 79),
+            (Some(40), None, 39),
+            (Some(0), None, 79),
+            (Some(200), Some("60"), 60),
+        ] {
+            assert_eq!(of(columns, "tmux", set).width, expected, "{columns:?}");
+        }
+        for (term, unicode) in [
+            ("xterm-256color", true),
+            ("tmux", true),
+            ("xterm", false),
+            ("linux", false),
+        ] {
+            assert_eq!(of(None, term, None).unicode, unicode, "{term}");
         }
     }
 

@@ -5,8 +5,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::text::{cut, pad, width};
+use super::text::{cut, pad, shown, width};
 use super::{Terminal, bytes, duration, plural};
+use crate::state::AtRest;
 use crate::state::overview::{Doing, FileView};
 use crate::torrent::legible;
 
@@ -152,6 +153,26 @@ fn serving(view: &FileView) -> String {
     )
 }
 
+/// Returns the line that stands there while no file is in work: whoever ends the program then reads what it did.
+pub fn line_at_rest(rest: &AtRest, terminal: Terminal) -> String {
+    let others = format!("{} here", plural(rest.n_peers, "other peer"));
+    let gave = match rest.takers {
+        0 => "nothing sent so far".to_owned(),
+        n => format!("{} so far to {}", bytes(rest.gave), plural(n, "peer")),
+    };
+    let serving = match rest.n_served {
+        0 => "nothing to fetch and nothing to serve so far".to_owned(),
+        n => format!("serving {}, {gave}", plural(n, "file")),
+    };
+    let line = match (&rest.no_list, rest.has_list) {
+        (None, true) => format!("{serving}; {others}"),
+        (Some(_), true) => format!("{serving}; no list from the tracker at present"),
+        (Some(no_list), false) => format!("waiting: no list from the tracker so far: {no_list}"),
+        (None, false) => "waiting for the tracker's first answer".to_owned(),
+    };
+    cut(&legible(&line), terminal.width, terminal.unicode)
+}
+
 /// Where the parts of a line begin, the same for all lines.
 struct Columns {
     name: usize,
@@ -184,7 +205,8 @@ impl Columns {
             let (full, empty) = (full.repeat(cells), empty.repeat(self.cells - cells));
             format!("[{full}{empty}] {:>3} %  ", part(100))
         });
-        let line = format!("{name}  {}{}", done.unwrap_or_default(), parts.state);
+        let state = shown(parts.state.clone(), unicode);
+        let line = format!("{name}  {}{state}", done.unwrap_or_default());
         cut(&line, self.terminal.width, unicode)
     }
 }
@@ -194,6 +216,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::causes::{NoList, Waits};
 
     fn view(name: &str, doing: Doing) -> FileView {
         FileView {
@@ -217,7 +240,7 @@ mod tests {
     }
 
     fn terminal(width: usize, unicode: bool) -> Terminal {
-        let plain = Terminal::new(true, |_| None);
+        let plain = Terminal::new(true, None, |_| None);
         Terminal {
             width,
             unicode,
@@ -231,6 +254,11 @@ mod tests {
         let nowhere = || Doing::Nowhere {
             n: 40,
             first: vec![3, 5, 8, 9, 11],
+            waits: Waits::Nowhere {
+                n: 40,
+                first: vec![3, 5, 8, 9, 11],
+                of_sample: false,
+            },
         };
         let hashing = Doing::Hashing {
             done: 1 << 20,
@@ -270,20 +298,22 @@ mod tests {
                 false,
                 "image.iso",
                 nowhere(),
-                "image.iso  [###--]  65 %  waiting: nobody has pieces 3, 5, 8, 9, 11, …; 3 pe...",
+                "image.iso  [###--]  65 %  waiting: nobody has 40 of the missing pieces (3, 5...",
             ),
             (
                 120,
                 true,
                 "image.iso",
                 nowhere(),
-                "image.iso  [█████████████░░░░░░░]  65 %  waiting: nobody has pieces 3, 5, 8, 9, 11, …; 3 peers with it",
+                "image.iso  [███████████░░░░░░░]  65 %  waiting: nobody has 40 of the missing pieces (3, 5, 8, 9, 11, …); 3 peers with it",
             ),
             (
                 79,
                 true,
                 "image.iso",
-                Doing::Unlisted,
+                Doing::Unlisted {
+                    waits: Waits::NotListed { near: None },
+                },
                 "image.iso  waiting: nobody lists it",
             ),
             (
@@ -321,7 +351,9 @@ mod tests {
         let doings = [
             Doing::Fetching { peers: 12 },
             Doing::Stuck {
-                why: "disk full: 7.2 MiB more are needed in /a/very/long/path/教室".repeat(3),
+                why: Waits::Disk {
+                    said: "disk full: 7.2 MiB more are needed in /a/very/long/path/教室".repeat(3),
+                },
             },
             Doing::Verified,
             Doing::Beginning,
@@ -338,6 +370,60 @@ mod tests {
                     assert!(width(&line) <= at, "{} > {at}: {line}", width(&line));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_stands_there_at_rest_says_how_things_stand() {
+        let rest = AtRest {
+            has_list: true,
+            no_list: None,
+            n_served: 3,
+            gave: 5 << 20,
+            takers: 2,
+            n_peers: 29,
+        };
+        let unheard = AtRest {
+            has_list: false,
+            no_list: None,
+            n_served: 1,
+            gave: 0,
+            takers: 0,
+            n_peers: 0,
+        };
+        let fails = || Some(NoList::NobodyListens);
+        for (rest, expected) in [
+            (
+                rest.clone(),
+                "serving 3 files, 5.0 MiB so far to 2 peers; 29 other peers here",
+            ),
+            (
+                AtRest {
+                    takers: 0,
+                    n_served: 1,
+                    no_list: fails(),
+                    ..rest.clone()
+                },
+                "serving 1 file, nothing sent so far; no list from the tracker at present",
+            ),
+            (
+                AtRest {
+                    n_served: 0,
+                    n_peers: 1,
+                    ..rest
+                },
+                "nothing to fetch and nothing to serve so far; 1 other peer here",
+            ),
+            (unheard.clone(), "waiting for the tracker's first answer"),
+            (
+                AtRest {
+                    no_list: fails(),
+                    ..unheard
+                },
+                "waiting: no list from the tracker so far: nothing listens at that port: star...",
+            ),
+        ] {
+            assert_eq!(line_at_rest(&rest, terminal(79, false)), expected);
         }
     }
 

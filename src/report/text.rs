@@ -17,6 +17,20 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
+/// The signs in our texts that not every locale and screen can show, and what stands for them there. The spaces tell them from those
+/// in a name, which stays as it is.
+const ASCII: [(&str, &str); 2] = [(" → ", " -> "), (", …", ", ...")];
+
+/// Returns the text as the locale and the screen can show it.
+pub(super) fn shown(mut text: String, unicode: bool) -> String {
+    if !unicode {
+        for (sign, ascii) in ASCII {
+            text = text.replace(sign, ascii);
+        }
+    }
+    text
+}
+
 /// Returns the text, or as much of its beginning as fits into `most` columns together with `…`.
 pub(super) fn cut(text: &str, most: usize, unicode: bool) -> String {
     if width(text) <= most {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::State;
+use crate::causes::Lost;
 use crate::picker::PeerId;
 use crate::torrent::{BadPiece, Name, Torrent};
 
@@ -34,7 +35,7 @@ impl State {
         let name = torrent.name();
         self.picker.dropped(peer, name, idx);
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.trouble = Some(format!("piece {idx} was wrong"));
+            known.trouble = Some(Lost::BadPiece { idx });
         }
         let publishes = self.publishes(peer, name);
         let Some(held) = self.files.get_mut(name) else {

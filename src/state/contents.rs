@@ -187,8 +187,7 @@ impl State {
 
     /// Takes an original's list. Returns true if it is its first answer, or the first one after a failure.
     pub fn update_original_list(&mut self, peers: &[PeerEntry], now: Instant) -> bool {
-        let failed = std::mem::replace(&mut self.unreachable, false);
-        let first = failed || self.tracker != TrackerKind::Original;
+        let first = self.reached() || self.tracker != TrackerKind::Original;
         self.tracker = TrackerKind::Original;
         self.last_answer = Some(now);
         self.swarm.clear();

@@ -160,7 +160,9 @@ impl State {
         }
         if self.last_answer.is_none() {
             let until = self.start + NO_ANSWER;
-            let why = format!("no answer from the tracker for {} s", NO_ANSWER.as_secs());
+            let cause = self.no_list.as_ref().map(|cause| format!(": {cause}"));
+            let (seconds, cause) = (NO_ANSWER.as_secs(), cause.unwrap_or_default());
+            let why = format!("no list from the tracker for {seconds} s{cause}");
             return if now < until {
                 Ending::Wait(Some(until))
             } else {
@@ -235,7 +237,7 @@ impl State {
             return Ending::Now(Exit::Integrity, wrong);
         }
         let ours = matches!(self.tracker, TrackerKind::Ours { .. });
-        if ours && !self.unreachable && self.last_answer.is_none_or(|at| at < until) {
+        if ours && self.no_list.is_none() && self.last_answer.is_none_or(|at| at < until) {
             return Ending::Ask;
         }
         let credits = names.iter().filter_map(|name| self.credits(name));
@@ -265,6 +267,7 @@ pub fn date(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::NoList;
     use crate::md5::digest;
     use crate::protocol::{Coming, Summary};
     use crate::state::Wants;
@@ -485,7 +488,7 @@ mod tests {
         assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
         // who can't be reached isn't asked
         let mut state = done();
-        state.unreachable = true;
+        state.no_list(NoList::NobodyListens);
         let now = state.start + Duration::from_secs(1);
         assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
     }

@@ -1,31 +1,25 @@
 //! What people are shown of a peer, on its page and in the terminal: each file's state and its cause, its pieces, and the
 //! other peers. Pure; it returns owned data, and only does its work when somebody looks.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::folder::ByteProgress;
-use super::holdings::TrackerWord;
+use super::doing::CALM;
+pub use super::doing::Doing;
 use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
 use crate::conflicts::Conflict;
 use crate::picker::PeerId;
 use crate::protocol::Pieces;
-use crate::torrent::{Name, legible};
-use crate::units::{bytes, plural};
+use crate::torrent::Name;
 
 /// The most files and peers that are shown: more are of no help, and a page asks again every second.
 const SHOWN: usize = 200;
-/// The urgency of a file that nobody has to look at.
-const CALM: u8 = 6;
 /// The most cells of a bar: if a file has more pieces, each cell stands for several.
 const CELLS: u32 = 1024;
-/// How many of the pieces that nobody has are named.
-const NAMED: usize = 5;
-
 /// A peer at one point in time.
 #[derive(Debug, Serialize)]
 pub struct Overview {
@@ -131,129 +125,6 @@ pub struct PeerView {
     pub trouble: Option<String>,
 }
 
-/// The state of a file, or of the whole peer, and its cause. `Display` is for people; programs use `kind`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[allow(missing_docs)] // the texts below say what they are
-pub enum Doing {
-    /// Of a peer: the tracker hasn't answered yet.
-    Starting,
-    /// Of a peer: nobody shares anything.
-    Idle,
-    /// Of a peer: this many files are verified and served.
-    Serving { files: usize },
-    /// It is listed, and nobody has picked it.
-    Listed,
-    /// It is picked, and nobody lists it.
-    Unlisted,
-    /// Its `.torrent` is on its way, or it waits for its turn to begin.
-    Beginning,
-    /// The pieces of it that are here are being checked.
-    Checking { done: u64, of: u64 },
-    /// Pieces were requested from this many peers.
-    Fetching { peers: usize },
-    /// No other peer has these pieces: their number, and the first of them.
-    Nowhere { n: usize, first: Vec<u32> },
-    /// Other peers have what is missing, but none of them can be asked at present.
-    Unconnected { holders: usize },
-    /// This many peers are listed, and `--min-peers` asks for more.
-    FewPeers { listed: usize, least: usize },
-    /// The disk doesn't take it, or something is in its way.
-    Stuck { why: String },
-    /// All pieces are here, and are being brought to the disk.
-    Completing,
-    /// It is being uploaded through the page.
-    Uploading { done: u64, of: u64 },
-    /// It is in the folder, and may still be growing.
-    Settling,
-    /// It is being hashed.
-    Hashing { done: u64, of: u64 },
-    /// It is whole, verified and served.
-    Verified,
-    /// It is whole, and nobody knows its MD5.
-    Unverified,
-    /// The file here has another content than the swarm's: the two MD5s.
-    OtherContent { here: String, swarm: String },
-    /// Another peer is hashing it.
-    Coming { done: u64, of: u64, peer: String },
-    /// It was whole here, and the user has deleted it or moved it away.
-    Deleted,
-    /// It can't be had.
-    GivenUp { why: String },
-}
-
-impl fmt::Display for Doing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |done: &u64, of: &u64| done * 100 / of.max(&1);
-        match self {
-            Self::Starting => write!(f, "waiting for the tracker's first answer"),
-            Self::Idle => write!(f, "nothing is shared so far"),
-            Self::Serving { files } => write!(f, "serving {}", plural(*files, "verified file")),
-            Self::Listed => write!(f, "not fetched: it wasn't picked"),
-            Self::Unlisted => write!(f, "waiting: nobody lists it"),
-            Self::Beginning => write!(f, "beginning"),
-            Self::Checking { done, of } => {
-                write!(f, "checking what is here: {} %", percent(done, of))
-            }
-            Self::Fetching { peers } => write!(f, "from {}", plural(*peers, "peer")),
-            Self::Nowhere { n, first } => {
-                let named: Vec<String> = first.iter().map(u32::to_string).collect();
-                let more = if *n > first.len() { ", …" } else { "" };
-                let s = if *n == 1 { "" } else { "s" };
-                write!(f, "waiting: nobody has piece{s} {}{more}", named.join(", "))
-            }
-            Self::Unconnected { holders } => {
-                let others = plural(*holders, "other");
-                write!(
-                    f,
-                    "waiting: no connection to the {others} with pieces of it"
-                )
-            }
-            Self::FewPeers { listed, least } => {
-                write!(f, "waiting: {listed} of {least} peers (--min-peers)")
-            }
-            Self::Stuck { why } => write!(f, "waiting: {why}"),
-            Self::Completing => write!(f, "all pieces are here: bringing them to the disk"),
-            Self::Uploading { done, of } => {
-                write!(f, "uploading: {} of {}", bytes(*done), bytes(*of))
-            }
-            Self::Settling => write!(f, "seen in the folder: hashed once it is left alone"),
-            Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(done, of)),
-            Self::Verified => write!(f, "verified, serving"),
-            Self::Unverified => write!(f, "unverified: originals know no MD5"),
-            Self::OtherContent { here, swarm } => write!(
-                f,
-                "not shared: here it has MD5 {here}, in the swarm MD5 {swarm}"
-            ),
-            Self::Coming { done, of, peer } => {
-                write!(f, "waiting: {peer} is hashing it, {} %", percent(done, of))
-            }
-            Self::Deleted => write!(
-                f,
-                "deleted or moved away here: not fetched again in this run"
-            ),
-            Self::GivenUp { why } => write!(f, "given up: {why}"),
-        }
-    }
-}
-
-impl Doing {
-    /// Returns the rank by which people want to know: first what moves, then what is held up.
-    fn urgency(&self) -> u8 {
-        match self {
-            Self::Stuck { .. } => 0,
-            Self::Fetching { .. } => 1,
-            Self::Coming { .. } => 4,
-            Self::Completing | Self::Checking { .. } | Self::Uploading { .. } => 2,
-            Self::Hashing { .. } | Self::Beginning => 3,
-            Self::Nowhere { .. } | Self::Unconnected { .. } | Self::FewPeers { .. } => 4,
-            Self::OtherContent { .. } | Self::GivenUp { .. } => 5,
-            Self::Unlisted => CALM,
-            _ => CALM + 1,
-        }
-    }
-}
-
 impl State {
     /// Returns what is to be shown. There are bars for the files that are being fetched, and for `detail`.
     pub fn overview(&self, min_peers: usize, detail: Option<&str>, now: Instant) -> Overview {
@@ -268,7 +139,7 @@ impl State {
         Overview {
             doing,
             of,
-            unreachable: self.unreachable,
+            unreachable: self.no_list.is_some(),
             original: self.tracker == TrackerKind::Original,
             // the sum of nothing is -0
             down: files.iter().map(|file| file.down).sum::<f64>() + 0.0,
@@ -338,13 +209,20 @@ impl State {
     }
 
     /// Returns at most `most` of the files in work, in the order of their names, and how many more there are. Files that
-    /// move are preferred to those that wait. There are no bars.
+    /// move are preferred to those that wait, and those of which most is sent to others. There are no bars.
     pub fn in_work(&self, most: usize, min_peers: usize, now: Instant) -> (Vec<FileView>, usize) {
         let (names, _) = self.names();
         let names = names.into_iter();
-        let mut work: Vec<(u8, &Name)> = names
-            .filter_map(|name| Some((self.urgency(name, min_peers, now)?, name)))
-            .collect();
+        let up = |name| {
+            self.files
+                .get(name)
+                .map(|held| held.up.per_second(now) as u64)
+        };
+        let ranked = names.filter_map(|name| {
+            let urgency = self.urgency(name, min_peers, now)?;
+            Some(((urgency, Reverse(up(name))), name))
+        });
+        let mut work: Vec<_> = ranked.collect();
         work.sort();
         let others = work.len().saturating_sub(most);
         work.truncate(most);
@@ -357,7 +235,8 @@ impl State {
     /// Returns [`Doing::urgency`], but files that wait for their turn come after all that move; `None` if a file isn't in
     /// work.
     fn urgency(&self, name: &Name, min_peers: usize, now: Instant) -> Option<u8> {
-        let goes = |held: &Held| held.up.per_second(now) > 0.0;
+        // of a few bytes lately, a line would say that 0 go
+        let goes = |held: &Held| held.up.per_second(now) >= 1.0;
         let doing = self.doing(name, min_peers);
         let in_work = match doing {
             Doing::Verified => self.files.get(name).is_some_and(goes),
@@ -415,85 +294,6 @@ impl State {
         let held = self.files.get(name)?;
         let wanted = detail == Some(name.as_str()) || !held.have.is_full();
         wanted.then(|| self.bars(held))
-    }
-
-    /// Returns the state of one file.
-    fn doing(&self, name: &Name, min_peers: usize) -> Doing {
-        if let Some(ByteProgress { done, of }) = self.uploads.get(name).copied() {
-            return Doing::Uploading { done, of };
-        }
-        if let Some(why) = self.given_up.get(name).cloned() {
-            return Doing::GivenUp { why };
-        }
-        if let Some(why) = self.stuck.get(name).cloned() {
-            return Doing::Stuck { why };
-        }
-        let progress = self.progress.get(name).copied();
-        let (done, of) = progress.map_or((0, 1), |progress| (progress.done, progress.of));
-        match (self.standing.get(name), self.files.get(name)) {
-            (Some(Standing::Looked(_)), _) => Doing::Settling,
-            (Some(Standing::Hashing(_)), _) => Doing::Hashing { done, of },
-            (Some(Standing::Unverified(..)), _) => Doing::Unverified,
-            (_, Some(held)) if held.stamp.is_some() => match &held.word {
-                TrackerWord::Other { md5, .. } => Doing::OtherContent {
-                    here: held.torrent.md5().to_string(),
-                    swarm: md5.to_string(),
-                },
-                TrackerWord::Refused { why, .. } => Doing::Stuck { why: why.clone() },
-                _ => Doing::Verified,
-            },
-            (_, Some(held)) => self.doing_part(held, min_peers),
-            _ if self.beginning.contains(name) => match progress {
-                Some(ByteProgress { done, of }) => Doing::Checking { done, of },
-                None => Doing::Beginning,
-            },
-            _ if !self.is_wanted(name) => Doing::Listed,
-            _ if self.deleted.contains_key(name) => Doing::Deleted,
-            _ if self.coming.contains_key(name) => {
-                let coming = &self.coming[name];
-                let peer = legible(&coming.peer);
-                Doing::Coming {
-                    done: coming.done,
-                    of: coming.size,
-                    peer,
-                }
-            }
-            _ if self.swarm.contains_key(name) || self.fetches_whole_files => Doing::Beginning,
-            _ => Doing::Unlisted,
-        }
-    }
-
-    /// Returns the state of a file of which something is here.
-    fn doing_part(&self, held: &Held, min_peers: usize) -> Doing {
-        let name = held.torrent.name();
-        let (nowhere, listed) = (self.picker.nowhere(name), self.n_listed());
-        let (in_flight, peers) = self.picker.in_flight(name);
-        let missing = (held.torrent.n_pieces() - held.have.count()) as usize;
-        if held.have.is_full() {
-            Doing::Completing
-        } else if let Some(why) = self
-            .disk_fault
-            .clone()
-            .filter(|_| self.paused_until.is_some())
-        {
-            Doing::Stuck { why }
-        } else if !in_flight.is_empty() {
-            Doing::Fetching { peers }
-        } else if listed < min_peers {
-            let least = min_peers;
-            Doing::FewPeers { listed, least }
-        } else if nowhere.len() == missing {
-            let first = nowhere.iter().take(NAMED).copied().collect();
-            Doing::Nowhere { n: missing, first }
-        } else if self.picker.is_reachable(name) {
-            Doing::Fetching { peers }
-        } else {
-            let holders = self.peers.keys();
-            let has = |peer: &&PeerId| self.picker.has(**peer, name).is_some();
-            Doing::Unconnected {
-                holders: holders.filter(has).count(),
-            }
-        }
     }
 
     /// Returns the share of what came that peers other than its publisher sent.
@@ -564,7 +364,7 @@ impl State {
                 got: sum(|with| with.got),
                 sent: sum(|with| with.sent),
                 gave: sum(|with| with.gave),
-                trouble: peer.trouble.clone(),
+                trouble: peer.trouble.as_ref().map(ToString::to_string),
             }
         };
         self.peers.iter().take(SHOWN).map(view).collect()

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use rand::seq::SliceRandom;
 
 use super::{NotAskedFor, State};
+use crate::causes::Lost;
 use crate::net::Sender;
 use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, Pieces, TORRENT_CAP};
@@ -72,12 +73,19 @@ pub struct OtherPeer {
     /// The pieces that it has of files that aren't being fetched at present.
     pub(super) offers: BTreeMap<Name, Pieces>,
     /// Why its last connection ended, or what was wrong with what it sent.
-    pub trouble: Option<String>,
+    pub trouble: Option<Lost>,
     /// The number of the last list that it was on, as long as it counts as listed.
     on_list: Option<u64>,
     said_hello: Option<Instant>,
     retry_at: Option<Instant>,
     pub(super) strikes: u32,
+}
+
+impl OtherPeer {
+    /// Returns true if it is on the tracker's list; otherwise it is known by its hello alone.
+    pub(super) fn is_listed(&self) -> bool {
+        self.on_list.is_some()
+    }
 }
 
 /// A peer that connected.
@@ -357,12 +365,12 @@ impl State {
     }
 
     /// Notes why a connection ended, or couldn't be made. Returns true if it isn't what was noted last.
-    pub fn note_trouble(&mut self, peer: PeerId, why: &str) -> bool {
+    pub fn note_trouble(&mut self, peer: PeerId, lost: &Lost) -> bool {
         let Some(known) = self.peers.get_mut(&peer) else {
             return true;
         };
-        let before = known.trouble.replace(why.to_owned());
-        before.as_deref() != Some(why)
+        let before = known.trouble.replace(lost.clone());
+        before.as_ref() != Some(lost)
     }
 
     /// Returns where the peers of ours on the tracker's list listen.

@@ -1,8 +1,10 @@
 //! The causes that hold everything up or end it: the tracker, the disk, the user; and what the client asks about them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use super::{Standing, State, TrackerKind};
+use super::{OwnList, Standing, State, TrackerKind};
+use crate::causes::NoList;
 use crate::md5::Digest;
 use crate::picker::{Decision, PeerId};
 use crate::protocol::Summary;
@@ -10,6 +12,32 @@ use crate::torrent::{Name, Torrent};
 
 /// The pause before the disk is tried again after a failure.
 const DISK_RETRY: Duration = Duration::from_secs(10);
+/// The pause before the tracker is sent a list again that it refused. Pings tell it meanwhile that this peer is here.
+const LIST_RETRY: Duration = Duration::from_secs(60);
+
+/// A file of fewer bytes is small, where the commands for other machines are printed.
+const COMMAND_SIZE: u64 = 16 << 20;
+
+/// A list that was sent, known by its hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListAttempt(u64);
+
+/// A list that the tracker refused.
+pub(super) struct RefusedList {
+    list: ListAttempt,
+    /// What the tracker said.
+    why: String,
+    at: Instant,
+}
+
+impl OwnList {
+    /// Returns what tells this list from others.
+    pub fn attempt(&self) -> ListAttempt {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        ListAttempt(hasher.finish())
+    }
+}
 
 impl State {
     /// Lets everything end from now on.
@@ -33,22 +61,41 @@ impl State {
         (self.wanted_names(), self.edition)
     }
 
-    /// Notes that one of our trackers answered. Returns true if it is its first answer, or the first one after a failure.
+    /// Notes that a tracker answered. Returns true if it is its first answer, or the first one after a failure.
     pub fn reached(&mut self) -> bool {
-        let failed = std::mem::replace(&mut self.unreachable, false);
-        failed || self.tracker == TrackerKind::Unknown
+        self.told.no_list.clear();
+        self.no_list.take().is_some() || self.tracker == TrackerKind::Unknown
     }
 
-    /// Notes that the tracker doesn't take this peer's list. Returns true if it says so for the first time, or for another
-    /// reason.
-    pub fn list_refused(&mut self, why: &str) -> bool {
-        let told = self.told.list.replace(why.to_owned());
-        told.as_deref() != Some(why)
+    /// Notes why no list came from the tracker. Returns true if that wasn't told since one came.
+    pub fn no_list(&mut self, cause: NoList) -> bool {
+        let told = &mut self.told.no_list;
+        let is_news = !told.iter().any(|told| told.is_like(&cause));
+        if is_news {
+            told.push(cause.clone());
+        }
+        self.no_list = Some(cause);
+        is_news
     }
 
-    /// Notes that the tracker can't be reached. Returns true if that is news.
-    pub fn not_reached(&mut self) -> bool {
-        !std::mem::replace(&mut self.unreachable, true)
+    /// Returns true if the tracker refused this very list a short while ago: it would say the same again.
+    pub fn is_list_refused(&self, list: ListAttempt, now: Instant) -> bool {
+        let refused = self.told.list.as_ref();
+        refused.is_some_and(|refused| refused.list == list && now < refused.at + LIST_RETRY)
+    }
+
+    /// Notes that the tracker doesn't take this list. Returns true if it hasn't said so since it took one.
+    pub fn list_refused(&mut self, list: ListAttempt, why: &str, now: Instant) -> bool {
+        let (why, at) = (why.to_owned(), now);
+        let refused = RefusedList { list, why, at };
+        let before = self.told.list.replace(refused);
+        let before = before.map(|before| before.why);
+        before.as_ref() != self.told.list.as_ref().map(|refused| &refused.why)
+    }
+
+    /// Notes that the tracker took a list, or can't be reached: what it refuses next is news.
+    pub fn list_taken(&mut self) {
+        self.told.list = None;
     }
 
     /// Returns how many files the tracker lists.
@@ -125,9 +172,11 @@ impl State {
         matches!(self.standing.get(name), Some(Standing::Outdated(..)))
     }
 
-    /// Returns true if the command for other machines is to be printed for one more file.
-    pub fn tells_command(&mut self, most: usize) -> bool {
-        let tells = self.told.commands < most;
+    /// Returns true if the command for other machines is to be printed for one more file, of this size. Of small files it is
+    /// printed only for the very first: they come before the large one that it is needed for.
+    pub fn tells_command(&mut self, most: usize, size: u64) -> bool {
+        let least = if size < COMMAND_SIZE { 1 } else { most };
+        let tells = self.told.commands < least;
         self.told.commands += usize::from(tells);
         tells
     }

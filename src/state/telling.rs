@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::running::RefusedList;
+use super::waits::ToldWait;
 use super::{Held, State};
+use crate::causes::NoList;
 use crate::md5::Digest;
 use crate::picker::PeerId;
 use crate::protocol::OtherCopy;
@@ -24,8 +27,12 @@ pub(super) struct ToldUser {
     pub(super) other: BTreeMap<Name, Digest>,
     /// The reasons why the tracker refused files.
     pub(super) refusal: BTreeMap<Name, String>,
-    /// Why the tracker doesn't take this peer's list.
-    pub(super) list: Option<String>,
+    /// The causes for which no list came since the last one.
+    pub(super) no_list: Vec<NoList>,
+    /// The list that the tracker doesn't take.
+    pub(super) list: Option<RefusedList>,
+    /// What files wait for, when that began, and when it was last told.
+    pub(super) waits: Vec<ToldWait>,
     /// The peers with other contents.
     pub(super) conflicts: BTreeMap<Name, Vec<OtherCopy>>,
     /// Names in the folder that can't be shared, or that something is in the way of.
@@ -44,6 +51,8 @@ pub(super) struct ToldOfFile {
     gave: u64,
     /// When the first and the last of the unreported ones were sent.
     untold: Option<(Instant, Instant)>,
+    /// How many had been sent when people were last told, and not only the log.
+    shown: u64,
     /// When its progress was last reported, or its download began.
     progress: Instant,
 }
@@ -53,6 +62,7 @@ impl ToldOfFile {
         Self {
             gave: 0,
             untold: None,
+            shown: 0,
             progress: now,
         }
     }
@@ -67,6 +77,8 @@ pub struct Given {
     pub bytes: u64,
     /// The time from the end of the first piece to the end of the last.
     pub time: Duration,
+    /// Whether people are to be told, and not only the log: twice as much was sent as when they were told last, or it is the end.
+    pub is_news: bool,
 }
 
 impl State {
@@ -91,10 +103,20 @@ impl State {
             if !due || held.stamp.is_none() {
                 return None;
             }
-            let (name, bytes) = (name.clone(), held.gave() - held.told.gave);
+            let (name, gave) = (name.clone(), held.gave());
+            let bytes = gave - held.told.gave;
+            let is_news = at_the_end || gave >= 2 * held.told.shown;
+            if is_news {
+                held.told.shown = gave;
+            }
             held.told_given();
             let time = last.saturating_duration_since(first);
-            Some(Given { name, bytes, time })
+            Some(Given {
+                name,
+                bytes,
+                time,
+                is_news,
+            })
         };
         self.files.iter_mut().filter_map(given).collect()
     }
@@ -153,6 +175,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::causes::Waits;
     use crate::md5::Hasher;
     use crate::state::Wants;
     use crate::state::overview::Doing;
@@ -189,23 +212,36 @@ mod tests {
         let name = torrent.name().clone();
         assert!(state.share(&WholeFile::for_a_test(&torrent, stamp, false), start));
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);
-        let given = |bytes, seconds: f64| {
+        let given = |bytes, seconds: f64, is_news| {
             let (name, time) = (name.clone(), Duration::from_secs_f64(seconds));
-            vec![Given { name, bytes, time }]
+            vec![Given {
+                name,
+                bytes,
+                time,
+                is_news,
+            }]
         };
         assert_eq!(state.given(true, at(1.0)), []);
         state.gave(peer, &name, 100, at(5.0));
         state.gave(peer, &name, 100, at(7.0));
         assert_eq!(state.given(false, at(14.9)), []);
-        assert_eq!(state.given(false, at(15.0)), given(200, 2.0));
+        assert_eq!(state.given(false, at(15.0)), given(200, 2.0, true));
         assert_eq!(state.given(false, at(60.0)), [], "nothing went since");
         state.gave(peer, &name, 50, at(70.0));
         assert_eq!(state.given(false, at(71.0)), []);
-        assert_eq!(state.given(true, at(71.0)), given(50, 0.0));
-        let (work, others) = state.in_work(5, 0, at(75.0));
+        assert_eq!(state.given(true, at(71.0)), given(50, 0.0, true));
+        for (seconds, bytes, is_news) in [(80.0, 10, false), (100.0, 40, false), (120.0, 200, true)]
+        {
+            state.gave(peer, &name, bytes, at(seconds));
+            assert_eq!(
+                state.given(false, at(seconds + 10.0)),
+                given(bytes, 0.0, is_news)
+            );
+        }
+        let (work, others) = state.in_work(5, 0, at(125.0));
         assert_eq!((work.len(), others), (1, 0), "something goes");
-        assert_eq!((work[0].takers, work[0].gave), (1, 250));
-        assert_eq!(state.in_work(5, 0, at(100.0)).0.len(), 0);
+        assert_eq!((work[0].takers, work[0].gave), (1, 500));
+        assert_eq!(state.in_work(5, 0, at(150.0)).0.len(), 0);
     }
 
     #[test]
@@ -239,6 +275,7 @@ mod tests {
         let doing = Doing::Nowhere {
             n: 20,
             first: vec![0, 1, 2, 3, 4],
+            waits: Waits::NoSource { n_missing: 20 },
         };
         assert_eq!((work[0].name.as_str(), &work[0].doing), ("a", &doing));
     }

@@ -407,7 +407,12 @@ fn a_download_whose_content_is_replaced_goes_on_with_the_other_one() {
 fn what_others_hash_is_said_to_be_waited_for() {
     let mut state = state_wanting(only(false, None));
     state.last_answer = Some(Instant::now());
-    assert_eq!(state.waits_for(), ["nobody lists f"]);
+    let waits = |state: &State| {
+        let waits = state.waits_for();
+        let told = waits.iter().map(|(name, waits)| format!("{name}: {waits}"));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(waits(&state), ["f: nobody lists it"]);
     for file in ["f", "g"] {
         let coming = Coming {
             name: name(file),
@@ -417,7 +422,7 @@ fn what_others_hash_is_said_to_be_waited_for() {
         };
         state.coming.insert(name(file), coming);
     }
-    assert_eq!(state.waits_for(), ["10.0.0.2:1 is hashing f: 25 %"]);
+    assert_eq!(waits(&state), ["f: 10.0.0.2:1 is hashing it, 25 %"]);
 }
 
 #[test]

@@ -1,9 +1,19 @@
-//! What keeps files from coming, or from counting as done, in words for people.
+//! What keeps files from coming, or from counting as done. The words are in [`crate::causes`].
 
-use super::State;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Held, LinkState, OtherPeer, State};
+use crate::causes::Waits;
 use crate::cli::nearest;
+use crate::picker::PeerId;
+use crate::protocol::Coming;
 use crate::torrent::{Name, legible};
 
+/// How many of the pieces that nobody has are named.
+const NAMED: usize = 5;
+/// What a file waits for is told again after this time at the earliest.
+const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// The course text's list has this many other peers.
 const COURSE_PEERS: usize = 2;
 
@@ -14,6 +24,59 @@ pub enum PeerShortage {
     WaitsFor(usize),
     /// The client goes on with the peers that there are.
     GoesOn,
+}
+
+/// Whether people were told already what a file waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitNews {
+    /// They weren't.
+    First,
+    /// They were, and it is twice as old now.
+    Again,
+    /// They were lately.
+    Told,
+}
+
+/// Something that a file waits for, and when people were told.
+pub(super) struct ToldWait {
+    name: Name,
+    waits: Waits,
+    since: Instant,
+    told: Option<Instant>,
+}
+
+impl ToldWait {
+    fn new(name: &Name, waits: &Waits, now: Instant) -> Self {
+        Self {
+            name: name.clone(),
+            waits: waits.clone(),
+            since: now,
+            told: None,
+        }
+    }
+
+    /// Returns whether people are to be told now, and notes it.
+    fn news(&mut self, now: Instant) -> WaitNews {
+        let news = self.told.map_or(WaitNews::First, |told| {
+            let age = told.saturating_duration_since(self.since);
+            match now < told + age.max(TOLD_AGAIN) {
+                true => WaitNews::Told,
+                false => WaitNews::Again,
+            }
+        });
+        if news != WaitNews::Told {
+            self.told = Some(now);
+        }
+        news
+    }
+}
+
+/// Returns how far another peer has hashed a file.
+pub(super) fn hashed_elsewhere(coming: &Coming) -> Waits {
+    Waits::HashedElsewhere {
+        by: legible(&coming.peer),
+        percent: coming.done.saturating_mul(100) / coming.size.max(1),
+    }
 }
 
 impl State {
@@ -32,80 +95,150 @@ impl State {
         })
     }
 
-    /// Describes what keeps files from coming or from counting as done, unless another message says it.
-    pub fn waits_for(&self) -> Vec<String> {
+    /// Returns what keeps files from coming or from counting as done, unless another message says it.
+    pub fn waits_for(&self) -> Vec<(&Name, Waits)> {
         if self.last_answer.is_none() {
             return Vec::new();
         }
-        let comes = |name: &Name| self.swarm.contains_key(name) || self.coming.contains_key(name);
-        let replaced = |name: &Name| {
-            let held = self.files.get(name);
-            held.is_some_and(|held| self.word_by_pin(name, held.torrent.md5()).is_some())
-        };
-        let unlisted = |name: &&Name| !self.is_known(name) || replaced(name) && !comes(name);
-        let unlisted = self.named().filter(unlisted);
-        let unlisted = unlisted.map(|name| match self.meant(name) {
-            Some(near) => format!("nobody lists {name}: did you mean {near}?"),
-            None => format!("nobody lists {name}"),
-        });
-        let coming = self
-            .coming
-            .values()
-            .filter(|coming| self.is_wanted(&coming.name));
-        let coming = coming.map(|coming| {
-            let percent = coming.done.saturating_mul(100) / coming.size.max(1);
-            let peer = legible(&coming.peer);
-            format!("{peer} is hashing {}: {percent} %", coming.name)
-        });
+        let unlisted = self.named().filter(|name| self.is_unlisted(name));
+        let unlisted = unlisted.map(|name| (name, self.unlisted(name)));
+        let coming = self.coming.values();
+        let coming = coming.filter(|coming| self.is_wanted(&coming.name));
+        let coming = coming.map(|coming| (&coming.name, hashed_elsewhere(coming)));
         let other = self.swarm.values().filter(|listed| !self.may_be(listed));
         let other = other.map(|listed| {
-            let publisher = legible(&listed.publisher);
-            format!(
-                "the swarm's {} has MD5 {}, published by {publisher}; --md5 asks for another, which nobody publishes",
-                listed.name, listed.md5
-            )
+            let (swarm, publisher) = (listed.md5, legible(&listed.publisher));
+            (&listed.name, Waits::OtherThanPinned { swarm, publisher })
         });
-        let unconfirmed = self
-            .files
-            .iter()
-            .filter(|(name, held)| self.is_unconfirmed(name, held));
+        let unconfirmed = self.files.iter();
+        let unconfirmed = unconfirmed.filter(|(name, held)| self.is_unconfirmed(name, held));
         let unconfirmed = unconfirmed.map(|(name, held)| {
-            format!(
-                "{name} is here as an earlier run received it (MD5 {}), and its publisher isn't here: a newer version may come; \
-                 to take this one as it is, name it with --only {name} --md5 {}",
-                held.torrent.md5(),
-                held.torrent.md5()
-            )
+            let (md5, known) = (held.torrent.md5(), name.clone());
+            (name, Waits::Unconfirmed { name: known, md5 })
         });
-        let bad = self.without_good_copy().into_iter();
-        let bad: Vec<(&Name, u32, String)> = bad
-            .map(|(name, idx, tried)| {
-                let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
-                (name, idx, tried.join(", "))
-            })
+        let bad = self.without_good_copy();
+        let is_said = |name: &Name, waits: &Waits| {
+            let n_bad = bad.iter().filter(|(of, ..)| *of == name).count();
+            matches!(waits, Waits::Nowhere { n, .. } if *n == n_bad)
+        };
+        let parts = self.files.values().filter(|held| held.stamp.is_none());
+        let parts = parts.filter_map(|held| Some((held.torrent.name(), self.of_sources(held)?)));
+        let parts: Vec<_> = parts
+            .filter(|(name, waits)| !is_said(name, waits))
             .collect();
-        let bad = bad.into_iter().map(|(name, idx, tried)| {
-            format!("nobody has a correct copy of piece {idx} of {name}; tried {tried}")
-        });
-        let nowhere = self.files.keys();
-        let nowhere = nowhere.filter_map(|name| self.nowhere(name));
+        let bad = bad.into_iter();
+        let bad = bad.map(|(name, idx, tried)| (name, Waits::NoGoodCopy { idx, tried }));
         unlisted
             .chain(coming)
             .chain(other)
             .chain(unconfirmed)
             .chain(bad)
-            .chain(nowhere)
+            .chain(parts)
             .collect()
     }
 
-    /// Describes which missing pieces of a file nobody has.
-    fn nowhere(&self, name: &Name) -> Option<String> {
-        let idxs = self.picker.nowhere(name);
-        let first: Vec<String> = idxs.iter().take(5).map(u32::to_string).collect();
-        let (first, more) = (first.join(", "), if idxs.len() > 5 { ", …" } else { "" });
-        let nobody = self.sampled_of.map_or("nobody", |_| "nobody known here");
-        let n = idxs.len();
-        (n > 0).then(|| format!("{nobody} has {n} of the missing pieces of {name} ({first}{more})"))
+    /// Returns what files wait for, and of each whether people are to be told: at first, and again when that is twice as old as it
+    /// was when they were told last.
+    pub fn waits_to_tell(&mut self, now: Instant) -> Vec<(Name, Waits, WaitNews)> {
+        let waits = self.waits_for();
+        let waits: Vec<(Name, Waits)> = waits
+            .into_iter()
+            .map(|(name, waits)| (name.clone(), waits))
+            .collect();
+        let mut before = std::mem::take(&mut self.told.waits);
+        let mut told = Vec::new();
+        for (name, waits) in waits {
+            let is_it = |told: &ToldWait| told.name == name && told.waits.is_like(&waits);
+            let at = before.iter().position(is_it);
+            let mut since = at.map_or(ToldWait::new(&name, &waits, now), |at| before.remove(at));
+            let news = since.news(now);
+            self.told.waits.push(since);
+            told.push((name, waits, news));
+        }
+        told
+    }
+
+    /// Returns true if nobody lists a name that the user named, or lists it no more where it is to be replaced.
+    fn is_unlisted(&self, name: &Name) -> bool {
+        let comes = self.swarm.contains_key(name) || self.coming.contains_key(name);
+        let held = self.files.get(name);
+        let replaced =
+            held.is_some_and(|held| self.word_by_pin(name, held.torrent.md5()).is_some());
+        !self.is_known(name) || replaced && !comes
+    }
+
+    /// Returns why a name isn't listed.
+    pub(super) fn unlisted(&self, name: &Name) -> Waits {
+        let no_list = self.no_list.clone();
+        match (self.last_answer, no_list) {
+            (None, no_list) => Waits::NoTracker { no_list },
+            (Some(_), Some(no_list)) => Waits::TrackerGone { no_list },
+            (Some(_), None) => Waits::NotListed {
+                near: self.meant(name),
+            },
+        }
+    }
+
+    /// Returns why the missing pieces of a file don't come, if the other peers are the reason.
+    pub(super) fn of_sources(&self, held: &Held) -> Option<Waits> {
+        let name = held.torrent.name();
+        let nowhere = self.picker.nowhere(name);
+        let n_missing = (held.torrent.n_pieces() - held.have.count()) as usize;
+        let holders = self.holders_of_missing(held);
+        let fails = |peer: &&OtherPeer| match peer.link {
+            LinkState::No => Some((peer.addr, peer.trouble.clone()?)),
+            _ => None,
+        };
+        let failing: Vec<_> = holders.iter().filter_map(fails).collect();
+        let all_fail = failing.len() == holders.len();
+        // who fell silent is remembered for a while after the tracker has dropped it
+        let others = self
+            .peers
+            .keys()
+            .any(|peer| self.picker.has(*peer, name).is_some());
+        let is_alone = holders.is_empty() && !others;
+        let forgotten = !holders.is_empty() && !holders.iter().any(|holder| holder.is_listed());
+        let all_gone = all_fail && (is_alone || forgotten);
+        if n_missing > 0 && all_gone {
+            return Some(match self.most_from(held) {
+                Some(most_from) => Waits::SourcesGone {
+                    n_missing,
+                    most_from,
+                },
+                None => Waits::NoSource { n_missing },
+            });
+        }
+        if !nowhere.is_empty() {
+            return Some(Waits::Nowhere {
+                n: nowhere.len(),
+                first: nowhere.iter().take(NAMED).copied().collect(),
+                of_sample: self.sampled_of.is_some(),
+            });
+        }
+        let (peer, lost) = failing.first().filter(|_| all_fail).cloned()?;
+        Some(Waits::SourcesFail {
+            n_holders: holders.len(),
+            peer,
+            lost,
+        })
+    }
+
+    /// Returns the peers that have a piece that is missing here.
+    pub(super) fn holders_of_missing(&self, held: &Held) -> Vec<&OtherPeer> {
+        let name = held.torrent.name();
+        let has_some = |peer: &PeerId| {
+            let has = self.picker.has(*peer, name);
+            has.is_some_and(|has| has.iter().any(|idx| !held.have.get(idx)))
+        };
+        let holders = self.peers.iter().filter(|(peer, _)| has_some(peer));
+        holders.map(|(_, peer)| peer).collect()
+    }
+
+    /// Returns who sent most of a file in this run.
+    fn most_from(&self, held: &Held) -> Option<SocketAddr> {
+        let shares = self.shares(held);
+        let most = shares.iter().filter(|share| share.got > 0);
+        most.max_by_key(|share| share.got).map(|share| share.peer)
     }
 
     /// Returns true if a name is listed, here, or being hashed by any peer.

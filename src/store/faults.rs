@@ -14,6 +14,8 @@ pub enum StoreError {
     InUse(PathBuf),
     /// What was given as the folder is a file, or the like.
     NotAFolder(PathBuf),
+    /// Something other than a folder has the hidden folder's name.
+    HiddenInTheWay(PathBuf),
     /// Something other than a plain file has this name.
     InTheWay(PathBuf),
     /// A file with this name has come into the folder in the meantime.
@@ -79,6 +81,11 @@ impl fmt::Display for StoreError {
             Self::NotAFolder(path) => write!(
                 f,
                 "{} isn't a folder: give a folder, whose files are shared and into which others come",
+                path.display()
+            ),
+            Self::HiddenInTheWay(path) => write!(
+                f,
+                "{} isn't a folder, which unfinished files need: move it away",
                 path.display()
             ),
             Self::InTheWay(path) => {

@@ -39,9 +39,14 @@ impl Store {
     /// Fails as [`Store::open`] does.
     pub fn open_on(disk: Box<dyn Disk>, dir: &Path) -> Result<Self, StoreError> {
         let hidden = dir.join(HIDDEN);
-        fs::create_dir_all(dir).map_err(|fault| match dir.exists() && !dir.is_dir() {
-            true => StoreError::NotAFolder(dir.to_owned()),
-            false => at(dir)(fault),
+        fs::create_dir_all(dir).map_err(|fault| {
+            // it, or what it is to be in
+            let mut above = dir.ancestors().filter(|path| path.exists());
+            let in_the_way = above.next().filter(|path| !path.is_dir());
+            match in_the_way {
+                Some(path) => StoreError::NotAFolder(path.to_owned()),
+                None => at(dir)(fault),
+            }
         })?;
         let locked = match disk.create_dir(&hidden) {
             Err(fault) if lacks::writing(&fault) => Locked::ReadOnly,
@@ -186,7 +191,7 @@ impl Store {
 /// Takes the folder for this process.
 pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
     if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
-        return Err(StoreError::InTheWay(hidden.to_owned()));
+        return Err(StoreError::HiddenInTheWay(hidden.to_owned()));
     }
     let path = hidden.join("lock");
     let mut options = File::options();

@@ -92,6 +92,8 @@ pub(super) enum TrackerEvent {
     NotUnderstood {
         from: SocketAddr,
         why: String,
+        #[serde(skip)]
+        weight: Weight,
     },
     ConnectionFailed {
         from: SocketAddr,
@@ -108,7 +110,9 @@ pub(super) enum TrackerEvent {
 impl report::Reportable for TrackerEvent {
     fn weight(&self) -> Weight {
         match self {
-            Self::Refused { weight, .. } | Self::NotPublished { weight, .. } => *weight,
+            Self::Refused { weight, .. }
+            | Self::NotPublished { weight, .. }
+            | Self::NotUnderstood { weight, .. } => *weight,
             Self::Published { again: true, .. } => Weight::Normal,
             Self::Listening { .. }
             | Self::Page { .. }
@@ -188,7 +192,7 @@ impl fmt::Display for TrackerEvent {
             Self::NotSynced { why } => write!(f, "a .torrent may not outlive a power cut: {why}"),
             Self::HandedOut { to, name } => write!(f, ".torrent of {name} to {to}"),
             Self::Refused { from, why, .. } => write!(f, "refused {from}: {}", legible(why)),
-            Self::NotUnderstood { from, why } => {
+            Self::NotUnderstood { from, why, .. } => {
                 write!(f, "not understood, from {from}: {}", legible(why))
             }
             Self::ConnectionFailed { from, why } => write!(f, "connection with {from}: {why}"),

@@ -52,6 +52,8 @@ struct RefusedContent {
 #[derive(Default)]
 struct ToldAlready {
     strangers: HashSet<IpAddr>,
+    /// Why what came from an address was refused or not understood.
+    refused: HashSet<(IpAddr, String)>,
     not_published: HashSet<RefusedContent>,
     /// How many files' commands were told.
     n_commands: usize,
@@ -125,6 +127,12 @@ impl Notices {
         strangers.len() < REMEMBERED && strangers.insert(ip)
     }
 
+    /// Returns true if nothing from this address was refused, or not understood, for this reason so far, as far as is remembered.
+    fn is_new_reason(&self, ip: IpAddr, why: &str) -> bool {
+        let refused = &mut self.lock().refused;
+        refused.len() < REMEMBERED && refused.insert((ip, why.to_owned()))
+    }
+
     fn is_new_refusal(&self, refused: RefusedContent) -> bool {
         let not_published = &mut self.lock().not_published;
         not_published.len() < REMEMBERED && not_published.insert(refused)
@@ -152,6 +160,7 @@ impl TrackerShared {
             Trouble::NotHttp(from) => TrackerEvent::NotUnderstood {
                 from,
                 why: NOT_HTTP.to_owned(),
+                weight: Weight::Normal,
             },
         });
     }
@@ -198,17 +207,23 @@ impl TrackerShared {
             return error(TrackerRefusal::Busy.to_string()).into();
         }
         let reply = error(why.clone());
-        self.report.say(&TrackerEvent::NotUnderstood { from, why });
+        let weight = match self.notices.is_new_reason(from.ip(), &why) {
+            true => Weight::Normal,
+            false => Weight::Routine,
+        };
+        self.report
+            .say(&TrackerEvent::NotUnderstood { from, why, weight });
         reply.into()
     }
 
     pub(super) fn tell_refusal(&self, from: SocketAddr, refusal: &TrackerRefusal) {
+        let why = refusal.to_string();
         let weight = match refusal {
             TrackerRefusal::Stranger if !self.notices.is_new_stranger(from.ip()) => Weight::Logged,
             TrackerRefusal::Stranger | TrackerRefusal::Disk(_) => Weight::Important,
-            _ => Weight::Normal,
+            _ if self.notices.is_new_reason(from.ip(), &why) => Weight::Normal,
+            _ => Weight::Routine,
         };
-        let why = refusal.to_string();
         self.report
             .say(&TrackerEvent::Refused { from, why, weight });
     }
@@ -258,6 +273,9 @@ mod tests {
         let [one, two] = ["10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().expect("an address"));
         let new = [one, one, two, one].map(|ip| notices.is_new_stranger(ip));
         assert_eq!(new, [true, false, true, false]);
+        let reasons = [(one, "x"), (one, "x"), (one, "y"), (two, "x")];
+        let new = reasons.map(|(ip, why)| notices.is_new_reason(ip, why));
+        assert_eq!(new, [true, false, true, true]);
         let commands = notices.join.pinned("my image.iso", "99");
         let flags = "--only 'my image.iso' --md5 99";
         assert!(commands[0].starts_with(&format!("client 127.0.0.1 7 shared {flags}")));

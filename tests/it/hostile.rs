@@ -232,7 +232,7 @@ impl Evil {
     fn is_told_as(self) -> Option<&'static str> {
         match self {
             Self::NotAsked | Self::OtherNumber | Self::Length(_) => Some("the answer doesn't fit"),
-            Self::GarbageForAnswer => Some("expected one of the protocol's messages"),
+            Self::GarbageForAnswer => Some("its message isn't understood"),
             Self::CorruptAll => Some("left alone"),
             _ => None,
         }
@@ -581,7 +581,7 @@ fn what_a_silent_peer_was_asked_for_is_asked_for_elsewhere() {
 fn a_refusal_that_drives_terminals_is_shown_escaped_and_cut_short() {
     let honest = Honest::start();
     let peer = honest.survives(Evil::Refuses);
-    let line = peer.until_line("refused: ");
+    let line = peer.until_line("it takes no requests: ");
     assert!(line.len() < 1000, "{} bytes", line.len());
 }
 
@@ -663,7 +663,7 @@ fn who_calls_itself_notices() {
     until("some lists with itself on it", || {
         (peer.events("list").len() > lists + 4).then_some(())
     });
-    peer.until_line("waiting: nobody has 12 of the missing pieces");
+    peer.until_line(" waits: nobody has 12 of the missing pieces");
     assert!(peer.events("lost").is_empty(), "{peer:?}");
     tracker.becomes(listing(
         &[&honest.torrent],
@@ -736,10 +736,11 @@ fn a_piece_that_nobody_sends_correctly_is_named() {
     let tracker = FakeTracker::start(only_bad);
     let mut peer = tracker.peer(&honest.dir, "peer", &[]);
     let tried = format!(
-        "correct copy of piece 3 of image.iso; tried {}",
+        "nobody has a correct copy of piece 3; tried {}",
         hostile.fake.addr
     );
-    peer.until_event("waiting", says(&tried));
+    let waits = peer.until_event("waiting", says(&tried));
+    assert_eq!(waits["name"], "image.iso");
     assert!(peer.events("publisher_faulty").is_empty(), "{peer:?}");
     let both = [hostile.fake.addr, honest.seed.addr()];
     tracker.becomes(published_by(&honest.torrent, nobody, &both));
@@ -1114,7 +1115,7 @@ fn a_tracker_that_takes_no_file_is_told_of_once_for_each_reason() {
     };
     tried_again();
     assert_eq!(seed.events("refused").len(), 1, "{seed:?}");
-    seed.until_line("the tracker refused image.iso: no room");
+    seed.until_line("image.iso isn't shared: the tracker doesn't take it: no room");
     tracker.becomes(refusing("no time"));
     tried_again();
     assert_eq!(seed.events("refused").len(), 2, "{seed:?}");
@@ -1339,11 +1340,13 @@ fn a_list_that_is_refused_is_told_once_and_as_that() {
     let peer = tracker.peer(&dir, "peer", &[]);
     let told = peer.until_event("list_refused", |_| true);
     assert_eq!(told["why"], "too long a list");
-    let lists = tracker.asked("file_list").len();
-    until("some more lists", || {
-        (tracker.asked("file_list").len() > lists + 3).then_some(())
+    let pings = tracker.asked("ping").len();
+    until("some more pings", || {
+        (tracker.asked("ping").len() > pings + 3).then_some(())
     });
     assert_eq!(peer.events("list_refused").len(), 1);
+    let lists = tracker.asked("file_list").len();
+    assert_eq!(lists, 1, "the same list again would be refused again");
     let unreachable = peer.events("tracker_unreachable");
     assert!(unreachable.is_empty(), "it answers pings: {unreachable:?}");
 }

@@ -1,6 +1,7 @@
 //! All integration tests, in one crate: the real programs over sockets.
 
 mod browser;
+mod causes;
 mod cli;
 mod course;
 mod crashes;

@@ -162,6 +162,8 @@ impl Program {
         command.args(words);
         command
             .args(&args)
+            // the signs in what is printed follow it
+            .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -53,7 +53,7 @@ impl OnTerminal {
             script.env_remove(name);
         }
         script
-            .env("TERM", "xterm")
+            .env("TERM", "xterm-256color")
             .env("SHELL", "/bin/sh")
             .envs(vars.iter().copied());
         script
@@ -253,6 +253,36 @@ fn ctrl_c_leaves_a_terminal_as_it_should_be_and_the_same_command_goes_on() {
     };
     peer.until_shown("are here already");
     peer.until_shown("complete: image.iso");
+    // at rest, too, the last line says how things stand
+    let rest = "serving 1 file, nothing sent so far; 1 other peer here";
+    peer.until_shown(rest);
+    let shown = peer.interrupt();
+    assert!(shown.ends_with(&format!("{rest}\x1b[?7h\n")), "{shown:?}");
+}
+
+#[test]
+fn without_utf_8_all_that_is_shown_is_ascii() {
+    let dir = Temp::new();
+    let (_programs, mut args) = swarm(&dir, &ENDS);
+    args.push("--verbose".to_owned());
+    for vars in [
+        &[("LC_ALL", "C"), ("LANG", "C.UTF-8")][..],
+        &[("TERM", "linux"), ("LANG", "C.UTF-8")],
+    ] {
+        let _ = std::fs::remove_dir_all(dir.path().join("peer"));
+        let Some(mut peer) = OnTerminal::start(vars, &args) else {
+            return;
+        };
+        let shown = peer.end();
+        assert!(shown.is_ascii(), "{vars:?}: {shown:?}");
+        // who was here before may still be listed
+        let pings = [
+            "ping -> 1 other peer listed",
+            "ping -> 2 other peers listed",
+        ];
+        let ping = pings.iter().any(|ping| shown.contains(ping));
+        assert!(ping, "{shown:?}");
+    }
 }
 
 #[test]
