@@ -95,7 +95,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn no_more_than_the_bound_are_in_use_unless_nobody_gives_back() {
+    fn buffers_in_use_are_bounded() {
         let buffers = Buffers::default();
         let half = MOST / 2 + 1;
         let (asked, patience) = (Instant::now(), Duration::from_millis(20));

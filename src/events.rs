@@ -348,7 +348,7 @@ mod tests {
     use crate::report::{Reportable, Weight};
 
     #[test]
-    fn an_event_is_a_line_for_people_and_an_object_for_programs() {
+    fn an_event_is_a_line_and_an_object() {
         let name = || "a.iso".to_owned();
         let md5 = || "d41d8cd98f00b204e9800998ecf8427e".to_owned();
         let choice = Choice {

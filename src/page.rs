@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_uploaded_is_whole_in_the_folder_or_not_at_all() {
+    fn an_upload_is_whole_or_not_there() {
         let peer = Lonely::new("uploads");
         assert_eq!(peer.answer("POST /share/new.txt", b"content").0, 200);
         let new = fs::read(peer.dir.join("new.txt")).expect("it came");

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_at_the_start_again_when_due_and_when_asked_and_no_more_after_the_end() {
+    fn a_timer_calls_when_due_and_when_asked() {
         let (call, calls) = channel();
         let soon = RepeatedTimer::start("soon", Duration::from_millis(5), move || {
             call.send(()).expect("kept")

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_wrapped_on_a_screen_and_coloured_where_that_is_wanted() {
+    fn an_event_is_wrapped_and_coloured_on_a_screen() {
         let told = TestEvent(
             "complete: a file with a long name\nMD5 0123456789abcdef\n  client 192.168.1.10 29283 shared",
         );

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_under_the_lock_stops_nobody_and_after_the_end_no_thread_is_left() {
+    fn a_panic_under_the_lock_stops_nobody() {
         let (temp, [a, b]) = folders("running", 300_000);
         let tracker = start_tracker(&temp, Duration::from_secs(30), Report::silent());
         let running = [&a, &b].map(|dir| start(&tracker, dir, Report::silent()));

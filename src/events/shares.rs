@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_short_and_narrow_and_has_columns_for_what_there_is() {
+    fn a_table_has_columns_for_what_there_is() {
         assert_eq!(Table(Vec::new()).to_string(), "");
         let both = Table(vec![share(9, 1000 << 20, 1 << 20), share(10, 0, 5)]).to_string();
         assert_eq!(

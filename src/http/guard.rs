@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_the_link_gets_in_from_anywhere_and_by_any_name() {
+    fn whoever_has_the_link_gets_in() {
         let from_elsewhere =
             "Referer: https://mail.example/\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate";
         for head in [

@@ -138,7 +138,7 @@ fn far_peers_have_one_request_outstanding_and_near_ones_two() {
 }
 
 #[test]
-fn a_piece_is_asked_for_once_and_open_again_when_its_peer_is_gone() {
+fn a_piece_is_open_again_when_its_peer_leaves() {
     let (mut picker, name) = picker(4, &[(&[0, 1, 2, 3], NEAR), (&[0, 1, 2, 3], NEAR)]);
     let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
     let orders = picker.next_requests(now, &mut rng);
@@ -202,7 +202,7 @@ fn what_was_named_and_not_sent_is_open_again() {
 }
 
 #[test]
-fn a_late_piece_is_asked_for_again_and_waited_for_twice_as_long() {
+fn a_late_piece_is_asked_for_again() {
     let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
     let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
     let first = picker.next_requests(start, &mut rng);
@@ -248,7 +248,7 @@ fn bytes_in_flight_are_bounded() {
 }
 
 #[test]
-fn every_idle_connection_of_ours_waits_for_news_while_something_is_missing() {
+fn an_idle_connection_waits_for_news() {
     let (mut picker, name) = picker(
         1,
         &[
@@ -300,7 +300,7 @@ fn a_bad_copy_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_bad_copy_of_a_piece_that_another_content_lacks_means_nothing() {
+fn another_contents_bad_copy_means_nothing() {
     let (mut picker, name) = picker(9, &[(&[8], NEAR)]);
     picker.want(&torrent(2), &Bitfield::new(2), &BTreeMap::new());
     picker.peer_has(1, &name, [0, 1]);

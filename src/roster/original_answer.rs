@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_originals_answer_fits_and_names_first_what_it_lacks_and_is_rare() {
+    fn an_originals_answer_names_first_what_is_rare() {
         let roster = large_swarm();
         for (name, asker, cap) in [
             ("here", here(), ORIGINAL_CAP),

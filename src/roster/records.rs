@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_listed_of_a_content_that_is_replaced_means_nothing_any_more() {
+    fn a_list_of_a_replaced_content_means_nothing() {
         let mut roster = Roster::new(Reachability::Remote);
         publish(&mut roster, lan(2), 5, &summary("f", 9, "old")).expect("the first");
         list(&mut roster, lan(2), 5, OURS, &[], &[("f", "8000")]);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_swarm_is_told_of_whole_and_of_a_large_one_a_sample_and_how_many_there_are() {
+    fn of_a_large_swarm_a_sample_is_told() {
         let most = PEERS_LISTED as u16;
         for (name, n_hosts, expected) in [
             ("as many as are listed", most - 1, (PEERS_LISTED, None)),

@@ -199,7 +199,7 @@ pub(super) fn original_list(
 }
 
 #[test]
-fn peers_are_told_apart_by_port_alone_or_by_address_and_port() {
+fn peers_are_told_apart_by_port_or_address() {
     let twice = [(ends("10.0.0.1", "10.0.0.1"), 1), (here(), 1), (here(), 2)];
     for (name, reach, n_peers) in [
         ("local", Reachability::Local, 2),
@@ -214,7 +214,7 @@ fn peers_are_told_apart_by_port_alone_or_by_address_and_port() {
 }
 
 #[test]
-fn a_local_tracker_serves_its_own_machine_and_a_remote_one_everybody() {
+fn only_a_remote_tracker_serves_everybody() {
     let (own, other) = (ends("10.0.0.1", "10.0.0.1"), ends("fe80::2", "fe80::1"));
     for (name, from, local) in [
         ("loopback", here(), true),
@@ -230,7 +230,7 @@ fn a_local_tracker_serves_its_own_machine_and_a_remote_one_everybody() {
 }
 
 #[test]
-fn a_new_peer_is_visible_at_once_and_gone_at_the_second_sweep_after_its_last_message() {
+fn a_new_peer_is_visible_until_the_second_silent_sweep() {
     let mut roster = Roster::new(Reachability::Remote);
     assert!(roster.append_client(lan(2), 5, OURS).expect("a peer").new);
     list(&mut roster, lan(3), 5, None, &["1.txt"], &[]);
@@ -259,7 +259,7 @@ fn a_new_peer_is_visible_at_once_and_gone_at_the_second_sweep_after_its_last_mes
 }
 
 #[test]
-fn another_program_on_the_same_port_has_not_what_the_one_before_listed() {
+fn another_program_on_a_port_starts_with_nothing() {
     let mut roster = Roster::new(Reachability::Remote);
     list(&mut roster, lan(3), 5, OURS, &["1.txt"], &[]);
     for (v, expected) in [(OURS, vec!["1.txt"]), (None, vec![])] {
@@ -270,7 +270,7 @@ fn another_program_on_the_same_port_has_not_what_the_one_before_listed() {
 }
 
 #[test]
-fn each_asker_is_given_an_address_by_which_it_finds_the_peer() {
+fn each_asker_gets_an_address_that_it_reaches() {
     let (odd, own) = (ends("127.0.0.1", "127.0.1.1"), ends("10.0.0.1", "10.0.0.1"));
     let six = ends("::1", "::1");
     for (name, peer, v, asker, expected) in [
@@ -422,7 +422,7 @@ fn a_name_longer_than_files_have_is_left_out() {
 }
 
 #[test]
-fn lists_that_are_too_long_together_still_fit_what_a_client_reads() {
+fn long_lists_together_fit_what_a_client_reads() {
     let mut roster = Roster::new(Reachability::Remote);
     let long: Vec<String> = (0..NAMES_PER_LIST).map(|n| format!("{n:090}")).collect();
     let long = of_names(&long);
@@ -493,7 +493,7 @@ fn a_list_shows_what_was_announced_and_what_fits_the_record() {
 }
 
 #[test]
-fn a_peer_that_comes_by_another_way_has_what_it_had_and_counts_there() {
+fn a_peer_at_another_address_keeps_what_it_listed() {
     let mut roster = Roster::new(Reachability::Local);
     let lan = ends("10.0.0.1", "10.0.0.1");
     list(&mut roster, here(), 5, OURS, &["1.txt"], &[]);
@@ -654,7 +654,7 @@ fn a_list_takes_the_place_of_the_last_one() {
 }
 
 #[test]
-fn who_listed_a_name_has_it_once_published_but_not_another_content() {
+fn a_listed_name_counts_once_it_is_published() {
     let other = summary("f", 9, "other");
     for (content, named, expected) in [(&summary("f", 9, "a"), true, 100), (&other, false, 1)] {
         let mut roster = Roster::new(Reachability::Local);

@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn an_own_file_that_cannot_be_read_ends_it_after_a_minute() {
+    fn an_unreadable_own_file_ends_it_after_a_minute() {
         let mut state = done();
         let now = state.start;
         state.withdraw(&name("f"));

@@ -613,7 +613,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_left_out_of_a_sample_stays_listed_for_some_lists_and_out_of_a_whole_list_not() {
+    fn who_is_left_out_of_a_sample_stays_listed() {
         let now = Instant::now();
         let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 1));
         let known = |state: &State| -> Vec<u8> {
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tracker_is_asked_for_what_is_wanted_by_name_and_not_whole() {
+    fn the_tracker_is_asked_for_the_named_missing_files() {
         let names = |n: usize| (0..n).map(|n| Name::parse(&format!("{n:0100}")).expect("a name"));
         for (n, asked) in [(0, 0), (2, 2), (40, WANTS_ROOM / 100)] {
             let wants = Wants {
@@ -653,7 +653,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_that_is_longer_than_any_files_pieces_is_not_remembered() {
+    fn an_overlong_offer_is_not_remembered() {
         let now = Instant::now();
         let mut state = State::new(Wants::default(), StdRng::seed_from_u64(1), now);
         let peer = state.know(([10, 0, 0, 2], 5).into(), true);

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_is_told_every_10_s_of_traffic_and_at_the_end() {
+    fn what_was_sent_is_reported_every_10_s() {
         let start = Instant::now();
         let at = |seconds: f64| start + Duration::from_secs_f64(seconds);
         let (mut state, file) = state(start);
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_is_told_of_after_30_s_without_a_tenth_and_is_in_work() {
+    fn a_slow_download_is_reported_after_30_s() {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         let (mut state, _) = state(start);

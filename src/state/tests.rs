@@ -78,7 +78,7 @@ fn pings_keep_up_with_the_sweeps() {
 }
 
 #[test]
-fn a_download_does_not_begin_over_a_file_that_is_shared_by_then() {
+fn a_download_does_not_begin_over_a_shared_file() {
     let (mut state, torrent) = (state(), torrent());
     let stamp = stamp();
     let name = torrent.name();
@@ -142,7 +142,7 @@ fn files_of_a_known_edition_stay_as_they_were() {
 }
 
 #[test]
-fn what_stood_in_the_way_of_a_file_is_forgotten_once_it_is_shared() {
+fn an_obstacle_is_forgotten_once_its_file_is_shared() {
     let (mut state, torrent) = (state(), torrent());
     let stamp = stamp();
     state.stuck.insert(torrent.name().clone(), "why".to_owned());
@@ -183,7 +183,7 @@ fn bad_block() -> BadPiece {
 }
 
 #[test]
-fn a_bad_piece_of_an_earlier_download_says_nothing_of_this_one() {
+fn an_earlier_downloads_bad_piece_says_nothing() {
     let (mut state, earlier, torrent) = (state(), torrent(), torrent());
     begin(&mut state, &earlier);
     state.drop_file(torrent.name());
@@ -230,7 +230,7 @@ fn only_the_publisher_convicts_itself_and_only_twice() {
 }
 
 #[test]
-fn a_piece_that_came_wrong_gets_another_chance_where_nobody_else_has_it() {
+fn a_wrong_piece_is_retried_where_nobody_else_has_it() {
     let (mut state, torrent) = (state(), torrent());
     begin(&mut state, &torrent);
     let [publisher, other] = publisher_and_other(&mut state, &torrent);
@@ -380,7 +380,7 @@ fn another_content_than_the_pinned_is_not_published() {
 }
 
 #[test]
-fn a_download_whose_content_is_replaced_goes_on_with_the_other_one() {
+fn a_replaced_download_goes_on_with_the_new_content() {
     let (mut state, torrent) = (state(), torrent());
     begin(&mut state, &torrent);
     state.drop_replaced();
@@ -426,7 +426,7 @@ fn what_others_hash_is_said_to_be_waited_for() {
 }
 
 #[test]
-fn a_tracker_that_lost_a_content_is_told_by_who_has_a_part_of_it() {
+fn a_tracker_learns_a_lost_content_from_partial_holders() {
     let (mut state, torrent) = (state(), torrent());
     state.tracker = TrackerKind::Ours { local: false };
     begin(&mut state, &torrent);
@@ -480,7 +480,7 @@ fn a_file_is_hashed_once_it_was_left_alone() {
 }
 
 #[test]
-fn a_shared_file_that_changes_is_withdrawn_and_told_of_as_coming() {
+fn a_changing_file_is_withdrawn_and_coming() {
     let mut state = state();
     share(&mut state, TrackerWord::Stands { mine: true });
     assert_eq!(coming(&state), []);
@@ -594,7 +594,7 @@ fn an_answer_that_leaves_out_the_files_empties_no_list() {
 }
 
 #[test]
-fn a_piece_of_a_download_that_was_begun_anew_is_still_missing() {
+fn a_piece_of_the_download_before_is_still_missing() {
     let (mut state, before, torrent) = (state(), torrent(), torrent());
     begin(&mut state, &before);
     state.drop_file(before.name());
@@ -619,7 +619,7 @@ fn a_piece_of_a_download_that_was_begun_anew_is_still_missing() {
 }
 
 #[test]
-fn a_piece_that_was_asked_for_under_another_content_is_not_taken() {
+fn a_piece_of_another_content_is_not_taken() {
     let (mut state, torrent) = (state(), torrent());
     begin(&mut state, &torrent);
     let [peer, _] = publisher_and_other(&mut state, &torrent);

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_shown_any_name_and_the_beginning_of_what_is_longer() {
+    fn people_are_shown_any_name_legibly() {
         let longest = "x".repeat(MAX_NAME);
         assert_eq!(legible(&longest), longest);
         for long in ["é", "\u{1b}"] {

@@ -180,7 +180,7 @@ fn a_long_answer_keeps_its_permit_until_it_goes() {
 }
 
 #[test]
-fn a_publication_that_waits_too_long_is_refused_and_may_come_again() {
+fn a_publication_that_waits_too_long_is_refused() {
     with_tracker(Reachability::Local, |tracker| {
         tracker.permit_wait = Duration::from_millis(10);
         let image = torrent(16);

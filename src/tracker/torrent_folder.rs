@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn key_and_pin_are_kept_and_stay_out_of_what_is_handed_out() {
+    fn key_and_pin_are_kept_and_never_handed_out() {
         with_folder(|_, folder| {
             let kept = |key: &str| PublisherNote {
                 key: Some(key.to_owned()),

@@ -63,7 +63,7 @@ fn utf8(path: &Path) -> &str {
 }
 
 #[test]
-fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
+fn a_usage_mistake_is_one_line_and_code_2() {
     let cases: &[(&[&str], &str)] = &[
         (&[], "<tracker-ip> <port> <dir>"),
         (&["127.0.0.1"], "<tracker-ip> <port> <dir>"),
@@ -358,7 +358,7 @@ fn a_folder_that_cannot_be_made_is_5() {
 }
 
 #[test]
-fn a_hidden_folder_that_is_a_link_is_5_and_what_it_points_to_is_left_alone() {
+fn a_hidden_folder_that_is_a_link_is_5() {
     let dir = Temp::new();
     let (peer, outside) = (dir.dir("peer"), dir.dir("outside"));
     std::os::unix::fs::symlink(&outside, peer.join(".bittorrentish")).expect("a link");
@@ -371,7 +371,7 @@ fn a_hidden_folder_that_is_a_link_is_5_and_what_it_points_to_is_left_alone() {
 }
 
 #[test]
-fn the_second_client_on_a_folder_is_5_and_the_first_goes_on() {
+fn a_second_client_on_a_folder_is_5() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
     let folder = dir.dir("peer");
@@ -456,7 +456,7 @@ fn quiet_prints_results_and_trouble_only() {
 }
 
 #[test]
-fn the_log_is_one_json_object_a_line_and_is_appended_to() {
+fn the_log_is_one_json_object_a_line() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
     plant(&dir.dir("seed"), "f", &random_bytes(200_000, 1));
@@ -523,7 +523,7 @@ fn the_tracker_may_be_named() {
 // ---- --exit-when-complete, to the letter
 
 #[test]
-fn exit_with_only_waits_for_a_name_that_is_not_listed_yet() {
+fn exit_with_only_waits_for_an_unlisted_name() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
     plant(&dir.dir("seed"), "other", b"another file");
@@ -552,7 +552,7 @@ fn exit_with_only_waits_for_a_name_that_is_not_listed_yet() {
 }
 
 #[test]
-fn exit_with_only_is_0_for_what_stands_here_already_and_is_verified() {
+fn exit_with_only_is_0_for_what_is_here_already() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
     for folder in ["seed", "peer"] {
@@ -569,7 +569,7 @@ fn exit_with_only_is_0_for_what_stands_here_already_and_is_verified() {
 }
 
 #[test]
-fn exit_without_only_takes_all_that_is_listed_and_an_interval_of_calm() {
+fn exit_without_only_waits_for_an_interval_of_calm() {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &[]);
     let flags = ["--exit-when-complete", "--list-every", "4"];

@@ -541,7 +541,7 @@ fn c1_the_nodes_distribute_one_large_file() {
 }
 
 #[test]
-fn c2_a_new_node_is_given_the_nodes_and_their_pieces_over_tcp() {
+fn c2_a_new_node_gets_the_list_over_tcp() {
     let dir = Temp::new();
     let tracker = tracker(&dir);
     let content = Content::new("image.iso", 8, 2);
@@ -584,7 +584,7 @@ fn c2_a_new_node_is_given_the_nodes_and_their_pieces_over_tcp() {
 }
 
 #[test]
-fn c3_the_list_gives_ip_port_and_pieces_of_at_least_two_others() {
+fn c3_the_list_gives_at_least_two_others() {
     let dir = Temp::new();
     let tracker = tracker(&dir);
     let content = Content::new("image.iso", 8, 3);
@@ -1198,7 +1198,7 @@ fn run_local(dir: &Temp, args: &[&str]) -> (PathBuf, Output) {
 }
 
 #[test]
-fn f10_a_script_sets_up_a_tracker_and_four_peers_in_a_folder_that_git_ignores() {
+fn f10_a_script_sets_up_a_tracker_and_four_peers() {
     let dir = Temp::new();
     let quick = ["headless", "--ping-every", "0.3", "--round-every", "0.3"];
     let (folder, output) = run_local(&dir, &quick);
@@ -1267,7 +1267,7 @@ fn f10_each_has_a_pane_of_tmux() {
 // ---- prototype-network-p2p ----
 
 #[test]
-fn p1_the_tracker_stores_a_torrent_with_name_peers_number_of_blocks_and_md5() {
+fn p1_the_tracker_stores_a_torrent_with_its_five_fields() {
     let dir = Temp::new();
     let mut tracker = tracker(&dir);
     let content = Content::new("image.iso", 8, 20);
@@ -1409,7 +1409,7 @@ fn p3_fewer_blocks_are_taken_from_farther_peers() {
 }
 
 #[test]
-fn p4_a_corrupt_piece_is_not_taken_and_the_md5_is_right_in_the_end() {
+fn p4_a_corrupt_piece_is_not_taken() {
     let dir = Temp::new();
     let tracker = tracker(&dir);
     let content = Content::new("image.iso", 4, 23);

@@ -202,7 +202,7 @@ fn run(tracker: &Program, dir: &Path, disk: NewDisk) -> Exit {
 }
 
 #[test]
-fn whichever_operation_fails_no_wrong_file_appears_and_the_next_run_finishes() {
+fn whichever_operation_fails_the_next_run_finishes() {
     let temp = Temp::new();
     let content = random_bytes(4 * (64 << 10) + 100, 50);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
@@ -301,7 +301,7 @@ fn whichever_read_fails_no_file_is_hashed_wrong() {
 
 /// What an earlier run may have left, and what happened to it since.
 #[test]
-fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() {
+fn the_next_run_mends_any_unfinished_file() {
     type Harm = fn(part: &Path, saved: &Path);
     let harms: [(&str, Harm); 11] = [
         ("untouched", |_, _| {}),
@@ -380,7 +380,7 @@ fn whatever_became_of_an_unfinished_file_the_next_run_ends_with_the_right_one() 
 }
 
 #[test]
-fn the_holes_of_a_sparse_file_take_no_room_at_the_receiver() {
+fn holes_take_no_room_at_the_receiver() {
     let temp = Temp::new();
     let path = temp.dir("seed").join("image.iso");
     let sparse = File::create(&path).expect("room");
@@ -420,7 +420,7 @@ fn what_stands_in_one_files_way_holds_up_no_other() {
 }
 
 #[test]
-fn a_folder_that_vanishes_is_told_of_and_the_others_go_on() {
+fn a_vanished_folder_is_reported() {
     let temp = Temp::new();
     let content = random_bytes(4 << 20, 54);
     let (tracker, _seed) = seeded(&temp, &["image.iso"], &content);
@@ -536,7 +536,7 @@ impl Disk for Folding {
 }
 
 #[test]
-fn a_name_that_the_folder_has_in_another_case_is_not_even_begun() {
+fn a_name_that_differs_only_in_case_is_not_begun() {
     let temp = Temp::new();
     let (tracker, _seed) = seeded(&temp, &["image.iso"], b"content");
     let dir = temp.dir("a");
@@ -621,7 +621,7 @@ fn too_little_room_is_said_before_the_download_starts() {
 }
 
 #[test]
-fn a_full_disk_is_said_once_served_from_and_gone_on_with_when_there_is_room() {
+fn a_download_continues_once_a_full_disk_has_room() {
     let temp = Temp::new();
     let Some(small) = Small::new(temp.dir("small"), 6) else {
         return;

@@ -281,7 +281,7 @@ fn leave_room(program: &Program, kib: Option<u64>) -> bool {
 }
 
 #[test]
-fn a_tracker_that_gets_no_more_threads_serves_on_with_those_it_has() {
+fn a_tracker_without_more_threads_serves_on() {
     let _alone = alone();
     let dir = Temp::new();
     let mut tracker = Program::tracker(dir.path(), &[]);
@@ -315,7 +315,7 @@ fn a_tracker_that_gets_no_more_threads_serves_on_with_those_it_has() {
 }
 
 #[test]
-fn garbage_gets_an_error_or_a_close_and_the_next_announce_its_answer() {
+fn garbage_does_not_cost_the_next_announce_its_answer() {
     let _alone = alone();
     let dir = Temp::new();
     let mut tracker = Program::tracker(dir.path(), &[]);
@@ -592,7 +592,7 @@ impl Drop for Over<'_> {
 }
 
 #[test]
-fn who_takes_nothing_a_byte_a_second_or_resets_holds_up_no_leecher() {
+fn a_slow_or_resetting_taker_holds_up_no_leecher() {
     let _alone = alone();
     let mut swarm = Swarm::start(64 << 16);
     let (at, over) = (swarm.seed.addr(), AtomicBool::new(false));
@@ -668,7 +668,7 @@ fn a_peer_whose_descriptors_are_all_in_use_waits_for_one() {
 }
 
 #[test]
-fn a_peer_that_gets_no_more_threads_serves_on_with_those_it_has() {
+fn a_peer_without_more_threads_serves_on() {
     let _alone = alone();
     let mut swarm = Swarm::start(12 << 16);
     let at = swarm.seed.addr();

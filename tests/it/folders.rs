@@ -133,7 +133,7 @@ fn what_is_left_out_is_named_once_with_its_reason() {
 }
 
 #[test]
-fn a_file_that_looks_like_half_a_download_is_shared_if_it_is_named() {
+fn a_named_file_is_shared_whatever_it_looks_like() {
     let (tracker, dir) = swarm();
     plant(&dir.dir("seed"), "disk.part", b"whole");
     let seed = Program::peer(&tracker, &dir.dir("seed"), &["--only", "disk.part"]);

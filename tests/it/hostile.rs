@@ -806,7 +806,7 @@ fn control_characters_are_shown_escaped_by_all_three() {
 // ---- a real client, and what raw sockets send it
 
 #[test]
-fn names_that_lead_out_of_the_folder_are_asked_for_in_vain() {
+fn nobody_gets_names_outside_the_folder() {
     let honest = Honest::start();
     let (seed, dir) = (&honest.seed, honest.dir.dir("seed"));
     plant(honest.dir.path(), "secret", b"secret");
@@ -1092,7 +1092,7 @@ fn an_error_that_drives_terminals_is_shown_escaped() {
 }
 
 #[test]
-fn a_tracker_that_takes_no_file_is_told_of_once_for_each_reason() {
+fn a_refused_file_is_reported_once_for_each_reason() {
     let refusing = |why: &'static str| {
         move |message: &Value, _: &TcpStream| match message["msg"].as_str() {
             Some("ping") => Some(swarm_list(&[], &[])),
@@ -1240,7 +1240,7 @@ fn a_torrent_that_contradicts_its_listing_is_not_taken() {
 }
 
 #[test]
-fn a_list_as_originals_send_it_with_names_that_lead_out_of_the_folder() {
+fn an_originals_list_cannot_lead_out_of_the_folder() {
     let dir = Temp::new();
     let asked = Arc::new(Mutex::new(Vec::<String>::new()));
     let seen = Arc::clone(&asked);

@@ -204,7 +204,7 @@ fn once_all_pieces_are_out_the_seed_may_lose_its_power() {
 }
 
 #[test]
-fn the_link_of_the_tracker_goes_down_in_the_middle_and_comes_back() {
+fn the_trackers_link_goes_down_and_comes_back() {
     let Some(swarm) = Swarm::new(2, 192, 10.0, 10.0) else {
         return;
     };

@@ -1048,7 +1048,7 @@ mod original_tests {
     }
 
     #[test]
-    fn a_b_a_list_that_one_read_does_not_give_ends_the_pings() {
+    fn a_b_a_list_in_two_reads_ends_the_pings() {
         let long = format!(
             r#"[{{"ip": "127.0.0.1", "port": 1, "file_list": ["{}"]}}]"#,
             "x".repeat(ONE_READ)
@@ -1128,7 +1128,7 @@ mod original_tests {
     }
 
     #[test]
-    fn e_what_is_broken_off_stays_and_is_served_and_never_asked_again() {
+    fn e_what_is_broken_off_stays_and_is_served() {
         let tracker = OriginalTracker::start(HERE, Mode::Local, TICK);
         let holder = TcpListener::bind((HERE, 0)).unwrap();
         let holder_port = holder.local_addr().unwrap().port();
@@ -1264,7 +1264,7 @@ mod original_tests {
     }
 
     #[test]
-    fn g_it_binds_to_its_own_address_and_ipv6_ends_its_rounds() {
+    fn g_it_binds_to_its_own_ipv4_address() {
         let list = r#"[{"ip": "::1", "port": 1, "file_list": ["x"]}]"#;
         let (client, _folder) = client_given(list);
         assert!(client.wait(SOON, |s| !s.deaths.is_empty()));

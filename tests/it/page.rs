@@ -329,7 +329,7 @@ fn a_file_never_runs_as_a_page_of_ours() {
 }
 
 #[test]
-fn on_an_address_that_others_reach_the_page_asks_for_its_token() {
+fn a_page_that_others_reach_asks_for_a_token() {
     let swarm = Picked::new(&["--page", "0.0.0.0:0"]);
     let (at, path) = link(&swarm.picker);
     let at = SocketAddr::from(([127, 0, 0, 1], at.port()));
@@ -363,7 +363,7 @@ fn on_an_address_that_others_reach_the_page_asks_for_its_token() {
 }
 
 #[test]
-fn a_peer_without_a_page_or_with_one_where_it_cant_be() {
+fn a_page_is_optional_and_must_have_a_free_port() {
     let temp = Temp::new();
     let tracker = Program::tracker(&temp.dir("torrents"), &[]);
     let none = Program::peer(&tracker, &temp.dir("none"), &["--no-page"]);
@@ -510,7 +510,7 @@ fn in_a_browser_a_file_is_clicked_and_comes() {
 }
 
 #[test]
-fn in_a_browser_a_file_is_uploaded_and_another_peer_gets_it() {
+fn in_a_browser_an_upload_reaches_another_peer() {
     let Some(mut browser) = browser(None) else {
         return;
     };
@@ -843,7 +843,7 @@ fn what_was_picked_is_fetched_by_the_next_run_too() {
 }
 
 #[test]
-fn the_trackers_page_shows_how_far_each_peer_is_and_who_stands_still() {
+fn the_trackers_page_shows_how_far_each_peer_is() {
     let temp = Temp::new();
     let quick = ["--page", "0", "--sweep-every", "1"];
     let tracker = Program::tracker(&temp.dir("torrents"), &quick);

@@ -446,7 +446,7 @@ impl Read for Endless {
 }
 
 #[test]
-fn of_what_has_no_end_no_more_is_read_than_the_cap() {
+fn an_endless_message_is_read_to_the_cap() {
     const CAP: usize = 100_000;
     for bytes in ["[", "[{},", "{\"msg\":\"ping\",", "[\"", "[\\", " ", "\n\t"] {
         let bytes = bytes.as_bytes();

@@ -215,7 +215,7 @@ fn a_pinned_second_rollout_replaces_last_weeks_image() {
 }
 
 #[test]
-fn a_received_image_whose_publisher_is_away_is_not_reported_as_done() {
+fn a_received_image_without_its_publisher_is_not_done() {
     let mut lab = Lab::sweeping("1");
     let old = random_bytes(LEN, 3);
     lab.last_week(&["m1"], &old);

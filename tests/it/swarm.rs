@@ -449,7 +449,7 @@ fn a_removed_file_is_withdrawn() {
 }
 
 #[test]
-fn a_file_that_grows_is_not_shared_before_it_was_left_alone() {
+fn a_growing_file_is_not_shared_yet() {
     let swarm = Swarm::new();
     let (folder, growing) = (swarm.dir("seed"), AtomicBool::new(true));
     let copied = folder.join("copied");
@@ -523,7 +523,7 @@ fn a_file_that_stands_in_the_folder_is_never_overwritten() {
 }
 
 #[test]
-fn a_name_that_a_folder_or_a_link_has_is_left_to_it() {
+fn a_folder_or_link_keeps_its_name() {
     let swarm = Swarm::new();
     for name in ["folder", "link", "z"] {
         plant(&swarm.dir("seed"), name, b"from the swarm");
@@ -588,7 +588,7 @@ fn links_in_the_folder_are_not_shared() {
 }
 
 #[test]
-fn a_new_file_is_noticed_by_who_runs_already_and_by_who_comes_later() {
+fn a_new_file_is_noticed_by_present_and_later_peers() {
     let swarm = Swarm::new();
     let (one, two) = (random_bytes(3 * PIECE, 1), random_bytes(2 * PIECE, 2));
     let mut seed = swarm.seed("seed", "one", &one, &[]);
@@ -671,7 +671,7 @@ fn peers_hand_on_what_they_have_before_it_is_whole() {
 }
 
 #[test]
-fn a_tracker_that_lost_everything_has_its_list_again_and_transfers_go_on() {
+fn a_tracker_that_lost_everything_recovers_its_list() {
     let mut swarm = Swarm::new();
     let content = random_bytes(96 * PIECE, 1);
     let seed = swarm.seed("seed", "image.iso", &content, &["--max-up", "1M"]);
@@ -769,7 +769,7 @@ fn without_a_tracker_at_the_start_it_is_waited_for() {
 // ---- two contents under one name
 
 #[test]
-fn another_content_under_a_name_is_refused_and_left_where_it_is() {
+fn another_content_is_refused_and_left_where_it_is() {
     let swarm = Swarm::new();
     let (first, second) = (random_bytes(3 * PIECE, 1), random_bytes(3 * PIECE, 2));
     let _holders = ["one", "two"].map(|name| swarm.seed(name, "f", &first, &[]));

@@ -168,7 +168,7 @@ fn width(line: &str) -> usize {
 }
 
 #[test]
-fn a_status_line_stands_below_lines_that_scroll_and_is_gone_at_the_end() {
+fn a_status_line_stands_below_lines_that_scroll() {
     let dir = Temp::new();
     let (_programs, args) = swarm(&dir, &ENDS);
     let vars = [("COLUMNS", "60"), ("LANG", "C.UTF-8")];
@@ -230,7 +230,7 @@ fn a_status_line_stands_below_lines_that_scroll_and_is_gone_at_the_end() {
 }
 
 #[test]
-fn ctrl_c_leaves_a_terminal_as_it_should_be_and_the_same_command_goes_on() {
+fn ctrl_c_leaves_a_terminal_in_order() {
     let dir = Temp::new();
     let (_programs, args) = swarm(&dir, &[]);
     let Some(peer) = OnTerminal::start(&[], &args) else {
@@ -312,7 +312,7 @@ fn a_dumb_terminal_and_who_wants_no_colour_get_none() {
 }
 
 #[test]
-fn a_pipe_gets_plain_lines_with_the_steps_and_nothing_that_drives_a_terminal() {
+fn a_pipe_gets_plain_lines() {
     let dir = Temp::new();
     let (programs, _) = swarm(&dir, &[]);
     let [tracker, seed] = &programs;

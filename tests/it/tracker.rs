@@ -162,7 +162,7 @@ fn the_originals_two_messages_are_answered_as_the_original_does() {
 }
 
 #[test]
-fn messages_may_come_one_byte_at_a_time_and_with_a_newline() {
+fn a_message_may_come_byte_by_byte() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
     server.ask(b"\r\n {\"port\": 50002, \"files\": [\"}]\\\"\"], \"msg\": \"file_list\"}\n");
@@ -180,7 +180,7 @@ fn messages_may_come_one_byte_at_a_time_and_with_a_newline() {
 }
 
 #[test]
-fn what_is_no_message_gets_an_error_and_the_tracker_lives_on() {
+fn what_is_no_message_gets_an_error() {
     let dir = Temp::new();
     let server = Server::start(&dir, &[]);
     let deep = [
@@ -418,7 +418,7 @@ fn torrents_survive_a_kill_and_are_all_that_is_stored() {
 }
 
 #[test]
-fn another_content_is_refused_with_both_md5s_until_its_publisher_has_left() {
+fn another_content_is_refused_while_the_publisher_is_here() {
     let dir = Temp::new();
     let server = Server::start(&dir, &["--sweep-every", "0.3"]);
     let (one, two) = (torrent("f", 1), torrent("f", 2));
@@ -798,7 +798,7 @@ fn help_and_version_go_to_stdout() {
 }
 
 #[test]
-fn mistakes_on_the_command_line_are_told_in_one_line_with_code_2() {
+fn a_usage_mistake_is_one_line_and_code_2() {
     use std::os::unix::ffi::OsStrExt;
     let odd = OsStr::from_bytes(b"\xff\xfe");
     let cases: [(&[&OsStr], &str); 9] = [

@@ -273,7 +273,7 @@ fn a_large_file_comes_from_several_originals_and_ours_at_once() {
 }
 
 #[test]
-fn an_originals_truncated_and_corrupt_pieces_are_caught_and_taken_from_elsewhere() {
+fn an_originals_bad_pieces_are_taken_from_elsewhere() {
     let swarm = Swarm::new();
     let content = random_bytes(9 * PIECE + 100, 1);
     let mut seed = swarm.seed("image.iso", &content);
@@ -395,7 +395,7 @@ fn it_is_asked_for_the_names_on_its_list_alone() {
 }
 
 #[test]
-fn a_piece_of_a_small_file_is_not_asked_for_by_the_files_name() {
+fn a_small_files_piece_is_not_asked_by_name() {
     let swarm = Swarm::new();
     let original = swarm.original("original", SOURCE);
     original.plant("small.txt.part0001", b"content");
@@ -468,7 +468,7 @@ fn a_name_that_left_its_list_is_not_asked_for() {
 }
 
 #[test]
-fn a_whole_file_at_an_original_does_not_count_for_its_pieces() {
+fn an_originals_whole_file_does_not_count_as_pieces() {
     let swarm = Swarm::new();
     let content = random_bytes(8 * PIECE, 1);
     let original = swarm.original("original", SOURCE);
@@ -747,7 +747,7 @@ fn what_ours_lists_it_serves() {
 }
 
 #[test]
-fn ours_tells_an_originals_tracker_no_more_than_it_reads_at_once() {
+fn an_original_tracker_is_told_only_what_it_reads() {
     let theirs = Theirs::new();
     for n in 0..200 {
         plant(
