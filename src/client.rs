@@ -13,7 +13,7 @@
 //! `body` the bytes that come on them, `originals` what differs with them, and `telling` what people are told.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::mpsc::Sender as Channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ pub(crate) mod connecting;
 pub mod download;
 mod errors;
 mod folder;
+mod greeting;
 mod originals;
 mod publishing;
 mod reporting;
@@ -99,6 +100,8 @@ struct ClientParts {
     to_hash: Channel<starting::HashOrder>,
     to_begin: Channel<starting::BeginOrder>,
     list_now: OnceLock<Trigger>,
+    /// Whether a thread is saying hello to the others.
+    greets: AtomicBool,
     /// Changes the time between two pings.
     ping_timer: OnceLock<Trigger>,
     /// Updates at once what a terminal shows; set only where there is a terminal.

@@ -92,3 +92,56 @@ impl Conflict {
         any.then_some(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::md5::digest;
+    use crate::torrent::{MIN_PIECE_LEN, Torrent};
+
+    fn listed(n_others: usize) -> Summary {
+        let name = Name::parse("my image").expect("a name");
+        let checkpoints = vec![crate::md5::INITIAL];
+        let torrent = Torrent::new(name, 5, MIN_PIECE_LEN, digest(b"image"), checkpoints);
+        let other = |n| OtherCopy {
+            peer: format!("10.0.0.{n}:1\u{1b}"),
+            md5: digest(b"old"),
+        };
+        Summary {
+            publisher: "10.0.0.1:1".to_owned(),
+            others: (0..n_others).map(other).collect(),
+            ..Summary::of(&torrent.expect("a torrent"))
+        }
+    }
+
+    #[test]
+    fn other_machines_make_a_conflict() {
+        assert_eq!(Conflict::of_listed(&listed(0), 9).if_any(), None);
+        let conflict = Conflict::of_listed(&listed(3), 2).if_any();
+        let conflict = conflict.expect("three others");
+        assert_eq!((conflict.others.len(), conflict.n_others), (2, 3));
+        assert_eq!(conflict.only, "--only 'my image'");
+        assert!(!conflict.others[0].peer.contains('\u{1b}'));
+        let many = Conflict::of_listed(&listed(OTHERS_TOLD + 5), 0);
+        assert_eq!(many.n_others, OTHERS_TOLD);
+    }
+
+    #[test]
+    fn another_content_here_or_a_pin_makes_a_conflict_too() {
+        let name = Name::parse("f").expect("a name");
+        let none = || Conflict::with(&name, None);
+        assert_eq!(none().if_any(), None);
+        let md5 = digest(b"here");
+        let cure = Cure::Pin;
+        let here = Conflict {
+            here: Some(Here { md5, cure }),
+            ..none()
+        };
+        assert!(here.if_any().is_some());
+        let pinned = Conflict {
+            pinned: Some(md5),
+            ..none()
+        };
+        assert!(pinned.if_any().is_some());
+    }
+}

@@ -185,6 +185,7 @@
 //! The peer:
 //! - `client::starting`: starts and ends the threads.
 //! - `client::tracker_answers`: talks to the tracker, and takes its answers.
+//! - `client::greeting`: tells waiting peers at once of a file that is new.
 //! - `client::reporting`: tells the tracker how far this peer is.
 //! - `client::publishing`: publishes what is here, and takes what the tracker decides on it.
 //! - `client::folder`: looks at the folder, hashes, shares and withdraws files.

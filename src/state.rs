@@ -117,6 +117,8 @@ pub struct State {
     told: ToldUser,
     choices: RecentChoices,
     wants: Wants,
+    /// When a hello last had the tracker asked what is new.
+    prompted: Option<Instant>,
     /// The time between two pings, as the tracker's sweeps ask for it.
     pings_every: Duration,
     picked: BTreeSet<Name>,
@@ -181,6 +183,7 @@ impl State {
             ending: false,
             told: ToldUser::default(),
             choices: RecentChoices::default(),
+            prompted: None,
             pings_every: wants.ping_every,
             wants,
             picked: BTreeSet::new(),

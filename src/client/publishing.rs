@@ -128,6 +128,9 @@ impl Client {
                         md5: md5.to_string(),
                     });
                 }
+                if announce {
+                    self.greet_peers();
+                }
                 if announce && mine {
                     let md5 = md5.to_string();
                     self.say(&Event::Published { name, md5 });

@@ -86,6 +86,7 @@ impl Client {
         self.answer_hello(connection, met.have)?;
         // it may not be on our list yet, and have what is missing here
         self.connect_to_peers();
+        self.ask_what_is_new(hello);
         let mut asker = Asker {
             peer: met.peer,
             news_from: met.news_from,

@@ -13,6 +13,8 @@ use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, Pieces, TORRENT_CAP};
 use crate::torrent::{BLOCKS_A_PIECE, Name};
 
+/// A hello has the tracker asked what is new this often at most.
+const PROMPTED_EVERY: Duration = Duration::from_secs(1);
 /// How long a peer that said hello stays known without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
 /// The most peers of one address that are known only by their hellos, so that a single machine can't fill the memory.
@@ -369,6 +371,30 @@ impl State {
         };
         let before = known.trouble.replace(lost.clone());
         before.as_ref() != Some(lost)
+    }
+
+    /// Returns where the peers of ours on the tracker's list listen.
+    pub fn listed_of_ours(&self) -> Vec<SocketAddr> {
+        let listed = self.peers.values();
+        let listed = listed.filter(|peer| peer.ours && peer.on_list.is_some());
+        listed.map(|peer| peer.addr).collect()
+    }
+
+    /// Returns true if a hello tells of a content that isn't on the tracker's list, and that the tracker wasn't asked about
+    /// in the last second: whoever says hello can't have it asked without end.
+    pub fn is_prompted(&mut self, hello: &Hello, now: Instant) -> bool {
+        let is_new = |have: &Have| {
+            let listed = self.swarm.get(&have.name);
+            listed.is_none_or(|listed| listed.md5 != have.md5)
+        };
+        let due = self
+            .prompted
+            .is_none_or(|at| now.saturating_duration_since(at) >= PROMPTED_EVERY);
+        let asks = due && hello.have.iter().any(is_new);
+        if asks {
+            self.prompted = Some(now);
+        }
+        asks
     }
 
     /// Returns the address where a peer listens.

@@ -21,6 +21,7 @@ mod parsers;
 #[cfg(target_os = "linux")]
 mod process;
 mod rollout;
+mod status;
 mod support;
 mod swarm;
 mod terminal;

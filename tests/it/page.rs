@@ -537,6 +537,51 @@ fn in_a_browser_a_file_is_uploaded_and_another_peer_gets_it() {
 }
 
 #[test]
+fn in_a_browser_many_files_are_found_by_name() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&["--max-down", "600K"]);
+    let (at, _) = link(&swarm.picker);
+    for n in 0..20 {
+        plant(&swarm.temp.dir("seed"), &format!("a{n}.txt"), b"text");
+    }
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelectorAll('#files li').length === 21");
+    browser.until("document.querySelector('#now').textContent.includes('choose from 21 files')");
+    // such a list moves within itself, for the keyboard, too
+    browser.until("document.querySelector('#list').tabIndex === 0");
+    let types = "document.querySelector('#wanted').dispatchEvent(new Event('input'))";
+    browser.eval(&format!(
+        "document.querySelector('#wanted').value = 'IMAGE'; {types}"
+    ));
+    browser.until("document.querySelectorAll('#files li').length === 1");
+    // whoever uses the keyboard goes on from the button that stands there next
+    let button = "document.querySelector('#files .action')";
+    browser.eval(&format!("{button}.focus(); {button}.click()"));
+    browser.until("document.activeElement.closest('#files .buttons') !== null && !document.activeElement.hidden && document.querySelector('#files .action').hidden");
+    browser.eval(&format!(
+        "document.querySelector('#wanted').value = ''; {types}"
+    ));
+    browser.until("document.querySelectorAll('#files li').length === 21");
+    // or by what became of them
+    let show = |which: &str| {
+        format!(
+            "document.querySelector('#state').value = '{which}'; document.querySelector('#state').dispatchEvent(new Event('change'))"
+        )
+    };
+    browser.eval(&show("listed"));
+    browser.until("document.querySelectorAll('#files li').length === 20");
+    browser.eval(&show("work"));
+    browser.until("document.querySelectorAll('#files li').length === 1");
+    browser.eval(&show("all"));
+    browser.until("document.querySelectorAll('#files li').length === 21");
+    // what is fetched comes first
+    browser.until("document.querySelector('#files li .name').textContent === 'image.iso'");
+    until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
+}
+
+#[test]
 fn in_a_browser_a_hostile_name_is_text() {
     let Some(mut browser) = browser(None) else {
         return;

@@ -864,6 +864,31 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
     drop(seed);
 }
 
+/// With pings that are minutes apart: nobody waits for the next one.
+#[test]
+fn who_waits_learns_of_a_new_file_at_once() {
+    let swarm = Swarm::new();
+    let content = random_bytes(5 * PIECE, 1);
+    let rare = [
+        "--ping-every",
+        "500",
+        "--list-every",
+        "500",
+        "--round-every",
+        "500",
+    ];
+    let peers = ["a", "b", "c"].map(|name| {
+        let peer = swarm.peer(name, &rare);
+        peer.until_event("list", |_| true);
+        peer
+    });
+    let _seed = swarm.seed("seed", "image.iso", &content, &rare);
+    for name in ["a", "b", "c"] {
+        until_content(&swarm.dir(name).join("image.iso"), &content);
+    }
+    drop(peers);
+}
+
 /// Served all at once, each would get 64 KiB in 39 s, and give up after 30 s; and the next time again.
 #[test]
 fn a_thin_uplink_serves_thirty_in_turns() {

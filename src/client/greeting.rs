@@ -1,0 +1,58 @@
+//! Who waits for a file learns of it at once, and not at its next ping: a peer whose file has come to stand says hello to the
+//! others, and whoever is told of something new asks the tracker.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::time::Instant;
+
+use super::Client;
+use super::errors::ClientError;
+use crate::net::HEADER;
+use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
+
+impl Client {
+    /// Says hello to the peers on the tracker's list, on a thread of its own. Where that doesn't work, they learn of it at
+    /// their next ping.
+    pub(super) fn greet_peers(&self) {
+        if self.0.config.classic || self.0.greets.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let client = self.clone();
+        let greet = move || {
+            let listed = client.lock().listed_of_ours();
+            for addr in listed {
+                if client.lock().is_ending() {
+                    break;
+                }
+                let _ = client.greet(addr);
+            }
+            client.0.greets.store(false, Ordering::Relaxed);
+        };
+        let thread = Builder::new().name("greet".to_owned()).spawn(greet);
+        if thread.is_err() {
+            self.0.greets.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn greet(&self, addr: SocketAddr) -> Result<(), ClientError> {
+        let mut connection = self.connect_to(addr)?;
+        let (have, _) = self.lock().haves();
+        connection.send(&Ask::Hello(Hello {
+            v: VERSION,
+            id: self.0.run_id.clone(),
+            port: self.0.port,
+            have,
+        }))?;
+        connection.expect::<Answer>(HEADER, PEER_CAP)?;
+        Ok(())
+    }
+
+    /// Asks the tracker now if a hello tells of what isn't on its list.
+    pub(super) fn ask_what_is_new(&self, hello: &Hello) {
+        let asks = self.lock().is_prompted(hello, Instant::now());
+        if let Some(timer) = self.0.ping_timer.get().filter(|_| asks) {
+            timer.fire();
+        }
+    }
+}

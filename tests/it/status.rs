@@ -1,0 +1,185 @@
+//! `client --status`: how far everybody is, and whether all have it.
+
+use std::fs;
+use std::path::Path;
+
+use bittorrentish::md5::digest;
+use serde_json::Value;
+
+use super::page::link;
+use super::support::*;
+
+const CONTENT: usize = 4_000_000;
+
+/// Runs `client --status` with these flags to its end. Returns its exit code and what it printed.
+#[track_caller]
+fn status(tracker: &Program, more: &[&str]) -> (Option<i32>, String) {
+    let port = tracker.port().to_string();
+    let mut status = Program::start(
+        "client",
+        &[&["127.0.0.1", &port, "--status"], more].concat(),
+    );
+    let ended = status.until_ended();
+    (ended.code(), status.lines().join("\n"))
+}
+
+/// A tracker, a seed of `image.iso`, and the folder of all.
+fn swarm(content: &[u8]) -> (Temp, Program, Program) {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &["--sweep-every", "1"]);
+    plant(&dir.dir("seed"), "image.iso", content);
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    seed.until_event("published", |_| true);
+    (dir, tracker, seed)
+}
+
+/// A machine that fetches the image, and is gone at once.
+#[track_caller]
+fn fetch_and_leave(tracker: &Program, dir: &Path) {
+    let flags = ["--only", "image.iso", "--exit-when-complete"];
+    let mut peer = Program::peer(tracker, dir, &flags);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+}
+
+#[test]
+fn everybody_is_shown_once_without_until() {
+    let (dir, tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
+    let slow = Program::peer(&tracker, &dir.dir("slow"), &["--max-down", "64K"]);
+    slow.until_event("piece", |_| true);
+    until("a report of both", || {
+        let (code, text) = status(&tracker, &[]);
+        assert_eq!(code, Some(0), "{text}");
+        let lines: Vec<&str> = text.lines().collect();
+        let moving = lines[0].contains("KiB/s") && lines[0].contains("from 1 peer");
+        let all = lines.len() == 3 && moving && lines[1].contains("publisher");
+        (all && lines[2].starts_with("0 of 1 machines have image.iso, MD5 ")).then_some(())
+    });
+}
+
+#[test]
+fn who_finished_and_left_counts_until_the_content_changes() {
+    let old = random_bytes(CONTENT, 1);
+    let (dir, tracker, mut seed) = swarm(&old);
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    let late = ["--until", "1", "--within", "0.1"];
+    let (code, text) = status(&tracker, &late);
+    assert_eq!(code, Some(0), "{text}");
+    // pinned, another content counts and no other
+    let other = digest(b"another").to_string();
+    let pinned = [&late[..], &["--only", "image.iso", "--md5", &other]].concat();
+    let (code, text) = status(&tracker, &pinned);
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("has another content, MD5 "), "{text}");
+    // next week's image
+    seed.kill();
+    plant(&dir.dir("seed"), "image.iso", &next_version(&old));
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    until("nobody who has the new one", || {
+        let (code, text) = status(&tracker, &late);
+        (code == Some(6) && text.contains("0 of 1 machines have image.iso")).then_some(())
+    });
+}
+
+#[test]
+fn a_restarted_tracker_never_says_0_too_early() {
+    let (dir, mut tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    let port = tracker.port();
+    tracker.kill();
+    let tracker = Program::tracker_at(port, &dir.dir("torrents"), &["--sweep-every", "1"]);
+    for _ in 0..3 {
+        let (code, text) = status(&tracker, &["--until", "1", "--within", "0.5"]);
+        assert_eq!(code, Some(6), "{text}");
+    }
+    // the machine says it again
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    let (code, text) = status(&tracker, &["--until", "1", "--within", "0.1"]);
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn a_file_that_nobody_published_is_had_by_nobody() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    for more in [&[][..], &["--only", "image.iso"]] {
+        let late = [
+            more,
+            &["--until", "0", "--within", "0.1", "--hosts", "/dev/null"],
+        ]
+        .concat();
+        assert_eq!(status(&tracker, &late).0, Some(0), "nobody is waited for");
+        let late = [more, &["--until", "1", "--within", "0.1"]].concat();
+        let (code, text) = status(&tracker, &late);
+        assert_eq!(code, Some(6), "{text}");
+        assert!(text.contains("published"), "{text}");
+    }
+}
+
+#[test]
+fn expected_machines_that_never_came_are_named() {
+    let (dir, tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    let hosts = dir.path().join("hosts");
+    fs::write(
+        &hosts,
+        "# the lab\n127.0.0.1\n\nno.such.host.invalid # broken\n",
+    )
+    .expect("room");
+    let hosts = hosts.to_str().expect("UTF-8");
+    let (code, text) = status(
+        &tracker,
+        &["--until", "1", "--within", "0.1", "--hosts", hosts],
+    );
+    assert_eq!(code, Some(6), "{text}");
+    assert!(
+        text.ends_with("missing: no.such.host.invalid never came"),
+        "{text}"
+    );
+}
+
+#[test]
+fn figures_agree_with_the_peer_at_every_look() {
+    let (dir, tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
+    let slow = Program::peer(&tracker, &dir.dir("slow"), &["--max-down", "400K"]);
+    slow.until_event("piece", |_| true);
+    let (at, _) = link(&slow);
+    let verified = || {
+        let now = super::page::file(at, "image.iso");
+        now.map_or(0, |file| file["verified"].as_u64().expect("bytes"))
+    };
+    let log = dir.path().join("status.log");
+    let path = log.to_str().expect("UTF-8").to_owned();
+    let looks = move |tracker: &Program| -> Option<u64> {
+        let before = fs::read_to_string(&path)
+            .unwrap_or_default()
+            .lines()
+            .count();
+        status(
+            tracker,
+            &["--until", "9", "--within", "0.1", "--log", &path],
+        );
+        let text = fs::read_to_string(&path).ok()?;
+        let line = text.lines().nth(before)?;
+        let event: Value = serde_json::from_str(line).ok()?;
+        let machines = event["machines"].as_array()?.clone();
+        let slow = machines
+            .iter()
+            .find(|machine| machine["state"] != "publisher")?;
+        slow["percent"].as_u64()
+    };
+    let mut last = 0;
+    until("all of it, and never more than there was", || {
+        let percent = looks(&tracker)?;
+        let here = verified() * 100 / CONTENT as u64;
+        assert!(
+            last <= percent && percent <= here,
+            "{last}, {percent}, {here}"
+        );
+        last = percent;
+        (percent == 100).then_some(())
+    });
+    assert_eq!(
+        md5_of(&dir.path().join("slow/image.iso")),
+        md5_of(&dir.path().join("seed/image.iso"))
+    );
+}
