@@ -663,7 +663,7 @@ fn who_calls_itself_notices() {
     until("some lists with itself on it", || {
         (peer.events("list").len() > lists + 4).then_some(())
     });
-    peer.until_line(" waits: nobody has 12 of the missing pieces");
+    peer.until_line(" waits: nobody is here who has any of it, and 12 pieces are missing");
     assert!(peer.events("lost").is_empty(), "{peer:?}");
     tracker.becomes(listing(
         &[&honest.torrent],
