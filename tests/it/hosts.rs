@@ -15,6 +15,8 @@ use super::support::{Program, QUICK, Temp, md5_of, next_version, plant, random_b
 fn hand_out(n: u8, mib: usize, tracker_at: impl Fn(&Lab) -> String) {
     let Some(lab) = lab(n + 1) else { return };
     let at = tracker_at(&lab);
+    // slow enough that whoever starts a little later still meets the others
+    lab.shape(0, 100.0, 1000.0).expect("the seed's link");
     let temp = Temp::new();
     let image = random_bytes(mib << 20, 1);
     let seed_dir = temp.dir("seed");
