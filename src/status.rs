@@ -109,7 +109,7 @@ impl RolloutView {
     fn missing<'a>(&self, hosts: &'a [Host]) -> Vec<&'a Host> {
         let has = |host: &Host| {
             let mut of_it = self.all.iter().filter(|one| one.is_host(host));
-            of_it.any(|one| one.is_done() || one.standing == RolloutState::Publisher)
+            of_it.any(JudgedMachine::has_it)
         };
         hosts.iter().filter(|host| !has(host)).collect()
     }
@@ -139,9 +139,7 @@ impl RolloutView {
         for host in never {
             out += &format!("\nmissing: {} never came", legible(&host.text));
         }
-        let lacking = self.all.iter();
-        let lacking =
-            lacking.filter(|one| !one.is_done() && one.standing != RolloutState::Publisher);
+        let lacking = self.all.iter().filter(|one| !one.has_it());
         for one in lacking.filter(|_| until.is_some()) {
             let who = if one.host.is_empty() {
                 &one.peer

@@ -10,7 +10,7 @@ use bittorrentish::client::{Client, ClientConfig};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
 use bittorrentish::md5::Digest;
-use bittorrentish::net::addresses::{own_addresses, sends_from};
+use bittorrentish::net::addresses::sends_from;
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::status::{self, StatusConfig};
@@ -161,15 +161,15 @@ fn status_config(matches: &Matches) -> Result<StatusConfig, String> {
     if only.len() > 1 {
         return Err("--status takes one --only".to_owned());
     }
-    let until = match matches.opt_present("until") {
-        true => Some(cli::number(matches, "until", 0)?),
-        false => None,
-    };
+    let given = |flag| matches.opt_present(flag);
+    let until = given("until").then(|| cli::number(matches, "until", 0));
+    let until = until.transpose()?;
     for flag in ["within", "hosts"] {
-        if matches.opt_present(flag) && until.is_none() {
+        if given(flag) && until.is_none() {
             return Err(format!("--{flag} goes with --until"));
         }
     }
+    let within = given("within").then(|| cli::seconds(matches, "within", Duration::ZERO));
     Ok(StatusConfig {
         tracker: tracker.clone(),
         port: tracker_port(port)?,
@@ -177,10 +177,7 @@ fn status_config(matches: &Matches) -> Result<StatusConfig, String> {
         only: only.into_iter().next(),
         until,
         hosts: hosts(matches)?,
-        within: match matches.opt_present("within") {
-            true => Some(cli::seconds(matches, "within", Duration::ZERO)?),
-            false => None,
-        },
+        within: within.transpose()?,
     })
 }
 
@@ -224,9 +221,12 @@ fn names(matches: &Matches) -> Result<Vec<Name>, String> {
     matches.opt_strs("only").into_iter().map(name).collect()
 }
 
+fn as_port(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|port| *port > 0)
+}
+
 fn tracker_port(port: &str) -> Result<u16, String> {
-    let number = port.parse().ok().filter(|port| *port > 0);
-    number.ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))
+    as_port(port).ok_or_else(|| format!("<port> is the tracker's, 1 to 65535, got {port:?}"))
 }
 
 /// Returns the configuration and the port to listen on.
@@ -243,11 +243,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         replace: matches.opt_present("replace"),
         pick: matches.opt_present("pick"),
         exit_when_complete: matches.opt_present("exit-when-complete"),
-        seed_for: if matches.opt_present("seed-for") {
-            cli::seconds(matches, "seed-for", Duration::ZERO)?
-        } else {
-            Duration::ZERO
-        },
+        seed_for: cli::seconds(matches, "seed-for", Duration::ZERO)?,
         list_every: cli::seconds(matches, "list-every", Duration::from_secs(20))?,
         ping_every: cli::seconds(matches, "ping-every", Duration::from_secs(10))?,
     };
@@ -274,7 +270,6 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
 
 /// Returns the tracker's address, its port, and the folder.
 fn places(free: &[String]) -> Result<(String, u16, String), String> {
-    let as_port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
     let joined = free.first().and_then(|first| {
         let bare = first
             .split_once("://")
@@ -306,9 +301,9 @@ fn places(free: &[String]) -> Result<(String, u16, String), String> {
             "<tracker-ip> is an address or a name alone, got {tracker:?}: give {host} and, as <port>, {joined}"
         ));
     }
-    let number = as_port(port).ok_or_else(|| match as_port(tracker) {
+    let number = tracker_port(port).map_err(|fault| match as_port(tracker) {
         Some(_) => format!("the order is <tracker-ip> <port> <dir>, got the port {tracker} first"),
-        None => format!("<port> is the tracker's, 1 to 65535, got {port:?}"),
+        None => fault,
     })?;
     Ok((tracker.clone(), number, dir.clone()))
 }
@@ -459,10 +454,8 @@ fn site(matches: &Matches, tracker: &[SocketAddr]) -> Result<Option<Site>, Strin
     let Some(at) = cli::page(matches)? else {
         return Ok(Site::bind((Ipv4Addr::LOCALHOST, 0).into(), None).ok());
     };
-    // the link is for others: the address that leads to the tracker, or any that isn't this machine's alone
+    // the link is for others: best is the address that leads to the tracker
     let own = tracker.first().and_then(|tracker| sends_from(tracker.ip()));
-    let own = own.filter(|own| !own.is_loopback());
-    let own = own.or_else(|| own_addresses(1).first().copied());
     let site = Site::bind(at, own);
     let taken = |fault| {
         format!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit, fail};
 use bittorrentish::http::Site;
-use bittorrentish::net::{self, addresses::own_addresses};
+use bittorrentish::net;
 use bittorrentish::protocol::TRACKER_PORT;
 use bittorrentish::report::{self, Report};
 use bittorrentish::roster::Reachability;
@@ -153,8 +153,7 @@ fn run(args: Args) -> ExitCode {
             );
         }
     };
-    let own = own_addresses(1).first().copied();
-    let site = args.page.map(|at| Site::bind(at, own));
+    let site = args.page.map(|at| Site::bind(at, None));
     let site = match site.transpose() {
         Ok(site) => site,
         Err(fault) => {

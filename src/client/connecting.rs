@@ -10,7 +10,7 @@ use super::errors::ClientError;
 use crate::events::Event;
 use crate::net::{Connection, HEADER, connect, on_interface};
 use crate::picker::PeerId;
-use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
+use crate::protocol::{Answer, Ask, Have, Hello, PEER_CAP, VERSION};
 
 /// How often the round trip is measured: the smallest result counts.
 const ROUND_TRIPS: usize = 3;
@@ -106,6 +106,16 @@ impl Client {
         Ok(known.then_some(connection))
     }
 
+    /// Returns the message by which this peer introduces itself.
+    pub(super) fn hello(&self, have: Vec<Have>) -> Hello {
+        Hello {
+            v: VERSION,
+            id: self.0.run_id.clone(),
+            port: self.0.port,
+            have,
+        }
+    }
+
     /// Sends the first message of a connection and reads its answer; returns it with the smallest of some round trips.
     /// Returns `None` if this peer met itself at another of its own addresses; then that address is forgotten.
     pub(super) fn say_hello(
@@ -114,12 +124,7 @@ impl Client {
         connection: &mut Connection,
     ) -> Result<Option<(Hello, Duration)>, ClientError> {
         let (have, _) = self.lock().haves();
-        let mut hello = Hello {
-            v: VERSION,
-            id: self.0.run_id.clone(),
-            port: self.0.port,
-            have,
-        };
+        let mut hello = self.hello(have);
         let mut first = None;
         let mut latency = Duration::MAX;
         for _ in 0..ROUND_TRIPS {

@@ -9,6 +9,7 @@ use super::Client;
 use super::errors::ClientError;
 use super::starting::HashOrder;
 use crate::events::Event;
+use crate::protocol::Summary;
 use crate::state::{TrackerKind, UnsettledFile};
 use crate::store::{Location, Remembered, Seen, Stamp, StoreError, WholeFile};
 use crate::torrent::{Name, Torrent, legible};
@@ -221,15 +222,16 @@ impl Client {
     /// Adds a file to those that the user wants.
     pub(crate) fn pick(&self, name: &Name) {
         let begins = self.lock().pick(name);
-        self.remember_picked();
-        self.begin_all(begins);
-        self.fetch_whole_files();
-        self.notify_all();
+        self.begin_picked(begins);
     }
 
     /// Adds all files that are listed and that the user could pick.
     pub(crate) fn pick_all(&self) {
         let begins = self.lock().pick_all();
+        self.begin_picked(begins);
+    }
+
+    fn begin_picked(&self, begins: impl IntoIterator<Item = Summary>) {
         self.remember_picked();
         self.begin_all(begins);
         self.fetch_whole_files();

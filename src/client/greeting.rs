@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::Client;
 use super::errors::ClientError;
 use crate::net::HEADER;
-use crate::protocol::{Answer, Ask, Hello, PEER_CAP, VERSION};
+use crate::protocol::{Answer, Ask, Hello, PEER_CAP};
 
 impl Client {
     /// Says hello to the peers on the tracker's list, on a thread of its own. Where that doesn't work, they learn of it at
@@ -38,12 +38,7 @@ impl Client {
     fn greet(&self, addr: SocketAddr) -> Result<(), ClientError> {
         let mut connection = self.connect_to(addr)?;
         let (have, _) = self.lock().haves();
-        connection.send(&Ask::Hello(Hello {
-            v: VERSION,
-            id: self.0.run_id.clone(),
-            port: self.0.port,
-            have,
-        }))?;
+        connection.send(&Ask::Hello(self.hello(have)))?;
         connection.expect::<Answer>(HEADER, PEER_CAP)?;
         Ok(())
     }

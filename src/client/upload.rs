@@ -17,7 +17,7 @@ use super::errors::ClientError;
 use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, Pace, is_local};
 use crate::picker::PeerId;
-use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, VERSION, to_bytes};
+use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, to_bytes};
 use crate::state::{Served, TrackerKind};
 use crate::torrent::{BlockSet, Torrent};
 
@@ -102,13 +102,7 @@ impl Client {
     }
 
     fn answer_hello(&self, connection: &Connection, have: Vec<Have>) -> Result<(), ClientError> {
-        connection.send(&Answer::Hello(Hello {
-            v: VERSION,
-            id: self.0.run_id.clone(),
-            port: self.0.port,
-            have,
-        }))?;
-        Ok(())
+        Ok(connection.send(&Answer::Hello(self.hello(have)))?)
     }
 
     /// The original's `handle_piece_request`: answers with one of the pieces that were named, from the disk. Where none of

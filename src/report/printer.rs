@@ -89,34 +89,32 @@ impl Output {
     /// Returns an error if nobody reads any more.
     fn write(
         &mut self,
-        text: &str,
+        mut text: String,
         left_out: usize,
         status: Option<Vec<String>>,
     ) -> io::Result<usize> {
         match self {
             Self::Screen(screen) => {
-                let left_out = match left_out {
-                    0 => String::new(),
-                    n => format!(
-                        "{:12}{n} lines were left out: they weren't read in time\n",
+                if left_out > 0 {
+                    text += &format!(
+                        "{:12}{left_out} lines were left out: they weren't read in time\n",
                         ""
-                    ),
-                };
-                let bytes = screen.update(&(text.to_owned() + &left_out), status);
+                    );
+                }
+                let bytes = screen.update(&text, status);
                 let mut out = io::stdout().lock();
                 out.write_all(bytes.as_bytes())?;
                 out.flush()?;
                 Ok(0)
             }
             Self::Log(log) => {
-                let t = (log.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
-                let news = json!({"t": t, "event": "left_out", "n_lines": left_out});
-                let news = format!("{news}\n");
-                let not_taken = log.append(text);
+                let not_taken = log.append(&text);
                 if left_out == 0 {
                     return Ok(not_taken);
                 }
-                match log.append(&news) {
+                let t = (log.start.elapsed().as_secs_f64() * 1e3).round() / 1e3;
+                let news = json!({"t": t, "event": "left_out", "n_lines": left_out});
+                match log.append(&format!("{news}\n")) {
                     0 => Ok(not_taken),
                     _ => Ok(not_taken + left_out),
                 }
@@ -267,7 +265,7 @@ impl Shared {
                 let left_out = take(&mut queue.left_out) + take(&mut queue.not_taken);
                 (take(&mut queue.text), left_out, queue.status.take())
             };
-            match output.write(&text, left_out, status) {
+            match output.write(text, left_out, status) {
                 // said with the next lines: a full disk would be asked again and again
                 Ok(not_taken) => self.lock().not_taken += not_taken,
                 // a reader that closed the pipe doesn't want more
@@ -327,7 +325,9 @@ mod tests {
         let mut log = Log::open(full, Instant::now()).expect("Linux has it");
         assert_eq!(log.append("one\ntwo\n"), 2);
         let mut output = Output::Log(log);
-        let not_taken = output.write("three\n", 2, None).expect("a log has no end");
+        let not_taken = output
+            .write("three\n".to_owned(), 2, None)
+            .expect("a log has no end");
         assert_eq!(not_taken, 3);
     }
 

@@ -74,8 +74,7 @@ impl Roster {
             peer.last_grew = self.sweeps;
         }
         let (more, less) = (counted(&now.files), counted(&before.files));
-        self.quotas
-            .change(addr.ip(), |usage| usage.names = usage.names + more - less);
+        self.quotas.change_names(addr.ip(), more, less);
         changed
     }
 
@@ -92,8 +91,7 @@ impl Roster {
         }
         self.files.replace(name, key, old.as_ref(), Some(&holding));
         let (more, less) = (holding.counted(), old.map_or(0, |old| old.counted()));
-        self.quotas
-            .change(ip, |usage| usage.names = usage.names + more - less);
+        self.quotas.change_names(ip, more, less);
     }
 
     /// The record under a name was replaced: what a peer listed of it counts as far as it is of the new content.
@@ -119,8 +117,7 @@ impl Roster {
             None => drop(holdings.files.remove(name)),
         }
         let ip = holdings.addr.ip();
-        self.quotas
-            .change(ip, |usage| usage.names = usage.names + more - less);
+        self.quotas.change_names(ip, more, less);
     }
 
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.

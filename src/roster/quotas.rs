@@ -66,6 +66,11 @@ impl AddressQuotas {
         }
     }
 
+    /// Its lists have names that count as `more`, in the place of what counted as `less`.
+    pub(super) fn change_names(&mut self, ip: IpAddr, more: usize, less: usize) {
+        self.change(ip, |usage| usage.names = usage.names + more - less);
+    }
+
     /// How much more an address may have of what `of` counts and one address may have `most` of.
     fn room(&self, ip: IpAddr, most: usize, of: impl Fn(&AddressUsage) -> usize) -> usize {
         let room = |(holder, addresses): (QuotaHolder, usize)| {

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::folder::ByteProgress;
 use super::holdings::TrackerWord;
+use super::waits::NAMED;
 use super::{Held, LinkState, OtherPeer, Standing, State};
 use crate::causes::Waits;
 use crate::md5::Digest;
@@ -14,8 +15,6 @@ use crate::units::{bytes, plural};
 
 /// The urgency of a file that nobody has to look at.
 pub(super) const CALM: u8 = 6;
-/// How many of the pieces that nobody has are named.
-const NAMED: usize = 5;
 
 /// The state of a file, or of the whole peer, and its cause. `Display` is for people; programs use `kind`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -223,16 +222,12 @@ impl State {
         } else if listed < min_peers {
             let least = min_peers;
             Doing::FewPeers { listed, least }
-        } else if nowhere.len() == missing {
-            let first: Vec<u32> = nowhere.iter().take(NAMED).copied().collect();
-            let waits = self.of_sources(held).unwrap_or(Waits::Nowhere {
-                n: missing,
-                first: first.clone(),
-                of_sample: false,
-            });
+        } else if nowhere.len() == missing
+            && let Some(waits) = self.of_sources(held)
+        {
             Doing::Nowhere {
                 n: missing,
-                first,
+                first: nowhere.iter().take(NAMED).copied().collect(),
                 waits,
             }
         } else {

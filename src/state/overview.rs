@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::doing::CALM;
 pub use super::doing::Doing;
-use super::{Choice, Held, LinkState, Standing, State, TrackerKind};
+use super::{Choice, Held, LinkState, State, TrackerKind};
 use crate::conflicts::Conflict;
 use crate::picker::PeerId;
 use crate::protocol::Pieces;
@@ -254,7 +254,6 @@ impl State {
     /// Returns a file as it is now, without its bars.
     pub(crate) fn file_view(&self, name: &Name, min_peers: usize, now: Instant) -> FileView {
         let (held, listed) = (self.files.get(name), self.swarm.get(name));
-        let standing = self.standing.get(name).map(Standing::stamp);
         let verified = held.map_or(0, Held::verified);
         let part = held.filter(|held| held.stamp.is_none());
         let down = part.map_or(0.0, |held| held.down.per_second(now));
@@ -264,15 +263,10 @@ impl State {
         let comes = matches!(doing, Doing::Fetching { peers: 1.. });
         let md5 = held.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
-        let size = held.map(|held| held.torrent.size());
-        let uploaded = self.uploads.get(name).map(|upload| upload.of);
         FileView {
             name: name.as_str().to_owned(),
             shown: name.to_string(),
-            size: size
-                .or(listed.map(|listed| listed.size))
-                .or(standing.map(|stamp| stamp.size))
-                .or(uploaded),
+            size: self.size_of(name),
             md5: md5.map(|md5| md5.to_string()),
             doing,
             holders: self.holders(name),
@@ -287,6 +281,15 @@ impl State {
             can_cancel: self.can_cancel(name),
             conflict: None,
         }
+    }
+
+    /// Returns the size of a file, bytes, if it is known.
+    pub(super) fn size_of(&self, name: &Name) -> Option<u64> {
+        let held = self.files.get(name).map(|held| held.torrent.size());
+        let listed = || self.swarm.get(name).map(|listed| listed.size);
+        let standing = || Some(self.standing.get(name)?.stamp().size);
+        let uploaded = || self.uploads.get(name).map(|upload| upload.of);
+        held.or_else(listed).or_else(standing).or_else(uploaded)
     }
 
     /// Returns the bars of a file that is being fetched, or of `detail`.

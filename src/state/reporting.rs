@@ -14,6 +14,11 @@ impl State {
         let here = self.files.keys().chain(self.standing.keys());
         let wanted = self.named().chain(&self.beginning);
         let names: BTreeSet<&Name> = here.chain(wanted).collect();
+        let mut names: Vec<&Name> = names.into_iter().collect();
+        if names.len() > FILES_REPORTED {
+            names.sort_by_cached_key(|name| Reverse(self.size_of(name).unwrap_or(0)));
+            names.truncate(FILES_REPORTED);
+        }
         let report = |name: &Name| {
             let view = self.file_view(name, min_peers, now);
             let held = self.files.get(name);
@@ -31,11 +36,6 @@ impl State {
                 state: view.doing.to_string(),
             }
         };
-        let mut reports: Vec<FileReport> = names.into_iter().map(report).collect();
-        if reports.len() > FILES_REPORTED {
-            reports.sort_by_key(|report| Reverse(report.size));
-            reports.truncate(FILES_REPORTED);
-        }
-        reports
+        names.into_iter().map(report).collect()
     }
 }

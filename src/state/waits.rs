@@ -11,7 +11,7 @@ use crate::protocol::Coming;
 use crate::torrent::{Name, legible};
 
 /// How many of the pieces that nobody has are named.
-const NAMED: usize = 5;
+pub(super) const NAMED: usize = 5;
 /// What a file waits for is told again after this time at the earliest.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// The course text's list has this many other peers.

@@ -60,6 +60,11 @@ impl JudgedMachine {
         self.standing == RolloutState::Done
     }
 
+    /// Returns true if nothing is missing there: it is done, or it published one of the targets.
+    pub fn has_it(&self) -> bool {
+        self.is_done() || self.standing == RolloutState::Publisher
+    }
+
     /// Returns how much of the file is there, in whole percents.
     pub fn percent(&self) -> u64 {
         let file = self.file.as_ref();

@@ -18,6 +18,10 @@ use crate::torrent::{Name, legible};
 const MACHINES: usize = 10_000;
 /// The most of them at one address.
 const MACHINES_PER_ADDRESS: usize = 64;
+/// About how many bytes a machine takes as JSON, without its files.
+const MACHINE_LEN: usize = 200;
+/// About how many bytes one of its files takes, without its name and state.
+const FILE_LEN: usize = 250;
 
 /// Which machine: its address, what it calls itself, and its port where only that tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,27 +75,35 @@ impl Machines {
         machines.insert(id, machine);
     }
 
-    /// Returns what is known of each; `is_here` tells whether the peer at an address is on the tracker's list.
-    pub(super) fn all(
-        &self,
-        now: Instant,
-        is_here: impl Fn(SocketAddr) -> bool,
-    ) -> Vec<MachineStatus> {
+    /// Returns about how many bytes all that is known takes as JSON.
+    pub(super) fn len_hint(&self) -> usize {
+        let len = |machine: &Machine| {
+            let files = machine.report.files.iter();
+            let files = files.map(|file| FILE_LEN + file.name.as_str().len() + file.state.len());
+            let ended = machine.report.ended.as_ref();
+            MACHINE_LEN + ended.map_or(0, |ended| ended.why.len()) + files.sum::<usize>()
+        };
+        self.lock().values().map(len).sum()
+    }
+
+    /// Returns what is known of each, at most `most`, with the address of its peer. Whether that is here the roster knows.
+    pub(super) fn all(&self, now: Instant, most: usize) -> Vec<(SocketAddr, MachineStatus)> {
         let since = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
         let status = |machine: &Machine| {
             let files = machine.report.files.clone();
             let still = |name: &Name| machine.grew.get(name).map_or(0.0, |(_, at)| since(*at));
-            MachineStatus {
+            let status = MachineStatus {
                 host: machine.report.host.clone(),
                 peer: machine.addr.to_string(),
-                here: is_here(machine.addr) && machine.report.ended.is_none(),
+                here: false,
                 age: since(machine.reported),
                 still: files.iter().map(|file| still(&file.name)).collect(),
                 files,
                 ended: machine.report.ended.clone(),
-            }
+            };
+            (machine.addr, status)
         };
-        self.lock().values().map(status).collect()
+        self.lock().values().take(most).map(status).collect()
     }
 }
 
@@ -167,6 +179,11 @@ mod tests {
         }
     }
 
+    fn known(machines: &Machines, now: Instant) -> Vec<MachineStatus> {
+        let all = machines.all(now, usize::MAX);
+        all.into_iter().map(|(_, machine)| machine).collect()
+    }
+
     fn at(ip: [u8; 4], port: u16) -> SocketAddr {
         (ip, port).into()
     }
@@ -180,7 +197,7 @@ mod tests {
         machines.note(at(lan, 3), report(3, "other", 10), now);
         machines.note(at([127, 0, 0, 1], 1), report(1, "pc07", 10), now);
         machines.note(at([127, 0, 0, 1], 2), report(2, "pc07", 10), now);
-        let all = machines.all(now, |_| true);
+        let all = known(&machines, now);
         let peers: Vec<&str> = all.iter().map(|machine| &*machine.peer).collect();
         assert_eq!(
             peers,
@@ -197,7 +214,7 @@ mod tests {
         for (seconds, here) in [(0, 10), (3, 20), (6, 20), (9, 20)] {
             machines.note(lan, report(1, "pc07", here), after(seconds));
         }
-        let all = machines.all(after(10), |_| false);
+        let all = known(&machines, after(10));
         assert_eq!(
             (all[0].age, all[0].still[0], all[0].here),
             (1.0, 7.0, false)
@@ -213,14 +230,14 @@ mod tests {
             machines.note(at([10, 0, 0, 7], 1), report(1, &host, 200), at_time);
         }
         // cut to the same name
-        let all = machines.all(now, |_| true);
+        let all = known(&machines, now);
         assert_eq!((all.len(), all[0].files[0].here), (1, 100));
         assert_eq!(all[0].host.chars().count(), HOST_CHARS);
         for n in 0..200 {
             let at_time = now + Duration::from_secs(n);
             machines.note(at([10, 0, 0, 8], 1), report(1, &n.to_string(), 0), at_time);
         }
-        let all = machines.all(now, |_| true);
+        let all = known(&machines, now);
         let hosts = all.iter().filter(|machine| machine.peer == "10.0.0.8:1");
         assert_eq!(hosts.count(), MACHINES_PER_ADDRESS);
         assert!(all.iter().any(|machine| machine.host == "199"));

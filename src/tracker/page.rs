@@ -6,7 +6,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use serde::Serialize;
 
@@ -91,12 +90,7 @@ impl TrackerShared {
     }
 
     fn view(&self) -> View {
-        let roster = self.lock();
-        let now = roster.overview(ROWS, FILES);
-        let is_here = |addr| roster.is_here(addr);
-        let mut machines = self.machines.all(Instant::now(), is_here);
-        drop(roster);
-        machines.truncate(ROWS);
+        let now = self.lock().overview(ROWS, FILES);
         let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
         let part = |(name, here, of): (&str, u32, u32)| ShownPart {
             name: name.to_owned(),
@@ -123,7 +117,7 @@ impl TrackerShared {
         View {
             n_peers: now.n_peers,
             peers: now.rows.iter().map(peer).collect(),
-            machines,
+            machines: self.machine_statuses(ROWS),
             files: now.files.iter().map(file).collect(),
         }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::TrackerShared;
 use super::replies::{self, TrackerReply};
-use crate::protocol::{MachineReport, SwarmStatus, VERSION};
+use crate::protocol::{MachineReport, MachineStatus, SwarmStatus, VERSION};
 use crate::roster::{Endpoints, TrackerRefusal};
 
 /// The most published files that are told, the largest.
@@ -27,24 +27,31 @@ impl TrackerShared {
 
     /// Tells how far everybody is.
     pub(super) fn handle_status(&self) -> Result<TrackerReply<'_>, TrackerRefusal> {
-        let bytes = replies::status(self.status());
-        let permit = self.permit_for(bytes.len())?;
+        let permit = self.permit_for(self.machines.len_hint())?;
         Ok(TrackerReply {
-            bytes,
+            bytes: replies::status(self.status()),
             _permit: permit,
         })
     }
 
     /// Returns what is published, and how far each machine is.
     pub(super) fn status(&self) -> SwarmStatus {
-        let roster = self.lock();
-        let files = roster.overview(0, FILES).files;
-        let machines = self
-            .machines
-            .all(Instant::now(), |addr| roster.is_here(addr));
-        drop(roster);
+        let files = self.lock().overview(0, FILES).files;
+        let machines = self.machine_statuses(usize::MAX);
         let mut files: Vec<_> = files.iter().map(|file| (**file).clone()).collect();
         files.iter_mut().for_each(|file| file.others.clear());
         SwarmStatus { files, machines }
+    }
+
+    /// Returns how far the machines are, at most so many of them.
+    pub(super) fn machine_statuses(&self, most: usize) -> Vec<MachineStatus> {
+        // there may be thousands, with their reports: these aren't copied under the roster's lock
+        let mut all = self.machines.all(Instant::now(), most);
+        let roster = self.lock();
+        for (addr, machine) in &mut all {
+            machine.here = machine.ended.is_none() && roster.is_here(*addr);
+        }
+        drop(roster);
+        all.into_iter().map(|(_, machine)| machine).collect()
     }
 }

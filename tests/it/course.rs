@@ -26,7 +26,8 @@ use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
 use super::support::{
-    DEADLINE, Program, Temp, md5_of, publish_message, random_bytes, until, until_content,
+    DEADLINE, Program, Temp, md5_of, publish_message, random_bytes, swept_in_a_row, until,
+    until_content,
 };
 
 /// The piece length of all files here, bytes.
@@ -858,16 +859,7 @@ fn f3_the_tracker_sweeps_by_the_clock() {
     until("three sweeps in a row that drop nobody", || {
         tell(&tracker, &ping);
         tell(&tracker, &list);
-        let lines = tracker.lines();
-        let sweeps: Vec<&String> = lines
-            .iter()
-            .filter(|line| line.contains("sweep: "))
-            .collect();
-        let stay = |line: &&String| line.ends_with("sweep: 2 peers here");
-        sweeps
-            .windows(3)
-            .any(|three| three.iter().all(stay))
-            .then_some(())
+        swept_in_a_row(&tracker.lines(), 3, "sweep: 2 peers here").then_some(())
     });
     assert_eq!(
         default_of(&help(env!("CARGO_BIN_EXE_server")), "--sweep-every"),

@@ -77,6 +77,16 @@ fn a_download_resumes_at_any_byte() {
     );
 }
 
+/// Sends a request's head, and reads how the answer begins.
+fn begin_answer(at: SocketAddr, head: &[u8]) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(at).expect("a page");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
+    stream.write_all(head).expect("it listens");
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).expect("an answer");
+    (stream, String::from_utf8_lossy(&first).into_owned())
+}
+
 #[test]
 fn slow_downloads_leave_room_for_the_page() {
     let swarm = Picked::new(&[]);
@@ -84,15 +94,8 @@ fn slow_downloads_leave_room_for_the_page() {
     plant(&swarm.temp.dir("seed"), "large", &vec![7; 60_000_000]);
     until_kind(at, "large", "verified");
     let head = format!("GET /files/large HTTP/1.1\r\nHost: {at}\r\n\r\n");
-    let begin = |_| {
-        let mut stream = TcpStream::connect(at).expect("a page");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
-        stream.write_all(head.as_bytes()).expect("it listens");
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).expect("an answer");
-        (stream, String::from_utf8_lossy(&first).into_owned())
-    };
-    let all: Vec<(TcpStream, String)> = (0..40).map(begin).collect();
+    let all: Vec<(TcpStream, String)> =
+        (0..40).map(|_| begin_answer(at, head.as_bytes())).collect();
     let taken = all.iter().filter(|(_, first)| first == "HTTP/1.1 200");
     assert_eq!(taken.count(), 32);
     let refused = all.iter().filter(|(_, first)| first == "HTTP/1.1 503");
@@ -113,14 +116,9 @@ fn who_takes_nothing_gives_its_place_back_after_one_timeout() {
     plant(&swarm.temp.dir("seed"), "large", &vec![7; 60_000_000]);
     until_kind(at, "large", "verified");
     let head = format!("GET /files/large HTTP/1.1\r\nHost: {at}\r\n\r\n");
-    let begin = |_| {
-        let mut stream = TcpStream::connect(at).expect("a page");
-        stream.write_all(head.as_bytes()).expect("it listens");
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).expect("an answer");
-        stream
-    };
-    let silent: Vec<TcpStream> = (0..32).map(begin).collect();
+    let silent: Vec<TcpStream> = (0..32)
+        .map(|_| begin_answer(at, head.as_bytes()).0)
+        .collect();
     assert_eq!(get(at, "files/image.iso").0, 503);
     until("a place that is free again", || {
         (get(at, "files/image.iso").0 == 200).then_some(())
@@ -160,16 +158,11 @@ fn who_waits_to_be_told_to_send_is_told() {
     let (at, _) = link(&swarm.seed);
     until_kind(at, "image.iso", "verified");
     let ask = |name: &str| {
-        let mut stream = TcpStream::connect(at).expect("a page");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
         let head = format!(
             "POST /share/{name} HTTP/1.1\r\nHost: {at}\r\nX-Bittorrentish: 1\r\n\
              Expect: 100-continue\r\nContent-Length: 4\r\n\r\n"
         );
-        stream.write_all(head.as_bytes()).expect("it listens");
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).expect("an answer");
-        (stream, String::from_utf8_lossy(&first).into_owned())
+        begin_answer(at, head.as_bytes())
     };
     let (mut stream, first) = ask("new.bin");
     assert_eq!(first, "HTTP/1.1 100");
@@ -238,13 +231,9 @@ fn who_speaks_something_else_is_told_at_once() {
         b"{\"msg\": \"ping\", \"port\": 50001}",
         b"get / http/1.1\r\n",
     ] {
-        let mut stream = TcpStream::connect(at).expect("a page");
-        stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
-        stream.write_all(begin).expect("it listens");
         // it is open still, and more might come
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).expect("an answer");
-        assert_eq!(&answer, b"HTTP/1.1 400");
+        let (_stream, answer) = begin_answer(at, begin);
+        assert_eq!(answer, "HTTP/1.1 400");
     }
     // and whoever started the program, once
     let told = "something else than HTTP came to the page";

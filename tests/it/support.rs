@@ -52,6 +52,14 @@ pub fn until_within<T>(limit: Duration, what: &str, mut found: impl FnMut() -> O
     }
 }
 
+/// Returns true if so many sweeps in a row were told of with this text.
+pub fn swept_in_a_row(lines: &[String], n: usize, text: &str) -> bool {
+    let sweeps = lines.iter().filter(|line| line.contains("sweep: "));
+    let sweeps: Vec<&String> = sweeps.collect();
+    let mut in_a_row = sweeps.windows(n);
+    in_a_row.any(|some| some.iter().all(|line| line.ends_with(text)))
+}
+
 /// A folder that is removed with this value.
 pub struct Temp(PathBuf);
 

@@ -15,7 +15,7 @@ use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
 use super::support::{
-    DEADLINE, Program, Temp, publish_message, torrent_of, until, with_wrong_list,
+    DEADLINE, Program, Temp, publish_message, swept_in_a_row, torrent_of, until, with_wrong_list,
 };
 
 /// The program on a free port, and what it is asked.
@@ -915,14 +915,7 @@ fn a_quick_sweep_drops_nobody_who_is_here() {
     peers[1].until_event("pings_every", |event| event["seconds"].as_f64() < Some(1.0));
     // on a busy machine one of the two may miss a sweep; who doesn't count misses every other
     until("four sweeps in a row that drop nobody", || {
-        let lines = tracker.lines();
-        let sweeps: Vec<&String> = lines
-            .iter()
-            .filter(|line| line.contains("sweep: "))
-            .collect();
-        let stay = |line: &&String| line.ends_with("sweep: 2 peers here");
-        let mut in_a_row = sweeps.windows(4);
-        in_a_row.any(|four| four.iter().all(stay)).then_some(())
+        swept_in_a_row(&tracker.lines(), 4, "sweep: 2 peers here").then_some(())
     });
     assert!(peers[0].events("pings_every").is_empty());
 }
