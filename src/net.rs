@@ -267,6 +267,8 @@ pub struct Connection {
     /// The number of the interface where the other end's link-local address is valid; 0 for all other addresses.
     pub interface: u32,
     read_timeout: Duration,
+    /// How long the last message kept its reader waiting before it began: nothing, where it was there already.
+    pub silent: Duration,
     /// Whether a message came. A connection that hasn't sent one makes room for others.
     spoke: Arc<AtomicBool>,
 }
@@ -297,6 +299,7 @@ impl Connection {
             peer: canonical(peer),
             own,
             read_timeout: HEADER,
+            silent: Duration::ZERO,
             spoke: Arc::default(),
         })
     }
@@ -324,6 +327,7 @@ impl Connection {
         first: Duration,
         cap: impl Cap,
     ) -> io::Result<Option<T>> {
+        let asked = Instant::now();
         if self.stream.buffer().is_empty() {
             self.set_read_timeout(first)?;
             loop {
@@ -335,6 +339,7 @@ impl Connection {
                 }
             }
         }
+        self.silent = asked.elapsed();
         let until = Instant::now() + HEADER;
         let message = read_message(
             &mut Deadline {

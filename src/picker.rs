@@ -93,6 +93,8 @@ struct Link {
     asked: Vec<Asked>,
     /// When the last of its answers came.
     answered: Option<Instant>,
+    /// How many requests beyond the usual number keep it busy, see [`Picker::stood_idle`].
+    further: f64,
 }
 
 /// How pieces are asked of a peer.
@@ -106,12 +108,10 @@ pub struct Route {
 
 /// A request that has no answer yet.
 struct Asked {
-    n: u64,
+    get: Get,
     since: Instant,
-    name: Name,
-    md5: Digest,
-    pieces: Vec<u32>,
-    blocks: Option<BlockSet>,
+    /// Whether it took the last place of a connection that was in use.
+    last_place: bool,
 }
 
 /// A decision: ask this of that peer.
@@ -183,13 +183,13 @@ impl Picker {
         let copies = self.files[&name].copies[piece as usize];
         let ties = ranks.get(&peer);
         let ties = ties.filter(|rank| rank.name == name && rank.copies == copies);
+        let (sample, tied) = ties.map_or((&[][..], 1), |rank| (&rank.sample, rank.tied));
         let why = Why::Rarest {
             copies,
-            tied: ties.map_or(1, |rank| rank.tied),
+            tied,
             holders: chances,
         };
-        let sample = ties.map_or(&[][..], |rank| &rank.sample);
-        let pieces = self.candidates(&name, piece, sample, most);
+        let pieces = self.candidates(&name, piece, sample, tied, most);
         Some(self.ask(peer, name, pieces, now, Duration::ZERO, why))
     }
 
@@ -233,19 +233,16 @@ impl Picker {
         self.n += 1;
         let get = Get {
             n: self.n,
-            name: name.clone(),
-            md5: file.md5,
-            pieces: pieces.clone(),
-            blocks,
-            wait: wait.as_secs_f64(),
-        };
-        let asked = Asked {
-            n: self.n,
-            since: now,
             name,
             md5: file.md5,
             pieces,
             blocks,
+            wait: wait.as_secs_f64(),
+        };
+        let asked = Asked {
+            get: get.clone(),
+            since: now,
+            last_place: self.takes_last_place(peer, now),
         };
         self.links.entry(peer).or_default().asked.push(asked);
         Decision { peer, get, why }

@@ -41,7 +41,7 @@
 //! {"msg": "hello", "v": 1, "id": "9f…", "port": 50002, "have": [{"name": "image.iso", "md5": "…", "pieces": "8000"}]}
 //!   → {"msg": "hello", "v": 1, "id": "03…", "port": 50001, "have": [{"name": "image.iso", "md5": "…", "pieces": "all"}]}
 //! {"msg": "get", "n": 1, "name": "image.iso", "md5": "…", "pieces": [3, 9, 12], "wait": 30.0}
-//!   → {"msg": "piece", "n": 1, "idx": 9, "len": 65536, "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
+//!   → {"msg": "piece", "n": 1, "idx": 9, "len": 65536, "idle_ms": 12, "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
 //!   → {"msg": "news", "n": 1, "news": […]}, where none of the pieces is here: once one came, or `wait` seconds went by
 //!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
 //!   → {"msg": "refused", "why": "…"}, and it closes
@@ -310,24 +310,31 @@ pub struct Get {
     pub wait: f64,
 }
 
+/// What is told of a piece before its bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PieceHeader {
+    /// Which request it answers.
+    pub n: u64,
+    /// Which of the candidates it is.
+    pub idx: u32,
+    /// How many bytes follow.
+    pub len: u32,
+    /// How long the holder had waited for this request, with nothing else to do on this connection, milliseconds.
+    #[serde(default)]
+    pub idle_ms: u64,
+    /// What came here since the last answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub news: Vec<Have>,
+}
+
 /// What the holder answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "msg", rename_all = "snake_case")]
 pub enum Answer {
     /// To a hello.
     Hello(Hello),
-    /// A piece: `len` bytes follow.
-    Piece {
-        /// Which request it answers.
-        n: u64,
-        /// Which of the candidates it is.
-        idx: u32,
-        /// Its length, bytes.
-        len: u32,
-        /// What came here since the last answer.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        news: Vec<Have>,
-    },
+    /// A piece.
+    Piece(PieceHeader),
     /// None of the candidates is here.
     News {
         /// Which request it answers.

@@ -14,20 +14,10 @@ use super::Client;
 use super::errors::ClientError;
 use crate::net::{BODY, Connection};
 use crate::picker::PeerId;
-use crate::protocol::{Answer, PEER_CAP};
+use crate::protocol::{Answer, PEER_CAP, PieceHeader};
 use crate::state::{Expected, Landing};
 use crate::store::StoreError;
 use crate::torrent::Torrent;
-
-/// What is told of a piece before its bytes.
-pub(super) struct PieceHeader {
-    /// Which request it answers.
-    pub(super) n: u64,
-    /// Which piece it is.
-    pub(super) idx: u32,
-    /// How many bytes follow.
-    pub(super) len: usize,
-}
 
 impl Client {
     /// Takes a peer's answers until it closes, or breaks the protocol.
@@ -38,10 +28,9 @@ impl Client {
     ) -> Result<(), ClientError> {
         while let Some(answer) = from.read(BODY, PEER_CAP)? {
             match answer {
-                Answer::Piece { n, idx, len, news } => {
-                    self.lock().learn(peer, &news);
-                    let len = len as usize;
-                    self.receive_piece(peer, from, PieceHeader { n, idx, len })?;
+                Answer::Piece(header) => {
+                    self.lock().piece_begins(peer, &header, from.silent);
+                    self.receive_piece(peer, from, &header)?;
                 }
                 Answer::News { n, news } => {
                     let mut state = self.lock();
@@ -68,9 +57,9 @@ impl Client {
         &self,
         peer: PeerId,
         from: &mut Connection,
-        header: PieceHeader,
+        header: &PieceHeader,
     ) -> Result<(), ClientError> {
-        let PieceHeader { n, idx, len } = header;
+        let (n, idx, len) = (header.n, header.idx, header.len as usize);
         let Some(expected) = self.lock().expects(peer, n, idx)? else {
             // its download was given up, or another content took its place
             self.lock().take_answer(peer, n, None, Instant::now())?;

@@ -21,7 +21,6 @@ use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::Client;
-use super::download::PieceHeader;
 use super::errors::ClientError;
 use crate::events::Event;
 use crate::limit::Limit;
@@ -111,10 +110,7 @@ impl Client {
         self.lock().said_hello(peer, &their, latency, now);
         connection.send(&Ask::Get(decision.get))?;
         match connection.expect(BODY, PEER_CAP)? {
-            Answer::Piece { n, idx, len, .. } => {
-                let len = len as usize;
-                self.receive_piece(peer, &mut connection, PieceHeader { n, idx, len })
-            }
+            Answer::Piece(header) => self.receive_piece(peer, &mut connection, &header),
             Answer::Gone { name, .. } => {
                 self.lock().has_not(peer, &name);
                 Ok(())

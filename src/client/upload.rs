@@ -17,7 +17,9 @@ use super::errors::ClientError;
 use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, Pace, is_local};
 use crate::picker::PeerId;
-use crate::protocol::{Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, to_bytes};
+use crate::protocol::{
+    Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, PieceHeader, to_bytes,
+};
 use crate::state::{Served, TrackerKind};
 use crate::torrent::{BlockSet, Torrent};
 
@@ -129,7 +131,14 @@ impl Client {
         let ranges = ranges_of(&torrent, idx, get.blocks);
         let lens = ranges.iter().map(|range| (range.end - range.start) as u32);
         let len = lens.sum();
-        let header = to_bytes(&Answer::Piece { n, idx, len, news });
+        let header = PieceHeader {
+            n,
+            idx,
+            len,
+            idle_ms: connection.silent.as_millis() as u64,
+            news,
+        };
+        let header = to_bytes(&Answer::Piece(header));
         self.send_ranges(connection, &mut asker.buffer, &header, &file, &ranges)?;
         self.gave(asker.peer, &get.name, idx, len);
         Ok(())

@@ -128,6 +128,7 @@ impl Picker {
         };
         link.open = None;
         link.asked.clear();
+        link.further = 0.0;
         for file in self.files.values_mut() {
             let claimed: Vec<u32> = file.claims.keys().copied().collect();
             claimed.into_iter().for_each(|idx| file.unclaim(idx, peer));
@@ -144,7 +145,7 @@ impl Picker {
     /// Returns what request `n` of this peer asks for, as long as it isn't answered.
     pub(super) fn asked(&self, peer: PeerId, n: u64) -> Option<&Asked> {
         let link = self.links.get(&peer)?;
-        link.asked.iter().find(|asked| asked.n == n)
+        link.asked.iter().find(|asked| asked.get.n == n)
     }
 
     /// Returns true if request `n` of this peer has no answer yet.
@@ -154,7 +155,7 @@ impl Picker {
 
     /// Returns the content that request `n` of this peer asks for, while it has no answer.
     pub fn asked_content(&self, peer: PeerId, n: u64) -> Option<Digest> {
-        self.asked(peer, n).map(|asked| asked.md5)
+        self.asked(peer, n).map(|asked| asked.get.md5)
     }
 
     /// Returns the file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
@@ -164,16 +165,16 @@ impl Picker {
         n: u64,
         idx: u32,
     ) -> Option<(&Name, Digest, Option<BlockSet>)> {
-        let asked = self.asked(peer, n)?;
-        let named = asked.pieces.contains(&idx);
-        named.then_some((&asked.name, asked.md5, asked.blocks))
+        let get = &self.asked(peer, n)?.get;
+        let named = get.pieces.contains(&idx);
+        named.then_some((&get.name, get.md5, get.blocks))
     }
 
     /// Returns how many bytes were requested and haven't come.
     pub(super) fn bytes_in_flight(&self) -> u64 {
         let asked = self.links.values().flat_map(|link| &link.asked);
-        let bytes = asked.map(|asked| match self.files.get(&asked.name) {
-            Some(file) if !asked.pieces.is_empty() => file.piece_len,
+        let bytes = asked.map(|asked| match self.files.get(&asked.get.name) {
+            Some(file) if !asked.get.pieces.is_empty() => file.piece_len,
             _ => 0,
         });
         bytes.sum()
@@ -207,8 +208,8 @@ impl Picker {
         now: Instant,
     ) -> Option<Name> {
         let link = self.links.get_mut(&peer)?;
-        let at = link.asked.iter().position(|asked| asked.n == n)?;
-        if got.is_some_and(|idx| !link.asked[at].pieces.contains(&idx)) {
+        let at = link.asked.iter().position(|asked| asked.get.n == n)?;
+        if got.is_some_and(|idx| !link.asked[at].get.pieces.contains(&idx)) {
             return None;
         }
         let asked = link.asked.remove(at);
@@ -217,18 +218,19 @@ impl Picker {
         if got.is_some() {
             self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
         }
-        if let Some(file) = self.files.get_mut(&asked.name) {
+        if let Some(file) = self.files.get_mut(&asked.get.name) {
             let claims = got.and_then(|idx| file.claims.get_mut(&idx));
             let own = claims.into_iter().flatten();
             own.filter(|claim| claim.peer == peer)
                 .for_each(|claim| claim.came = true);
             asked
+                .get
                 .pieces
                 .iter()
                 .filter(|idx| Some(**idx) != got)
                 .for_each(|idx| file.unclaim(*idx, peer));
         }
-        Some(asked.name)
+        Some(asked.get.name)
     }
 
     /// Notes that the piece is here, checked and written.

@@ -75,12 +75,13 @@ fn ours_go_both_ways() {
             port: 1,
             have: vec![have.clone()],
         }),
-        Answer::Piece {
+        Answer::Piece(PieceHeader {
             n: 1,
             idx: 9,
             len: 65536,
+            idle_ms: 5,
             news: vec![have.clone()],
-        },
+        }),
         Answer::News { n: 2, news: vec![] },
         Answer::Gone {
             n: 3,

@@ -19,7 +19,8 @@ use std::time::Duration;
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::{Digest, Hasher, digest};
 use bittorrentish::protocol::{
-    Answer, Ask, FirstMessage, Have, Hello, Pieces, parse, read_message, read_value, to_bytes,
+    Answer, Ask, FirstMessage, Have, Hello, PieceHeader, Pieces, parse, read_message, read_value,
+    to_bytes,
 };
 use bittorrentish::roster::{Endpoints, PeerList, Reachability, Roster};
 use bittorrentish::torrent::{Name, Torrent};
@@ -206,6 +207,8 @@ struct Manner {
     corrupt: bool,
     /// So many pieces go out; then it is asked in vain.
     budget: i64,
+    /// How long it says that it waited for each request, milliseconds.
+    idle_ms: u64,
 }
 
 impl Default for Manner {
@@ -215,6 +218,7 @@ impl Default for Manner {
             away: Duration::ZERO,
             corrupt: false,
             budget: i64::MAX,
+            idle_ms: 0,
         }
     }
 }
@@ -372,7 +376,13 @@ fn hold(
         body[PIECE / 2] ^= u8::from(manner.corrupt);
         let (len, news) = (PIECE as u32, Vec::new());
         waiting.fetch_sub(1, Ordering::SeqCst);
-        let header = to_bytes(&Answer::Piece { n, idx, len, news });
+        let header = to_bytes(&Answer::Piece(PieceHeader {
+            n,
+            idx,
+            len,
+            idle_ms: manner.idle_ms,
+            news,
+        }));
         stream.write_all(&[header, body].concat())?;
     }
     Ok(())
@@ -1398,6 +1408,23 @@ fn p3_fewer_blocks_are_taken_from_farther_peers() {
         let outstanding = holder.seen.outstanding.load(Ordering::SeqCst);
         assert_eq!(outstanding, most, "at {latency} ms");
     }
+}
+
+#[test]
+fn a_holder_that_waits_for_requests_is_sent_more() {
+    let dir = Temp::new();
+    let tracker = tracker(&dir);
+    let content = Content::new("image.iso", 64, 29);
+    let waits = Manner {
+        away: Duration::from_millis(20),
+        idle_ms: 20,
+        ..Manner::default()
+    };
+    let holder = Holder::publisher(&tracker, &content, waits);
+    let peer = Program::peer(&tracker, &dir.dir("a"), &[]);
+    peer.until_event("complete", |_| true);
+    let outstanding = holder.seen.outstanding.load(Ordering::SeqCst);
+    assert!(outstanding > 4, "{outstanding} requests at most");
 }
 
 #[test]

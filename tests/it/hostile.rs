@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{
-    Answer, Ask, Get, Hello, LIST_CAP, PEER_CAP, TORRENT_CAP, read_message, to_bytes,
+    Answer, Ask, Get, Hello, LIST_CAP, PEER_CAP, PieceHeader, TORRENT_CAP, read_message, to_bytes,
 };
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
@@ -365,12 +365,13 @@ fn talk(
         let start = torrent.piece_start(idx) as usize;
         let mut piece = content[start..start + torrent.piece_len(idx)].to_vec();
         let header = |n: u64, idx: u32, len: u32| {
-            to_bytes(&Answer::Piece {
+            to_bytes(&Answer::Piece(PieceHeader {
                 n,
                 idx,
                 len,
+                idle_ms: 0,
                 news: vec![],
-            })
+            }))
         };
         let whole = piece.len() as u32;
         let send = |mut stream: &TcpStream, header: Vec<u8>, piece: &[u8]| {
@@ -989,9 +990,9 @@ fn requests_that_make_no_sense_are_answered_without_a_piece() {
     let answer = read_message::<Answer>(&mut reader, PEER_CAP)
         .expect("an answer")
         .expect("an answer");
-    let Answer::Piece {
+    let Answer::Piece(PieceHeader {
         n: 8, idx: 2, len, ..
-    } = answer
+    }) = answer
     else {
         panic!("{answer:?}")
     };

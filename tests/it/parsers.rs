@@ -7,9 +7,9 @@ use std::ops::Range;
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{
-    Answer, Ask, Coming, FirstMessage, Get, Have, Hello, PeerEntry, Pieces, PingAnswer,
-    PingRefusal, Publication, Reply, Summary, SwarmList, ToTracker, VERSION, read_message,
-    read_value, to_bytes,
+    Answer, Ask, Coming, FirstMessage, Get, Have, Hello, PeerEntry, PieceHeader, Pieces,
+    PingAnswer, PingRefusal, Publication, Reply, Summary, SwarmList, ToTracker, VERSION,
+    read_message, read_value, to_bytes,
 };
 use bittorrentish::store::{Saved, Stamp};
 use bittorrentish::torrent::{Name, Source, Torrent};
@@ -179,12 +179,13 @@ fn between_peers() -> Vec<Sample> {
         of(to_bytes(&FirstMessage::Ours(Ask::Hello(hello())))),
         of(to_bytes(&Ask::Get(get))),
         of(to_bytes(&Answer::Hello(hello()))),
-        of(to_bytes(&Answer::Piece {
+        of(to_bytes(&Answer::Piece(PieceHeader {
             n: 1,
             idx: 9,
             len: 65536,
+            idle_ms: 5,
             news: news(),
-        })),
+        }))),
         of(to_bytes(&Answer::News { n: 2, news: news() })),
         of(to_bytes(&Answer::Gone {
             n: 3,

@@ -7,8 +7,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::Digest;
 use bittorrentish::protocol::{
-    Answer, Ask, Cap, FirstMessage, Get, Have, LIST_CAP, PEER_CAP, PeerEntry, Pieces, PingAnswer,
-    Reply, TORRENT_CAP, ToTracker, parse, read_message, read_value, to_bytes,
+    Answer, Ask, Cap, FirstMessage, Get, Have, LIST_CAP, PEER_CAP, PeerEntry, PieceHeader, Pieces,
+    PingAnswer, Reply, TORRENT_CAP, ToTracker, parse, read_message, read_value, to_bytes,
 };
 use bittorrentish::store::Saved;
 use bittorrentish::torrent::{MAX_NAME, MIN_PIECE_LEN, Name, Torrent, legible};
@@ -96,7 +96,7 @@ pub fn between_peers(bytes: &[u8]) -> bool {
     let answer = message::<Answer>(bytes, PEER_CAP);
     match &answer {
         Some(Answer::Hello(hello)) => haves(&hello.have),
-        Some(Answer::Piece { news, .. } | Answer::News { news, .. }) => haves(news),
+        Some(Answer::Piece(PieceHeader { news, .. }) | Answer::News { news, .. }) => haves(news),
         Some(Answer::Gone { name, .. }) => name_is_plain(name),
         Some(Answer::Refused { .. }) | None => {}
     }
