@@ -56,6 +56,56 @@ fn everybody_is_shown_once_without_until() {
     });
 }
 
+/// Three peers of a slow seed.
+fn slow_swarm(mib: usize) -> (Temp, Program, Program, [Program; 3]) {
+    let dir = Temp::new();
+    let flags = ["--page", "0", "--sweep-every", "1"];
+    let tracker = Program::tracker(&dir.dir("torrents"), &flags);
+    plant(&dir.dir("seed"), "image.iso", &random_bytes(mib << 20, 1));
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--max-up", "1M"]);
+    seed.until_event("published", |_| true);
+    let peers = ["a", "b", "c"].map(|name| Program::peer(&tracker, &dir.dir(name), &[]));
+    (dir, tracker, seed, peers)
+}
+
+/// Waits until `--status` and the tracker's page both say what holds everybody up.
+#[track_caller]
+fn until_held_up(tracker: &Program, said: &str, term: &str) {
+    let (at, _) = link(tracker);
+    until(said, || {
+        let (_, text) = status(tracker, &[]);
+        let page = super::page::status(at);
+        let on_page = page["files"][0]["held_up"]["term"] == term;
+        (on_page && text.contains(said)).then_some(())
+    });
+}
+
+#[test]
+fn a_slow_seed_is_told_to_hold_all_up() {
+    let (_dir, tracker, _seed, peers) = slow_swarm(16);
+    until_held_up(&tracker, "held up by the seed's uplink", "seed_uplink");
+    for peer in &peers {
+        let complete = peer.until_event("complete", |_| true);
+        assert_eq!(complete["held_up"], "seed_uplink", "{peer:?}");
+        let share = complete["of_bound"].as_f64().expect("all rates are known");
+        assert!(share > 0.5 && share <= 1.0, "{complete}");
+    }
+}
+
+#[test]
+fn a_missing_piece_is_told_to_hold_all_up() {
+    let (_dir, tracker, mut seed, peers) = slow_swarm(64);
+    peers
+        .iter()
+        .for_each(|peer| drop(peer.until_event("piece", |_| true)));
+    seed.kill();
+    until_held_up(
+        &tracker,
+        "held up by a piece that nobody has",
+        "missing_piece",
+    );
+}
+
 #[test]
 fn who_finished_and_left_counts_until_the_content_changes() {
     let old = random_bytes(CONTENT, 1);
