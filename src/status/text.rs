@@ -111,8 +111,8 @@ pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) 
     let counted = all
         .iter()
         .filter(|one| one.standing != RolloutState::Publisher);
-    let of = until.unwrap_or(counted.count());
     let done = all.iter().filter(|one| one.is_done()).count();
+    let of = until.unwrap_or(counted.count()).max(done);
     let moving = all
         .iter()
         .filter(|one| one.standing == RolloutState::OnItsWay);

@@ -97,6 +97,7 @@ impl Machines {
         };
         let id = MachineId(addr.ip(), report.host.clone(), port);
         let mut machines = self.lock();
+        forget_old_name(&mut machines, &id, addr);
         make_room(&mut machines, &id);
         let mut grew = machines
             .remove(&id)
@@ -178,6 +179,22 @@ fn figure(n: f64) -> f64 {
     if n.is_finite() { n.max(0.0) } else { 0.0 }
 }
 
+/// Forgets the peer at this address by the name that its machine had before, which would count twice: a machine may get
+/// its name only some time after it has started.
+fn forget_old_name(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId, addr: SocketAddr) {
+    if machines.contains_key(id) {
+        return;
+    }
+    let first = MachineId(id.0, String::new(), 0);
+    let mut of_address = machines
+        .range(first..)
+        .take_while(|(other, _)| other.0 == id.0);
+    let before = of_address.find(|(_, machine)| machine.addr == addr);
+    if let Some(before) = before.map(|(before, _)| before.clone()) {
+        machines.remove(&before);
+    }
+}
+
 /// Forgets whoever has been silent for longest, where there is no room for one more.
 fn make_room(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId) {
     if machines.contains_key(id) {
@@ -257,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_renamed_counts_once() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        for (port, host) in [(1, "localhost"), (2, "other"), (1, "pc07"), (2, "other")] {
+            let lan = at([10, 0, 0, 7], port);
+            machines.note(lan, report(port, host, 100), now);
+        }
+        let hosts: Vec<String> = known(&machines, now)
+            .into_iter()
+            .map(|machine| machine.host)
+            .collect();
+        assert_eq!(hosts, ["other", "pc07"]);
+    }
+
+    #[test]
     fn how_long_it_has_stood_still_is_known() {
         let (machines, start) = (Machines::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
@@ -312,10 +343,13 @@ mod tests {
         assert_eq!(all[0].host.chars().count(), HOST_CHARS);
         for n in 0..200 {
             let at_time = now + Duration::from_secs(n);
-            machines.note(at([10, 0, 0, 8], 1), report(1, &n.to_string(), 0), at_time);
+            let lan = at([10, 0, 0, 8], n as u16 + 1);
+            machines.note(lan, report(1, &n.to_string(), 0), at_time);
         }
         let all = known(&machines, now);
-        let hosts = all.iter().filter(|machine| machine.peer == "10.0.0.8:1");
+        let hosts = all
+            .iter()
+            .filter(|machine| machine.peer.starts_with("10.0.0.8:"));
         assert_eq!(hosts.count(), MACHINES_PER_ADDRESS);
         assert!(all.iter().any(|machine| machine.host == "199"));
     }

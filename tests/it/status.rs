@@ -171,7 +171,7 @@ fn expected_machines_that_never_came_are_named() {
     let hosts = dir.path().join("hosts");
     fs::write(
         &hosts,
-        "# the lab\n127.0.0.1\n\nno.such.host.invalid # broken\n",
+        "\u{feff}127.0.0.1\r\n\n# broken:\nno.such.host.invalid # it is\n",
     )
     .expect("room");
     let hosts = hosts.to_str().expect("UTF-8");
