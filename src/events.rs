@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
+use crate::bound::BoundTerm;
 use crate::causes::Cause;
 use crate::md5::Digest;
 use crate::state::overview::Doing;
@@ -205,6 +206,10 @@ pub enum Event {
         /// How much of what was here when the download began was copied from other files.
         reused: u64,
         gave: u64,
+        /// What held it up most of the time, if that can be told.
+        held_up: Option<BoundTerm>,
+        /// Its speed as a share of what Kurose and Ross's bound allows for the rates that were seen.
+        of_bound: Option<f64>,
         shares: Vec<Share>,
     },
     Given {
@@ -378,6 +383,26 @@ mod tests {
                 "sharing",
                 Weight::Normal,
                 "sharing a.iso: 1.5 KiB, MD5 d41d8cd98f00b204e9800998ecf8427e",
+            ),
+            (
+                Event::Complete {
+                    name: name(),
+                    size: 10 << 20,
+                    md5: md5(),
+                    seconds: 10.0,
+                    here: 0,
+                    n_pieces: 10,
+                    reused: 0,
+                    gave: 0,
+                    held_up: Some(BoundTerm::SeedUplink),
+                    of_bound: Some(0.8),
+                    shares: Vec::new(),
+                },
+                "complete",
+                Weight::Important,
+                "complete: a.iso, 10.0 MiB in 10.0 s (1.0 MiB/s)\n\
+                 held up by the seed's uplink; 1.25 times Kurose and Ross's bound for the rates that were seen\n\
+                 MD5 d41d8cd98f00b204e9800998ecf8427e verified; serving on",
             ),
             (
                 Event::Ending {

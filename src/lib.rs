@@ -243,6 +243,7 @@
 //! - `status`: `client --status`: how far everybody is.
 //! - `status::standing`: what a machine's report means.
 //! - `status::text`: the table.
+//! - `bound`: what holds a rollout up, and Kurose and Ross's bound.
 //! - `limit`: holds a rate.
 //! - `semaphore`: so many threads at a time.
 //! - `buffers`: buffers for pieces, used again.
@@ -319,6 +320,7 @@ compile_error!(
 extern crate self as bittorrentish;
 
 pub mod bitfield;
+pub mod bound;
 pub mod buffers;
 pub mod causes;
 pub mod cli;

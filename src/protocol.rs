@@ -68,8 +68,8 @@ pub use publishing::{
 };
 
 pub use reporting::{
-    FILES_REPORTED, FileReport, HOST_CHARS, MachineReport, MachineStatus, RunEnd, SwarmStatus,
-    TEXT_CHARS,
+    Brake, FILES_REPORTED, FilePace, FileReport, HOST_CHARS, MachineReport, MachineStatus, RunEnd,
+    SwarmPace, SwarmStatus, TEXT_CHARS,
 };
 
 /// The version of our messages.
@@ -226,6 +226,9 @@ pub struct Reply {
     /// How far everybody is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<SwarmStatus>,
+    /// How fast all move the first file of a report that isn't whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<SwarmPace>,
     /// What became of each file that was to be published, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<Outcome>,

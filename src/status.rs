@@ -13,6 +13,7 @@ pub mod standing;
 mod text;
 
 use self::standing::{Host, JudgedMachine, RolloutState, Target};
+use crate::bound::{self, HoldUp};
 use crate::cli::Exit;
 use crate::md5::Digest;
 use crate::net::{HEADER, connect, resolve};
@@ -52,6 +53,8 @@ enum StatusEvent {
     Status {
         n_done: usize,
         summary: String,
+        /// What holds up the machine that will have it last, if that can be told.
+        held_up: Option<HoldUp>,
         machines: Vec<MachineLine>,
     },
     NoAnswer {
@@ -98,6 +101,8 @@ impl fmt::Display for StatusEvent {
 struct RolloutView {
     targets: Vec<Target>,
     all: Vec<JudgedMachine>,
+    /// Who will have it last, and what holds it up.
+    held_up: Option<(String, HoldUp)>,
 }
 
 impl RolloutView {
@@ -114,6 +119,14 @@ impl RolloutView {
         hosts.iter().filter(|host| !has(host)).collect()
     }
 
+    /// Returns the count, and what holds them up.
+    fn summary(&self, until: Option<usize>) -> String {
+        let count = text::summary(&self.all, &self.targets, until);
+        let held_up = self.held_up.as_ref();
+        let held_up = held_up.map(|(host, by)| format!("\n{}", text::held_up(host, by)));
+        count + &held_up.unwrap_or_default()
+    }
+
     fn event(&self, until: Option<usize>) -> StatusEvent {
         let line = |one: &JudgedMachine| MachineLine {
             host: one.host.clone(),
@@ -125,7 +138,8 @@ impl RolloutView {
         };
         StatusEvent::Status {
             n_done: self.n_done(),
-            summary: text::summary(&self.all, &self.targets, until),
+            summary: self.summary(until),
+            held_up: self.held_up.as_ref().map(|(_, by)| *by),
             machines: self.all.iter().map(line).collect(),
         }
     }
@@ -133,7 +147,7 @@ impl RolloutView {
     /// Returns what is printed at the end: the table, the count, and who is missing and why.
     fn ending(&self, until: Option<usize>, hosts: &[Host]) -> String {
         let mut out = text::table(&self.all);
-        out += &text::summary(&self.all, &self.targets, until);
+        out += &self.summary(until);
         let known = |host: &Host| self.all.iter().any(|one| one.is_host(host));
         let never = self.missing(hosts).into_iter().filter(|host| !known(host));
         for host in never {
@@ -171,7 +185,10 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     let mut answered = start;
     loop {
         match ask(config) {
-            Ok(seen) => {
+            Ok(mut seen) => {
+                // when all have it, nothing moves any more, and what held them up is what was seen last
+                let before = last.take().and_then(|last: RolloutView| last.held_up);
+                seen.held_up = seen.held_up.or(before);
                 answered = Instant::now();
                 fault = None;
                 if config.until.is_some() {
@@ -215,7 +232,7 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
 fn tell(report: &Report, seen: &RolloutView, until: Option<usize>, told: &mut Option<usize>) {
     let event = seen.event(until);
     if report.status_terminal().is_some() {
-        report.show(vec![event.to_string()]);
+        report.show(event.to_string().lines().map(str::to_owned).collect());
     }
     if told.replace(seen.n_done()) != Some(seen.n_done()) {
         report.say(&event);
@@ -251,5 +268,12 @@ fn ask(config: &StatusConfig) -> Result<RolloutView, String> {
     let status: SwarmStatus = reply.status.ok_or("it is no tracker that knows --status")?;
     let targets = standing::targets(config.only.as_ref(), config.md5, &status.files);
     let all = standing::judge(&status, &targets);
-    Ok(RolloutView { targets, all })
+    let last = |target: &Target| bound::of_last(&status.machines, &target.name, target.md5);
+    let last = targets.iter().find_map(last);
+    let held_up = last.map(|(machine, by)| (machine.label().to_owned(), by));
+    Ok(RolloutView {
+        targets,
+        all,
+        held_up,
+    })
 }

@@ -188,7 +188,9 @@ fn hosts(matches: &Matches) -> Result<Vec<String>, String> {
     };
     let text =
         std::fs::read_to_string(&path).map_err(|fault| format!("--hosts {path}: {fault}"))?;
+    // some editors put a mark before the first line
     let lines = text
+        .trim_start_matches('\u{feff}')
         .lines()
         .map(|line| line.split('#').next().unwrap_or(line).trim());
     Ok(lines

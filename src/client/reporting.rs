@@ -1,4 +1,4 @@
-//! Tells the tracker how far this peer is, for people who watch: every few seconds while something moves.
+//! Tells the tracker how far this peer is, and how fast, for people who watch: every few seconds while something moves.
 
 use std::time::{Duration, Instant};
 
@@ -9,47 +9,76 @@ use crate::protocol::{MachineReport, RunEnd, ToTracker};
 use crate::state::TrackerKind;
 
 /// The time between two reports while something moves: those who watch ask every 2 s, and are to be 5 s behind at most.
-pub(super) const REPORT_EVERY: Duration = Duration::from_secs(3);
+const REPORT_EVERY: Duration = Duration::from_secs(3);
+/// The time between two looks at what comes from whom.
+pub(super) const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// The time between two reports while nothing changes.
 const SAME_AGAIN: Duration = Duration::from_secs(15);
 
-/// What was reported last, and when.
-pub(super) type LastReport = Option<(Instant, MachineReport)>;
+/// What was reported last, and when; and when it was last tried, and how long the disk had been written to by then.
+#[derive(Default)]
+pub(super) struct LastReport {
+    sent: Option<(Instant, MachineReport)>,
+    tried: Option<(Instant, Duration)>,
+}
 
 impl Client {
-    /// Reports how far this peer is, unless that is known.
+    /// Every second, looks at what comes from whom; and every few seconds, reports how far this peer is, unless that is
+    /// known.
     pub(super) fn report_progress(&self, last: &mut LastReport) {
-        let report = self.machine_report(None);
+        let now = Instant::now();
+        self.lock().sample_paces(now);
+        let is_due = |(at, _): (Instant, Duration)| {
+            now.saturating_duration_since(at) + SAMPLE_EVERY / 2 >= REPORT_EVERY
+        };
+        if !last.tried.is_none_or(is_due) {
+            return;
+        }
+        let written = self.0.store.time_written();
+        let (at, before) = last.tried.replace((now, written)).unwrap_or((now, written));
+        let time = now.saturating_duration_since(at).as_secs_f64();
+        let disk = (written - before).as_secs_f64() / time.max(1e-3);
+        let report = self.machine_report(disk, None);
         let is_known = last
+            .sent
             .as_ref()
             .is_some_and(|(at, known)| *known == report && at.elapsed() < SAME_AGAIN);
         if !is_known && self.send_report(&report) {
-            *last = Some((Instant::now(), report));
+            last.sent = Some((Instant::now(), report));
         }
     }
 
     /// Reports how this run ends, so that a machine that leaves at once is remembered as it was.
     pub(super) fn report_end(&self, exit: Exit, why: &[String]) {
         let (code, why) = (exit as u8, why.join("; "));
-        self.send_report(&self.machine_report(Some(RunEnd { code, why })));
+        self.send_report(&self.machine_report(0.0, Some(RunEnd { code, why })));
     }
 
-    fn machine_report(&self, ended: Option<RunEnd>) -> MachineReport {
+    fn machine_report(&self, disk: f64, ended: Option<RunEnd>) -> MachineReport {
         let min_peers = self.0.config.min_peers;
         MachineReport {
             port: self.0.port,
             host: host_name(),
-            files: self.lock().file_reports(min_peers, Instant::now()),
+            files: self.lock().file_reports(min_peers, disk, Instant::now()),
             ended,
         }
     }
 
-    /// Sends a report to a tracker of ours. Returns true if it took it; if it doesn't, nobody is told: only people who watch
-    /// miss it.
+    /// Sends a report to a tracker of ours, and takes its answer: how fast the others are. Returns true if it took it; if it
+    /// doesn't, nobody is told: only people who watch miss it.
     fn send_report(&self, report: &MachineReport) -> bool {
         let ours = matches!(self.lock().tracker(), TrackerKind::Ours { .. });
-        ours && self
-            .tell_tracker(&ToTracker::Report(report.clone()))
-            .is_ok()
+        if !ours {
+            return false;
+        }
+        match self.tell_tracker(&ToTracker::Report(report.clone())) {
+            Ok(reply) => {
+                if let Some(pace) = reply.pace {
+                    self.lock().note_pace(&report.files, pace);
+                }
+                true
+            }
+            Err(_) => false,
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
 
-use super::reporting::REPORT_EVERY;
+use super::reporting::{self, LastReport};
 use super::upload::UPLOADS;
 use super::{Client, ClientConfig, ClientParts};
 use crate::buffers::Buffers;
@@ -145,9 +145,9 @@ impl Client {
             timer("round", config.round_every, Self::round)?,
         ];
         running.timers.extend(self.tell_by_the_clock()?);
-        let (client, mut last) = (self.clone(), None);
+        let (client, mut last) = (self.clone(), LastReport::default());
         let report = move || client.report_progress(&mut last);
-        let report = RepeatedTimer::start("report", REPORT_EVERY, report)?;
+        let report = RepeatedTimer::start("report", reporting::SAMPLE_EVERY, report)?;
         running.timers.push(report);
         Ok(running)
     }

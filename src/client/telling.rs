@@ -202,8 +202,12 @@ impl Client {
     pub(super) fn report_on_completion(&self, name: &Name) -> Option<Event> {
         let state = self.lock();
         let held = state.files().get(name)?;
-        let since = Instant::now().saturating_duration_since(held.since);
+        let now = Instant::now();
+        let since = now.saturating_duration_since(held.since);
+        let held_up = held.held_up(now);
         Some(Event::Complete {
+            held_up: held_up.map(|(term, _)| term),
+            of_bound: held_up.and_then(|(_, share)| share),
             name: name.to_string(),
             size: held.torrent.size(),
             md5: held.torrent.md5().to_string(),

@@ -44,12 +44,14 @@ impl Client {
     }
 
     /// Sends one message, which the tracker only accepts or refuses.
-    pub(super) fn tell_tracker(&self, message: &ToTracker) -> Result<(), ClientError> {
+    pub(super) fn tell_tracker(&self, message: &ToTracker) -> Result<Reply, ClientError> {
         let mut tracker = self.to_tracker()?;
         tracker.send(message)?;
         let reply: Reply = tracker.expect(HEADER, ORIGINAL_CAP)?;
-        let refused = reply.error.map(|why| ClientError::refused(&why));
-        refused.map_or(Ok(()), Err)
+        match &reply.error {
+            Some(why) => Err(ClientError::refused(why)),
+            None => Ok(reply),
+        }
     }
 
     /// Takes the list of one of our trackers, and begins the downloads that can begin.
@@ -140,7 +142,7 @@ impl Client {
             }
             sent => {
                 self.lock().list_taken();
-                sent.map(|()| true)
+                sent.map(|_| true)
             }
         }
     }

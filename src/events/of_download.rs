@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use super::shares::table;
 use super::{Event, SMALL, SOON, millis};
+use crate::bound::BoundTerm;
 use crate::state::Choice;
 use crate::units::{bytes, duration, plural};
 
@@ -130,6 +131,8 @@ impl Event {
             n_pieces,
             reused,
             shares,
+            held_up,
+            of_bound,
             ..
         } = self
         else {
@@ -152,6 +155,24 @@ impl Event {
                 "{} of it copied from files that were here",
                 bytes(*reused)
             )?;
+        }
+        if let Some(term) = held_up {
+            let what = match term {
+                BoundTerm::MissingPiece => "a piece that nobody had",
+                BoundTerm::Disk => "the disk here",
+                BoundTerm::SeedUplink => "the seed's uplink",
+                BoundTerm::Downlink => "the downlink here",
+                BoundTerm::AllUplinks => "all uplinks together",
+            };
+            write!(f, "held up by {what}")?;
+            if let Some(share) = of_bound {
+                let times = 1.0 / share;
+                write!(
+                    f,
+                    "; {times:.2} times Kurose and Ross's bound for the rates that were seen"
+                )?;
+            }
+            writeln!(f)?;
         }
         write!(f, "MD5 {md5} verified; serving on")?;
         table(shares, f)

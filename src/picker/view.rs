@@ -24,6 +24,24 @@ impl Picker {
         self.links.get(&peer)?.has.get(name)
     }
 
+    /// Returns the share of the pieces missing here, from 0 to 1, that a peer has that lacks others; `None` if no peer is
+    /// on its way.
+    pub fn spread(&self, name: &Name) -> Option<f64> {
+        let file = self.files.get(name)?;
+        let is_missing = |idx: &u32| !file.have.get(*idx);
+        let mut spread = Bitfield::new(file.have.len());
+        let has = self.links.values().filter_map(|link| link.has.get(name));
+        let mut parts = has.filter(|has| !has.is_full()).peekable();
+        parts.peek()?;
+        for has in parts {
+            has.iter().filter(is_missing).for_each(|idx| {
+                spread.set(idx);
+            });
+        }
+        let n_missing = file.have.len() - file.have.count();
+        Some(f64::from(spread.count()) / f64::from(n_missing.max(1)))
+    }
+
     /// Returns the chance of each peer that can be asked, if all of them hold a piece.
     pub fn chances(&self) -> BTreeMap<PeerId, f64> {
         let open = |peer: &PeerId| self.links[peer].open.is_some();

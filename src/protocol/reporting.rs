@@ -51,6 +51,60 @@ pub struct FileReport {
     pub left: Option<f64>,
     /// What becomes of it and why, for people, of at most [`TEXT_CHARS`].
     pub state: String,
+    /// How fast it moves here, for who asks what holds everybody up.
+    #[serde(default, skip_serializing_if = "FilePace::is_none")]
+    pub pace: FilePace,
+}
+
+/// How fast a file moves at a peer, and what the peer itself can tell of the reasons. It measures what happens anyway:
+/// nothing is sent to try a link.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilePace {
+    /// Bytes a second that were sent recently.
+    pub up: f64,
+    /// The most that were sent, in the mean of five seconds; 0 as long as that isn't known.
+    pub best_up: f64,
+    /// The same of what came.
+    pub best_down: f64,
+    /// What keeps it from coming faster, where that can be seen from here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub brake: Option<Brake>,
+}
+
+impl FilePace {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a peer sees of what keeps its file from coming faster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Brake {
+    /// Nobody has what is missing here.
+    MissingPiece,
+    /// The disk takes no more, or is written to nearly all the time.
+    Disk,
+    /// What is missing here only those have that have all of it: the others are no further.
+    Seeders,
+    /// Of the peers that send, each sends less whenever others send more: together they fill this machine's downlink.
+    Downlink,
+    /// They send more or less independently of each other: the downlink has room for more.
+    Others,
+}
+
+/// How fast a swarm moves one content: the terms of Kurose and Ross's bound, as far as reports tell them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SwarmPace {
+    /// The machines that lack some of it.
+    pub n_behind: usize,
+    /// Bytes a second that those with all of it have sent at best, together.
+    pub best_seed_up: f64,
+    /// The same of everybody.
+    pub best_up: f64,
+    /// Bytes a second that everybody sends now.
+    pub up: f64,
 }
 
 /// How a run ended by itself.
@@ -89,4 +143,15 @@ pub struct MachineStatus {
     /// How its last run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<RunEnd>,
+}
+
+impl MachineStatus {
+    /// Returns what people call it: its name, or its address where it has none.
+    pub fn label(&self) -> &str {
+        if self.host.is_empty() {
+            &self.peer
+        } else {
+            &self.host
+        }
+    }
 }

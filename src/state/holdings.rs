@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::peers::OFFERS;
 use super::rate::Rate;
 use super::telling::ToldOfFile;
-use super::{Standing, State};
+use super::{PaceTally, Standing, State};
 use crate::md5::Digest;
 use crate::picker::PeerId;
 use crate::protocol::{Have, Pieces};
@@ -46,6 +46,8 @@ pub struct Held {
     pub down: Rate,
     /// See [`Held::down`].
     pub up: Rate,
+    /// What holds its download up.
+    pub(super) tally: PaceTally,
     /// What was reported about it.
     pub(super) told: ToldOfFile,
     /// Pieces that failed their check, and the peers that sent them.
@@ -398,6 +400,7 @@ impl Held {
             exchanged: BTreeMap::new(),
             down: Rate::default(),
             up: Rate::default(),
+            tally: PaceTally::default(),
             told: ToldOfFile::new(now),
             bad: BTreeMap::new(),
         }

@@ -169,7 +169,7 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
 mod tests {
     use super::*;
     use crate::md5::digest;
-    use crate::protocol::RunEnd;
+    use crate::protocol::{FilePace, RunEnd};
 
     fn name(text: &str) -> Name {
         Name::parse(text).expect("a name")
@@ -186,6 +186,7 @@ mod tests {
             speed: 0.0,
             left: None,
             state: String::new(),
+            pace: FilePace::default(),
         }
     }
 

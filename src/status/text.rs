@@ -1,6 +1,7 @@
 //! The table of `--status`, for people. Pure.
 
 use super::standing::{JudgedMachine, RolloutState, Target};
+use crate::bound::{BoundTerm, HoldUp};
 use crate::report::{bytes, duration, plural};
 use crate::torrent::legible;
 
@@ -74,6 +75,29 @@ pub fn table(all: &[JudgedMachine]) -> String {
     rows.iter().map(line).collect()
 }
 
+/// Returns what holds up the machine that will have it last.
+pub fn held_up(last: &str, by: &HoldUp) -> String {
+    let host = legible(last);
+    let what = match by.term {
+        BoundTerm::MissingPiece => format!("a piece that nobody has, {host} for one"),
+        BoundTerm::Disk => format!("the disk of {host}"),
+        BoundTerm::SeedUplink => "the seed's uplink".to_owned(),
+        BoundTerm::Downlink => format!("the downlink of {host}"),
+        BoundTerm::AllUplinks => "all uplinks together".to_owned(),
+    };
+    let rate = by
+        .rate
+        .map(|rate| format!(", {}/s at best", bytes(rate as u64)));
+    let share = by.share.map(|share| {
+        let percent = share * 100.0;
+        format!(
+            "; {host} gets {percent:.0} % of what Kurose and Ross's bound allows for the rates seen"
+        )
+    });
+    let (rate, share) = (rate.unwrap_or_default(), share.unwrap_or_default());
+    format!("held up by {what}{rate}{share}")
+}
+
 /// Returns in one line how many machines have it.
 pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) -> String {
     let what = match targets {
@@ -87,8 +111,8 @@ pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) 
     let counted = all
         .iter()
         .filter(|one| one.standing != RolloutState::Publisher);
-    let of = until.unwrap_or(counted.count());
     let done = all.iter().filter(|one| one.is_done()).count();
+    let of = until.unwrap_or(counted.count()).max(done);
     let moving = all
         .iter()
         .filter(|one| one.standing == RolloutState::OnItsWay);
@@ -105,7 +129,7 @@ pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) 
 mod tests {
     use super::*;
     use crate::md5::digest;
-    use crate::protocol::FileReport;
+    use crate::protocol::{FilePace, FileReport};
     use crate::torrent::Name;
 
     #[test]
@@ -120,6 +144,7 @@ mod tests {
             speed: 2048.0,
             left: Some(14.0),
             state: "from 3 peers".to_owned(),
+            pace: FilePace::default(),
         };
         let one = |standing, here| JudgedMachine {
             host: "pc07".to_owned(),
@@ -144,6 +169,20 @@ mod tests {
             name: Name::parse("f").expect("a name"),
             md5: None,
         };
+        let mut by = HoldUp {
+            term: BoundTerm::Downlink,
+            rate: Some(2048.0),
+            share: Some(0.94),
+        };
+        assert_eq!(
+            held_up("pc07", &by),
+            "held up by the downlink of pc07, 2.0 KiB/s at best; pc07 gets 94 % of what Kurose and Ross's bound allows for the rates seen"
+        );
+        (by.term, by.rate, by.share) = (BoundTerm::MissingPiece, None, None);
+        assert_eq!(
+            held_up("pc07", &by),
+            "held up by a piece that nobody has, pc07 for one"
+        );
         assert_eq!(
             summary(&all, &[target], Some(30)),
             "0 of 30 machines have f: nobody has published it so far; 14 s left for the slowest"

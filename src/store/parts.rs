@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use super::cache::OpenKey;
 use super::faults::{StoreError, at};
@@ -27,9 +28,10 @@ struct OpenPart {
     written: Option<HashSet<u64>>,
 }
 
-/// The parts that were opened in this run and are still in use.
+/// The parts that were opened in this run and are still in use, and how long has been written to them, summed up over the
+/// threads.
 #[derive(Default)]
-pub(super) struct OpenParts(HashMap<(Name, Digest), OpenPart>);
+pub(super) struct OpenParts(HashMap<(Name, Digest), OpenPart>, Duration);
 
 impl OpenParts {
     fn is_anothers(&self, name: &Name, file: &str) -> bool {
@@ -260,11 +262,18 @@ impl Store {
                 Some(_) => std::iter::once(0..bytes.len()).collect(),
             }
         };
+        let start = Instant::now();
         for range in ranges {
             self.disk
                 .write_all_at(file, &bytes[range.clone()], offset + range.start as u64)
                 .map_err(|fault| at(&self.part_path(&key.0, key.1))(fault))?;
         }
+        self.parts.lock().expect("no panic while locked").1 += start.elapsed();
         Ok(true)
+    }
+
+    /// Returns how long parts have been written to, summed up over all threads.
+    pub fn time_written(&self) -> Duration {
+        self.parts.lock().expect("no panic while locked").1
     }
 }

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::md5::Digest;
 use crate::protocol::{
-    FILES_REPORTED, HOST_CHARS, MachineReport, MachineStatus, RunEnd, TEXT_CHARS,
+    FILES_REPORTED, FilePace, FileReport, HOST_CHARS, MachineReport, MachineStatus, RunEnd,
+    SwarmPace, TEXT_CHARS,
 };
 use crate::torrent::{Name, legible};
 
@@ -21,7 +23,11 @@ const MACHINES_PER_ADDRESS: usize = 64;
 /// About how many bytes a machine takes as JSON, without its files.
 const MACHINE_LEN: usize = 200;
 /// About how many bytes one of its files takes, without its name and state.
-const FILE_LEN: usize = 250;
+const FILE_LEN: usize = 350;
+/// Who hasn't reported for so long isn't counted as part of the swarm: at least every 15 s a peer reports.
+const SILENT: Duration = Duration::from_secs(20);
+/// How fast the swarm is is summed up this often at most: everybody is told, and there may be thousands.
+const SUM_EVERY: Duration = Duration::from_secs(1);
 
 /// Which machine: its address, what it calls itself, and its port where only that tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,11 +42,47 @@ struct Machine {
     grew: BTreeMap<Name, (u64, Instant)>,
 }
 
-/// All that have reported.
+/// All that have reported, and how fast the swarm was when that was last asked for.
 #[derive(Default)]
-pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>);
+pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>, Mutex<Option<LastPace>>);
+
+/// How fast the swarm moved a content, and when that was summed up.
+struct LastPace {
+    at: Instant,
+    name: Name,
+    md5: Option<Digest>,
+    pace: SwarmPace,
+}
 
 impl Machines {
+    /// Returns how fast the swarm moves the content that a peer reports of.
+    pub(super) fn pace(&self, file: &FileReport, now: Instant) -> SwarmPace {
+        let mut last = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_it = |name: &Name, md5| *name == file.name && md5 == file.md5;
+        let is_new = |last: &&LastPace| now.saturating_duration_since(last.at) < SUM_EVERY;
+        let known = last.as_ref().filter(|last| of_it(&last.name, last.md5));
+        if let Some(known) = known.filter(is_new) {
+            return known.pace;
+        }
+        let machines = self.lock();
+        let here = |machine: &&Machine| {
+            let age = now.saturating_duration_since(machine.reported);
+            age < SILENT && machine.report.ended.is_none()
+        };
+        let files = machines.values().filter(here);
+        let files = files.flat_map(|machine| &machine.report.files);
+        let pace = SwarmPace::of(files.filter(|other| of_it(&other.name, other.md5)));
+        drop(machines);
+        let (at, name, md5) = (now, file.name.clone(), file.md5);
+        *last = Some(LastPace {
+            at,
+            name,
+            md5,
+            pace,
+        });
+        pace
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<MachineId, Machine>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -55,6 +97,7 @@ impl Machines {
         };
         let id = MachineId(addr.ip(), report.host.clone(), port);
         let mut machines = self.lock();
+        forget_old_name(&mut machines, &id, addr);
         make_room(&mut machines, &id);
         let mut grew = machines
             .remove(&id)
@@ -117,6 +160,12 @@ fn bounded(mut report: MachineReport) -> MachineReport {
         file.here = file.here.min(file.size);
         file.speed = figure(file.speed);
         file.left = file.left.map(figure);
+        file.pace = FilePace {
+            up: figure(file.pace.up),
+            best_up: figure(file.pace.best_up),
+            best_down: figure(file.pace.best_down),
+            ..file.pace
+        };
     }
     report.ended = report.ended.map(|ended| RunEnd {
         why: cut(&ended.why, TEXT_CHARS),
@@ -128,6 +177,22 @@ fn bounded(mut report: MachineReport) -> MachineReport {
 /// A figure that can be shown.
 fn figure(n: f64) -> f64 {
     if n.is_finite() { n.max(0.0) } else { 0.0 }
+}
+
+/// Forgets the peer at this address by the name that its machine had before, which would count twice: a machine may get
+/// its name only some time after it has started.
+fn forget_old_name(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId, addr: SocketAddr) {
+    if machines.contains_key(id) {
+        return;
+    }
+    let first = MachineId(id.0, String::new(), 0);
+    let mut of_address = machines
+        .range(first..)
+        .take_while(|(other, _)| other.0 == id.0);
+    let before = of_address.find(|(_, machine)| machine.addr == addr);
+    if let Some(before) = before.map(|(before, _)| before.clone()) {
+        machines.remove(&before);
+    }
 }
 
 /// Forgets whoever has been silent for longest, where there is no room for one more.
@@ -156,8 +221,6 @@ fn make_room(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId) {
 mod tests {
     use super::*;
     use crate::md5::digest;
-    use crate::protocol::FileReport;
-    use std::time::Duration;
 
     fn report(port: u16, host: &str, here: u64) -> MachineReport {
         let file = FileReport {
@@ -170,6 +233,10 @@ mod tests {
             speed: 5.0,
             left: None,
             state: "from 1 peer".to_owned(),
+            pace: FilePace {
+                up: 3.0,
+                ..FilePace::default()
+            },
         };
         MachineReport {
             port,
@@ -207,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_renamed_counts_once() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        for (port, host) in [(1, "localhost"), (2, "other"), (1, "pc07"), (2, "other")] {
+            let lan = at([10, 0, 0, 7], port);
+            machines.note(lan, report(port, host, 100), now);
+        }
+        let hosts: Vec<String> = known(&machines, now)
+            .into_iter()
+            .map(|machine| machine.host)
+            .collect();
+        assert_eq!(hosts, ["other", "pc07"]);
+    }
+
+    #[test]
     fn how_long_it_has_stood_still_is_known() {
         let (machines, start) = (Machines::default(), Instant::now());
         let after = |seconds| start + Duration::from_secs(seconds);
@@ -219,6 +300,33 @@ mod tests {
             (all[0].age, all[0].still[0], all[0].here),
             (1.0, 7.0, false)
         );
+    }
+
+    #[test]
+    fn how_fast_a_swarm_is_counts_who_is_here_with_this_content() {
+        let (machines, start) = (Machines::default(), Instant::now());
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let lan = |host| at([10, 0, 0, host], 1);
+        machines.note(lan(1), report(1, "silent", 50), after(0));
+        machines.note(lan(2), report(1, "seed", 100), after(20));
+        machines.note(lan(3), report(1, "moves", 50), after(20));
+        let mut other = report(1, "other", 50);
+        other.files[0].md5 = Some(digest(b"another"));
+        machines.note(lan(4), other, after(20));
+        let mut ended = report(1, "ended", 50);
+        let why = String::new();
+        ended.ended = Some(RunEnd { code: 5, why });
+        machines.note(lan(5), ended, after(20));
+        let asked = &report(1, "moves", 50).files[0];
+        let pace = machines.pace(asked, after(21));
+        assert_eq!((pace.n_behind, pace.up), (1, 6.0));
+        // summed up once a second, and anew for another content
+        machines.note(lan(6), report(1, "moves too", 50), after(21));
+        assert_eq!(machines.pace(asked, after(21)).n_behind, 1);
+        let mut another = asked.clone();
+        another.md5 = Some(digest(b"another"));
+        assert_eq!(machines.pace(&another, after(21)).up, 3.0);
+        assert_eq!(machines.pace(asked, after(21)).n_behind, 2);
     }
 
     #[test]
@@ -235,10 +343,13 @@ mod tests {
         assert_eq!(all[0].host.chars().count(), HOST_CHARS);
         for n in 0..200 {
             let at_time = now + Duration::from_secs(n);
-            machines.note(at([10, 0, 0, 8], 1), report(1, &n.to_string(), 0), at_time);
+            let lan = at([10, 0, 0, 8], n as u16 + 1);
+            machines.note(lan, report(1, &n.to_string(), 0), at_time);
         }
         let all = known(&machines, now);
-        let hosts = all.iter().filter(|machine| machine.peer == "10.0.0.8:1");
+        let hosts = all
+            .iter()
+            .filter(|machine| machine.peer.starts_with("10.0.0.8:"));
         assert_eq!(hosts.count(), MACHINES_PER_ADDRESS);
         assert!(all.iter().any(|machine| machine.host == "199"));
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Tracker, TrackerEvent, TrackerShared};
+use crate::bound::{self, HoldUp};
 use crate::conflicts::Conflict;
 use crate::http::{Request, Response, Site};
 use crate::net::Listener;
@@ -46,6 +47,16 @@ struct ShownFile {
     /// The contents that others have under its name, while there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     conflict: Option<Conflict>,
+    /// What holds up the machine that will have it last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_up: Option<ShownHoldUp>,
+}
+
+#[derive(Serialize)]
+struct ShownHoldUp {
+    host: String,
+    #[serde(flatten)]
+    by: HoldUp,
 }
 
 #[derive(Serialize)]
@@ -107,7 +118,14 @@ impl TrackerShared {
                 .map(part)
                 .collect(),
         };
+        let machines = self.machine_statuses(ROWS);
+        let held_up = |file: &Summary| {
+            let (last, by) = bound::of_last(&machines, &file.name, Some(file.md5))?;
+            let host = last.label().to_owned();
+            Some(ShownHoldUp { host, by })
+        };
         let file = |file: &Arc<Summary>| ShownFile {
+            held_up: held_up(file),
             name: file.name.as_str().to_owned(),
             shown: file.name.to_string(),
             size: file.size,
@@ -117,8 +135,8 @@ impl TrackerShared {
         View {
             n_peers: now.n_peers,
             peers: now.rows.iter().map(peer).collect(),
-            machines: self.machine_statuses(ROWS),
             files: now.files.iter().map(file).collect(),
+            machines,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This module owns the form of an answer. What it says is decided elsewhere.
 
-use crate::protocol::{Outcome, Reply, SwarmStatus, VERSION, to_bytes};
+use crate::protocol::{Outcome, Reply, SwarmPace, SwarmStatus, VERSION, to_bytes};
 use crate::semaphore::Permit;
 use crate::torrent::Torrent;
 
@@ -35,6 +35,14 @@ pub(super) fn done() -> Vec<u8> {
 pub(super) fn error(why: String) -> Vec<u8> {
     reply(Reply {
         error: Some(why),
+        ..Reply::default()
+    })
+}
+
+/// How fast everybody moves what the asker lacks.
+pub(super) fn pace(pace: Option<SwarmPace>) -> Vec<u8> {
+    reply(Reply {
+        pace,
         ..Reply::default()
     })
 }

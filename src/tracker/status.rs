@@ -21,8 +21,11 @@ impl TrackerShared {
             return Err(TrackerRefusal::PortZero);
         }
         let addr = from.addr_of(report.port, Some(VERSION));
-        self.machines.note(addr, report, Instant::now());
-        Ok(replies::done().into())
+        let now = Instant::now();
+        let behind = report.files.iter().find(|file| !file.whole).cloned();
+        self.machines.note(addr, report, now);
+        let pace = behind.map(|file| self.machines.pace(&file, now));
+        Ok(replies::pace(pace).into())
     }
 
     /// Tells how far everybody is.

@@ -2,11 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bittorrentish::md5::digest;
+use bittorrentish::protocol::{Brake, FilePace, FileReport, MachineReport, ToTracker, to_bytes};
 use bittorrentish::report::Report;
 use bittorrentish::roster::{Reachability, Roster};
+use bittorrentish::torrent::Name;
 use bittorrentish::tracker::{Tracker, TrackerConfig};
 
 use super::campus::{Campus, FIRST_PORT, PORTS};
@@ -18,6 +22,8 @@ use super::{median, rounds};
 const THREADS: usize = 8;
 /// How long one rate is measured for.
 const TIME: Duration = Duration::from_secs(3);
+/// The time between two reports of a peer while something moves.
+const REPORT_EVERY: Duration = Duration::from_secs(3);
 
 /// What one rate was.
 pub struct Rate {
@@ -65,10 +71,62 @@ impl Ours {
         rate(self.tracker.addr(), OURS, FIRST_PORT, self.n_peers)
     }
 
+    /// The same, while each of its peers reports how far it is every 3 s, too.
+    fn rate_beside_reports(&self) -> Rate {
+        let is_over = AtomicBool::new(false);
+        let reporting = || {
+            let (start, mut buffer) = (Instant::now(), vec![0; 4096]);
+            for n in 0.. {
+                let due = start + REPORT_EVERY * n / self.n_peers as u32;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let report = to_bytes(&ToTracker::Report(report(n, self.n_peers)));
+                let answer = exchange(self.tracker.addr(), &report, &mut buffer);
+                answer.expect("the tracker takes it");
+            }
+        };
+        thread::scope(|scope| {
+            scope.spawn(reporting);
+            let rate = self.rate();
+            is_over.store(true, Ordering::Relaxed);
+            rate
+        })
+    }
+
     /// As many originals do, from other ports.
     fn originals(&self) -> Rate {
         let first = FIRST_PORT + PORTS as u16;
         rate(self.tracker.addr(), ORIGINAL, first, 1000)
+    }
+}
+
+/// The `n`th report: a file on its way, from one peer after the other.
+fn report(n: u32, n_peers: usize) -> MachineReport {
+    let peer = n as usize % n_peers;
+    let file = FileReport {
+        name: Name::parse("image.iso").expect("a name"),
+        md5: Some(digest(b"image")),
+        size: 4 << 30,
+        here: u64::from(n) << 20,
+        whole: false,
+        mine: false,
+        speed: 1e7,
+        left: Some(60.0),
+        state: "from 40 peers".to_owned(),
+        pace: FilePace {
+            up: 1e7,
+            best_up: 1.2e7,
+            best_down: 1.2e7,
+            brake: Some(Brake::Seeders),
+        },
+    };
+    MachineReport {
+        port: FIRST_PORT + peer as u16,
+        host: format!("pc{peer}"),
+        files: vec![file],
+        ended: None,
     }
 }
 
@@ -143,9 +201,10 @@ pub fn run() {
         n_files: 1,
     });
     let opentracker = Opentracker::start();
-    let [mut us, mut originals, mut them] = [const { Vec::new() }; 3];
+    let [mut us, mut beside_reports, mut originals, mut them] = [const { Vec::new() }; 4];
     for _ in 0..rounds() {
         us.push(ours.rate());
+        beside_reports.push(ours.rate_beside_reports());
         them.extend(opentracker.iter().map(|it| it.rate(1000)));
         originals.push(ours.originals());
         them.extend(opentracker.iter().map(|it| it.rate(1000)));
@@ -157,6 +216,7 @@ pub fn run() {
         .as_ref()
         .map(|_| row("opentracker, 50 peers", &them, None));
     row("our ping, 50 with pieces", &us, beside);
+    row("the same, and 333 reports", &beside_reports, beside);
     row("an original's ping", &originals, beside);
     if opentracker.is_none() {
         println!("  opentracker isn't installed");

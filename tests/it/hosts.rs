@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 
 use bittorrentish::md5::digest;
 
-use super::lab::{Lab, lab};
+use super::lab::{Lab, SmallDisk, lab};
 use super::support::{Program, QUICK, Temp, md5_of, next_version, plant, random_bytes, until};
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed. They reach it
@@ -331,36 +330,6 @@ fn trouble_of(i: u8) -> Trouble {
         29 => Trouble::Killed,
         30 => Trouble::NeverStarted,
         _ => Trouble::None,
-    }
-}
-
-/// A folder with so much room, in MiB; it is given back in the end.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(dir: &Path, mib: u32) -> Self {
-        let size = format!("size={mib}m");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(dir)
-            .status();
-        assert!(mount.expect("util-linux").success());
-        Self(dir.to_owned())
-    }
-
-    fn grow(&self, mib: u32) {
-        let size = format!("remount,size={mib}m");
-        let mount = Command::new("mount")
-            .args(["-o", &size])
-            .arg(&self.0)
-            .status();
-        assert!(mount.expect("util-linux").success());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -3,6 +3,7 @@
 //! `.ci/run` does.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -189,5 +190,37 @@ impl Drop for Lab {
         }
         let _ = ip(&format!("link del {}", self.id));
         let _ = ip(&format!("link del {}b", self.id));
+    }
+}
+
+/// A folder with so much room, in MiB; it is given back in the end.
+pub struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// An empty disk in the place of this folder.
+    pub fn mount(dir: &Path, mib: u32) -> Self {
+        let size = format!("size={mib}m");
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(dir)
+            .status();
+        assert!(mount.expect("util-linux").success());
+        Self(dir.to_owned())
+    }
+
+    /// More room, or less.
+    pub fn grow(&self, mib: u32) {
+        let size = format!("remount,size={mib}m");
+        let mount = Command::new("mount")
+            .args(["-o", &size])
+            .arg(&self.0)
+            .status();
+        assert!(mount.expect("util-linux").success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }

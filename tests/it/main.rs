@@ -13,6 +13,7 @@ mod folders;
 mod hostile;
 mod hosts;
 mod lab;
+mod lab_script;
 mod lesson;
 mod links;
 mod original;

@@ -930,8 +930,10 @@ fn rollout(n: usize, mean: usize) -> Value {
                 "files": [{ "name": "image.iso", "here": mean * 10, "of": 1024 }] })
         })
         .collect();
+    let held_up = (mean == 50)
+        .then(|| json!({ "host": "pc001", "term": "downlink", "rate": 11.8e6, "share": 0.94 }));
     json!({ "n_peers": n, "peers": peers, "machines": machines,
-        "files": [{ "name": "image.iso", "shown": "image.iso", "size": size, "md5": md5 }] })
+        "files": [{ "name": "image.iso", "shown": "image.iso", "size": size, "md5": md5, "held_up": held_up }] })
 }
 
 #[test]
@@ -942,9 +944,17 @@ fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
     let temp = Temp::new();
     let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
     let (at, _) = link(&tracker);
-    for (language, shown) in [
-        ("en", "machines have image.iso"),
-        ("pt-BR", "máquinas têm image.iso"),
+    for (language, shown, held_up) in [
+        (
+            "en",
+            "machines have image.iso",
+            "held up by the downlink of pc001, 11.3 MiB/s at best; the slowest gets 94 %",
+        ),
+        (
+            "pt-BR",
+            "máquinas têm image.iso",
+            "quem segura: a recepção de pc001, no máximo 11,3 MiB/s; o mais lento recebe 94 %",
+        ),
     ] {
         browser.open(&format!("http://{at}/"), language);
         browser.until("document.querySelector('#now').textContent !== '…'");
@@ -966,6 +976,11 @@ fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
                     "document.querySelector('#now').textContent.startsWith('{counted}')"
                 ));
                 browser.until("document.querySelectorAll('.tile.bad').length === 3");
+                let said = if mean == 50 { held_up } else { "" };
+                let begins = format!("textContent.startsWith({said:?})");
+                let is_all = format!("textContent.length > 0 === {}", mean == 50);
+                browser.until(&format!("document.querySelector('#held-up').{begins}"));
+                browser.until(&format!("document.querySelector('#held-up').{is_all}"));
                 // who needs help stands first
                 browser.until("document.querySelector('.tile').classList.contains('bad')");
                 if language == "en" {

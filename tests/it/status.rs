@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use bittorrentish::md5::digest;
-use serde_json::Value;
 
 use super::page::link;
 use super::support::*;
@@ -54,6 +53,56 @@ fn everybody_is_shown_once_without_until() {
         let all = lines.len() == 3 && moving && lines[1].contains("publisher");
         (all && lines[2].starts_with("0 of 1 machines have image.iso, MD5 ")).then_some(())
     });
+}
+
+/// Three peers of a slow seed.
+fn slow_swarm(mib: usize) -> (Temp, Program, Program, [Program; 3]) {
+    let dir = Temp::new();
+    let flags = ["--page", "0", "--sweep-every", "1"];
+    let tracker = Program::tracker(&dir.dir("torrents"), &flags);
+    plant(&dir.dir("seed"), "image.iso", &random_bytes(mib << 20, 1));
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--max-up", "1M"]);
+    seed.until_event("published", |_| true);
+    let peers = ["a", "b", "c"].map(|name| Program::peer(&tracker, &dir.dir(name), &[]));
+    (dir, tracker, seed, peers)
+}
+
+/// Waits until `--status` and the tracker's page both say what holds everybody up.
+#[track_caller]
+fn until_held_up(tracker: &Program, said: &str, term: &str) {
+    let (at, _) = link(tracker);
+    until(said, || {
+        let (_, text) = status(tracker, &[]);
+        let page = super::page::status(at);
+        let on_page = page["files"][0]["held_up"]["term"] == term;
+        (on_page && text.contains(said)).then_some(())
+    });
+}
+
+#[test]
+fn a_slow_seed_is_told_to_hold_all_up() {
+    let (_dir, tracker, _seed, peers) = slow_swarm(16);
+    until_held_up(&tracker, "held up by the seed's uplink", "seed_uplink");
+    for peer in &peers {
+        let complete = peer.until_event("complete", |_| true);
+        assert_eq!(complete["held_up"], "seed_uplink", "{peer:?}");
+        let share = complete["of_bound"].as_f64().expect("all rates are known");
+        assert!(share > 0.5 && share <= 1.0, "{complete}");
+    }
+}
+
+#[test]
+fn a_missing_piece_is_told_to_hold_all_up() {
+    let (_dir, tracker, mut seed, peers) = slow_swarm(64);
+    peers
+        .iter()
+        .for_each(|peer| drop(peer.until_event("piece", |_| true)));
+    seed.kill();
+    until_held_up(
+        &tracker,
+        "held up by a piece that nobody has",
+        "missing_piece",
+    );
 }
 
 #[test]
@@ -122,7 +171,7 @@ fn expected_machines_that_never_came_are_named() {
     let hosts = dir.path().join("hosts");
     fs::write(
         &hosts,
-        "# the lab\n127.0.0.1\n\nno.such.host.invalid # broken\n",
+        "\u{feff}127.0.0.1\r\n\n# broken:\nno.such.host.invalid # it is\n",
     )
     .expect("room");
     let hosts = hosts.to_str().expect("UTF-8");
@@ -137,49 +186,50 @@ fn expected_machines_that_never_came_are_named() {
     );
 }
 
+/// How many bytes of a content are on the disk in this folder, whole pieces only: under its name, or in its part.
+fn on_disk(dir: &Path, content: &[u8]) -> u64 {
+    let part = dir.join(format!(".bittorrentish/{}.part", digest(content)));
+    let read = fs::read(dir.join("image.iso")).or_else(|_| fs::read(part));
+    let piece_len = torrent_of("image.iso", content).full_piece_len();
+    let found = read.unwrap_or_default();
+    let pieces = found.chunks(piece_len).zip(content.chunks(piece_len));
+    let right = pieces.filter(|(found, right)| found == right);
+    right.map(|(piece, _)| piece.len() as u64).sum()
+}
+
 #[test]
-fn figures_agree_with_the_peer_at_every_look() {
-    let (dir, tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
-    let slow = Program::peer(&tracker, &dir.dir("slow"), &["--max-down", "400K"]);
-    slow.until_event("piece", |_| true);
-    let (at, _) = link(&slow);
-    let verified = || {
-        let now = super::page::file(at, "image.iso");
-        now.map_or(0, |file| file["verified"].as_u64().expect("bytes"))
+fn figures_agree_with_the_disk_at_every_look() {
+    let content = random_bytes(CONTENT, 1);
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &["--page", "0"]);
+    plant(&dir.dir("seed"), "image.iso", &content);
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    seed.until_event("published", |_| true);
+    let folder = dir.dir("slow");
+    let slow = Program::peer(&tracker, &folder, &["--max-down", "400K"]);
+    let (at, peer) = (link(&tracker).0, slow.addr().to_string());
+    let by_status = || -> Option<u64> {
+        let (_, text) = status(&tracker, &[]);
+        let line = text.lines().find(|line| line.contains(&peer))?;
+        let (before, _) = line.split_once(" %")?;
+        before.split(' ').next_back()?.parse().ok()
     };
-    let log = dir.path().join("status.log");
-    let path = log.to_str().expect("UTF-8").to_owned();
-    let looks = move |tracker: &Program| -> Option<u64> {
-        let before = fs::read_to_string(&path)
-            .unwrap_or_default()
-            .lines()
-            .count();
-        status(
-            tracker,
-            &["--until", "9", "--within", "0.1", "--log", &path],
-        );
-        let text = fs::read_to_string(&path).ok()?;
-        let line = text.lines().nth(before)?;
-        let event: Value = serde_json::from_str(line).ok()?;
-        let machines = event["machines"].as_array()?.clone();
-        let slow = machines
-            .iter()
-            .find(|machine| machine["state"] != "publisher")?;
-        slow["percent"].as_u64()
+    let by_page = || -> Option<u64> {
+        let page = super::page::status(at);
+        let mut machines = page["machines"].as_array()?.iter();
+        let slow = machines.find(|machine| machine["peer"] == peer.as_str())?;
+        slow["files"][0]["here"].as_u64()
     };
-    let mut last = 0;
-    until("all of it, and never more than there was", || {
-        let percent = looks(&tracker)?;
-        let here = verified() * 100 / CONTENT as u64;
-        assert!(
-            last <= percent && percent <= here,
-            "{last}, {percent}, {here}"
-        );
-        last = percent;
-        (percent == 100).then_some(())
+    let (mut last, mut looks) = ((0, 0), 0);
+    until("all of it, and never more than there is", || {
+        let (percent, here) = (by_status()?, by_page()?);
+        let disk = on_disk(&folder, &content);
+        let known = percent <= disk * 100 / CONTENT as u64 && here <= disk;
+        assert!(known, "{percent} %, {here} and {disk} bytes");
+        assert!(last <= (percent, here), "{last:?}, {percent} %, {here}");
+        (last, looks) = ((percent, here), looks + 1);
+        (percent == 100 && here == CONTENT as u64).then_some(())
     });
-    assert_eq!(
-        md5_of(&dir.path().join("slow/image.iso")),
-        md5_of(&dir.path().join("seed/image.iso"))
-    );
+    assert!(looks > 10, "{looks} looks");
+    assert_eq!(md5_of(&folder.join("image.iso")), Some(digest(&content)));
 }
