@@ -1,27 +1,26 @@
 //! The rows that show on a peer, each judged by the record of one run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::record::{Plan, Unclear, What};
-use crate::scene::{CORRUPT, DECISIONS, DYING, FAR, LARGE, NEAR};
-use crate::verdict::{CantTell, Holds, NotSpoken, Run, Verdict, fails, kept, line};
+use crate::record::{Event, tolerance};
+use crate::scene::{CHOICES, CORRUPT, DYING, NEAR};
+use crate::verdict::{No, Run, Verdict, cant, fails, kept};
 
 /// What a program may take to start, seconds.
 const START: f64 = 3.0;
-/// After an answer the program may still do what it had decided before it, seconds.
+/// What was decided before an answer still comes within this time after it, seconds.
 const UNDER_WAY: f64 = 1.0;
-/// What is asked for at once comes within this time, seconds.
-const AT_ONCE: f64 = 1.0;
-/// Fewer good pieces than this tell nothing of shares.
+/// Of C6, seconds.
+const THREE_MINUTES: f64 = 180.0;
+/// Fewer pieces than this tell nothing of shares.
 const SHARES: usize = 24;
 
-/// The first message of a peer.
-pub fn is_first(what: &What) -> bool {
-    matches!(
-        what,
-        What::Ping { .. } | What::List { .. } | What::Unclear { .. }
-    )
-}
+const PING: &str = "came: a ping";
+const LIST: &str = "came: the list";
+const OFFER: &str = "sent: the list with";
+const ASKED: &str = "came: a request for";
+const GAVE: &str = "sent: all of";
+const BACK: &str = "asked the peer for";
 
 /// The judge of a row.
 pub fn judge(row: &str, run: &Run) -> Verdict {
@@ -36,208 +35,123 @@ pub fn judge(row: &str, run: &Run) -> Verdict {
         "F2" => lists(run),
         "F4" => rounds(run),
         "F5" => complete(run),
-        _ if !run
-            .events
-            .iter()
-            .any(|event| matches!(event.what, What::Ping { v: true })) =>
-        {
-            NotSpoken
-        }
-        "P2" => torrent_first(run),
-        "P3" => shares(run),
-        "P4" => verified(run),
-        "P5" => goes_on(run),
-        _ => served_on(run),
+        _ if !run.of(PING).any(|ping| ping.name == "ours") => Err(No::NotSpoken),
+        _ => match (row, run.first("download")) {
+            (_, None) => cant("there was no download"),
+            ("P2", Some(begun)) => torrent_first(run, &begun.name),
+            ("P3", Some(begun)) => shares(run, &begun.name),
+            ("P4", Some(begun)) => verified(run, &begun.name),
+            ("P5", Some(begun)) => goes_on(run, &begun.name),
+            (_, Some(begun)) => served_on(run, &begun.name),
+        },
     }
 }
 
-/// What peers were asked for: when, whom, and what.
-fn asks<'a>(run: &Run<'a>) -> Vec<(f64, (usize, &'a str))> {
-    run.all(|what| match what {
-        What::Asks { holder, name } => Some((*holder, name.as_str())),
-        _ => None,
-    })
-}
-
-/// What the peer sent back when it was asked: whether it was right.
-fn backs<'a>(run: &Run<'a>) -> Vec<(f64, (&'a str, usize, Option<&'a str>))> {
-    run.all(|what| match what {
-        What::Back { name, len, fault } => Some((name.as_str(), *len, fault.as_deref())),
-        _ => None,
-    })
-}
-
-fn list_times(run: &Run) -> Vec<(f64, Vec<String>)> {
-    run.all(|what| match what {
-        What::List { files } => Some(files.clone()),
-        _ => None,
-    })
-}
-
-/// The messages that weren't understood.
-fn unclear<'a>(run: &Run<'a>, which: Unclear) -> Vec<(f64, &'a str)> {
-    run.all(|what| match what {
-        What::Unclear { of, why } if *of == which => Some(why.as_str()),
-        _ => None,
-    })
-}
-
-/// A message of a kind that isn't understood, where there is one.
-fn garbled(run: &Run, which: Unclear, expected: &str) -> Option<Verdict> {
-    let (at, why) = *unclear(run, which).first()?;
-    Some(fails(
-        format!("a message isn't understood: {why}"),
-        expected,
-        vec![line(at, why)],
-    ))
-}
-
-/// When only what the peer has was listed.
-fn complete_at<'a>(run: &Run<'a>) -> Option<(f64, &'a Vec<String>)> {
-    let complete = run.all(|what| match what {
-        What::Complete { names } => Some(names),
-        _ => None,
-    });
-    complete.first().copied()
+/// Fails if a message of this kind isn't understood.
+fn understood(run: &Run, of: &str, expected: &str) -> Result<(), No> {
+    match run.of("not understood").find(|event| event.name == of) {
+        Some(event) => {
+            let why = event.fault.clone().unwrap_or_default();
+            fails(
+                format!("a message isn't understood: {why}"),
+                expected,
+                &[event],
+            )
+        }
+        None => Ok(()),
+    }
 }
 
 fn large_file(run: &Run) -> Verdict {
-    let backs = backs(run);
-    let large = backs.iter().find(|(_, (_, len, _))| *len >= LARGE);
-    match large {
-        Some((at, (name, len, None))) => Holds(format!(
-            "{name}, {len} bytes, came and is handed on, at {at:.1} s"
-        )),
-        Some(_) if backs.iter().all(|(_, (.., fault))| fault.is_some()) => {
-            CantTell("it hands on nothing, see C5".to_owned())
+    let Some(back) = run.of(BACK).find(|back| !back.files.is_empty()) else {
+        return cant("no large file went to it and was listed by it");
+    };
+    match &back.fault {
+        None => Ok(format!("{} came whole, and is handed on", back.name)),
+        Some(_) if run.of(BACK).all(|back| back.fault.is_some()) => {
+            cant("it hands on nothing, see C5")
         }
-        Some((at, (name, len, Some(fault)))) => {
-            let why = format!("{name} isn't whole there: {fault}");
-            let sent = format!("sent: {name}, {len} bytes, to its end");
+        Some(fault) => {
+            let gave = run.of(GAVE).find(|gave| gave.name == back.name);
+            let shown = [gave.unwrap_or(back), back];
             fails(
-                why,
-                "the same bytes where the peer is asked for the file",
-                vec![sent, line(*at, fault)],
+                format!("{} isn't whole: {fault}", back.name),
+                "all its bytes",
+                &shown,
             )
         }
-        None => CantTell(format!(
-            "no file of {LARGE} bytes went to it and was listed by it"
-        )),
     }
 }
 
 fn first_contact(run: &Run) -> Verdict {
-    let pings = run.all(|what| matches!(what, What::Ping { .. }).then_some(()));
-    let latest = 1.5 * run.plan.ping + Plan::tolerance(run.plan.ping) + START;
-    match pings.first() {
-        None if !unclear(run, Unclear::Tracker).is_empty() => {
-            CantTell("its pings aren't understood, see F1".to_owned())
+    let latest = 1.5 * run.plan.ping + tolerance(run.plan.ping) + START;
+    let expected = format!("a ping within {latest:.1} s");
+    let Some(ping) = run.first(PING) else {
+        if run.of("not understood").next().is_some() {
+            return cant("its pings aren't understood, see F1");
         }
-        None => fails(
-            "it never asked the tracker for the list".to_owned(),
-            "a ping",
-            Vec::new(),
+        return fails("it never asked for the list".to_owned(), &expected, &[]);
+    };
+    let after = run.lasted(run.began, ping.at);
+    match after > latest {
+        true => fails(
+            format!("it asked for the list only after {after:.1} s"),
+            &expected,
+            &[ping],
         ),
-        Some((at, ())) if at - run.began - run.stalled(run.began, *at) > latest => {
-            let why = format!(
-                "it asked for the list only {:.1} s after its start",
-                at - run.began
-            );
-            let expected = format!("a ping within {latest:.1} s");
-            fails(
-                why,
-                &expected,
-                vec![line(run.began, "the start"), line(*at, "the first ping")],
-            )
-        }
-        Some((at, ())) => Holds(format!(
-            "it asked for the list {:.1} s after its start",
-            at - run.began
-        )),
+        false => Ok(format!("it asked for the list after {after:.1} s")),
     }
 }
 
 fn as_listed(run: &Run) -> Verdict {
-    let mut listed: BTreeSet<(&str, usize)> = BTreeSet::new();
-    for (_, copies) in offers(run) {
-        let pairs = copies
-            .iter()
-            .flat_map(|(name, has)| has.iter().map(move |holder| (name.as_str(), *holder)));
-        listed.extend(pairs);
-    }
-    let here: BTreeSet<&str> = complete_at(run)
-        .into_iter()
-        .flat_map(|(_, names)| names.iter().map(String::as_str))
-        .collect();
-    let is_listed = |(holder, name): (usize, &str)| {
-        holder >= NEAR || listed.contains(&(name, holder)) || here.contains(name)
-    };
-    let asks = asks(run);
-    match asks.iter().find(|(_, asked)| !is_listed(*asked)) {
-        Some((at, (holder, name))) => {
-            let known = listed.iter().filter(|(listed, _)| listed == name).count();
-            let why = format!(
-                "it asked peer {holder} for {name:?}, which isn't on that peer's list ({known} others list it)"
-            );
-            let expected =
-                "requests at the listed address and port, for a name that is listed there";
-            fails(
-                why,
-                expected,
-                vec![line(*at, format!("asked peer {holder} for {name:?}"))],
-            )
+    let done = run.first("complete");
+    let asks = run.of(ASKED).filter(|ask| ask.who < NEAR);
+    let mut n = 0;
+    for ask in asks {
+        let listed = run
+            .of(OFFER)
+            .any(|offer| offer.holders(&ask.name).contains(&ask.who));
+        if !listed && !done.is_some_and(|done| done.files.contains(&ask.name)) {
+            let why = format!("peer {} doesn't list {:?}", ask.who, ask.name);
+            return fails(why, "requests for what a peer lists", &[ask]);
         }
-        None if asks.is_empty() => CantTell("it asked nobody for anything".to_owned()),
-        None => Holds(format!(
-            "{} requests, all at a listed address for what is listed there",
-            asks.len()
-        )),
+        n += 1;
     }
-}
-
-fn offers<'a>(run: &Run<'a>) -> Vec<(f64, &'a BTreeMap<String, Vec<usize>>)> {
-    run.all(|what| match what {
-        What::Offers { copies } => Some(copies),
-        _ => None,
-    })
+    match n {
+        0 => cant("it asked nobody for anything"),
+        n => Ok(format!("{n} requests, each for what that peer lists")),
+    }
 }
 
 /// What was asked for at once, out of names that nobody had seen before.
 struct Choice<'a> {
-    offered: f64,
-    copies: &'a BTreeMap<String, Vec<usize>>,
-    asked: Vec<(f64, usize, &'a str)>,
+    offer: &'a Event,
+    asked: Vec<&'a Event>,
 }
 
-/// Every choice up to the first answer. What a peer that asks for several at once adds soon after it counts, too.
+/// Every choice, up to the first answer; what a peer that asks for several at once adds soon after it counts, too.
 fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice> = Vec::new();
     let mut answered: Option<f64> = None;
     for event in run.events {
-        match (&event.what, choices.last_mut()) {
-            (What::Offers { copies }, _) => {
-                answered = None;
-                choices.push(Choice {
-                    offered: event.at,
-                    copies,
-                    asked: Vec::new(),
-                });
-            }
-            (What::Asks { holder, name }, Some(choice))
-                if choice
-                    .copies
-                    .get(name)
-                    .is_some_and(|has| has.contains(holder)) =>
-            {
-                let with_others =
-                    choice.asked.len() > 1 && answered.is_some_and(|at| event.at < at + AT_ONCE);
-                if answered.is_none() || with_others {
-                    choice.asked.push((event.at, *holder, name));
-                }
-            }
-            (What::Gave { name, .. }, Some(choice)) if choice.copies.contains_key(name) => {
-                answered = answered.or(Some(event.at));
-            }
+        if event.what == OFFER {
+            let asked = Vec::new();
+            choices.push(Choice {
+                offer: event,
+                asked,
+            });
+            answered = None;
+        }
+        let Some(choice) = choices.last_mut() else {
+            continue;
+        };
+        if !choice.offer.holders(&event.name).contains(&event.who) {
+            continue;
+        }
+        let open = |at: f64| choice.asked.len() > 1 && event.at < at + UNDER_WAY;
+        match event.what {
+            ASKED if answered.is_none_or(open) => choice.asked.push(event),
+            GAVE => answered = answered.or(Some(event.at)),
             _ => {}
         }
     }
@@ -245,474 +159,301 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
     choices
 }
 
-impl Choice<'_> {
-    /// A name that was asked for, and a rarer one that could have been asked for instead.
-    fn rarer(&self) -> Option<(&str, &str)> {
-        let busy: BTreeSet<usize> = self.asked.iter().map(|(_, holder, _)| *holder).collect();
-        let asked: BTreeSet<&str> = self.asked.iter().map(|(.., name)| *name).collect();
-        let count = |name: &str| self.copies[name].len();
-        self.asked.iter().find_map(|(_, holder, name)| {
-            let free =
-                |has: &Vec<usize>| has.iter().any(|one| one == holder || !busy.contains(one));
-            let missed = self
-                .copies
+impl<'a> Choice<'a> {
+    /// A request, and a rarer name that could have been asked for instead.
+    fn rarer(&self) -> Option<(&'a Event, &'a str)> {
+        let copies = self.offer.copies();
+        for ask in &self.asked {
+            let mut rarer = copies
                 .iter()
-                .filter(|(other, has)| !asked.contains(other.as_str()) && free(has));
-            let rarest = missed.min_by_key(|(_, has)| has.len())?;
-            (rarest.1.len() < count(name)).then_some((*name, rarest.0.as_str()))
-        })
+                .filter(|(_, n)| **n < copies[ask.name.as_str()]);
+            let missed = rarer.find(|(name, _)| {
+                let free = |who: &usize| {
+                    *who == ask.who || self.asked.iter().all(|other| other.who != *who)
+                };
+                self.asked.iter().all(|other| other.name != **name)
+                    && self.offer.holders(name).iter().any(free)
+            });
+            if let Some((name, _)) = missed {
+                return Some((ask, name));
+            }
+        }
+        None
     }
 }
 
 fn rarest_first(run: &Run) -> Verdict {
     let choices = choices(run);
     for choice in &choices {
-        let Some((name, rarer)) = choice.rarer() else {
+        let Some((ask, rarer)) = choice.rarer() else {
             continue;
         };
-        let count = |name: &str| format!("{name} ({} copies)", choice.copies[name].len());
-        let why = format!(
-            "asked for {} while {} was missing",
-            count(name),
-            count(rarer)
-        );
-        let all: Vec<String> = choice.copies.keys().map(|name| count(name)).collect();
-        let asked = choice.asked[0].0;
-        let came = vec![
-            line(
-                choice.offered,
-                format!("sent: the list with {}", all.join(", ")),
-            ),
-            line(asked, format!("came: a request for {name}")),
-        ];
-        return fails(why, &format!("a request for {rarer}"), came);
+        let copies = choice.offer.copies();
+        let count = |name: &str| format!("{name} ({} copies)", copies[name]);
+        let (asked, missed) = (count(&ask.name), count(rarer));
+        let why = format!("asked for {asked} while {missed} was missing");
+        return fails(why, &format!("a request for {rarer}"), &[choice.offer, ask]);
     }
     match choices.len() {
-        0 => garbled(run, Unclear::Request, "a request for a file")
-            .unwrap_or_else(|| CantTell("it asked nobody for anything, see F4".to_owned())),
-        n if n < DECISIONS => CantTell(format!(
-            "{n} choices, all right, but {DECISIONS} are needed"
-        )),
-        n => Holds(format!("the rarest in each of {n} choices")),
+        0 => {
+            understood(run, "to a peer", r#"{"filename": "1.txt"}"#)?;
+            cant("it asked nobody for anything, see F4")
+        }
+        n if n < CHOICES => cant(format!("{n} choices, but {CHOICES} are needed")),
+        n => Ok(format!("the rarest in each of {n} choices")),
     }
 }
 
 fn sends_pieces(run: &Run) -> Verdict {
-    let small = backs(run)
-        .into_iter()
-        .filter(|(_, (_, len, _))| *len < LARGE);
-    let until = complete_at(run).map_or(f64::MAX, |(at, _)| at);
-    let small: Vec<_> = small.filter(|(at, _)| *at < until).collect();
-    match small.iter().find(|(_, (.., fault))| fault.is_some()) {
-        Some((at, (name, _, fault))) => {
-            let fault = fault.unwrap_or_default();
-            let asked = format!("sent: {{\"filename\": {name:?}}} to the port that it announced");
-            fails(
-                format!("it doesn't send {name}: {fault}"),
-                "the bytes of the file, and a close",
-                vec![asked, line(*at, fault)],
-            )
+    let done = run.first("complete").map_or(f64::MAX, |done| done.at);
+    let is_small = |back: &&Event| back.files.is_empty() && back.at < done;
+    let backs: Vec<&Event> = run.of(BACK).filter(is_small).collect();
+    for back in &backs {
+        if let Some(fault) = &back.fault {
+            let why = format!("it doesn't send {}: {fault}", back.name);
+            return fails(why, "the bytes of the file, then a close", &[back]);
         }
-        None if small.is_empty() => {
-            CantTell("it never listed a file that is known here".to_owned())
-        }
-        None => Holds(format!("{} files asked for, all came", small.len())),
+    }
+    match backs.len() {
+        0 => cant("it never listed a file that is known here"),
+        n => Ok(format!("{n} files were asked for, and came")),
     }
 }
 
 fn three_minutes(run: &Run) -> Verdict {
-    let times: Vec<f64> = list_times(run).iter().map(|(at, _)| *at).collect();
-    let (longest, tolerance) = (run.plan.longest, Plan::tolerance(run.plan.longest));
-    let ends = [run.began]
-        .into_iter()
-        .chain(times.iter().copied())
-        .zip(times.iter().copied().chain([run.ended]));
-    let gap = ends
-        .map(|(from, to)| to - from - run.stalled(from, to))
-        .fold(0.0, f64::max);
-    if gap > longest + tolerance {
-        let expected = format!("a list at least every {longest:.0} s");
-        return fails(format!("{gap:.0} s without a list"), &expected, Vec::new());
+    let most = THREE_MINUTES * run.plan.scale + tolerance(THREE_MINUTES * run.plan.scale);
+    let (mut from, mut longest) = (run.began, 0.0);
+    for at in run.of(LIST).map(|list| list.at).chain([run.ended]) {
+        longest = run.lasted(from, at).max(longest);
+        from = at;
     }
-    match times.len() {
-        0 => CantTell(format!(
-            "no list came, but it was watched for {:.0} s only",
-            run.ended - run.began
-        )),
-        n => Holds(format!("{n} lists, at most {gap:.1} s apart")),
+    match run.of(LIST).count() {
+        _ if longest > most => {
+            let why = format!("no list for {longest:.0} s");
+            fails(why, &format!("a list within {most:.0} s"), &[])
+        }
+        0 => cant("no list came, but it was watched for less than three minutes"),
+        n => Ok(format!("{n} lists, at most {longest:.1} s apart")),
     }
 }
 
 fn pings(run: &Run) -> Verdict {
-    let times = run.all(|what| matches!(what, What::Ping { .. }).then_some(()));
-    let times: Vec<f64> = times.iter().map(|(at, ())| *at).collect();
-    let every = run.plan.ping;
-    if times.is_empty()
-        && let Some(verdict) = garbled(
-            run,
-            Unclear::Tracker,
-            "{\"port\": 50001, \"msg\": \"ping\"}",
-        )
-    {
-        return verdict;
+    let (pings, every) = (run.of(PING).collect::<Vec<_>>(), run.plan.ping);
+    if pings.is_empty() {
+        understood(run, "to the tracker", r#"{"port": 50001, "msg": "ping"}"#)?;
     }
-    match run.interval("ping", &times, run.ended, every) {
-        Err(verdict) => verdict,
-        Ok(middle) if middle < every - Plan::tolerance(every) => {
-            let expected = format!(
-                "a ping every {every:.1} s, give or take {:.1} s",
-                Plan::tolerance(every)
-            );
-            fails(format!("a ping every {middle:.1} s"), &expected, Vec::new())
-        }
-        Ok(middle) => Holds(kept("a ping", middle, every, times.len())),
+    let middle = run.interval("ping", &pings, run.ended, every)?;
+    match middle < every - tolerance(every) {
+        true => fails(
+            kept("ping", middle, every),
+            "no more pings than these",
+            &pings,
+        ),
+        false => Ok(kept("ping", middle, every)),
     }
 }
 
 fn lists(run: &Run) -> Verdict {
-    let expected = "{\"port\": 50001, \"files\": [\"1.txt\"], \"msg\": \"file_list\"}";
-    if let Some(verdict) = garbled(run, Unclear::List, expected) {
-        return verdict;
-    }
-    let lists = list_times(run);
-    let times: Vec<f64> = lists.iter().map(|(at, _)| *at).collect();
-    let every = run.plan.list;
-    let middle = match run.interval("list", &times, run.ended, every) {
-        Ok(middle) => middle,
-        Err(verdict) => return verdict,
-    };
-    // a piece of a file is listed otherwise
-    let given = run.all(|what| match what {
-        What::Gave {
-            name, whole: true, ..
-        } if name.ends_with(".txt") => Some(name),
-        _ => None,
-    });
-    let due = every + Plan::tolerance(every) + UNDER_WAY;
-    for (gave, name) in given {
-        let later = lists
-            .iter()
-            .find(|(at, files)| *at > gave + due + run.stalled(gave, *at) && !files.contains(name));
-        if let Some((at, files)) = later {
-            let came = vec![
-                line(gave, format!("sent: all of {name}")),
-                line(*at, format!("came: the list {files:?}")),
-            ];
-            return fails(
-                format!("its list of {at:.1} s lacks {name}, which it had at {gave:.1} s"),
-                "a list with it",
-                came,
-            );
+    let sample = r#"{"port": 50001, "files": ["1.txt"], "msg": "file_list"}"#;
+    understood(run, "list", sample)?;
+    let (lists, every) = (run.of(LIST).collect::<Vec<_>>(), run.plan.list);
+    let middle = run.interval("list", &lists, run.ended, every)?;
+    // a piece of a file of ours is listed otherwise
+    let whole = |gave: &&Event| gave.fault.is_none() && gave.name.ends_with(".txt");
+    for gave in run.of(GAVE).filter(whole) {
+        let due = every + tolerance(every) + UNDER_WAY;
+        let lacks = |list: &&&Event| !list.files.contains(&gave.name);
+        let late = |list: &&&Event| run.lasted(gave.at, list.at) > due;
+        if let Some(list) = lists.iter().filter(late).find(lacks) {
+            let why = format!("a list lacks {}, which it has", gave.name);
+            return fails(why, "a list with it", &[gave, list]);
         }
     }
-    Holds(kept("a list", middle, every, times.len()))
+    Ok(kept("list", middle, every))
 }
 
 fn rounds(run: &Run) -> Verdict {
+    if run.first(OFFER).is_none() {
+        return cant("it had no list to choose from");
+    }
     let (choices, every) = (choices(run), run.plan.round);
-    let times: Vec<f64> = choices.iter().map(|choice| choice.asked[0].0).collect();
-    let until =
-        run.all(|what| matches!(what, What::Complete { .. } | What::Download { .. }).then_some(()));
-    let until = until.first().map_or(run.ended, |(at, ())| *at);
-    if offers(run).is_empty() {
-        return CantTell("it had no list to choose from".to_owned());
-    }
-    let interval = run.interval("round", &times, until, every);
-    if let Err(verdict @ Verdict::Fails { .. }) = interval {
-        return verdict;
-    }
-    let asked: Vec<(usize, usize)> = choices
-        .iter()
-        .flat_map(|choice| {
-            let has = |name: &str| &choice.copies[name];
-            let place = |(_, holder, name): &(f64, usize, &str)| {
-                (
-                    has(name).iter().position(|one| one == holder).unwrap_or(0),
-                    has(name).len(),
-                )
-            };
-            choice.asked.iter().map(place).collect::<Vec<_>>()
-        })
-        .collect();
-    if choices.len() < DECISIONS {
-        return CantTell(format!(
-            "{} choices, but {DECISIONS} are needed",
+    let firsts: Vec<&Event> = choices.iter().map(|choice| choice.asked[0]).collect();
+    let end = run.first("download").or(run.first("complete"));
+    let until = end.map_or(run.ended, |end| end.at);
+    let middle = run.interval("request", &firsts, until, every)?;
+    if choices.len() < CHOICES {
+        return cant(format!(
+            "{} choices, but {CHOICES} are needed",
             choices.len()
         ));
     }
-    let first = asked[0].0;
-    let same = asked.iter().all(|(place, _)| *place == first);
-    let last = asked.iter().all(|(place, of)| place + 1 == *of);
-    if same || last {
-        let place = if last {
-            "last".to_owned()
-        } else {
-            format!("{}.", first + 1)
-        };
-        let why = format!(
-            "in {} requests it asked the {place} holder on the list each time",
-            asked.len()
-        );
-        return fails(why, "a holder at random", Vec::new());
-    }
-    match interval {
-        Ok(middle) => {
-            Holds(kept("a request", middle, every, choices.len()) + ", at holders at random")
+    // the place on the list of each holder that was asked, from either end
+    let (mut firsts, mut lasts) = (BTreeSet::new(), BTreeSet::new());
+    for choice in &choices {
+        for ask in &choice.asked {
+            let holders = choice.offer.holders(&ask.name);
+            let place = holders.iter().position(|who| *who == ask.who);
+            firsts.insert(place);
+            lasts.insert(place.map(|place| holders.len() - place));
         }
-        Err(verdict) => verdict,
     }
+    if firsts.len() == 1 || lasts.len() == 1 {
+        let why = "it asked the holder at the same place of the list each time".to_owned();
+        let asked: Vec<&Event> = choices.iter().map(|choice| choice.asked[0]).collect();
+        return fails(why, "a holder at random", &asked);
+    }
+    Ok(kept("request", middle, every) + ", of holders at random")
 }
 
 fn complete(run: &Run) -> Verdict {
-    let Some((since, names)) = complete_at(run).filter(|(_, names)| !names.is_empty()) else {
-        return CantTell(
-            "it never listed a file that is known here, so it can't be seen to be complete"
-                .to_owned(),
-        );
+    let Some(done) = run.first("complete").filter(|done| !done.files.is_empty()) else {
+        return cant("it never listed a file that is known here");
     };
-    let listed = line(
-        since,
-        format!(
-            "sent: lists with nothing but what it has: {}",
-            names.join(", ")
-        ),
-    );
-    if let Some((at, (_, name))) = asks(run)
-        .iter()
-        .find(|(at, _)| *at > since + UNDER_WAY + run.stalled(since, *at))
+    let after = |event: &&Event| event.at > done.at;
+    let late = |ask: &&Event| run.lasted(done.at, ask.at) > UNDER_WAY;
+    if let Some(ask) = run.of(ASKED).find(late) {
+        let after = ask.at - done.at;
+        let why = format!(
+            "it asked for {} {after:.1} s after it had everything",
+            ask.name
+        );
+        return fails(why, "no request", &[done, ask]);
+    }
+    if let Some(ended) = run.first("ended") {
+        return fails("it ended".to_owned(), "a peer that goes on", &[done, ended]);
+    }
+    let watched = run.lasted(done.at, run.ended);
+    if watched < 2.0 * run.plan.list + tolerance(run.plan.list) {
+        return cant(format!("it was complete for {watched:.1} s only"));
+    }
+    if run.of(LIST).find(after).is_none() {
+        let why = format!("no list in the {watched:.0} s in which it had everything");
+        return fails(why, "lists as before", &[done]);
+    }
+    let served = run.of(BACK).any(|back| back.fault.is_none());
+    match run
+        .of(BACK)
+        .find(|back| after(back) && back.fault.is_some())
     {
-        let came = vec![listed, line(*at, format!("came: a request for {name}"))];
-        return fails(
-            format!(
-                "it asked for {name} {:.1} s after it had everything",
-                at - since
-            ),
-            "no request",
-            came,
-        );
-    }
-    let ended = run.all(|what| match what {
-        What::Ended { how } => Some(how),
-        _ => None,
-    });
-    if let Some((at, how)) = ended.first() {
-        return fails(
-            "it ended".to_owned(),
-            "a peer that goes on",
-            vec![listed, line(*at, how)],
-        );
-    }
-    let watched = run.ended - since - run.stalled(since, run.ended);
-    let due = 2.0 * run.plan.list + Plan::tolerance(run.plan.list);
-    if watched < due {
-        return CantTell(format!("it was complete for {watched:.1} s only"));
-    }
-    if !list_times(run).iter().any(|(at, _)| *at > since) {
-        return fails(
-            format!("no list came in the {watched:.0} s in which it had everything"),
-            "lists as before",
-            vec![listed],
-        );
-    }
-    let (after, before): (Vec<_>, Vec<_>) = backs(run).into_iter().partition(|(at, _)| *at > since);
-    let served = |backs: &[(f64, (&str, usize, Option<&str>))]| {
-        backs.iter().any(|(_, (.., fault))| fault.is_none())
-    };
-    match after.first() {
-        _ if served(&after) => Holds(format!(
-            "complete for {watched:.0} s: no request, lists as before, and it serves on"
-        )),
-        Some((at, (name, _, fault))) if served(&before) => {
-            let fault = fault.unwrap_or_default();
-            fails(
-                format!("it doesn't send {name} any more: {fault}"),
-                "a peer that serves on",
-                vec![listed, line(*at, fault)],
-            )
+        Some(back) if served => {
+            let why = format!("it doesn't send {} any more", back.name);
+            fails(why, "a peer that serves on", &[done, back])
         }
-        _ => CantTell(
-            "no request and lists as before; but that it serves wasn't seen before, see C5"
-                .to_owned(),
+        None if served => Ok(format!(
+            "for {watched:.0} s it asked for nothing, listed and served"
+        )),
+        _ => cant("it asked for nothing, and listed; that it serves wasn't seen, see C5"),
+    }
+}
+
+/// Events about the pieces of a download.
+fn about<'a>(run: &Run<'a>, what: &'a str, name: &str) -> Vec<&'a Event> {
+    run.of(what)
+        .filter(|event| event.name.starts_with(name))
+        .collect()
+}
+
+/// The whole file, where the peer was asked for it.
+fn back<'a>(run: &Run<'a>, name: &str) -> Result<&'a Event, No> {
+    let back = run.of(BACK).find(|back| back.name == name);
+    back.map_or_else(|| cant("the download wasn't whole in the time"), Ok)
+}
+
+fn torrent_first(run: &Run, name: &str) -> Verdict {
+    let asks = about(run, ASKED, name);
+    let Some(ask) = asks.first() else {
+        return cant("it asked for no piece");
+    };
+    let mut torrents = run.of("came: for the .torrent of");
+    match torrents.find(|torrent| torrent.name == name && torrent.at < ask.at) {
+        Some(_) => Ok("the .torrent came before the first piece".to_owned()),
+        None => fails(
+            "a piece was asked for first".to_owned(),
+            "the .torrent first",
+            &[ask],
         ),
     }
 }
 
-/// The download's name, its requests and what was given, where there was one.
-struct Download<'a> {
-    name: &'a str,
-    asks: Vec<(f64, (usize, &'a str))>,
-    /// When, by whom, what, and whether it was good.
-    gave: Vec<(f64, (usize, &'a str, bool))>,
-    /// The whole file, sent back: with the fault.
-    back: Option<(f64, Option<&'a str>)>,
+fn shares(run: &Run, name: &str) -> Verdict {
+    let gave = about(run, GAVE, name);
+    let of = |who: usize| gave.iter().filter(|gave| gave.who == who).count();
+    let [near, next, far] = [of(NEAR), of(NEAR + 1), of(NEAR + 2)];
+    let told = format!("{near} pieces from the nearest, {next} from the next, {far} from the last");
+    match near + next + far < SHARES {
+        true => cant(told + ": too few to compare"),
+        false if near > next && next >= far && near >= 2 * far => Ok(told),
+        false => fails(told, "fewer from farther ones (0, 60 and 200 ms)", &[]),
+    }
 }
 
-fn download<'a>(run: &Run<'a>) -> Option<Download<'a>> {
-    let begun = run.all(|what| match what {
-        What::Download { name } => Some(name.as_str()),
-        _ => None,
-    });
-    let name = begun.first()?.1;
-    let gave = run.all(|what| match what {
-        What::Gave {
-            holder,
-            name: piece,
-            whole: true,
-            good,
-            ..
-        } if piece.starts_with(name) => Some((*holder, piece.as_str(), *good)),
-        _ => None,
-    });
-    let back = backs(run).into_iter().find(|(_, (back, ..))| *back == name);
-    Some(Download {
-        name,
-        asks: asks(run)
-            .into_iter()
-            .filter(|(_, (_, piece))| piece.starts_with(name))
-            .collect(),
-        gave,
-        back: back.map(|(at, (.., fault))| (at, fault)),
-    })
+fn verified(run: &Run, name: &str) -> Verdict {
+    let gave = about(run, GAVE, name);
+    let bad = gave.iter().filter(|gave| gave.who == CORRUPT).count();
+    if bad == 0 {
+        return cant("no wrong piece was asked for");
+    }
+    let back = back(run, name)?;
+    match &back.fault {
+        None => Ok(format!("{bad} wrong pieces came, and the file is right")),
+        Some(_) => fails(
+            format!("{bad} wrong pieces came, and stay"),
+            "the right MD5",
+            &[back],
+        ),
+    }
 }
 
-/// Where the download didn't come to its end.
-fn not_whole(download: &Download) -> Verdict {
-    CantTell(format!(
-        "the download wasn't whole in the time: {} pieces went out",
-        download.gave.len()
+fn goes_on(run: &Run, name: &str) -> Verdict {
+    let Some(died) = run.first("a source went away") else {
+        return cant("the source that was to go away wasn't asked often enough");
+    };
+    let asks = about(run, ASKED, name);
+    // what was under way when it died may have been asked of two
+    let mut had = BTreeSet::new();
+    for gave in about(run, GAVE, name) {
+        if gave.who != CORRUPT && gave.at + UNDER_WAY < died.at {
+            had.insert(&gave.name);
+        }
+    }
+    let mut later = asks
+        .iter()
+        .filter(|ask| ask.at > died.at && ask.who != DYING);
+    if let Some(ask) = later.clone().find(|ask| had.contains(&ask.name)) {
+        return fails(
+            format!("{} was there already", ask.name),
+            "what is missing",
+            &[died, ask],
+        );
+    }
+    if later.next().is_none() {
+        return fails(
+            "nothing more was asked for".to_owned(),
+            "requests to others",
+            &[died],
+        );
+    }
+    back(run, name)?;
+    Ok(format!(
+        "a source went away at {:.1} s, and others gave the rest",
+        died.at
     ))
 }
 
-fn torrent_first(run: &Run) -> Verdict {
-    let Some(download) = download(run) else {
-        return CantTell("there was no download".to_owned());
+fn served_on(run: &Run, name: &str) -> Verdict {
+    let backs = about(run, BACK, name);
+    let Some(back) = backs.iter().find(|back| back.name != name) else {
+        return cant("the download didn't get so far");
     };
-    let torrent = run
-        .all(|what| matches!(what, What::Torrent { name } if name == download.name).then_some(()));
-    match (torrent.first(), download.asks.first()) {
-        (Some((got, ())), Some((asked, _))) if got < asked => Holds(format!(
-            "the .torrent at {got:.1} s, the first piece at {asked:.1} s"
+    match &back.fault {
+        None => Ok(format!(
+            "{} was handed on in the middle of the download",
+            back.name
         )),
-        (_, Some((asked, (_, piece)))) => fails(
-            format!("it asked for {piece} without the .torrent"),
-            "a request for the .torrent first",
-            vec![line(*asked, piece)],
-        ),
-        (_, None) => CantTell("it asked for no piece".to_owned()),
-    }
-}
-
-fn shares(run: &Run) -> Verdict {
-    let Some(download) = download(run) else {
-        return CantTell("there was no download".to_owned());
-    };
-    let of = |which: usize| {
-        download
-            .gave
-            .iter()
-            .filter(|(_, (holder, _, good))| *holder == which && *good)
-            .count()
-    };
-    let shares = [NEAR, NEAR + 1, FAR].map(of);
-    let told = format!(
-        "{} pieces from the nearest, {} from the next and {} from the farthest",
-        shares[0], shares[1], shares[2]
-    );
-    match shares {
-        _ if shares.iter().sum::<usize>() < SHARES => {
-            CantTell(format!("{told}: too few to compare"))
-        }
-        [near, next, far] if near > next && next >= far && near >= 2 * far => Holds(told),
-        _ => fails(
-            told,
-            "fewer pieces from peers that are farther away (0, 60 and 200 ms)",
-            Vec::new(),
-        ),
-    }
-}
-
-fn verified(run: &Run) -> Verdict {
-    let Some(download) = download(run) else {
-        return CantTell("there was no download".to_owned());
-    };
-    let bad = download
-        .gave
-        .iter()
-        .filter(|(_, (holder, ..))| *holder == CORRUPT)
-        .count();
-    match download.back {
-        _ if bad == 0 => CantTell("no wrong piece was asked for".to_owned()),
-        None => not_whole(&download),
-        Some((_, None)) => Holds(format!("{bad} wrong pieces came, and the file is right")),
-        Some((at, Some(fault))) => fails(
-            format!("{bad} wrong pieces came, and the file is wrong: {fault}"),
-            "the MD5 of the .torrent",
-            vec![line(at, fault)],
-        ),
-    }
-}
-
-fn goes_on(run: &Run) -> Verdict {
-    let Some(download) = download(run) else {
-        return CantTell("there was no download".to_owned());
-    };
-    let died = run.all(|what| matches!(what, What::Died { .. }).then_some(()));
-    let Some((died, ())) = died.first() else {
-        return CantTell("the source that was to go away wasn't asked often enough".to_owned());
-    };
-    // what was under way when it died may have been asked of two
-    let had: BTreeSet<&str> = download
-        .gave
-        .iter()
-        .filter(|(at, (.., good))| *good && at + UNDER_WAY < *died)
-        .map(|(_, (_, piece, _))| *piece)
-        .collect();
-    if let Some((at, (_, piece))) = download
-        .asks
-        .iter()
-        .find(|(at, (_, piece))| at > died && had.contains(piece))
-    {
-        return fails(
-            format!("it asked again for {piece}, which it had"),
-            "only what is missing",
-            vec![line(*died, "a source went away"), line(*at, piece)],
-        );
-    }
-    let after = download
-        .gave
-        .iter()
-        .filter(|(at, (holder, ..))| at > died && *holder != DYING)
-        .count();
-    let last = download.asks.last().map_or(0.0, |(at, _)| *at);
-    match download.back {
-        Some(_) => Holds(format!(
-            "a source went away at {died:.1} s; {after} pieces came from others, and the file is whole"
-        )),
-        None if after == 0 && last < *died + UNDER_WAY => fails(
-            "nothing more was asked for once a source had gone".to_owned(),
-            "requests to others",
-            vec![line(*died, "a source went away")],
-        ),
-        None => not_whole(&download),
-    }
-}
-
-fn served_on(run: &Run) -> Verdict {
-    let Some(download) = download(run) else {
-        return CantTell("there was no download".to_owned());
-    };
-    let back = backs(run)
-        .into_iter()
-        .find(|(_, (name, ..))| name.starts_with(download.name) && *name != download.name);
-    match back {
-        None => CantTell("the download didn't get so far".to_owned()),
-        Some((at, (piece, _, None))) => Holds(format!(
-            "{piece} was sent on at {at:.1} s, in the middle of the download"
-        )),
-        Some((at, (piece, _, Some(fault)))) => fails(
-            format!("{piece}, which it had, wasn't sent on: {fault}"),
+        Some(_) => fails(
+            format!("{} isn't handed on", back.name),
             "the piece",
-            vec![line(at, fault)],
+            &[back],
         ),
     }
 }

@@ -1,12 +1,13 @@
-//! The record of one run: everything that was seen, in order, with the time. Whoever plays writes it, the judges read it.
+//! The record of one run: all that was sent, came or happened, in order, with the time. Whoever plays writes it, and the
+//! judges read it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bittorrentish::protocol::PeerEntry;
 use serde::Serialize;
 
 /// Waking up so much too late is a standstill of this machine, seconds.
@@ -14,118 +15,82 @@ const STANDSTILL: f64 = 0.25;
 /// How often the time is looked at.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Which message of the program isn't understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unclear {
-    /// One to the tracker, neither a ping nor a list for sure.
-    Tracker,
-    /// A list to the tracker.
-    List,
-    /// One to a peer.
-    Request,
-}
-
-/// Whom `check` plays towards a tracker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Asks for the list again and again.
-    Observer,
-    /// Pings and lists, as the course text asks for.
-    Steady,
-    /// Lists once, and then only pings.
-    Pinger,
-    /// Only lists.
-    Lister,
-    /// Lists other files after a while.
-    Changer,
-    /// Comes late, and pings.
-    Newcomer,
-    /// Lists once, and then is silent.
-    Silent,
-    /// One of a great many.
-    Crowd,
-    /// Publishes a `.torrent`.
-    Publisher,
-}
-
-/// Something that was sent, came or happened.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum What {
-    /// The program was started, or is waited for.
-    Started { command: Vec<String> },
-    /// The program ended by itself.
-    Ended { how: String },
-    /// This machine stood still.
-    Stalled { seconds: f64 },
-    /// A message of the program isn't understood.
-    Unclear { of: Unclear, why: String },
-
-    /// The peer pinged; `v` where it speaks our messages.
-    Ping { v: bool },
-    /// The peer sent its list.
-    List { files: Vec<String> },
-    /// From now on pings are answered with these names, and who has each.
-    Offers {
-        copies: BTreeMap<String, Vec<usize>>,
-    },
-    /// From now on it is a file in pieces.
-    Download { name: String },
-    /// From now on only what the peer has is listed.
-    Complete { names: Vec<String> },
-    /// The peer asked for a `.torrent`.
-    Torrent { name: String },
-    /// The peer asked one of the played peers.
-    Asks { holder: usize, name: String },
-    /// That one answered.
-    Gave {
-        holder: usize,
-        name: String,
-        len: usize,
-        whole: bool,
-        good: bool,
-    },
-    /// One of the played peers went away for good.
-    Died { holder: usize },
-    /// The peer was asked for something that it has.
-    Back {
-        name: String,
-        len: usize,
-        fault: Option<String>,
-    },
-
-    /// The tracker is reached, over these addresses of both ends.
-    Reached { ips: Vec<String>, remote: bool },
-    /// A message to the tracker: a list where it has files, or else a ping.
-    Said {
-        role: Role,
-        port: u16,
-        files: Option<Vec<String>>,
-    },
-    /// The tracker's answer to a ping.
-    Heard {
-        role: Role,
-        port: u16,
-        peers: Vec<PeerEntry>,
-    },
-    /// The tracker's answer isn't understood.
-    Garbled { role: Role, port: u16, why: String },
-    /// The tracker didn't answer.
-    Mute { role: Role, port: u16, why: String },
-    /// The tracker asked a played peer for something.
-    Fetched { port: u16, message: String },
-    /// Whether the tracker handed out the `.torrent` that it was given.
-    Kept { fault: Option<String> },
-}
-
-/// Something that happened, and when: seconds since the start.
-#[derive(Clone, Debug, Serialize)]
+/// Something that was sent, came or happened. `what` says which of the other fields there are.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Event {
+    /// Seconds since the start.
     pub at: f64,
-    #[serde(flatten)]
-    pub what: What,
+    pub what: &'static str,
+    /// A played peer: its number towards a peer, its port towards a tracker.
+    pub who: usize,
+    /// A file; towards a tracker, the part that `who` plays.
+    pub name: String,
+    pub files: Vec<String>,
+    /// Who has which files.
+    pub lists: BTreeMap<usize, Vec<String>>,
+    pub fault: Option<String>,
+}
+
+/// An event with its first fields; `at` is filled in when it is noted.
+pub fn event(what: &'static str, who: usize, name: &str) -> Event {
+    let name = name.to_owned();
+    Event {
+        what,
+        who,
+        name,
+        ..Event::default()
+    }
+}
+
+impl Event {
+    pub fn files(mut self, files: Vec<String>) -> Self {
+        self.files = files;
+        self
+    }
+
+    pub fn lists(mut self, lists: BTreeMap<usize, Vec<String>>) -> Self {
+        self.lists = lists;
+        self
+    }
+
+    pub fn fault(mut self, fault: Option<String>) -> Self {
+        self.fault = fault;
+        self
+    }
+
+    /// Who has a file, by this event's lists.
+    pub fn holders(&self, name: &str) -> Vec<usize> {
+        let has = |names: &[String]| names.iter().any(|one| one == name);
+        let holders = self.lists.iter().filter(|(_, names)| has(names));
+        holders.map(|(who, _)| *who).collect()
+    }
+
+    /// Each file, and how many have it.
+    pub fn copies(&self) -> BTreeMap<&str, usize> {
+        let mut copies = BTreeMap::new();
+        for name in self.lists.values().flatten() {
+            *copies.entry(name.as_str()).or_default() += 1;
+        }
+        copies
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:7.1} s  {} {}", self.at, self.what, self.name)?;
+        match self.who {
+            0 => {}
+            who @ 1..1000 => write!(f, " (peer {who})")?,
+            port => write!(f, " (port {port})")?,
+        }
+        self.files
+            .iter()
+            .try_for_each(|name| write!(f, " {name}"))?;
+        for (name, n) in self.copies() {
+            write!(f, " {name} ×{n}")?;
+        }
+        self.fault.iter().try_for_each(|why| write!(f, ": {why}"))
+    }
 }
 
 /// Takes down what happens.
@@ -149,12 +114,9 @@ impl Recorder {
         self.began.elapsed().as_secs_f64()
     }
 
-    pub fn note(&self, what: What) {
+    pub fn note(&self, mut event: Event) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Event {
-            at: self.now(),
-            what,
-        };
+        event.at = self.now();
         if let Some(log) = &self.log {
             let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
             let line = serde_json::to_string(&event).unwrap_or_default();
@@ -171,11 +133,11 @@ impl Recorder {
 
     /// Sleeps for a moment, and notes if that took far too long.
     pub fn tick(&self) {
-        let slept = Instant::now();
+        let from = self.now();
         std::thread::sleep(TICK);
-        let late = (slept.elapsed() - TICK.min(slept.elapsed())).as_secs_f64();
+        let late = self.now() - from - TICK.as_secs_f64();
         if late > STANDSTILL {
-            self.note(What::Stalled { seconds: late });
+            self.note(event("stood still", 0, &late.to_string()));
         }
     }
 }
@@ -183,32 +145,29 @@ impl Recorder {
 /// The intervals of the course text, seconds, as the program under test keeps them.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
+    pub scale: f64,
     pub ping: f64,
     pub list: f64,
     pub round: f64,
     pub sweep: f64,
-    /// Of C6: three minutes.
-    pub longest: f64,
-    pub scale: f64,
-    /// It ends at this time at the latest.
+    /// The run ends at this time at the latest.
     pub within: f64,
 }
 
 impl Plan {
     pub fn new(scale: f64, within: Option<f64>) -> Self {
         Self {
+            scale,
             ping: 10.0 * scale,
             list: 20.0 * scale,
             round: 30.0 * scale,
             sweep: 15.0 * scale,
-            longest: 180.0 * scale,
-            scale,
             within: within.unwrap_or((290.0 * scale).max(40.0)),
         }
     }
+}
 
-    /// How far from its interval something may happen.
-    pub fn tolerance(every: f64) -> f64 {
-        0.2 * every + 0.3
-    }
+/// How far from its interval something may happen.
+pub fn tolerance(every: f64) -> f64 {
+    0.2 * every + 0.3
 }

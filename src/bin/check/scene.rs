@@ -5,327 +5,243 @@
 //! nothing is listed but what the peer has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bittorrentish::md5::Hasher;
-use bittorrentish::protocol::{PeerEntry, Summary, SwarmList, VERSION, to_bytes};
+use bittorrentish::protocol::{Summary, VERSION, to_bytes};
 use bittorrentish::torrent::{BLOCKS_A_PIECE, MIN_PIECE_LEN, Name, Torrent};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
+use serde_json::{Value, json};
 
-use crate::peer::SETTLED;
-use crate::record::{Plan, What};
+use crate::record::{Event, Plan, event, tolerance};
 
-/// The peers whose files are chosen from. The rarest name has eight holders: that a random choice falls on the same place six
-/// times comes once in 30,000 runs.
+/// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the same
+/// place six times comes once in 30,000 runs.
 pub const HOLDERS: usize = 12;
-/// How many have each name of a choice.
+/// How many have each file of a choice.
 const COPIES: [usize; 5] = [8, 9, 10, 11, 12];
-/// The same for pieces, where the peer speaks our messages, and how many pieces: more than can be asked for at once.
+/// The same for pieces, and how many these are: more than can be asked for at once.
 const PIECES: [(usize, usize); 4] = [(8, 4), (9, 6), (10, 6), (12, 8)];
 /// The peers that have the download: three that are ever farther away, one that sends other bytes, and one that dies.
-pub const NEAR: usize = HOLDERS;
-pub const FAR: usize = HOLDERS + 2;
-pub const CORRUPT: usize = HOLDERS + 3;
-pub const DYING: usize = HOLDERS + 4;
+pub const NEAR: usize = 13;
+pub const CORRUPT: usize = 16;
+pub const DYING: usize = 17;
 /// How many choices are watched.
-pub const DECISIONS: usize = 6;
+pub const CHOICES: usize = 6;
 /// What C1 calls a large file, bytes.
 pub const LARGE: usize = 4 << 20;
-/// The pieces of the download.
+/// The pieces of the download, and how many of them are sent before the peer is asked for one.
 const DOWNLOAD: usize = 96;
-/// So many of them are sent before the peer is asked for one of them.
 const UNDER_WAY: usize = 20;
 /// The most time for the download, seconds.
 const DOWNLOAD_TIME: f64 = 25.0;
-/// The file that is in the peer's folder at the start.
+/// After this time a file that was sent is taken to be on the disk, seconds.
+pub const SETTLED: f64 = 1.0;
+/// The file that is in the peer's folder at the start, and what is in it.
 pub const PLANTED: &str = "planted.txt";
+pub const PLANTED_BYTES: &[u8] = b"This file was here before the program was started.\n";
 
-/// What the planted file has in it.
-pub fn planted() -> Vec<u8> {
-    b"This file was here before the program was started.\n".repeat(40)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Stage {
+    #[default]
     Choices,
     Download,
     Complete,
 }
 
 /// What is listed, and what the peer has done so far.
+#[derive(Default)]
 pub struct Scene {
     pub stage: Stage,
     /// When the stage began.
     pub since: f64,
-    /// When the choices end, however many there were.
-    choices_until: f64,
     choices: usize,
     /// Whether a request of the present choice was answered, which ends it.
     pub answered: bool,
-    /// When the last request came.
     pub last_ask: f64,
+    /// Whether the peer speaks our messages.
     pub ours: bool,
     pub peer: Option<SocketAddr>,
     /// The bytes of all that was ever listed, pieces included.
     pub contents: BTreeMap<String, Arc<Vec<u8>>>,
     pub torrents: BTreeMap<String, Arc<Torrent>>,
-    /// The download, once it has begun.
-    pub download: Option<Arc<Torrent>>,
-    /// Who has what, of the present answer.
-    offer: BTreeMap<String, Vec<usize>>,
+    /// The file of the download.
+    pub download: String,
+    /// Who has what, of the present answer, and the files in it.
+    lists: BTreeMap<usize, Vec<String>>,
+    files: Vec<String>,
     /// What was sent to the peer to its end, and when.
     pub given: BTreeMap<String, f64>,
     /// The peer's last list.
     pub listed: Vec<String>,
     /// What the peer was asked for.
-    back: BTreeSet<String>,
-    /// Whether it was asked for a piece of the download, or needn't be.
-    pub gate_open: bool,
-    asked_when_complete: bool,
+    pub back: BTreeSet<String>,
 }
 
 impl Scene {
-    pub fn new(plan: &Plan) -> Self {
-        let later = plan.round * 2.0 + Plan::tolerance(plan.round) + 2.0 * plan.ping;
-        Self {
-            stage: Stage::Choices,
-            since: 0.0,
-            choices_until: plan.within - later - DOWNLOAD_TIME.min(plan.within / 4.0),
-            choices: 0,
-            answered: true,
-            last_ask: 0.0,
-            ours: false,
-            peer: None,
-            contents: BTreeMap::from([(PLANTED.to_owned(), Arc::new(planted()))]),
-            torrents: BTreeMap::new(),
-            download: None,
-            offer: BTreeMap::new(),
-            given: BTreeMap::new(),
-            listed: Vec::new(),
-            back: BTreeSet::new(),
-            gate_open: false,
-            asked_when_complete: false,
-        }
-    }
-
     /// Decides at a ping whether something else is listed from now on, and returns it.
-    pub fn turn(&mut self, now: f64, plan: &Plan) -> Option<What> {
-        match self.stage {
-            Stage::Choices
-                if self.choices >= DECISIONS && self.answered || now > self.choices_until =>
-            {
-                self.since = now;
-                Some(match self.ours {
-                    true => self.begin_download(),
-                    false => self.list_what_is_here(),
-                })
-            }
-            Stage::Choices if self.answered => Some(self.next_choice()),
-            Stage::Download => {
-                let whole = self
-                    .download
-                    .as_ref()
-                    .is_some_and(|torrent| self.back.contains(torrent.name().as_str()));
-                let over = now > self.since + DOWNLOAD_TIME.min(plan.within / 4.0);
-                (whole || over).then(|| {
-                    self.since = now;
-                    self.list_what_is_here()
-                })
-            }
-            Stage::Choices | Stage::Complete => None,
-        }
+    pub fn turn(&mut self, now: f64, plan: &Plan) -> Option<Event> {
+        let download = DOWNLOAD_TIME.min(plan.within / 4.0);
+        let later = 2.0 * (plan.round + plan.ping) + tolerance(plan.round);
+        let later = later + if self.ours { download } else { 0.0 };
+        let new = self.choices == 0 || self.answered;
+        let chosen = self.choices >= CHOICES && self.answered || now > plan.within - later;
+        let whole = self.back.contains(&self.download) || now > self.since + download;
+        let next = match self.stage {
+            Stage::Choices if chosen && self.ours => self.begin_download(),
+            Stage::Choices if chosen => self.complete(),
+            Stage::Choices if new => return Some(self.next_choice()),
+            Stage::Download if whole => self.complete(),
+            _ => return None,
+        };
+        self.since = now;
+        Some(next)
     }
 
     /// New names, each at another number of peers.
-    fn next_choice(&mut self) -> What {
+    fn next_choice(&mut self) -> Event {
+        let (mut names, mut copies) = (Vec::new(), COPIES.to_vec());
+        if self.ours {
+            let each = PIECES.map(|(copies, n)| vec![copies; n]);
+            copies = each.concat();
+            self.files = vec![self.new_torrent(copies.len())];
+            names.extend(self.pieces_of(&self.files[0]));
+        } else {
+            // the first one that comes is the large file of C1
+            let len = if self.choices == 0 { LARGE } else { 3000 };
+            names.extend(COPIES.map(|_| self.new_file(".txt", len)));
+        }
         let mut rng = rand::rng();
-        let (names, mut copies) = match self.ours {
-            true => {
-                let copies: Vec<usize> = PIECES
-                    .iter()
-                    .flat_map(|(copies, n)| vec![*copies; *n])
-                    .collect();
-                (self.new_torrent(copies.len()).1, copies)
-            }
-            false => {
-                // the first one that comes is the large file of C1
-                let len = if self.choices == 0 { LARGE } else { 3000 };
-                (
-                    COPIES.map(|_| self.new_file(".txt", len)).into(),
-                    COPIES.to_vec(),
-                )
-            }
-        };
         copies.shuffle(&mut rng);
-        let mut everyone: Vec<usize> = (0..HOLDERS).collect();
-        let mut some = |n: usize| {
+        self.lists.clear();
+        let mut everyone: Vec<usize> = (1..=HOLDERS).collect();
+        for (name, n) in names.iter().zip(copies) {
             everyone.shuffle(&mut rng);
-            let mut some = everyone[..n].to_vec();
-            some.sort_unstable();
-            some
-        };
-        self.offer = names
-            .into_iter()
-            .zip(copies)
-            .map(|(name, n)| (name, some(n)))
-            .collect();
+            for holder in &everyone[..n] {
+                let list = self.lists.entry(*holder).or_default();
+                list.push(name.clone());
+            }
+        }
         self.choices += 1;
         self.answered = false;
-        What::Offers {
-            copies: self.offer.clone(),
-        }
+        event("sent: the list with", 0, "").lists(self.lists.clone())
     }
 
-    fn begin_download(&mut self) -> What {
+    fn begin_download(&mut self) -> Event {
         self.stage = Stage::Download;
-        let (torrent, _) = self.new_torrent(DOWNLOAD);
-        let name = torrent.name().to_string();
-        self.offer = BTreeMap::from([(name.clone(), (NEAR..=DYING).collect())]);
-        self.download = Some(torrent);
-        What::Download { name }
+        self.download = self.new_torrent(DOWNLOAD);
+        self.files = vec![self.download.clone()];
+        let all = (NEAR..=DYING).map(|holder| (holder, self.files.clone()));
+        self.lists = all.collect();
+        event("download", 0, &self.download)
     }
 
-    fn list_what_is_here(&mut self) -> What {
+    fn complete(&mut self) -> Event {
         self.stage = Stage::Complete;
-        let known = self
-            .listed
-            .iter()
-            .filter(|name| self.contents.contains_key(*name));
-        let names: Vec<String> = known.cloned().collect();
-        let pieces = names.iter().flat_map(|name| match self.torrents.get(name) {
-            Some(torrent) => (0..torrent.n_pieces())
-                .map(|idx| torrent.original_name(idx))
-                .collect(),
-            None => vec![name.clone()],
-        });
-        self.offer = pieces.map(|name| (name, (0..HOLDERS).collect())).collect();
-        What::Complete { names }
+        self.files = self.listed.clone();
+        self.files.retain(|name| self.contents.contains_key(name));
+        let mut names = Vec::new();
+        for name in &self.files {
+            match self.torrents.contains_key(name) {
+                true => names.extend(self.pieces_of(name)),
+                false => names.push(name.clone()),
+            }
+        }
+        self.lists = (1..=HOLDERS).map(|who| (who, names.clone())).collect();
+        event("complete", 0, "").files(self.files.clone())
     }
 
     fn new_file(&mut self, ending: &str, len: usize) -> String {
         let mut rng = rand::rng();
-        let letters: String = (0..6).map(|_| rng.random_range('a'..='z')).collect();
-        let name = letters + ending;
+        let mut name: String = (0..6).map(|_| rng.random_range('a'..='z')).collect();
+        name += ending;
         let mut bytes = vec![0; len];
         rng.fill_bytes(&mut bytes);
         self.contents.insert(name.clone(), Arc::new(bytes));
         name
     }
 
-    /// A new file in pieces, and their names.
-    fn new_torrent(&mut self, n_pieces: usize) -> (Arc<Torrent>, Vec<String>) {
+    fn new_torrent(&mut self, n_pieces: usize) -> String {
         let len = MIN_PIECE_LEN as usize;
         let name = self.new_file(".bin", n_pieces * len);
         let bytes = Arc::clone(&self.contents[&name]);
         let torrent = Arc::new(torrent_of(&name, &bytes));
-        let pieces = bytes.chunks(len).enumerate();
-        let pieces = pieces
-            .map(|(idx, piece)| (torrent.original_name(idx as u32), Arc::new(piece.to_vec())));
-        let pieces: Vec<(String, Arc<Vec<u8>>)> = pieces.collect();
-        let names = pieces.iter().map(|(name, _)| name.clone()).collect();
-        self.contents.extend(pieces);
-        self.torrents.insert(name, Arc::clone(&torrent));
-        (torrent, names)
+        for (idx, piece) in bytes.chunks(len).enumerate() {
+            let name = torrent.original_name(idx as u32);
+            self.contents.insert(name, Arc::new(piece.to_vec()));
+        }
+        self.torrents.insert(name.clone(), torrent);
+        name
     }
 
-    /// The answer to a ping. `own` is where the peer reached the tracker: it reaches all others there, too.
-    pub fn list(&self, own: IpAddr, ports: &[u16], ours: bool) -> Vec<u8> {
-        let entry = |holder: usize, port: u16| PeerEntry {
-            ip: own.to_string(),
-            port,
-            file_list: self
-                .offer
-                .iter()
-                .filter(|(_, has)| has.contains(&holder))
-                .map(|(name, _)| name.clone())
-                .collect(),
-            v: (holder >= NEAR).then_some(VERSION),
-            pieces: BTreeMap::new(),
-        };
-        let peers = ports
-            .iter()
-            .enumerate()
-            .map(|(holder, port)| entry(holder, *port));
-        let mut peers: Vec<PeerEntry> = peers.filter(|peer| !peer.file_list.is_empty()).collect();
-        if !ours {
-            // an original tracker's list has the asker, too
-            peers.extend(self.peer.map(|peer| PeerEntry {
-                ip: peer.ip().to_string(),
-                port: peer.port(),
-                file_list: self.listed.clone(),
-                v: None,
-                pieces: BTreeMap::new(),
-            }));
-            return to_bytes(&peers);
+    fn pieces_of(&self, file: &str) -> Vec<String> {
+        let torrent = &self.torrents[file];
+        let pieces = 0..torrent.n_pieces();
+        pieces.map(|idx| torrent.original_name(idx)).collect()
+    }
+
+    /// The answer to a ping. `ip` is where the peer reached the tracker: it reaches all others there, too.
+    pub fn list(&self, ip: &str, ports: &[u16]) -> Vec<u8> {
+        let mut peers = Vec::new();
+        for (holder, files) in &self.lists {
+            let port = ports[holder - 1];
+            let mut peer = json!({"ip": ip, "port": port, "file_list": files});
+            if *holder >= NEAR {
+                peer["v"] = VERSION.into();
+            }
+            peers.push(peer);
         }
-        let file_of = |name: &String| {
-            Name::parse_piece(name).map_or(name.clone(), |(file, _)| file.to_string())
-        };
-        let files: BTreeSet<String> = self.offer.keys().map(file_of).collect();
-        let torrents = files.iter().filter_map(|name| self.torrents.get(name));
-        to_bytes(&SwarmList {
-            v: VERSION,
-            local: false,
-            edition: None,
-            n_peers: None,
-            sweep_every: None,
-            peers,
-            torrents: torrents.map(|torrent| Summary::of(torrent)).collect(),
-            coming: Vec::new(),
-        })
+        if self.ours {
+            let torrents = self.files.iter().filter_map(|name| self.torrents.get(name));
+            let torrents: Vec<Value> = torrents.map(|one| json!(Summary::of(one))).collect();
+            let list = json!({"v": VERSION, "local": false, "peers": peers, "torrents": torrents});
+            return to_bytes(&list);
+        }
+        if let Some(peer) = self.peer {
+            // an original tracker's list has the asker, too
+            let (ip, port) = (peer.ip(), peer.port());
+            peers.push(json!({"ip": ip, "port": port, "file_list": self.listed}));
+        }
+        to_bytes(&peers)
     }
 
     /// What the peer has, and is to be asked for now.
     pub fn due_back(&mut self, now: f64, round: f64) -> Option<String> {
-        let piece = (self.is_under_way() && !self.gate_open)
-            .then(|| self.pieces_given().next())
-            .flatten();
-        if piece.is_some() {
-            return piece.cloned();
+        if self.is_held() {
+            return self.download_given().next().cloned();
         }
-        let here = |name: &str| {
-            let given = |name: &String| self.given.get(name).is_some_and(|at| now > at + SETTLED);
-            match self.torrents.get(name) {
-                Some(torrent) => {
-                    (0..torrent.n_pieces()).all(|idx| given(&torrent.original_name(idx)))
-                }
-                None => name == PLANTED || given(&name.to_owned()),
-            }
-        };
-        let mut known = self
-            .listed
-            .iter()
-            .filter(|name| self.contents.contains_key(*name) && here(name));
-        let once_more =
-            self.stage == Stage::Complete && now > self.since + round && !self.asked_when_complete;
-        let due = match once_more {
-            true => known.next().cloned(),
-            false => known.find(|name| !self.back.contains(*name)).cloned(),
-        };
-        self.asked_when_complete |= once_more;
-        due
+        let once_more = self.stage == Stage::Complete && now > self.since + round;
+        // asked for once, and once more in the last stage
+        let again = once_more && self.back.insert(String::new());
+        let is_due = |name: &&String| again || !self.back.contains(*name);
+        let mut due = self.listed.iter().filter(is_due);
+        due.find(|name| self.is_there(name, now)).cloned()
     }
 
-    /// Notes that the peer was asked.
-    pub fn asked_back(&mut self, name: &str) {
-        self.gate_open |= self.is_under_way();
-        self.back.insert(name.to_owned());
+    /// Whether a file of ours is at the peer.
+    fn is_there(&self, name: &str, now: f64) -> bool {
+        let given = |name: &str| self.given.get(name).is_some_and(|at| now > at + SETTLED);
+        match self.torrents.contains_key(name) {
+            true => self.pieces_of(name).iter().all(|piece| given(piece)),
+            false => name == PLANTED || given(name),
+        }
     }
 
-    /// Whether some of the download was sent, but not all.
-    pub fn is_under_way(&self) -> bool {
-        self.stage == Stage::Download && self.pieces_given().count() >= UNDER_WAY
+    /// Whether nothing more of the download is sent before the peer was asked for some of it.
+    pub fn is_held(&self) -> bool {
+        let asked = self.back.iter().any(|name| self.is_of_download(name));
+        self.stage == Stage::Download && !asked && self.download_given().count() >= UNDER_WAY
     }
 
-    fn pieces_given(&self) -> impl Iterator<Item = &String> {
-        let name = self
-            .download
-            .as_ref()
-            .map(|torrent| torrent.name().as_str());
-        let of_it = move |piece: &&String| name.is_some_and(|name| piece.starts_with(name));
-        self.given.keys().filter(of_it)
+    fn is_of_download(&self, piece: &str) -> bool {
+        !self.download.is_empty() && piece.starts_with(&self.download)
+    }
+
+    fn download_given(&self) -> impl Iterator<Item = &String> {
+        let given = self.given.keys();
+        given.filter(|piece| self.is_of_download(piece))
     }
 }
 
@@ -334,6 +250,6 @@ pub fn torrent_of(name: &str, bytes: &[u8]) -> Torrent {
     let mut hasher = Hasher::new(MIN_PIECE_LEN as usize / BLOCKS_A_PIECE);
     hasher.update(bytes);
     let (checkpoints, md5) = hasher.finish();
-    let name = Name::parse(name).expect("letters and a dot");
-    Torrent::new(name, bytes.len() as u64, MIN_PIECE_LEN, md5, checkpoints).expect("whole pieces")
+    let (name, size) = (Name::parse(name).expect("letters"), bytes.len() as u64);
+    Torrent::new(name, size, MIN_PIECE_LEN, md5, checkpoints).expect("whole pieces")
 }

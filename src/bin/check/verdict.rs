@@ -1,17 +1,18 @@
-//! What a judge says of a row, and what judges have in common.
+//! What a judge says of a row, and what the judges have in common.
 
-use crate::record::{Event, Plan, What};
+use crate::record::{Event, Plan, tolerance};
 
-/// What is known of one row.
+/// What shows that a program does what a row asks for, or why that can't be said.
+pub type Verdict = Result<String, No>;
+
+/// Why a row isn't said to hold.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// The program does what the row asks for: what shows it.
-    Holds(String),
-    /// It doesn't.
+pub enum No {
+    /// The program does something else.
     Fails {
         why: String,
-        /// What was sent, what was expected and what came, a line each.
-        shown: Vec<String>,
+        expected: String,
+        shown: Vec<Event>,
     },
     /// The run doesn't tell.
     CantTell(String),
@@ -19,18 +20,16 @@ pub enum Verdict {
     NotSpoken,
 }
 
-pub use Verdict::{CantTell, Holds, NotSpoken};
-
-/// The row isn't fulfilled: in one line, what was expected, and what came.
-pub fn fails(why: String, expected: &str, came: Vec<String>) -> Verdict {
-    let expected = format!("expected: {expected}");
-    let shown = std::iter::once(expected).chain(came).collect();
-    Verdict::Fails { why, shown }
+pub fn cant<T>(why: impl Into<String>) -> Result<T, No> {
+    Err(No::CantTell(why.into()))
 }
 
-/// A line with a time.
-pub fn line(at: f64, what: impl std::fmt::Display) -> String {
-    format!("{at:7.1} s  {what}")
+pub fn fails<T>(why: String, expected: &str, shown: &[&Event]) -> Result<T, No> {
+    Err(No::Fails {
+        why,
+        expected: expected.to_owned(),
+        shown: shown.iter().copied().cloned().collect(),
+    })
 }
 
 /// The record of one run, and the intervals that the program is to keep.
@@ -42,106 +41,82 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Takes a record. Where `check` didn't start the program, it began with its first message.
-    pub fn new(events: &'a [Event], plan: Plan, is_first: impl Fn(&What) -> bool) -> Self {
-        let started = |event: &&Event| matches!(event.what, What::Started { .. });
-        let began = events
-            .iter()
-            .find(started)
-            .or_else(|| events.iter().find(|event| is_first(&event.what)));
-        let is_end = |event: &&Event| !matches!(event.what, What::Stalled { .. });
+    /// Takes a record. Where `check` didn't start the program, the run began with its first message.
+    pub fn new(events: &'a [Event], plan: Plan) -> Self {
+        let is_first = |event: &&Event| event.what != "stood still";
+        let (began, ended) = (events.iter().find(is_first), events.iter().rfind(is_first));
         Self {
             events,
             plan,
             began: began.map_or(0.0, |event| event.at),
-            ended: events.iter().rfind(is_end).map_or(0.0, |event| event.at),
+            ended: ended.map_or(0.0, |event| event.at),
         }
     }
 
-    /// What `found` finds, with the times.
-    pub fn all<T>(&self, mut found: impl FnMut(&'a What) -> Option<T>) -> Vec<(f64, T)> {
-        let found = |event: &'a Event| Some((event.at, found(&event.what)?));
-        self.events.iter().filter_map(found).collect()
+    pub fn of(&self, what: &'a str) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().filter(move |event| event.what == what)
     }
 
-    /// How long this machine stood still between two times: nothing that is late by no more is the program's fault.
-    pub fn stalled(&self, from: f64, to: f64) -> f64 {
-        let stalls = self.all(|what| match what {
-            What::Stalled { seconds } => Some(*seconds),
-            _ => None,
-        });
-        stalls
-            .iter()
-            .filter(|(at, seconds)| *at > from && *at - *seconds < to)
-            .map(|(_, seconds)| seconds)
-            .sum()
+    pub fn first(&self, what: &'a str) -> Option<&'a Event> {
+        self.of(what).next()
     }
 
-    /// How often something comes: the middle one of its intervals, where none is far too long.
+    /// The time between two moments, without that in which this machine stood still: it isn't the program's fault.
+    pub fn lasted(&self, from: f64, to: f64) -> f64 {
+        let mut lasted = to - from;
+        for event in self.of("stood still") {
+            let late: f64 = event.name.parse().unwrap_or_default();
+            if event.at > from && event.at - late < to {
+                lasted -= late;
+            }
+        }
+        lasted
+    }
+
+    /// How often something came: the middle one of its intervals, if none is far too long.
     pub fn interval(
         &self,
         what: &str,
-        times: &[f64],
+        came: &[&'a Event],
         until: f64,
         every: f64,
-    ) -> Result<f64, Verdict> {
-        let tolerance = Plan::tolerance(every);
-        let expected = format!("{what} every {every:.1} s, give or take {tolerance:.1} s");
-        let Some(&last) = times.last() else {
-            let waited = until - self.began;
-            let none = || {
-                fails(
-                    format!("no {what} came in {waited:.0} s"),
-                    &expected,
-                    Vec::new(),
-                )
-            };
-            return Err(if waited > 2.0 * every + tolerance {
-                none()
-            } else {
-                CantTell(format!("{waited:.0} s are too short to see {expected}"))
-            });
-        };
-        let ends = times
-            .windows(2)
-            .map(|pair| (pair[0], pair[1]))
-            .chain([(last, until)]);
-        let gaps = ends.map(|(from, to)| (to - from - self.stalled(from, to), from));
-        let mut gaps: Vec<(f64, f64)> = gaps.collect();
-        let shown = || {
-            let times: Vec<String> = times.iter().take(12).map(|at| format!("{at:.1}")).collect();
-            vec![format!("came: {what} at {} s", times.join(", "))]
-        };
-        if let Some((gap, from)) = gaps.iter().find(|(gap, _)| *gap > 2.0 * every + tolerance) {
-            let why = format!("no {what} for {gap:.1} s, from {from:.1} s on");
-            return Err(fails(why, &expected, shown()));
+    ) -> Result<f64, No> {
+        let most = every + tolerance(every);
+        let expected = format!("a {what} every {every:.1} ± {:.1} s", tolerance(every));
+        let mut from = came.first().map_or(self.began, |first| first.at);
+        let mut gaps = Vec::new();
+        for at in came.iter().skip(1).map(|event| event.at).chain([until]) {
+            let gap = self.lasted(from, at);
+            if gap > most + every {
+                let why = format!("no {what} for {gap:.1} s, from {from:.1} s on");
+                return fails(why, &expected, came);
+            }
+            gaps.push(gap);
+            from = at;
         }
+        // the last one was cut short
         gaps.pop();
-        gaps.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let Some((middle, _)) = gaps.get(gaps.len() / 2).filter(|_| gaps.len() >= 3) else {
-            return Err(CantTell(format!(
-                "{} {what}s are too few to see {expected}",
-                times.len()
-            )));
-        };
-        match *middle > every + tolerance {
-            true => Err(fails(
-                format!("{what} every {middle:.1} s"),
-                &expected,
-                shown(),
+        gaps.sort_by(f64::total_cmp);
+        match gaps.get(gaps.len() / 2) {
+            Some(middle) if gaps.len() < 3 => cant(format!(
+                "{} {what}s ({middle:.1} s) are too few",
+                came.len()
             )),
-            false => Ok(*middle),
+            Some(middle) if *middle > most => {
+                fails(format!("a {what} every {middle:.1} s"), &expected, came)
+            }
+            Some(middle) => Ok(*middle),
+            None => cant(format!("no second {what} came in the time")),
         }
     }
 }
 
 /// Says in a few words that an interval is kept.
-pub fn kept(what: &str, middle: f64, every: f64, n: usize) -> String {
-    let tolerance = Plan::tolerance(every);
-    let more = if middle < every - tolerance {
-        "more often than asked for: "
-    } else {
-        ""
+pub fn kept(what: &str, middle: f64, every: f64) -> String {
+    let tolerance = tolerance(every);
+    let more = match middle < every - tolerance {
+        true => ", more often than asked for",
+        false => "",
     };
-    format!("{more}{n} times {what}, every {middle:.1} s ({every:.1} ± {tolerance:.1} s)")
+    format!("a {what} every {middle:.1} s ({every:.1} ± {tolerance:.1} s){more}")
 }
