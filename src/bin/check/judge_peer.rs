@@ -63,6 +63,13 @@ fn understood(run: &Run, of: &str, expected: &str) -> Result<(), No> {
 }
 
 fn large_file(run: &Run) -> Verdict {
+    if let Some(gave) = run
+        .of(GAVE)
+        .find(|gave| gave.who < NEAR && gave.fault.is_some())
+    {
+        let why = format!("it closed before all of {} had come", gave.name);
+        return fails(why, "a read up to the close", &[gave]);
+    }
     let Some(back) = run.of(BACK).find(|back| !back.files.is_empty()) else {
         return cant("no large file went to it and was listed by it");
     };
@@ -111,7 +118,8 @@ fn as_listed(run: &Run) -> Verdict {
         let listed = run
             .of(OFFER)
             .any(|offer| offer.holders(&ask.name).contains(&ask.who));
-        if !listed && !done.is_some_and(|done| done.files.contains(&ask.name)) {
+        let here = |done: &Event| done.at < ask.at && done.files.contains(&ask.name);
+        if !listed && !done.is_some_and(here) {
             let why = format!("peer {} doesn't list {:?}", ask.who, ask.name);
             return fails(why, "requests for what a peer lists", &[ask]);
         }
@@ -221,6 +229,9 @@ fn sends_pieces(run: &Run) -> Verdict {
 }
 
 fn three_minutes(run: &Run) -> Verdict {
+    if understood(run, "list", "").is_err() {
+        return cant("its lists aren't understood, see F2");
+    }
     let most = THREE_MINUTES * run.plan.scale + tolerance(THREE_MINUTES * run.plan.scale);
     let (mut from, mut longest) = (run.began, 0.0);
     for at in run.of(LIST).map(|list| list.at).chain([run.ended]) {
@@ -239,6 +250,9 @@ fn three_minutes(run: &Run) -> Verdict {
 
 fn pings(run: &Run) -> Verdict {
     let (pings, every) = (run.of(PING).collect::<Vec<_>>(), run.plan.ping);
+    if let Some(ended) = run.first("ended") {
+        return fails("it ended".to_owned(), "pings until it is ended", &[ended]);
+    }
     if pings.is_empty() {
         understood(run, "to the tracker", r#"{"port": 50001, "msg": "ping"}"#)?;
     }
@@ -275,6 +289,9 @@ fn lists(run: &Run) -> Verdict {
 fn rounds(run: &Run) -> Verdict {
     if run.first(OFFER).is_none() {
         return cant("it had no list to choose from");
+    }
+    if let Err(No::Fails { .. }) = as_listed(run) {
+        return cant("it asks for what isn't listed there, see C3");
     }
     let (choices, every) = (choices(run), run.plan.round);
     let firsts: Vec<&Event> = choices.iter().map(|choice| choice.asked[0]).collect();
@@ -330,19 +347,22 @@ fn complete(run: &Run) -> Verdict {
         let why = format!("no list in the {watched:.0} s in which it had everything");
         return fails(why, "lists as before", &[done]);
     }
-    let served = run.of(BACK).any(|back| back.fault.is_none());
-    match run
-        .of(BACK)
-        .find(|back| after(back) && back.fault.is_some())
-    {
-        Some(back) if served => {
+    let served = |back: &&Event| back.fault.is_none();
+    let (mut before, mut later) = (run.of(BACK).filter(served), run.of(BACK).filter(after));
+    let Some(back) = later
+        .next()
+        .filter(|back| served(back) || before.any(|one| one.name == back.name))
+    else {
+        return cant("it asked for nothing, and listed; that it serves wasn't seen, see C5");
+    };
+    match back.fault {
+        None => Ok(format!(
+            "for {watched:.0} s it asked for nothing, listed and served"
+        )),
+        Some(_) => {
             let why = format!("it doesn't send {} any more", back.name);
             fails(why, "a peer that serves on", &[done, back])
         }
-        None if served => Ok(format!(
-            "for {watched:.0} s it asked for nothing, listed and served"
-        )),
-        _ => cant("it asked for nothing, and listed; that it serves wasn't seen, see C5"),
     }
 }
 

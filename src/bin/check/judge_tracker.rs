@@ -36,6 +36,9 @@ pub fn judge(row: &str, run: &Run) -> Verdict {
     if most_listed(run) == 1 {
         return cant("one peer alone is on its list, see F9");
     }
+    if ["C2", "C3"].contains(&row) && too_early(run, "").is_err() {
+        return cant("peers that keep in touch are dropped, see F3");
+    }
     match row {
         "C2" => newcomer(run),
         "C3" => at_least_two(run),
@@ -68,6 +71,9 @@ fn same(one: &[String], other: &[String]) -> bool {
 }
 
 fn answered(run: &Run) -> Verdict {
+    if let Some(ended) = run.first("ended") {
+        return fails("it ended".to_owned(), "answers until it is ended", &[ended]);
+    }
     let mut mute = run.of("no answer to").filter(|event| event.name != "crowd");
     match (mute.next(), run.of(HEARD).count()) {
         (Some(event), _) => {
@@ -189,6 +195,11 @@ fn sweeps(run: &Run) -> Verdict {
             &expected,
             &[left[0].seen],
         );
+    }
+    let slow = |left: &&Left| run.lasted(left.said.at, left.seen.at) > 2.0 * every + most;
+    if let Some(left) = left.iter().find(slow).filter(|_| times.len() < SWEEPS) {
+        let why = format!("{} sweeps in {:.0} s", times.len(), run.ended - run.began);
+        return fails(why, &expected, &[left.said, left.seen]);
     }
     let pairs = times.windows(2).map(|pair| run.lasted(pair[0], pair[1]));
     let mut gaps: Vec<f64> = pairs.collect();
