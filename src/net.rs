@@ -266,6 +266,8 @@ pub struct Connection {
     pub own: SocketAddr,
     /// The number of the interface where the other end's link-local address is valid; 0 for all other addresses.
     pub interface: u32,
+    /// How long each message waits before it is looked at: none but in a class, see `--pretend-latency`.
+    pub lag: Duration,
     read_timeout: Duration,
     /// Whether a message came. A connection that hasn't sent one makes room for others.
     spoke: Arc<AtomicBool>,
@@ -296,6 +298,7 @@ impl Connection {
             stream: BufReader::new(Sender(Arc::new(stream))),
             peer: canonical(peer),
             own,
+            lag: Duration::ZERO,
             read_timeout: HEADER,
             spoke: Arc::default(),
         })
@@ -345,6 +348,7 @@ impl Connection {
         )
         .map_err(timed_out_alike)?;
         self.spoke.store(true, Ordering::Relaxed);
+        std::thread::sleep(self.lag);
         Ok(message)
     }
 

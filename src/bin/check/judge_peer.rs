@@ -348,21 +348,18 @@ fn complete(run: &Run) -> Verdict {
         return fails(why, "lists as before", &[done]);
     }
     let served = |back: &&Event| back.fault.is_none();
-    let (mut before, mut later) = (run.of(BACK).filter(served), run.of(BACK).filter(after));
-    let Some(back) = later
-        .next()
-        .filter(|back| served(back) || before.any(|one| one.name == back.name))
-    else {
-        return cant("it asked for nothing, and listed; that it serves wasn't seen, see C5");
-    };
-    match back.fault {
-        None => Ok(format!(
+    let (before, later): (Vec<_>, Vec<_>) = run.of(BACK).partition(|back| back.at < done.at);
+    let known = |name: &str| before.iter().any(|back| served(back) && back.name == name);
+    let lost = |back: &&&Event| !served(back) && known(&back.name);
+    if let Some(back) = later.iter().find(lost) {
+        let why = format!("it doesn't send {} any more", back.name);
+        return fails(why, "a peer that serves on", &[done, back]);
+    }
+    match later.iter().any(|back| served(back)) {
+        true => Ok(format!(
             "for {watched:.0} s it asked for nothing, listed and served"
         )),
-        Some(_) => {
-            let why = format!("it doesn't send {} any more", back.name);
-            fails(why, "a peer that serves on", &[done, back])
-        }
+        false => cant("it asked for nothing, and listed; that it serves wasn't seen, see C5"),
     }
 }
 
