@@ -137,10 +137,11 @@ struct Choice<'a> {
     asked: Vec<&'a Event>,
 }
 
-/// Every choice, up to the first answer; what a peer that asks for several at once adds soon after it counts, too.
+/// Every choice, up to the first answer. What was asked for while this machine stood still may not have come in time to be
+/// among it.
 fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice> = Vec::new();
-    let mut answered: Option<f64> = None;
+    let mut answered = false;
     for event in run.events {
         if event.what == OFFER {
             let asked = Vec::new();
@@ -148,7 +149,7 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
                 offer: event,
                 asked,
             });
-            answered = None;
+            answered = false;
         }
         let Some(choice) = choices.last_mut() else {
             continue;
@@ -156,14 +157,20 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
         if !choice.offer.holders(&event.name).contains(&event.who) {
             continue;
         }
-        let open = |at: f64| choice.asked.len() > 1 && event.at < at + UNDER_WAY;
         match event.what {
-            ASKED if answered.is_none_or(open) => choice.asked.push(event),
-            GAVE => answered = answered.or(Some(event.at)),
+            ASKED if !answered => choice.asked.push(event),
+            GAVE => answered = true,
             _ => {}
         }
     }
-    choices.retain(|choice| !choice.asked.is_empty());
+    choices.retain(|choice| match choice.asked[..] {
+        [] => false,
+        [_] => true,
+        [first, .., last] => {
+            let until = last.at + UNDER_WAY;
+            run.lasted(first.at, until) == until - first.at
+        }
+    });
     choices
 }
 

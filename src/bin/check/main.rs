@@ -29,6 +29,8 @@ mod program;
 mod record;
 mod report;
 mod scene;
+#[cfg(test)]
+mod tests;
 mod tracker;
 mod verdict;
 
@@ -308,6 +310,7 @@ fn judge(args: &Args, recorder: &Recorder) -> ExitCode {
             "peer" => judge_peer::judge(row.id, &run),
             _ => judge_tracker::judge(row.id, &run),
         };
+        let verdict = run.doubted(row.id, verdict);
         text += &report::text(row, &verdict);
         judged.push((row, verdict));
     }

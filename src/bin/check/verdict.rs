@@ -2,6 +2,11 @@
 
 use crate::record::{Event, Plan, tolerance};
 
+/// On a machine that stands still for so much of the time, percent, no row fails for what came too late or never.
+const BUSY: f64 = 2.0;
+/// The rows that fail for something that came.
+const TIMELESS: [&str; 7] = ["C3", "C4", "F6", "F9", "P2", "P4", "P6"];
+
 /// What shows that a program does what a row asks for, or why that can't be said.
 pub type Verdict = Result<String, No>;
 
@@ -71,6 +76,18 @@ impl<'a> Run<'a> {
             }
         }
         lasted
+    }
+
+    /// Takes back that a row fails, if that may be so because this machine had no time for the program.
+    pub fn doubted(&self, row: &str, verdict: Verdict) -> Verdict {
+        let whole = self.ended - self.began;
+        let share = 100.0 * (1.0 - self.lasted(self.began, self.ended) / whole);
+        match verdict {
+            Err(No::Fails { why, .. }) if share > BUSY && !TIMELESS.contains(&row) => cant(
+                format!("this machine stood still for {share:.0} % of the time: {why}"),
+            ),
+            verdict => verdict,
+        }
     }
 
     /// How often something came: the middle one of its intervals, if none is far too long.
