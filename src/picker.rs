@@ -189,7 +189,9 @@ impl Picker {
             holders: chances,
         };
         let sample = ties.map_or(&[][..], |rank| &rank.sample);
-        let pieces = self.candidates(&name, piece, sample, most);
+        // an original is asked for one piece by its name: others that it has would be claimed in vain
+        let ours = self.links[&peer].open.is_some_and(|route| route.ours);
+        let pieces = self.candidates(&name, piece, sample, if ours { most } else { 1 });
         Some(self.ask(peer, name, pieces, now, Duration::ZERO, why))
     }
 
