@@ -211,7 +211,9 @@ impl PeerPlay {
         let fault = (!whole).then(|| "not to its end".to_owned());
         self.recorder
             .note(event("sent: all of", who, name).fault(fault));
-        if whole && who != CORRUPT {
+        if who == CORRUPT {
+            scene.wrong.insert(name.to_owned());
+        } else if whole {
             scene.given.insert(name.to_owned(), self.recorder.now());
         }
     }

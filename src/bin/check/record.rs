@@ -20,6 +20,9 @@ const WORK: usize = 1 << 20;
 /// How often the time is looked at.
 const TICK: Duration = Duration::from_millis(20);
 
+/// The most files of a list that are shown.
+const FILES_SHOWN: usize = 12;
+
 /// Something that was sent, came or happened. `what` says which of the other fields there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Event {
@@ -91,7 +94,7 @@ impl fmt::Display for Event {
         self.files
             .iter()
             .try_for_each(|name| write!(f, " {name}"))?;
-        for (name, n) in self.copies() {
+        for (name, n) in self.copies().iter().take(FILES_SHOWN) {
             write!(f, " {name} ×{n}")?;
         }
         self.fault.iter().try_for_each(|why| write!(f, ": {why}"))

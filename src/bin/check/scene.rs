@@ -74,6 +74,8 @@ pub struct Scene {
     files: Vec<String>,
     /// What was sent to the peer to its end, and when.
     pub given: BTreeMap<String, f64>,
+    /// Pieces of which other bytes were sent: who takes these has a whole file, too, and a wrong one.
+    pub wrong: BTreeSet<String>,
     /// The peer's last list.
     pub listed: Vec<String>,
     /// What the peer was asked for.
@@ -222,7 +224,10 @@ impl Scene {
 
     /// Whether a file of ours is at the peer.
     fn is_there(&self, name: &str, now: f64) -> bool {
-        let given = |name: &str| self.given.get(name).is_some_and(|at| now > at + SETTLED);
+        let given = |name: &str| {
+            let good = self.given.get(name).is_some_and(|at| now > at + SETTLED);
+            good || self.wrong.contains(name)
+        };
         match self.torrents.contains_key(name) {
             true => self.pieces_of(name).iter().all(|piece| given(piece)),
             false => name == PLANTED || given(name),
