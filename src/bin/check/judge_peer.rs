@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::record::{Event, tolerance};
-use crate::scene::{CHOICES, CORRUPT, DYING, NEAR};
+use crate::scene::{CHOICES, CORRUPT, NEAR};
 use crate::verdict::{No, Run, Verdict, cant, fails, kept};
 
 /// What a program may take to start, seconds.
@@ -12,6 +12,8 @@ const START: f64 = 3.0;
 const UNDER_WAY: f64 = 1.0;
 /// Of C6, seconds.
 const THREE_MINUTES: f64 = 180.0;
+/// Whoever asks for nothing during this time has given up, seconds.
+const GIVES_UP: f64 = 5.0;
 /// Fewer pieces than this tell nothing of shares.
 const SHARES: usize = 24;
 
@@ -334,7 +336,8 @@ fn complete(run: &Run) -> Verdict {
         return cant("it never listed a file that is known here");
     };
     let after = |event: &&Event| event.at > done.at;
-    let late = |ask: &&Event| run.lasted(done.at, ask.at) > UNDER_WAY;
+    // a download that wasn't whole in the time may go on
+    let late = |ask: &&Event| ask.who < NEAR && run.lasted(done.at, ask.at) > UNDER_WAY;
     if let Some(ask) = run.of(ASKED).find(late) {
         let after = ask.at - done.at;
         let why = format!(
@@ -440,28 +443,20 @@ fn goes_on(run: &Run, name: &str) -> Verdict {
             had.insert(&gave.name);
         }
     }
-    let mut later = asks
-        .iter()
-        .filter(|ask| ask.at > died.at && ask.who != DYING);
-    if let Some(ask) = later.clone().find(|ask| had.contains(&ask.name)) {
-        return fails(
-            format!("{} was there already", ask.name),
-            "what is missing",
-            &[died, ask],
-        );
+    let later = |ask: &&&Event| ask.at > died.at && had.contains(&ask.name);
+    if let Some(ask) = asks.iter().find(later) {
+        let why = format!("{} was there already", ask.name);
+        return fails(why, "what is missing", &[died, ask]);
     }
-    if later.next().is_none() {
-        return fails(
-            "nothing more was asked for".to_owned(),
-            "requests to others",
-            &[died],
-        );
+    let end = run.first("complete").map_or(run.ended, |done| done.at);
+    let last = asks.iter().rfind(|ask| ask.at < end);
+    let whole = back(run, name);
+    if let Some(last) = last.filter(|last| whole.is_err() && end - last.at > GIVES_UP) {
+        let why = "nothing more was asked for".to_owned();
+        return fails(why, "requests to others", &[died, last]);
     }
-    back(run, name)?;
-    Ok(format!(
-        "a source went away at {:.1} s, and others gave the rest",
-        died.at
-    ))
+    whole?;
+    Ok("a source went away, and others gave the rest".to_owned())
 }
 
 fn served_on(run: &Run, name: &str) -> Verdict {

@@ -110,6 +110,11 @@ fn an_interval_is_the_middle_one_of_several() {
         "holds",
         "the machine was late, not the program"
     );
+    let mut rare = pings(&[0.0, 25.0, 50.0, 75.0, 100.0]);
+    rare.push(at(100.0, event("stood still", 0, "0.5")));
+    assert_eq!(word("F1", &rare), "fails", "it explains nothing");
+    rare.push(at(101.0, event("stood still", 0, "2")));
+    assert_eq!(word("F1", &rare), "can't tell");
 }
 
 #[test]

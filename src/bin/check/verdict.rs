@@ -2,8 +2,8 @@
 
 use crate::record::{Event, Plan, tolerance};
 
-/// On a machine that stands still for so much of the time, percent, no row fails for what came too late or never.
-const BUSY: f64 = 2.0;
+/// On a machine that stands still for this share of the time, no row fails for what came too late or never.
+const BUSY: f64 = 0.1;
 /// The rows that fail for something that came.
 const TIMELESS: [&str; 7] = ["C3", "C4", "F6", "F9", "P2", "P4", "P6"];
 
@@ -80,12 +80,20 @@ impl<'a> Run<'a> {
 
     /// Takes back that a row fails, if that may be so because this machine had no time for the program.
     pub fn doubted(&self, row: &str, verdict: Verdict) -> Verdict {
-        let whole = self.ended - self.began;
-        let share = 100.0 * (1.0 - self.lasted(self.began, self.ended) / whole);
+        let stalls = self
+            .of("stood still")
+            .filter_map(|stall| stall.name.parse().ok());
+        let (mut all, mut longest): (f64, f64) = (0.0, 0.0);
+        for late in stalls {
+            all += late;
+            longest = longest.max(late);
+        }
+        let busy = all > BUSY * (self.ended - self.began);
+        let stalled = busy || longest > tolerance(self.plan.ping) / 2.0;
         match verdict {
-            Err(No::Fails { why, .. }) if share > BUSY && !TIMELESS.contains(&row) => cant(
-                format!("this machine stood still for {share:.0} % of the time: {why}"),
-            ),
+            Err(No::Fails { why, .. }) if stalled && !TIMELESS.contains(&row) => cant(format!(
+                "{why}; but this machine stood still for {all:.1} s"
+            )),
             verdict => verdict,
         }
     }
