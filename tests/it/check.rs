@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::original::{Intervals, Mode, OriginalClient, OriginalTracker, Twist};
@@ -27,8 +28,9 @@ const TRACKER_ROWS: [&str; 9] = ["C2", "C3", "F1", "F2", "F3", "F6", "F7", "F8",
 /// `check`, running.
 struct Checking {
     child: Child,
-    /// What it says before it begins.
+    /// What it says before it begins, and after that.
     first: String,
+    rest: JoinHandle<String>,
 }
 
 /// What it found: each row's verdict, its exit code, and all that it printed.
@@ -47,8 +49,12 @@ impl Checking {
         let mut said = BufReader::new(child.stderr.take().expect("piped"));
         let mut first = String::new();
         said.read_line(&mut first).expect("a line or none");
-        thread::spawn(move || said.read_to_string(&mut String::new()));
-        Self { child, first }
+        let rest = thread::spawn(move || {
+            let mut rest = String::new();
+            let _ = said.read_to_string(&mut rest);
+            rest
+        });
+        Self { child, first, rest }
     }
 
     /// The port of the tracker that it plays.
@@ -71,7 +77,7 @@ impl Checking {
         Found {
             verdicts: text.lines().filter_map(verdict).collect(),
             code: output.status.code(),
-            text: self.first + &text,
+            text: self.first + &self.rest.join().expect("no panic") + &text,
         }
     }
 }
@@ -195,7 +201,7 @@ fn check_finds_nothing_wrong_with_ours() {
     let peer = [
         "peer", "--port", "0", "--scale", "0.05", "--", client, "{ip}", "{port}", "{dir}",
     ];
-    let port = free_port().to_string();
+    let port = unused_port();
     let tracker = [
         "tracker", "--port", &port, "--scale", "0.1", "--", server, "--remote",
     ];
@@ -215,9 +221,11 @@ fn check_finds_nothing_wrong_with_ours() {
     });
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((HERE, 0)).expect("a port");
-    listener.local_addr().expect("bound").port()
+/// A port that is never given to whoever asks for any.
+fn unused_port() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nth = std::process::id() * 4 + NEXT.fetch_add(1, Ordering::Relaxed);
+    (22_000 + nth % 7000).to_string()
 }
 
 /// A peer in place of a program: what it does with the tracker that `check` plays.
@@ -271,11 +279,10 @@ fn check_survives_what_isnt_a_message() {
 
 #[test]
 fn check_says_3_where_nothing_can_be_reached() {
-    let port = free_port().to_string();
-    let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+    let port = unused_port();
+    let taken = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).expect("a port");
     let taken = taken.local_addr().expect("bound").port().to_string();
-    let silent = ["tracker", "--at", &format!("127.0.0.1:{port}")];
-    let cases: [(&[&str], &str); 4] = [
+    let cases: [(&[&str], &str); 5] = [
         (
             &["peer", "--port", "0", "--", "/no/such/program"],
             "can't be started",
@@ -284,17 +291,18 @@ fn check_says_3_where_nothing_can_be_reached() {
             &["peer", "--port", "0", "--", "sh", "-c", "echo bye; exit 5"],
             "bye",
         ),
+        (&["peer", "--port", &taken], "end what uses it"),
         (&["tracker", "--port", &port, "--", "false"], "it ended"),
-        (&silent, "no tracker at"),
+        (
+            &["tracker", "--at", "127.0.0.1:9"],
+            "no tracker at 127.0.0.1:9",
+        ),
     ];
     all_at_once(&cases, |(args, why)| {
-        let checking = Checking::start(args);
-        let first = checking.first.clone();
-        let output = checking.child.wait_with_output().expect("it ends");
-        assert_eq!(output.status.code(), Some(3), "{args:?}: {first}");
-        let _ = why;
+        let found = Checking::start(args).end();
+        assert_eq!(found.code, Some(3), "{args:?}: {}", found.text);
+        assert!(found.text.contains(why), "{args:?}: {}", found.text);
     });
-    let _ = taken;
 }
 
 #[test]
@@ -349,9 +357,8 @@ fn check_writes_for_graders() {
     let dir = Temp::new();
     let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
     let (xml, log) = (path("junit.xml"), path("log"));
-    let tracker = free_port().to_string();
     let args = [
-        "peer", "--port", &tracker, "--scale", "0.05", "--within", "4", "--junit", &xml,
+        "peer", "--port", "0", "--scale", "0.05", "--within", "4", "--junit", &xml,
     ];
     let checking = Checking::start(&[&args[..], &["--log", &log, "--rows", "F1,C4"]].concat());
     say(checking.port(), r#"{"port": "<&>", "msg": "ping"}"#);

@@ -218,7 +218,7 @@ fn handle_client(
                 s.pings += 1;
                 match twist {
                     Twist::FirstPingInVain if !known => Some(Vec::new()),
-                    Twist::NotAlwaysAnswered if s.pings % 7 == 0 => None,
+                    Twist::NotAlwaysAnswered if s.pings.is_multiple_of(7) => None,
                     _ => Some(s.list.clone()),
                 }
             });
@@ -546,7 +546,8 @@ impl Peer {
     /// Whether the twist leaves out this message: two of three, or the first ones.
     fn leaves_out(&self, job: usize, few: Twist) -> bool {
         let nth = self.ticks[job].fetch_add(1, Ordering::SeqCst);
-        self.twist == few && nth % 3 > 0 || self.twist == Twist::LatePings && job == 0 && nth < 14
+        self.twist == few && !nth.is_multiple_of(3)
+            || self.twist == Twist::LatePings && job == 0 && nth < 14
     }
 
     fn ping_tracker(&self, halt: &Arc<Halt>, port: u16) -> Result<(), String> {

@@ -365,7 +365,7 @@ fn complete(run: &Run) -> Verdict {
         let why = format!("it doesn't send {} any more", back.name);
         return fails(why, "a peer that serves on", &[done, back]);
     }
-    match later.iter().any(|back| served(back)) {
+    match later.iter().any(served) {
         true => Ok(format!(
             "for {watched:.0} s it asked for nothing, listed and served"
         )),

@@ -34,36 +34,9 @@ mod tests;
 mod tracker;
 mod verdict;
 
-const BRIEF: &str = "\
-Examples:
-    check peer -- python3 client.py
-        start this peer in a fresh folder with `files/` in it, and judge it
-    check tracker -- python3 server.py --remote
-        start this tracker, and judge it
-    check tracker --at 192.168.1.10:29283
-        judge a tracker that runs already
-    check peer --scale 0.1 -- ./client {ip} {port} {dir} --ping-every {ping} --list-every {list} --round-every {round}
-        judge a peer with flags for its intervals in less time
-
-Usage: check tracker|peer [flags] [-- COMMAND…]
-
-Plays the other side, and says of each sentence of the course texts whether the program does it.
-In COMMAND, {ip} and {port} are where the tracker is, and {dir} is the peer's folder; {ping}, {list}, {round}
-and {sweep} are the intervals in seconds.";
-
-const REST: &str = "\
-Exit codes: 0 no row fails, 1 one does, 2 usage, 3 the program can't be started or reached.";
-
-/// The flags with a value, and what it is.
+/// The flags with a value.
 const FLAGS: [&str; 8] = [
-    "rows ROWS say only what these are, such as C4,F1",
-    "port N the tracker's port (29283)",
-    "at HOST:PORT where the tracker is: it may run already",
-    "folder NAME the peer's folder within the fresh one (files)",
-    "within S end after this time at the latest (290)",
-    "scale X all intervals times X, for programs with flags for them (1)",
-    "log FILE write down all that is sent and comes, a line of JSON each",
-    "junit FILE write the verdicts for a grader",
+    "rows", "port", "at", "folder", "within", "scale", "log", "junit",
 ];
 
 /// How often a tracker is looked for, and how long it is waited for between two times.
@@ -73,12 +46,11 @@ const LOOK: Duration = Duration::from_millis(100);
 fn options() -> Options {
     let mut options = Options::new();
     for flag in FLAGS {
-        let words: Vec<&str> = flag.splitn(3, ' ').collect();
-        options.optopt("", words[0], words[2], words[1]);
+        options.optopt("", flag, "", "");
     }
-    options.optflag("", "list", "print all rows, and end");
-    options.optflag("h", "help", "print this");
-    options.optflag("V", "version", "print the version");
+    for (short, flag) in [("", "list"), ("h", "help"), ("V", "version")] {
+        options.optflag(short, flag, "");
+    }
     options
 }
 
@@ -117,7 +89,7 @@ fn main() -> ExitCode {
         lines.join("\n")
     };
     match args(&matches, command) {
-        _ if matches.opt_present("help") => cli::say(format!("{}\n{REST}", options.usage(BRIEF))),
+        _ if matches.opt_present("help") => cli::say(include_str!("help.txt").trim_end()),
         _ if matches.opt_present("version") => {
             cli::say(concat!("check ", env!("CARGO_PKG_VERSION")))
         }
@@ -205,27 +177,17 @@ fn start(args: &Args, port: u16, recorder: &Recorder) -> Result<Option<Program>,
     let Some(first) = args.command.first() else {
         return Ok(None);
     };
-    let mut replace = vec![
+    let plan = args.plan;
+    let replace = [
         ("{ip}", "127.0.0.1".to_owned()),
         ("{port}", port.to_string()),
+        ("{ping}", plan.ping.to_string()),
+        ("{list}", plan.list.to_string()),
+        ("{round}", plan.round.to_string()),
+        ("{sweep}", plan.sweep.to_string()),
     ];
-    let Plan {
-        ping,
-        list,
-        round,
-        sweep,
-        ..
-    } = args.plan;
-    for (brace, seconds) in [
-        ("{ping}", ping),
-        ("{list}", list),
-        ("{round}", round),
-        ("{sweep}", sweep),
-    ] {
-        replace.push((brace, format!("{seconds:.3}")));
-    }
     let planted = (scene::PLANTED, scene::PLANTED_BYTES);
-    let program = Program::start(&args.command, &args.folder, replace, planted);
+    let program = Program::start(&args.command, &args.folder, replace.to_vec(), planted);
     let program = program.map_err(|fault| format!("{first} can't be started: {fault}"))?;
     recorder.note(event("started", 0, &args.command.join(" ")));
     Ok(Some(program))
