@@ -1,7 +1,7 @@
 //! `check` itself: ours passes every row, the stand-in of the original has the verdicts that reading the original gives, and a
 //! stand-in with a twist fails just the row that the twist is about.
 //!
-//! The intervals are a twentieth of the course text's for a peer, and a tenth for a tracker. Where a busy machine keeps a row
+//! The intervals are a tenth of the course text's. Where a busy machine keeps a row
 //! from being judged, the run is made once more; a row that is judged wrongly fails at once.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,7 @@ use super::original::{Intervals, Mode, OriginalClient, OriginalTracker, Twist};
 use super::support::Temp;
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
-const PEER_SCALE: f64 = 0.05;
-const TRACKER_SCALE: f64 = 0.1;
+const SCALE: f64 = 0.1;
 /// How often a run is made in which not all could be judged.
 const RUNS: usize = 4;
 
@@ -94,13 +93,13 @@ fn scaled(seconds: f64, scale: f64) -> Duration {
 }
 
 fn peer_with(twist: Twist) -> Found {
-    let scale = PEER_SCALE.to_string();
+    let scale = SCALE.to_string();
     let checking = Checking::start(&["peer", "--port", "0", "--scale", &scale]);
     let folder = Temp::new();
     let every = Intervals {
-        ping: scaled(10.0, PEER_SCALE),
-        list: scaled(20.0, PEER_SCALE),
-        round: scaled(30.0, PEER_SCALE),
+        ping: scaled(10.0, SCALE),
+        list: scaled(20.0, SCALE),
+        round: scaled(30.0, SCALE),
     };
     let tracker = (HERE, checking.port()).into();
     let _client = OriginalClient::start_with(tracker, HERE, folder.path(), every, twist);
@@ -108,9 +107,9 @@ fn peer_with(twist: Twist) -> Found {
 }
 
 fn tracker_with(twist: Twist, mode: Mode) -> Found {
-    let every = scaled(15.0, TRACKER_SCALE);
+    let every = scaled(15.0, SCALE);
     let tracker = OriginalTracker::start_with(HERE, mode, every, twist);
-    let (at, scale) = (tracker.addr.to_string(), TRACKER_SCALE.to_string());
+    let (at, scale) = (tracker.addr.to_string(), SCALE.to_string());
     Checking::start(&["tracker", "--at", &at, "--scale", &scale]).end()
 }
 
@@ -199,7 +198,7 @@ fn check_finds_nothing_wrong_with_ours() {
         "{round}",
     ];
     let peer = [
-        "peer", "--port", "0", "--scale", "0.05", "--", client, "{ip}", "{port}", "{dir}",
+        "peer", "--port", "0", "--scale", "0.1", "--", client, "{ip}", "{port}", "{dir}",
     ];
     let port = unused_port();
     let tracker = [

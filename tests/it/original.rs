@@ -547,7 +547,7 @@ impl Peer {
     fn leaves_out(&self, job: usize, few: Twist) -> bool {
         let nth = self.ticks[job].fetch_add(1, Ordering::SeqCst);
         self.twist == few && !nth.is_multiple_of(3)
-            || self.twist == Twist::LatePings && job == 0 && nth < 14
+            || self.twist == Twist::LatePings && job == 0 && nth < 8
     }
 
     fn ping_tracker(&self, halt: &Arc<Halt>, port: u16) -> Result<(), String> {

@@ -139,8 +139,8 @@ struct Choice<'a> {
     asked: Vec<&'a Event>,
 }
 
-/// Every choice, up to the first answer. What was asked for while this machine stood still may not have come in time to be
-/// among it.
+/// Every choice, up to the first answer. One of several requests doesn't count if more of them came only after that: of a
+/// holder that was free, or while this machine stood still.
 fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice> = Vec::new();
     let mut answered = false;
@@ -161,6 +161,7 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
         }
         match event.what {
             ASKED if !answered => choice.asked.push(event),
+            ASKED if choice.is_cut_by(event) => choice.asked.clear(),
             GAVE => answered = true,
             _ => {}
         }
@@ -177,6 +178,13 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
 }
 
 impl<'a> Choice<'a> {
+    /// Whether a request belongs to the choice, though it came after the first answer.
+    fn is_cut_by(&self, ask: &Event) -> bool {
+        let last = self.asked.last().filter(|_| self.asked.len() > 1);
+        let soon = last.is_some_and(|last| ask.at < last.at + UNDER_WAY);
+        soon && self.asked.iter().all(|other| other.who != ask.who)
+    }
+
     /// A request, and a rarer name that could have been asked for instead.
     fn rarer(&self) -> Option<(&'a Event, &'a str)> {
         let copies = self.offer.copies();

@@ -36,8 +36,8 @@ fn chosen(asked: &[(usize, &str)], more: &[Event]) -> Vec<Event> {
         );
         let (who, name) = asked[0];
         events.push(at(time + 1.3, event("sent: all of", who, name)));
-        // what a peer of ours asks for once a place is free isn't a choice
-        events.push(at(time + 1.4, event("came: a request for", 1, "a.txt")));
+        // what is asked for once a place is free is no choice
+        events.push(at(time + 1.4, event("came: a request for", who, "d.txt")));
     }
     events.extend_from_slice(more);
     events.sort_by(|one, other| one.at.total_cmp(&other.at));
@@ -51,6 +51,7 @@ fn word(row: &str, events: &[Event]) -> &'static str {
 
 #[test]
 fn c4_is_judged_by_what_could_have_been_asked_for() {
+    let late = at(31.4, event("came: a request for", 5, "d.txt"));
     let stall = at(61.2, event("stood still", 0, "0.5"));
     for (asked, more, expected) in [
         (&[(1, "a.txt")][..], None, "holds"),
@@ -61,6 +62,8 @@ fn c4_is_judged_by_what_could_have_been_asked_for() {
         (&[(1, "b.txt"), (2, "a.txt")], None, "holds"),
         (&[(5, "d.txt"), (4, "c.txt")], None, "fails"),
         (&[(5, "d.txt"), (1, "c.txt")], None, "fails"),
+        // the request of a free peer comes too late to be among them
+        (&[(1, "a.txt"), (2, "b.txt")], Some(late), "can't tell"),
         // one of six choices isn't one
         (&[(1, "a.txt"), (2, "b.txt")], Some(stall), "can't tell"),
     ] {
