@@ -1,4 +1,4 @@
-//! What the two programs' command lines share: exit codes, unknown flags, and flags with numbers. A closed pipe never
+//! What the programs' command lines share: exit codes, unknown flags, and flags with numbers. A closed pipe never
 //! causes a panic.
 
 use std::fmt::Display;

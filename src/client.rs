@@ -10,7 +10,8 @@
 //!
 //! Beside the lesson's [`download`] and [`upload`]: `starting` has the threads, `tracker_answers` what an answer changes,
 //! `publishing` the contents that the tracker is told of, `folder` and `beginning` the files, `connecting` the connections,
-//! `body` the bytes that come on them, `originals` what differs with them, and `telling` what people are told.
+//! `body` the bytes that come on them, `originals` what differs with them, `pretending` what a class wants
+//! to see, and `telling` what people are told.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -37,6 +38,7 @@ mod errors;
 mod folder;
 mod greeting;
 mod originals;
+mod pretending;
 mod publishing;
 mod reporting;
 mod starting;
@@ -44,6 +46,7 @@ mod telling;
 mod tracker_answers;
 pub mod upload;
 
+pub use self::pretending::Pretence;
 pub use self::starting::Running;
 
 /// What a peer is started with.
@@ -69,6 +72,8 @@ pub struct ClientConfig {
     pub max_down: Option<u64>,
     /// The time between two rounds.
     pub round_every: Duration,
+    /// What it pretends to be, for the class.
+    pub pretence: Pretence,
 }
 
 /// A running peer. Cheap to clone: all clones are the same peer.

@@ -44,6 +44,10 @@ pub enum Event {
     Page {
         url: String,
     },
+    /// It isn't what it seems, as the command line wants it.
+    Pretending {
+        told: String,
+    },
     /// No list came.
     TrackerUnreachable {
         at: String,
@@ -295,9 +299,10 @@ fn millis(ms: f64) -> String {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Starting { .. } | Self::Listening { .. } | Self::Page { .. } => {
-                self.fmt_of_start(f)
-            }
+            Self::Starting { .. }
+            | Self::Listening { .. }
+            | Self::Page { .. }
+            | Self::Pretending { .. } => self.fmt_of_start(f),
             Self::TrackerUnreachable { .. }
             | Self::ListRefused { .. }
             | Self::OriginalTracker

@@ -194,6 +194,7 @@
 //! - `client::body`: reads the bytes of a piece, no faster than `--max-down` allows.
 //! - `client::errors`: what can go wrong with the tracker or another peer.
 //! - `client::originals`: whatever differs with originals.
+//! - `client::pretending`: a peer that seems far away, or corrupt, for the class.
 //! - `client::telling`: what people are told.
 //!
 //! What the peer knows:

@@ -266,6 +266,8 @@ pub struct Connection {
     pub own: SocketAddr,
     /// The number of the interface where the other end's link-local address is valid; 0 for all other addresses.
     pub interface: u32,
+    /// How long each message waits before it is looked at: none but in a class, see `--pretend-latency`.
+    pub lag: Duration,
     read_timeout: Duration,
     /// How long the last message kept its reader waiting before it began: nothing, where it was there already.
     pub silent: Duration,
@@ -298,6 +300,7 @@ impl Connection {
             stream: BufReader::new(Sender(Arc::new(stream))),
             peer: canonical(peer),
             own,
+            lag: Duration::ZERO,
             read_timeout: HEADER,
             silent: Duration::ZERO,
             spoke: Arc::default(),
@@ -350,6 +353,7 @@ impl Connection {
         )
         .map_err(timed_out_alike)?;
         self.spoke.store(true, Ordering::Relaxed);
+        std::thread::sleep(self.lag);
         Ok(message)
     }
 

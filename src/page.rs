@@ -333,6 +333,7 @@ mod tests {
                 max_up: None,
                 max_down: None,
                 round_every: Duration::from_secs(60),
+                pretence: Default::default(),
             };
             let store = Store::open(&dir).expect("a folder");
             let listener = listen(0).expect("a port");

@@ -189,7 +189,7 @@ impl Picker {
             tied,
             holders: chances,
         };
-        let pieces = self.candidates(&name, piece, sample, tied, most);
+        let pieces = self.candidates(peer, &name, piece, sample, tied, most);
         Some(self.ask(peer, name, pieces, now, Duration::ZERO, why))
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit};
-use bittorrentish::client::{Client, ClientConfig};
+use bittorrentish::client::{Client, ClientConfig, Pretence};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
 use bittorrentish::md5::Digest;
@@ -21,6 +21,9 @@ use getopts::{Matches, Options};
 
 /// The least of `--max-up`, bytes per second: twice what keeps a connection open.
 const LEAST_UP: u64 = 4 << 10;
+
+/// The most milliseconds that a peer pretends to be away: others give up after ten seconds.
+const MOST_PRETENDED: u64 = 5000;
 
 const BRIEF: &str = "\
 Examples, where the tracker is at 192.168.1.10:
@@ -118,6 +121,8 @@ fn options() -> Options {
             "[ADDR:]PORT",
         )
         .optflag("", "no-page", "serve no page")
+        .optopt("", "pretend-latency", "for a class: answer so much later (0)", "MS")
+        .optopt("", "corrupt", "for a class: so much of what is sent is wrong (0)", "PERCENT")
         .optflag("", "quiet", "print results and trouble only")
         .optflag("", "verbose", "print each ping and list, too")
         .optflag("h", "help", "print this")
@@ -266,6 +271,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         max_up: max_up(matches)?,
         max_down: rate(matches, "max-down")?,
         round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
+        pretence: pretence(matches)?,
     };
     Ok((config, cli::number(matches, "listen", 0)?))
 }
@@ -324,6 +330,21 @@ fn md5(matches: &Matches) -> Result<Option<Digest>, String> {
     let digest = hex.to_ascii_lowercase().parse();
     digest.map(Some).map_err(|_| {
         format!("--md5 takes 32 hexadecimal digits, as md5sum prints them, got {hex:?}")
+    })
+}
+
+/// Returns what the peer is to seem, for a class.
+fn pretence(matches: &Matches) -> Result<Pretence, String> {
+    let latency = cli::number(matches, "pretend-latency", 0)?;
+    let corrupt_percent = cli::number(matches, "corrupt", 0)?;
+    if latency > MOST_PRETENDED || corrupt_percent > 100 {
+        return Err(format!(
+            "--pretend-latency takes up to {MOST_PRETENDED}, and --corrupt up to 100"
+        ));
+    }
+    Ok(Pretence {
+        latency: Duration::from_millis(latency),
+        corrupt_percent,
     })
 }
 
@@ -402,6 +423,9 @@ fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
         only: config.wants.only.clone(),
         pick: config.wants.pick,
     });
+    if let Some(told) = config.pretence.told() {
+        report.say(&Event::Pretending { told });
+    }
     let ended = serve(matches, config, listen, &at, &report);
     report.settle();
     match ended {

@@ -235,6 +235,7 @@ mod tests {
             max_up: None,
             max_down: None,
             round_every: quick,
+            pretence: Default::default(),
         };
         let store = Store::open(dir).expect("a folder");
         let listener = listen(0).expect("a port");

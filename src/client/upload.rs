@@ -47,7 +47,8 @@ impl Client {
     /// The original's `listen_requests`: accepts the connections of other peers, and serves each on a thread of its own.
     pub(super) fn listen_requests(&self, listener: TcpListener) -> io::Result<Listener> {
         let (serving, telling) = (self.clone(), self.clone());
-        let serve = move |connection| serving.serve(connection);
+        let pretence = self.0.config.pretence;
+        let serve = move |connection| serving.serve(pretence.farther(connection));
         let told = move |trouble| telling.trouble(trouble);
         Listener::start("upload", listener, UPLOADS, serve, told)
     }
@@ -180,6 +181,7 @@ impl Client {
             while start < end {
                 let stride = (end - start).min(buffer.len() as u64) as usize;
                 self.0.store.read(file, &mut buffer[..stride], start)?;
+                self.0.config.pretence.corrupt(&mut buffer[..stride]);
                 Limit::pass(limit, stride);
                 sender.send_both(header, &buffer[..stride], &mut pace)?;
                 header = &[];

@@ -25,6 +25,9 @@ impl Event {
             }
             Self::Listening { port, .. } => write!(f, "listening on port {port} for other peers"),
             Self::Page { url } => write!(f, "page: {url}"),
+            Self::Pretending { told } => {
+                write!(f, "!!! FOR A CLASS ONLY: this peer pretends {told} !!!")
+            }
             _ => Ok(()),
         }
     }

@@ -42,6 +42,7 @@ impl Reportable for Event {
             Self::Starting { .. }
             | Self::Listening { .. }
             | Self::Page { .. }
+            | Self::Pretending { .. }
             | Self::Disk { .. }
             | Self::Ending { .. }
             | Self::ListRefused { .. }
@@ -59,6 +60,7 @@ impl Reportable for Event {
             | Self::PublisherFaulty { .. }
             | Self::GivenUp { .. }
             | Self::BadPiece { .. }
+            | Self::Pretending { .. }
             | Self::Disk { .. }
             | Self::ListRefused { .. }
             | Self::TrackerUnreachable { .. } => Tone::Bad,

@@ -91,9 +91,10 @@ impl Picker {
 
     /// The pieces that a request names beside the chosen one, of the `tied` ones that are as rare at this holder: the fair
     /// share of one place among those of all who have that piece, as who claims more takes the choice from others. A piece
-    /// that is here in part is asked for alone, block by block.
+    /// that is here in part is asked for alone, block by block; and an original is asked for one by its name.
     pub(super) fn candidates(
         &self,
+        peer: PeerId,
         name: &Name,
         piece: u32,
         ties: &[u32],
@@ -104,6 +105,8 @@ impl Picker {
         let has = |link: &&Link| link.has.get(name).is_some_and(|has| has.get(piece));
         let places: usize = self.links.values().filter(has).map(self.places()).sum();
         let in_part = |idx: &u32| file.missing_blocks.contains_key(idx);
+        let ours = self.links[&peer].open.is_some_and(|route| route.ours);
+        let most = if ours { most } else { 1 };
         let mut pieces = vec![piece];
         if !in_part(&piece) {
             let others = ties.iter().filter(|idx| **idx != piece && !in_part(idx));

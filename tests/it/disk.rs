@@ -185,6 +185,7 @@ fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
         max_up: None,
         max_down: None,
         round_every: every,
+        pretence: Default::default(),
     };
     let store = open(dir, disk);
     let listener = listen(0).expect("a port");

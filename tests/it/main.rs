@@ -2,6 +2,7 @@
 
 mod browser;
 mod causes;
+mod check;
 mod cli;
 mod course;
 mod crashes;

@@ -35,6 +35,51 @@ pub enum Mode {
     Remote,
 }
 
+/// What a stand-in does otherwise than the original: so that each verdict of `check` can be provoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Twist {
+    /// Nothing: it is as the original is.
+    No,
+    // a tracker's
+    /// A peer's first ping is answered with an empty list.
+    FirstPingInVain,
+    /// All peers are listed at another address.
+    WrongAddress,
+    /// Every seventh ping isn't answered.
+    NotAlwaysAnswered,
+    /// A peer's first list stays.
+    FirstListStays,
+    /// Only pings keep a peer on the list.
+    PingsAlone,
+    /// It fetches what peers list.
+    Fetches,
+    /// More than 40 peers aren't taken.
+    Full,
+    /// Whoever is silent goes one sweep later.
+    LateSweeps,
+    // a client's, all of which take the rarest file, as the original only means to
+    /// Nothing but that.
+    Rarest,
+    /// What comes with the first read is all that is kept.
+    OneReadKept,
+    /// Many pings are left out at the start.
+    LatePings,
+    /// Any peer is asked that doesn't have the file.
+    AsksWhoHasNot,
+    /// The last byte of small files isn't sent.
+    SendsLess,
+    /// No lists are sent.
+    NoLists,
+    /// Two of three pings are left out.
+    FewPings,
+    /// Two of three lists are left out.
+    FewLists,
+    /// The first holder on the list is asked.
+    FirstHolder,
+    /// It asks for what it has, too.
+    NeverDone,
+}
+
 /// One peer, as it stands on a tracker's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -54,6 +99,9 @@ pub struct TrackerState {
     pub messages: Vec<String>,
     pub sweeps: usize,
     pub died_of: Option<String>,
+    pings: usize,
+    /// Whom the last sweep should have dropped.
+    silent: BTreeSet<u16>,
 }
 
 /// The original's tracker.
@@ -67,6 +115,11 @@ pub struct OriginalTracker {
 impl OriginalTracker {
     /// Listens on `ip`, on a free port. The original sweeps every 15 s.
     pub fn start(ip: Ipv4Addr, mode: Mode, sweep_every: Duration) -> Self {
+        Self::start_with(ip, mode, sweep_every, Twist::No)
+    }
+
+    /// The same with a twist.
+    pub fn start_with(ip: Ipv4Addr, mode: Mode, sweep_every: Duration, twist: Twist) -> Self {
         let book = Arc::new(Book::<TrackerState>::default());
         let read_limit = Arc::new(AtomicUsize::new(ONE_READ));
         let (seen, limit) = (book.clone(), read_limit.clone());
@@ -75,11 +128,12 @@ impl OriginalTracker {
             let stream = match turn {
                 Turn::Connection(stream) => stream,
                 Turn::Sweep => {
-                    seen.change(sweep);
+                    seen.change(|s| sweep(s, twist));
                     return true;
                 }
             };
-            let ended = handle_client(&seen, mode, stream, limit.load(Ordering::SeqCst));
+            let limit = limit.load(Ordering::SeqCst);
+            let ended = handle_client(&seen, mode, twist, stream, limit);
             match ended {
                 Err(why) if !halt.stopped() => seen.change(|s| s.died_of = Some(why)),
                 _ => return true,
@@ -143,6 +197,7 @@ impl OriginalTracker {
 fn handle_client(
     book: &Book<TrackerState>,
     mode: Mode,
+    twist: Twist,
     mut stream: TcpStream,
     limit: usize,
 ) -> Result<(), String> {
@@ -158,16 +213,32 @@ fn handle_client(
     match key(&message, "msg")?.as_str() {
         Some("ping") => {
             let list = book.change(|s| {
-                append_client(s, mode, ip, port, None);
-                s.list.clone()
+                let known = s.roster.iter().any(|(e, _)| e.port == port);
+                append_client(s, mode, twist, ip, port, None);
+                s.pings += 1;
+                match twist {
+                    Twist::FirstPingInVain if !known => Some(Vec::new()),
+                    Twist::NotAlwaysAnswered if s.pings.is_multiple_of(7) => None,
+                    _ => Some(s.list.clone()),
+                }
             });
+            let Some(mut list) = list else { return Ok(()) };
+            if twist == Twist::WrongAddress {
+                let nowhere = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+                list.iter_mut().for_each(|entry| entry.ip = nowhere);
+            }
             let answer = list_json(&list);
             let sent = stream.write_all(answer.as_bytes());
             sent.map_err(|e| format!("sending the list: {e}"))
         }
         Some("file_list") => {
             let files = names(key(&message, "files")?)?;
-            book.change(|s| append_client(s, mode, ip, port, Some(files)));
+            if let (Twist::Fetches, Some(name)) = (twist, files.first()) {
+                let request = format!("{{\"filename\": {}}}", json_str(name));
+                let asked = TcpStream::connect((ip, port));
+                let _ = asked.and_then(|mut peer| peer.write_all(request.as_bytes()));
+            }
+            book.change(|s| append_client(s, mode, twist, ip, port, Some(files)));
             Ok(())
         }
         _ => Ok(()),
@@ -178,6 +249,7 @@ fn handle_client(
 fn append_client(
     s: &mut TrackerState,
     mode: Mode,
+    twist: Twist,
     ip: IpAddr,
     port: u16,
     files: Option<Vec<String>>,
@@ -186,24 +258,31 @@ fn append_client(
         Mode::Local => e.port == port,
         Mode::Remote => e.ip == ip,
     };
+    let full = twist == Twist::Full && s.roster.len() >= 40;
     let Some((entry, alive)) = s.roster.iter_mut().find(same) else {
         let files = files.unwrap_or_default();
-        s.roster.push((Entry { ip, port, files }, true));
+        if !full {
+            s.roster.push((Entry { ip, port, files }, true));
+        }
         return;
     };
-    *alive = true;
+    *alive |= twist != Twist::PingsAlone || files.is_none();
     if (entry.ip, entry.port) != (ip, port) {
         let files = Vec::new();
         *entry = Entry { ip, port, files };
     }
-    if let Some(files) = files {
+    let stays = twist == Twist::FirstListStays && !entry.files.is_empty();
+    if let Some(files) = files.filter(|_| !stays) {
         entry.files = files;
     }
 }
 
 /// Drops who sent nothing since the sweep before, and builds the list that is handed out from now on.
-fn sweep(s: &mut TrackerState) {
-    s.roster.retain(|(_, alive)| *alive);
+fn sweep(s: &mut TrackerState, twist: Twist) {
+    let late = |entry: &Entry| twist == Twist::LateSweeps && !s.silent.contains(&entry.port);
+    s.roster.retain(|(entry, alive)| *alive || late(entry));
+    let silent = s.roster.iter().filter(|(_, alive)| !alive);
+    s.silent = silent.map(|(entry, _)| entry.port).collect();
     s.roster.iter_mut().for_each(|(_, alive)| *alive = false);
     s.list = s.roster.iter().map(|(e, _)| e.clone()).collect();
     s.sweeps += 1;
@@ -265,11 +344,25 @@ struct Peer {
     dir: PathBuf,
     read_limit: AtomicUsize,
     book: Book<ClientState>,
+    twist: Twist,
+    /// How often it was to ping, and to send its list.
+    ticks: [AtomicUsize; 2],
 }
 
 impl OriginalClient {
     /// Binds to `ip`, its host name's address (fact g), on a free port. `dir` is created if missing.
     pub fn start(tracker: SocketAddr, ip: Ipv4Addr, dir: &Path, every: Intervals) -> Self {
+        Self::start_with(tracker, ip, dir, every, Twist::No)
+    }
+
+    /// The same with a twist.
+    pub fn start_with(
+        tracker: SocketAddr,
+        ip: Ipv4Addr,
+        dir: &Path,
+        every: Intervals,
+        twist: Twist,
+    ) -> Self {
         assert!(tracker.is_ipv4(), "the original speaks IPv4 only");
         fs::create_dir_all(dir).expect("the client's folder");
         let peer = Arc::new(Peer {
@@ -277,6 +370,8 @@ impl OriginalClient {
             dir: dir.to_path_buf(),
             read_limit: AtomicUsize::new(ONE_READ),
             book: Book::default(),
+            twist,
+            ticks: Default::default(),
         });
         let halt = Arc::new(Halt::default());
         let (serving, stop) = (peer.clone(), halt.clone());
@@ -390,8 +485,10 @@ fn handle_piece_request(peer: &Peer, mut stream: TcpStream) -> Result<Option<Tcp
     let name = name.as_str().ok_or("filename: expected a string")?;
     book.change(|s| s.requests.push(name.to_string()));
     let told = |e: io::Error| format!("{name:?}: {e}");
-    let mut file = peer.path(name).and_then(File::open).map_err(told)?;
-    io::copy(&mut file, &mut stream).map_err(told)?;
+    let file = peer.path(name).and_then(File::open).map_err(told)?;
+    let len = file.metadata().map_or(0, |m| m.len());
+    let less = peer.twist == Twist::SendsLess && len < 1 << 20;
+    io::copy(&mut file.take(len - u64::from(less)), &mut stream).map_err(told)?;
     book.change(|s| s.served.push(name.to_string()));
     Ok(None)
 }
@@ -446,7 +543,17 @@ impl Peer {
         }
     }
 
+    /// Whether the twist leaves out this message: two of three, or the first ones.
+    fn leaves_out(&self, job: usize, few: Twist) -> bool {
+        let nth = self.ticks[job].fetch_add(1, Ordering::SeqCst);
+        self.twist == few && !nth.is_multiple_of(3)
+            || self.twist == Twist::LatePings && job == 0 && nth < 8
+    }
+
     fn ping_tracker(&self, halt: &Arc<Halt>, port: u16) -> Result<(), String> {
+        if self.leaves_out(0, Twist::FewPings) {
+            return Ok(());
+        }
         let message = format!("{{\"port\": {port}, \"msg\": \"ping\"}}");
         let Some((mut stream, _hold)) = self.send(halt, self.tracker, &message) else {
             return Ok(());
@@ -460,6 +567,9 @@ impl Peer {
     }
 
     fn send_tracker_file_list(&self, halt: &Arc<Halt>, port: u16) -> Result<(), String> {
+        if self.leaves_out(1, Twist::FewLists) || self.twist == Twist::NoLists {
+            return Ok(());
+        }
         let files = names_json(&self.listdir());
         let message = format!("{{\"port\": {port}, \"files\": {files}, \"msg\": \"file_list\"}}");
         if self.send(halt, self.tracker, &message).is_some() {
@@ -470,7 +580,7 @@ impl Peer {
 
     fn manage_downloads(&self, halt: &Arc<Halt>, own: SocketAddr) -> Result<(), String> {
         let list = self.book.change(|s| s.list.clone());
-        if let Some((name, holder)) = select_file(&list, &self.listdir(), own) {
+        if let Some((name, holder)) = select_file(&list, &self.listdir(), own, self.twist) {
             if !holder.is_ipv4() {
                 return Err(format!("{holder}: not an IPv4 address"));
             }
@@ -495,7 +605,13 @@ impl Peer {
         let mut file = created.map_err(|e| format!("{name:?}: {e}"))?;
         self.book
             .change(|s| s.asked.push((name.to_string(), holder)));
-        if let Err(e) = io::copy(&mut stream, &mut file) {
+        let most = match self.twist {
+            Twist::OneReadKept => ONE_READ as u64,
+            _ => u64::MAX,
+        };
+        let all = io::copy(&mut Read::by_ref(&mut stream).take(most), &mut file);
+        let rest = all.and_then(|_| io::copy(&mut stream, &mut io::sink()));
+        if let Err(e) = rest {
             self.note(format!("{name:?} from {holder}: {e}"));
         }
         let len = file.metadata().map_or(0, |m| m.len());
@@ -506,16 +622,37 @@ impl Peer {
 }
 
 /// Any name that others list and that is missing here, not the rarest (fact f), and any of its holders.
-fn select_file(list: &[Entry], have: &[String], own: SocketAddr) -> Option<(String, SocketAddr)> {
+fn select_file(
+    list: &[Entry],
+    have: &[String],
+    own: SocketAddr,
+    twist: Twist,
+) -> Option<(String, SocketAddr)> {
     let others = list.iter().map(|e| (SocketAddr::new(e.ip, e.port), e));
     let others: Vec<_> = others.filter(|(at, _)| *at != own).collect();
     let listed = others.iter().flat_map(|(_, e)| &e.files);
-    let missing: BTreeSet<_> = listed.filter(|name| !have.contains(name)).collect();
-    let missing: Vec<_> = missing.into_iter().collect();
+    let wanted = |name: &&String| twist == Twist::NeverDone || !have.contains(name);
+    let missing: BTreeSet<_> = listed.filter(wanted).collect();
+    let mut missing: Vec<_> = missing.into_iter().collect();
+    if twist != Twist::No {
+        let copies = |name: &String| {
+            others
+                .iter()
+                .filter(|(_, e)| e.files.contains(name))
+                .count()
+        };
+        missing.sort_by_key(|name| (have.contains(name), copies(name)));
+        missing.truncate(1);
+    }
     let name = *missing.choose(&mut rand::rng())?;
-    let holders = others.iter().filter(|(_, e)| e.files.contains(name));
+    let asked = |e: &Entry| e.files.contains(name) != (twist == Twist::AsksWhoHasNot);
+    let holders = others.iter().filter(|(_, e)| asked(e));
     let holders: Vec<_> = holders.map(|(at, _)| *at).collect();
-    Some((name.clone(), *holders.choose(&mut rand::rng())?))
+    let holder = match twist {
+        Twist::FirstHolder => holders.first(),
+        _ => holders.choose(&mut rand::rng()),
+    };
+    Some((name.clone(), *holder?))
 }
 
 /// `RepeatedTimer`: fires after each interval until the client is dropped or `job` fails for good.
@@ -1232,14 +1369,14 @@ mod original_tests {
             entry(4, &["own"]),
         ];
         let have = ["here".to_string()];
-        let draws = (0..500).map(|_| select_file(&list, &have, own).unwrap());
+        let draws = (0..500).map(|_| select_file(&list, &have, own, Twist::No).unwrap());
         let drawn: BTreeSet<_> = draws.map(|(name, at)| (name, at.port())).collect();
         let all = [("common", 1), ("common", 2), ("common", 3), ("rare", 3)];
         assert_eq!(
             drawn,
             all.map(|(name, port)| (name.to_string(), port)).into()
         );
-        assert_eq!(select_file(&list[3..], &have, own), None);
+        assert_eq!(select_file(&list[3..], &have, own, Twist::No), None);
     }
 
     #[test]
