@@ -191,8 +191,7 @@ impl Client {
         if self.0.config.classic {
             return;
         }
-        let min_peers = self.0.config.min_peers;
-        let decisions = self.lock().next_requests(min_peers, Instant::now());
+        let decisions = self.lock().next_requests(self.min_peers(), Instant::now());
         for decision in decisions {
             self.request_piece(decision);
         }
