@@ -106,6 +106,14 @@ pub fn shaped() {
         ("50 up, 50 down", work(64, 8, links(&[50.0], 50.0, 50.0))),
         ("50 up, 200 down", work(64, 8, links(&[50.0], 200.0, 50.0))),
         ("10 or 40 up, 100 down, one late", work(48, 12, late)),
+        (
+            "8 up, 80 down, seed 80",
+            work(24, 4, links(&[8.0], 80.0, 80.0)),
+        ),
+        (
+            "5 up, 100 down, seed 100",
+            work(32, 2, links(&[5.0], 100.0, 100.0)),
+        ),
     ];
     if let Err(why) = lab(&goals[0].1) {
         println!("  left out, as it needs root and iproute2: {why}");
