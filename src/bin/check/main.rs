@@ -84,7 +84,7 @@ fn main() -> ExitCode {
         Err(fault) => return cli::fail(Exit::Usage, fault),
     };
     let list = || {
-        let line = |row: &Row| format!("{:<4}{:<9}{}", row.id, row.shows_on, row.sentence());
+        let line = |row: &Row| format!("{:<4}{:<7}  {}", row.id, row.shows_on, row.sentence());
         let lines: Vec<String> = report::rows().iter().map(line).collect();
         lines.join("\n")
     };
