@@ -1,5 +1,5 @@
 //! A stand-in for the course's Python original, tracker and client, with the facts (a) to (g) of
-//! DESIGN.md ("The original's messages") built in, its failures included: what would have ended an
+//! its messages (`src/protocol.rs`, `src/client/originals.rs`) built in, its failures included: what would have ended an
 //! original ends the stand-in, and `is_serving` tells a test so.
 //!
 //! It owns its listeners, its threads and its folder's names; the thread of a test calls it; it never
