@@ -1,6 +1,14 @@
-//! A stand-in for the course's Python original, tracker and client, with the facts (a) to (g) of
-//! its messages (`src/protocol.rs`, `src/client/originals.rs`) built in, its failures included: what would have ended an
-//! original ends the stand-in, and `is_serving` tells a test so.
+//! A stand-in for the course's Python original, tracker and client. These facts about it are built in, its failures included:
+//! what would have ended an original ends the stand-in, and `is_serving` tells a test so.
+//!
+//! - (a) Both read once, up to 4096 bytes. A longer message, an incomplete one, one without a key, or none ends the tracker's work.
+//! - (b) One write may arrive as several reads.
+//! - (c) An unknown name, or a transfer that is broken off, ends a peer's serving.
+//! - (d) An unknown message to a peer is answered with silence.
+//! - (e) A file is there, and listed, before its bytes have come; one that was cut short stays.
+//! - (f) It asks for any missing name. Its `--remote` tells peers apart by address alone. A new peer is seen after the next sweep,
+//!   the asker is on its own list, and whatever is in the folder is listed.
+//! - (g) It binds and connects to its host name's address, IPv4 only.
 //!
 //! It owns its listeners, its threads and its folder's names; the thread of a test calls it; it never
 //! speaks anything but the original's messages, over IPv4 only. Every thread ends in `Drop`.
