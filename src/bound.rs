@@ -58,17 +58,22 @@ impl HoldUp {
             BoundTerm::Downlink => file.pace.best_down,
             BoundTerm::AllUplinks => swarm.best_up,
         };
-        let allowed = allowed(file.pace.best_down, swarm);
         Some(Self {
             term,
             rate: (rate > 0.0).then_some(rate),
-            share: allowed.map(|allowed| (file.speed / allowed).min(1.0)),
+            share: share(file.speed, file.pace.best_down, swarm),
         })
     }
 }
 
+/// Returns a machine's speed as a share of what the bound allows, from 0 to 1, if all rates in it are known.
+pub fn share(speed: f64, best_down: f64, swarm: &SwarmPace) -> Option<f64> {
+    let allowed = allowed(best_down, swarm);
+    allowed.map(|allowed| (speed / allowed).min(1.0))
+}
+
 /// Returns the speed at which each machine gets the file by the bound, bytes per second, if all rates in it are known.
-pub fn allowed(best_down: f64, swarm: &SwarmPace) -> Option<f64> {
+fn allowed(best_down: f64, swarm: &SwarmPace) -> Option<f64> {
     let each = swarm.best_up / swarm.n_behind.max(1) as f64;
     let terms = [swarm.best_seed_up, best_down, each];
     let known = terms.iter().all(|rate| *rate > 0.0);

@@ -44,7 +44,7 @@ impl Client {
         while !buffer.is_empty() {
             let stride = buffer.len().min(Limit::stride(limit));
             let asked = Instant::now();
-            thread::sleep(pause(len - buffer.len(), buffer.len(), began.elapsed()));
+            thread::sleep(pause(len - buffer.len(), buffer.len(), asked - began));
             let came = from.read_some(&mut buffer[..stride])?;
             if came == 0 {
                 return Err(ClientError::ClosedInPiece);

@@ -29,7 +29,8 @@ impl Client {
         while let Some(answer) = from.read(BODY, PEER_CAP)? {
             match answer {
                 Answer::Piece(header) => {
-                    self.lock().piece_begins(peer, &header, from.silent);
+                    self.lock()
+                        .piece_begins(peer, &header, from.silent, Instant::now());
                     self.receive_piece(peer, from, &header)?;
                 }
                 Answer::News { n, news } => {

@@ -132,14 +132,13 @@ impl Client {
         let ranges = ranges_of(&torrent, idx, get.blocks);
         let lens = ranges.iter().map(|range| (range.end - range.start) as u32);
         let len = lens.sum();
-        let header = PieceHeader {
+        let header = to_bytes(&Answer::Piece(PieceHeader {
             n,
             idx,
             len,
             idle_ms: connection.silent.as_millis() as u64,
             news,
-        };
-        let header = to_bytes(&Answer::Piece(header));
+        }));
         self.send_ranges(connection, &mut asker.buffer, &header, &file, &ranges)?;
         self.gave(asker.peer, &get.name, idx, len);
         Ok(())

@@ -421,11 +421,17 @@ impl State {
     }
 
     /// A piece begins to come, after nothing had come on its connection for so long.
-    pub fn piece_begins(&mut self, peer: PeerId, header: &PieceHeader, silent: Duration) {
+    pub fn piece_begins(
+        &mut self,
+        peer: PeerId,
+        header: &PieceHeader,
+        silent: Duration,
+        now: Instant,
+    ) {
         self.learn(peer, &header.news);
         // neither end knows it alone: the holder's bytes may still be on their way, or this end may have been busy
         let idle = silent.min(Duration::from_millis(header.idle_ms));
-        self.picker.stood_idle(peer, header.n, idle, Instant::now());
+        self.picker.stood_idle(peer, header.n, idle, now);
     }
 
     /// Request `n` was answered: with this piece, which is being checked, or with none.

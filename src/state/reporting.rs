@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::overview::{Doing, FileView};
 use super::{Exchanged, Held, State, TrackerWord};
-use crate::bound::{BoundTerm, HoldUp, allowed};
+use crate::bound::{BoundTerm, HoldUp, share};
 use crate::causes::Waits;
 use crate::picker::PeerId;
 use crate::protocol::{Brake, FILES_REPORTED, FilePace, FileReport, SwarmPace};
@@ -105,8 +105,7 @@ impl PaceTally {
         if n < ANSWERS || 2 * of_it <= n_told || 3 * of_it < n {
             return None;
         }
-        let allowed = allowed(best_down, &self.swarm);
-        Some((term, allowed.map(|allowed| (speed / allowed).min(1.0))))
+        Some((term, share(speed, best_down, &self.swarm)))
     }
 }
 

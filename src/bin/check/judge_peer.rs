@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Event, tolerance};
+use crate::record::{RecordedEvent, tolerance};
 use crate::scene::{CHOICES, CORRUPT, NEAR};
 use crate::verdict::{No, Run, Verdict, cant, fails, kept};
 
@@ -120,7 +120,7 @@ fn as_listed(run: &Run) -> Verdict {
         let listed = run
             .of(OFFER)
             .any(|offer| offer.holders(&ask.name).contains(&ask.who));
-        let here = |done: &Event| done.at < ask.at && done.files.contains(&ask.name);
+        let here = |done: &RecordedEvent| done.at < ask.at && done.files.contains(&ask.name);
         if !listed && !done.is_some_and(here) {
             let why = format!("peer {} doesn't list {:?}", ask.who, ask.name);
             return fails(why, "requests for what a peer lists", &[ask]);
@@ -134,20 +134,20 @@ fn as_listed(run: &Run) -> Verdict {
 }
 
 /// What was asked for at once, out of names that nobody had seen before.
-struct Choice<'a> {
-    offer: &'a Event,
-    asked: Vec<&'a Event>,
+struct WatchedChoice<'a> {
+    offer: &'a RecordedEvent,
+    asked: Vec<&'a RecordedEvent>,
 }
 
 /// Every choice, up to the first answer. One of several requests doesn't count if more of them came only after that: of a
 /// holder that was free, or while this machine stood still.
-fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
-    let mut choices: Vec<Choice> = Vec::new();
+fn choices<'a>(run: &Run<'a>) -> Vec<WatchedChoice<'a>> {
+    let mut choices: Vec<WatchedChoice> = Vec::new();
     let mut answered = false;
     for event in run.events {
         if event.what == OFFER {
             let asked = Vec::new();
-            choices.push(Choice {
+            choices.push(WatchedChoice {
                 offer: event,
                 asked,
             });
@@ -177,16 +177,16 @@ fn choices<'a>(run: &Run<'a>) -> Vec<Choice<'a>> {
     choices
 }
 
-impl<'a> Choice<'a> {
+impl<'a> WatchedChoice<'a> {
     /// Whether a request belongs to the choice, though it came after the first answer.
-    fn is_cut_by(&self, ask: &Event) -> bool {
+    fn is_cut_by(&self, ask: &RecordedEvent) -> bool {
         let last = self.asked.last().filter(|_| self.asked.len() > 1);
         let soon = last.is_some_and(|last| ask.at < last.at + UNDER_WAY);
         soon && self.asked.iter().all(|other| other.who != ask.who)
     }
 
     /// A request, and a rarer name that could have been asked for instead.
-    fn rarer(&self) -> Option<(&'a Event, &'a str)> {
+    fn rarer(&self) -> Option<(&'a RecordedEvent, &'a str)> {
         let copies = self.offer.copies();
         for ask in &self.asked {
             let mut rarer = copies
@@ -231,8 +231,8 @@ fn rarest_first(run: &Run) -> Verdict {
 
 fn sends_pieces(run: &Run) -> Verdict {
     let done = run.first("complete").map_or(f64::MAX, |done| done.at);
-    let is_small = |back: &&Event| back.files.is_empty() && back.at < done;
-    let backs: Vec<&Event> = run.of(BACK).filter(is_small).collect();
+    let is_small = |back: &&RecordedEvent| back.files.is_empty() && back.at < done;
+    let backs: Vec<&RecordedEvent> = run.of(BACK).filter(is_small).collect();
     for back in &backs {
         if let Some(fault) = &back.fault {
             let why = format!("it doesn't send {}: {fault}", back.name);
@@ -290,11 +290,11 @@ fn lists(run: &Run) -> Verdict {
     let (lists, every) = (run.of(LIST).collect::<Vec<_>>(), run.plan.list);
     let middle = run.interval("list", &lists, run.ended, every)?;
     // a piece of a file of ours is listed otherwise
-    let whole = |gave: &&Event| gave.fault.is_none() && gave.name.ends_with(".txt");
+    let whole = |gave: &&RecordedEvent| gave.fault.is_none() && gave.name.ends_with(".txt");
     for gave in run.of(GAVE).filter(whole) {
         let due = every + tolerance(every) + UNDER_WAY;
-        let lacks = |list: &&&Event| !list.files.contains(&gave.name);
-        let late = |list: &&&Event| run.lasted(gave.at, list.at) > due;
+        let lacks = |list: &&&RecordedEvent| !list.files.contains(&gave.name);
+        let late = |list: &&&RecordedEvent| run.lasted(gave.at, list.at) > due;
         if let Some(list) = lists.iter().filter(late).find(lacks) {
             let why = format!("a list lacks {}, which it has", gave.name);
             return fails(why, "a list with it", &[gave, list]);
@@ -311,10 +311,10 @@ fn rounds(run: &Run) -> Verdict {
         return cant("it asks for what isn't listed there, see C3");
     }
     let (choices, every) = (choices(run), run.plan.round);
-    let firsts: Vec<&Event> = choices.iter().map(|choice| choice.asked[0]).collect();
+    let asked: Vec<&RecordedEvent> = choices.iter().map(|choice| choice.asked[0]).collect();
     let end = run.first("download").or(run.first("complete"));
     let until = end.map_or(run.ended, |end| end.at);
-    let middle = run.interval("request", &firsts, until, every)?;
+    let middle = run.interval("request", &asked, until, every)?;
     if choices.len() < CHOICES {
         return cant(format!(
             "{} choices, but {CHOICES} are needed",
@@ -333,7 +333,6 @@ fn rounds(run: &Run) -> Verdict {
     }
     if firsts.len() == 1 || lasts.len() == 1 {
         let why = "it asked the holder at the same place of the list each time".to_owned();
-        let asked: Vec<&Event> = choices.iter().map(|choice| choice.asked[0]).collect();
         return fails(why, "a holder at random", &asked);
     }
     Ok(kept("request", middle, every) + ", of holders at random")
@@ -343,9 +342,9 @@ fn complete(run: &Run) -> Verdict {
     let Some(done) = run.first("complete").filter(|done| !done.files.is_empty()) else {
         return cant("it never listed a file that is known here");
     };
-    let after = |event: &&Event| event.at > done.at;
+    let after = |event: &&RecordedEvent| event.at > done.at;
     // a download that wasn't whole in the time may go on
-    let late = |ask: &&Event| ask.who < NEAR && run.lasted(done.at, ask.at) > UNDER_WAY;
+    let late = |ask: &&RecordedEvent| ask.who < NEAR && run.lasted(done.at, ask.at) > UNDER_WAY;
     if let Some(ask) = run.of(ASKED).find(late) {
         let after = ask.at - done.at;
         let why = format!(
@@ -365,10 +364,10 @@ fn complete(run: &Run) -> Verdict {
         let why = format!("no list in the {watched:.0} s in which it had everything");
         return fails(why, "lists as before", &[done]);
     }
-    let served = |back: &&Event| back.fault.is_none();
+    let served = |back: &&RecordedEvent| back.fault.is_none();
     let (before, later): (Vec<_>, Vec<_>) = run.of(BACK).partition(|back| back.at < done.at);
     let known = |name: &str| before.iter().any(|back| served(back) && back.name == name);
-    let lost = |back: &&&Event| !served(back) && known(&back.name);
+    let lost = |back: &&&RecordedEvent| !served(back) && known(&back.name);
     if let Some(back) = later.iter().find(lost) {
         let why = format!("it doesn't send {} any more", back.name);
         return fails(why, "a peer that serves on", &[done, back]);
@@ -382,14 +381,14 @@ fn complete(run: &Run) -> Verdict {
 }
 
 /// Events about the pieces of a download.
-fn about<'a>(run: &Run<'a>, what: &'a str, name: &str) -> Vec<&'a Event> {
+fn about<'a>(run: &Run<'a>, what: &'a str, name: &str) -> Vec<&'a RecordedEvent> {
     run.of(what)
         .filter(|event| event.name.starts_with(name))
         .collect()
 }
 
 /// The whole file, where the peer was asked for it.
-fn back<'a>(run: &Run<'a>, name: &str) -> Result<&'a Event, No> {
+fn back<'a>(run: &Run<'a>, name: &str) -> Result<&'a RecordedEvent, No> {
     let back = run.of(BACK).find(|back| back.name == name);
     back.map_or_else(|| cant("the download wasn't whole in the time"), Ok)
 }
@@ -451,7 +450,7 @@ fn goes_on(run: &Run, name: &str) -> Verdict {
             had.insert(&gave.name);
         }
     }
-    let later = |ask: &&&Event| ask.at > died.at && had.contains(&ask.name);
+    let later = |ask: &&&RecordedEvent| ask.at > died.at && had.contains(&ask.name);
     if let Some(ask) = asks.iter().find(later) {
         let why = format!("{} was there already", ask.name);
         return fails(why, "what is missing", &[died, ask]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Event, tolerance};
+use crate::record::{RecordedEvent, tolerance};
 use crate::tracker::CROWD;
 use crate::verdict::{No, Run, Verdict, cant, fails};
 
@@ -50,12 +50,12 @@ pub fn judge(row: &str, run: &Run) -> Verdict {
 }
 
 /// The events of one role.
-fn of<'a>(run: &Run<'a>, what: &'a str, role: &str) -> Vec<&'a Event> {
+fn of<'a>(run: &Run<'a>, what: &'a str, role: &str) -> Vec<&'a RecordedEvent> {
     run.of(what).filter(|event| event.name == role).collect()
 }
 
 /// The lists before the crowd came.
-fn watched<'a>(run: &Run<'a>) -> Vec<&'a Event> {
+fn watched<'a>(run: &Run<'a>) -> Vec<&'a RecordedEvent> {
     of(run, HEARD, "observer")
 }
 
@@ -153,26 +153,26 @@ fn updates(run: &Run) -> Verdict {
 }
 
 /// A peer that fell silent: its last message, when it was last seen after that, and when it was seen no more.
-struct Left<'a> {
-    said: &'a Event,
-    seen: &'a Event,
-    gone: Option<&'a Event>,
+struct SilentPeer<'a> {
+    said: &'a RecordedEvent,
+    seen: &'a RecordedEvent,
+    gone: Option<&'a RecordedEvent>,
 }
 
-fn silent<'a>(run: &Run<'a>) -> Vec<Left<'a>> {
+fn silent<'a>(run: &Run<'a>) -> Vec<SilentPeer<'a>> {
     let (lists, mut left) = (watched(run), Vec::new());
     for said in of(run, SAID, "silent") {
-        let is_on = |list: &&&Event| list.lists.contains_key(&said.who);
+        let is_on = |list: &&&RecordedEvent| list.lists.contains_key(&said.who);
         if let Some(seen) = lists.iter().rfind(is_on) {
             let gone = lists.iter().find(|list| list.at > seen.at).copied();
-            left.push(Left { said, seen, gone });
+            left.push(SilentPeer { said, seen, gone });
         }
     }
     left
 }
 
 /// When peers were dropped. Those of one sweep are gone from the same list.
-fn dropped_at(left: &[Left]) -> Vec<f64> {
+fn dropped_at(left: &[SilentPeer]) -> Vec<f64> {
     let gone = left.iter().filter_map(|left| Some(left.gone?.at));
     let mut times: Vec<f64> = gone.collect();
     times.sort_by(f64::total_cmp);
@@ -196,7 +196,7 @@ fn sweeps(run: &Run) -> Verdict {
             &[left[0].seen],
         );
     }
-    let slow = |left: &&Left| run.lasted(left.said.at, left.seen.at) > 2.0 * every + most;
+    let slow = |left: &&SilentPeer| run.lasted(left.said.at, left.seen.at) > 2.0 * every + most;
     if let Some(left) = left.iter().find(slow).filter(|_| times.len() < SWEEPS) {
         let why = format!("{} sweeps in {:.0} s", times.len(), run.ended - run.began);
         return fails(why, &expected, &[left.said, left.seen]);
@@ -241,7 +241,7 @@ fn too_early(run: &Run, expected: &str) -> Result<(), No> {
             was_on |= is_on;
         }
     }
-    for Left { said, gone, .. } in silent(run) {
+    for SilentPeer { said, gone, .. } in silent(run) {
         let least = run.plan.sweep - tolerance(run.plan.sweep);
         if let Some(gone) = gone.filter(|gone| gone.at - said.at < least) {
             let after = gone.at - said.at;
@@ -259,7 +259,7 @@ fn leaves(run: &Run) -> Verdict {
     let most = 2.0 * run.plan.sweep + tolerance(run.plan.sweep);
     let left = silent(run);
     let times = dropped_at(&left);
-    for Left { said, seen, .. } in &left {
+    for SilentPeer { said, seen, .. } in &left {
         // two sweeps, even if these are slow: that is F3's
         let from = said.at + tolerance(run.plan.sweep);
         let survived = times

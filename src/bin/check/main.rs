@@ -18,7 +18,7 @@ use getopts::{Matches, Options};
 use crate::peer::PeerPlay;
 use crate::program::Program;
 use crate::record::{Plan, Recorder, event};
-use crate::report::Row;
+use crate::report::CourseRow;
 use crate::tracker::TrackerPlay;
 use crate::verdict::Run;
 
@@ -55,10 +55,10 @@ fn options() -> Options {
 }
 
 /// What the command line asks for.
-struct Args {
+struct CheckArgs {
     kind: String,
     command: Vec<String>,
-    rows: Vec<Row>,
+    rows: Vec<CourseRow>,
     port: u16,
     at: Option<String>,
     folder: String,
@@ -84,7 +84,8 @@ fn main() -> ExitCode {
         Err(fault) => return cli::fail(Exit::Usage, fault),
     };
     let list = || {
-        let line = |row: &Row| format!("{:<4}{:<7}  {}", row.id, row.shows_on, row.sentence());
+        let line =
+            |row: &CourseRow| format!("{:<4}{:<7}  {}", row.id, row.shows_on, row.sentence());
         let lines: Vec<String> = report::rows().iter().map(line).collect();
         lines.join("\n")
     };
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn args(matches: &Matches, command: Vec<String>) -> Result<Args, String> {
+fn args(matches: &Matches, command: Vec<String>) -> Result<CheckArgs, String> {
     let kind = matches.free.join(" ");
     if kind != "tracker" && kind != "peer" {
         return Err(format!(
@@ -131,7 +132,7 @@ fn args(matches: &Matches, command: Vec<String>) -> Result<Args, String> {
         }
         _ => {}
     }
-    Ok(Args {
+    Ok(CheckArgs {
         rows: rows(matches.opt_str("rows"))?,
         port: cli::number(matches, "port", TRACKER_PORT)?,
         plan: Plan::new(scale, Some(within).filter(|within| *within > 0.0)),
@@ -144,7 +145,7 @@ fn args(matches: &Matches, command: Vec<String>) -> Result<Args, String> {
     })
 }
 
-fn rows(chosen: Option<String>) -> Result<Vec<Row>, String> {
+fn rows(chosen: Option<String>) -> Result<Vec<CourseRow>, String> {
     let (mut rows, mut chosen_rows) = (report::rows(), Vec::new());
     let Some(chosen) = chosen else {
         return Ok(rows);
@@ -157,7 +158,7 @@ fn rows(chosen: Option<String>) -> Result<Vec<Row>, String> {
     Ok(chosen_rows)
 }
 
-fn check(args: &Args) -> ExitCode {
+fn check(args: &CheckArgs) -> ExitCode {
     let recorder = match Recorder::new(args.log.as_deref()) {
         Ok(recorder) => Arc::new(recorder),
         Err(fault) => return cli::fail(Exit::Other, format!("--log: {fault}")),
@@ -173,7 +174,7 @@ fn check(args: &Args) -> ExitCode {
 }
 
 /// Starts the program, where a command is given.
-fn start(args: &Args, port: u16, recorder: &Recorder) -> Result<Option<Program>, String> {
+fn start(args: &CheckArgs, port: u16, recorder: &Recorder) -> Result<Option<Program>, String> {
     let Some(first) = args.command.first() else {
         return Ok(None);
     };
@@ -199,7 +200,7 @@ fn ended(program: &mut Option<Program>) -> String {
     how.map_or_else(String::new, |how| format!("; it ended: {how}"))
 }
 
-fn play_peer(args: &Args, recorder: &Arc<Recorder>) -> Result<(), String> {
+fn play_peer(args: &CheckArgs, recorder: &Arc<Recorder>) -> Result<(), String> {
     let taken = |fault| {
         format!(
             "port {}: {fault}; end what uses it, or give --port",
@@ -225,7 +226,7 @@ fn play_peer(args: &Args, recorder: &Arc<Recorder>) -> Result<(), String> {
     }
 }
 
-fn play_tracker(args: &Args, recorder: &Arc<Recorder>) -> Result<(), String> {
+fn play_tracker(args: &CheckArgs, recorder: &Arc<Recorder>) -> Result<(), String> {
     // one that binds to its host's name isn't at 127.0.0.1
     let own = ["127.0.0.1".to_owned(), host_name()].map(|host| format!("{host}:{}", args.port));
     let hosts = args.at.clone().map_or(own.to_vec(), |at| vec![at]);
@@ -263,7 +264,7 @@ fn play_tracker(args: &Args, recorder: &Arc<Recorder>) -> Result<(), String> {
 }
 
 /// Judges all rows, and says so.
-fn judge(args: &Args, recorder: &Recorder) -> ExitCode {
+fn judge(args: &CheckArgs, recorder: &Recorder) -> ExitCode {
     let events = recorder.events();
     let run = Run::new(&events, args.plan);
     let (mut judged, mut text) = (Vec::new(), String::new());
@@ -285,7 +286,7 @@ fn judge(args: &Args, recorder: &Recorder) -> ExitCode {
     {
         return cli::fail(Exit::Other, format!("{path}: {fault}"));
     }
-    let failed = |(_, verdict): &(&Row, _)| report::in_short(verdict).0 == "fails";
+    let failed = |(_, verdict): &(&CourseRow, _)| report::in_short(verdict).0 == "fails";
     match judged.iter().any(failed) {
         true => Exit::Other.into(),
         false => Exit::Done.into(),

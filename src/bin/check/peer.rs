@@ -118,22 +118,19 @@ impl PeerPlay {
         answer: &dyn Fn(&Self, T, &mut Connection) -> io::Result<()>,
         mut connection: Connection,
     ) {
-        let mut list = "";
+        let mut of = to;
         let read = connection.read::<Value>(HEADER, TORRENT_CAP);
         let message = read.and_then(|value| {
             let value = value.ok_or_else(|| invalid("closed without a message"))?;
-            list = if value["msg"] == "file_list" {
-                "list"
-            } else {
-                to
-            };
+            if value["msg"] == "file_list" {
+                of = "list";
+            }
             parse(&to_bytes(&value))
         });
         match message {
             // whoever has gone meanwhile misses the answer; that shows in what it does next
             Ok(message) => drop(answer(self, message, &mut connection)),
             Err(fault) => {
-                let of = if list == "list" { list } else { to };
                 let fault = Some(fault.to_string());
                 self.recorder
                     .note(event("not understood", 0, of).fault(fault));

@@ -25,7 +25,7 @@ const FILES_SHOWN: usize = 12;
 
 /// Something that was sent, came or happened. `what` says which of the other fields there are.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Event {
+pub struct RecordedEvent {
     /// Seconds since the start.
     pub at: f64,
     pub what: &'static str,
@@ -40,17 +40,17 @@ pub struct Event {
 }
 
 /// An event with its first fields; `at` is filled in when it is noted.
-pub fn event(what: &'static str, who: usize, name: &str) -> Event {
+pub fn event(what: &'static str, who: usize, name: &str) -> RecordedEvent {
     let name = name.to_owned();
-    Event {
+    RecordedEvent {
         what,
         who,
         name,
-        ..Event::default()
+        ..RecordedEvent::default()
     }
 }
 
-impl Event {
+impl RecordedEvent {
     pub fn files(mut self, files: Vec<String>) -> Self {
         self.files = files;
         self
@@ -83,7 +83,7 @@ impl Event {
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for RecordedEvent {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{:7.1} s  {} {}", self.at, self.what, self.name)?;
         match self.who {
@@ -105,7 +105,7 @@ impl fmt::Display for Event {
 pub struct Recorder {
     began: Instant,
     ticks: AtomicUsize,
-    events: Mutex<Vec<Event>>,
+    events: Mutex<Vec<RecordedEvent>>,
     log: Option<Mutex<File>>,
 }
 
@@ -124,7 +124,7 @@ impl Recorder {
         self.began.elapsed().as_secs_f64()
     }
 
-    pub fn note(&self, mut event: Event) {
+    pub fn note(&self, mut event: RecordedEvent) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         event.at = self.now();
         if let Some(log) = &self.log {
@@ -136,7 +136,7 @@ impl Recorder {
         events.push(event);
     }
 
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<RecordedEvent> {
         let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.clone()
     }

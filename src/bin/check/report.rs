@@ -9,7 +9,7 @@ use crate::verdict::{No, Verdict};
 const SHOWN: usize = 6;
 
 /// A sentence of the assignment.
-pub struct Row {
+pub struct CourseRow {
     pub id: &'static str,
     /// `peer`, `tracker`, `both`, or why it isn't judged.
     pub shows_on: &'static str,
@@ -18,10 +18,10 @@ pub struct Row {
 }
 
 /// All rows of the two course texts.
-pub fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<CourseRow> {
     let row = |line: &'static str| {
         let fields: Vec<&str> = line.split('|').collect();
-        Row {
+        CourseRow {
             id: fields[0],
             shows_on: fields[1],
             english: fields[2],
@@ -31,7 +31,7 @@ pub fn rows() -> Vec<Row> {
     include_str!("rows.txt").lines().map(row).collect()
 }
 
-impl Row {
+impl CourseRow {
     /// Whether it is judged on such a program.
     pub fn is_judged(&self, kind: &str) -> bool {
         self.shows_on == kind || self.shows_on == "both"
@@ -61,7 +61,7 @@ pub fn in_short(verdict: &Verdict) -> (&'static str, &str) {
 }
 
 /// A line for a row; below a failing one, what was expected, what was sent and came, and the sentence.
-pub fn text(row: &Row, verdict: &Verdict) -> String {
+pub fn text(row: &CourseRow, verdict: &Verdict) -> String {
     let (word, why) = in_short(verdict);
     let mut text = format!("{:<4}{word:<12}{why}\n", row.id);
     if let Err(No::Fails {
@@ -78,7 +78,7 @@ pub fn text(row: &Row, verdict: &Verdict) -> String {
 }
 
 /// A line with the rows that don't show on such a program, and why.
-pub fn not_judged(kind: &str, rows: &[Row]) -> String {
+pub fn not_judged(kind: &str, rows: &[CourseRow]) -> String {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for row in rows.iter().filter(|row| !row.is_judged(kind)) {
         reasons.entry(row.shows_on).or_default().push(row.id);
@@ -89,7 +89,7 @@ pub fn not_judged(kind: &str, rows: &[Row]) -> String {
 }
 
 /// The file that graders read.
-pub fn junit(kind: &str, judged: &[(&Row, Verdict)]) -> String {
+pub fn junit(kind: &str, judged: &[(&CourseRow, Verdict)]) -> String {
     let (mut cases, mut failures, mut skipped) = (String::new(), 0, 0);
     for (row, verdict) in judged {
         let (word, why) = in_short(verdict);

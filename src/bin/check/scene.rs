@@ -15,7 +15,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde_json::{Value, json};
 
-use crate::record::{Event, Plan, event, tolerance};
+use crate::record::{Plan, RecordedEvent, event, tolerance};
 
 /// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the same
 /// place six times comes once in 30,000 runs.
@@ -84,7 +84,7 @@ pub struct Scene {
 
 impl Scene {
     /// Decides at a ping whether something else is listed from now on, and returns it.
-    pub fn turn(&mut self, now: f64, plan: &Plan) -> Option<Event> {
+    pub fn turn(&mut self, now: f64, plan: &Plan) -> Option<RecordedEvent> {
         let download = DOWNLOAD_TIME.min(plan.within / 4.0);
         let later = 2.0 * (plan.round + plan.ping) + tolerance(plan.round);
         let later = later + if self.ours { download } else { 0.0 };
@@ -103,7 +103,7 @@ impl Scene {
     }
 
     /// New names, each at another number of peers.
-    fn next_choice(&mut self) -> Event {
+    fn next_choice(&mut self) -> RecordedEvent {
         let (mut names, mut copies) = (Vec::new(), COPIES.to_vec());
         if self.ours {
             let each = PIECES.map(|(copies, n)| vec![copies; n]);
@@ -131,7 +131,7 @@ impl Scene {
         event("sent: the list with", 0, "").lists(self.lists.clone())
     }
 
-    fn begin_download(&mut self) -> Event {
+    fn begin_download(&mut self) -> RecordedEvent {
         self.stage = Stage::Download;
         self.download = self.new_torrent(DOWNLOAD);
         self.files = vec![self.download.clone()];
@@ -140,7 +140,7 @@ impl Scene {
         event("download", 0, &self.download)
     }
 
-    fn complete(&mut self) -> Event {
+    fn complete(&mut self) -> RecordedEvent {
         self.stage = Stage::Complete;
         self.files = self.listed.clone();
         self.files.retain(|name| self.contents.contains_key(name));

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::judge_peer::judge;
-use crate::record::{Event, Plan, event};
+use crate::record::{Plan, RecordedEvent, event};
 use crate::report::{in_short, rows};
 use crate::scene::CHOICES;
 use crate::verdict::Run;
 
-fn at(at: f64, mut event: Event) -> Event {
+fn at(at: f64, mut event: RecordedEvent) -> RecordedEvent {
     event.at = at;
     event
 }
 
 /// A list with a.txt at peers 1 to 2, b.txt at 1 to 3 and so on.
-fn offer(time: f64) -> Event {
+fn offer(time: f64) -> RecordedEvent {
     let mut lists: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for (idx, name) in ["a.txt", "b.txt", "c.txt", "d.txt"].iter().enumerate() {
         for who in 1..=idx + 2 {
@@ -25,7 +25,7 @@ fn offer(time: f64) -> Event {
 }
 
 /// A record in which each list is answered with these requests at once.
-fn chosen(asked: &[(usize, &str)], more: &[Event]) -> Vec<Event> {
+fn chosen(asked: &[(usize, &str)], more: &[RecordedEvent]) -> Vec<RecordedEvent> {
     let mut events = Vec::new();
     for nth in 0..CHOICES {
         let time = 30.0 * nth as f64;
@@ -44,7 +44,7 @@ fn chosen(asked: &[(usize, &str)], more: &[Event]) -> Vec<Event> {
     events
 }
 
-fn word(row: &str, events: &[Event]) -> &'static str {
+fn word(row: &str, events: &[RecordedEvent]) -> &'static str {
     let run = Run::new(events, Plan::new(1.0, None));
     in_short(&run.doubted(row, judge(row, &run))).0
 }
@@ -90,7 +90,7 @@ fn f4_fails_for_the_same_place_only() {
 
 #[test]
 fn an_interval_is_the_middle_one_of_several() {
-    let pings = |times: &[f64]| -> Vec<Event> {
+    let pings = |times: &[f64]| -> Vec<RecordedEvent> {
         times
             .iter()
             .map(|time| at(*time, event("came: a ping", 0, "")))

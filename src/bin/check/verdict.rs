@@ -1,6 +1,6 @@
 //! What a judge says of a row, and what the judges have in common.
 
-use crate::record::{Event, Plan, tolerance};
+use crate::record::{Plan, RecordedEvent, tolerance};
 
 /// On a machine that stands still for this share of the time, no row fails for what came too late or never.
 const BUSY: f64 = 0.1;
@@ -17,7 +17,7 @@ pub enum No {
     Fails {
         why: String,
         expected: String,
-        shown: Vec<Event>,
+        shown: Vec<RecordedEvent>,
     },
     /// The run doesn't tell.
     CantTell(String),
@@ -29,7 +29,7 @@ pub fn cant<T>(why: impl Into<String>) -> Result<T, No> {
     Err(No::CantTell(why.into()))
 }
 
-pub fn fails<T>(why: String, expected: &str, shown: &[&Event]) -> Result<T, No> {
+pub fn fails<T>(why: String, expected: &str, shown: &[&RecordedEvent]) -> Result<T, No> {
     Err(No::Fails {
         why,
         expected: expected.to_owned(),
@@ -39,7 +39,7 @@ pub fn fails<T>(why: String, expected: &str, shown: &[&Event]) -> Result<T, No> 
 
 /// The record of one run, and the intervals that the program is to keep.
 pub struct Run<'a> {
-    pub events: &'a [Event],
+    pub events: &'a [RecordedEvent],
     pub plan: Plan,
     pub began: f64,
     pub ended: f64,
@@ -47,8 +47,8 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Takes a record. Where `check` didn't start the program, the run began with its first message.
-    pub fn new(events: &'a [Event], plan: Plan) -> Self {
-        let is_first = |event: &&Event| event.what != "stood still";
+    pub fn new(events: &'a [RecordedEvent], plan: Plan) -> Self {
+        let is_first = |event: &&RecordedEvent| event.what != "stood still";
         let (began, ended) = (events.iter().find(is_first), events.iter().rfind(is_first));
         Self {
             events,
@@ -58,11 +58,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub fn of(&self, what: &'a str) -> impl Iterator<Item = &'a Event> {
+    pub fn of(&self, what: &'a str) -> impl Iterator<Item = &'a RecordedEvent> {
         self.events.iter().filter(move |event| event.what == what)
     }
 
-    pub fn first(&self, what: &'a str) -> Option<&'a Event> {
+    pub fn first(&self, what: &'a str) -> Option<&'a RecordedEvent> {
         self.of(what).next()
     }
 
@@ -102,7 +102,7 @@ impl<'a> Run<'a> {
     pub fn interval(
         &self,
         what: &str,
-        came: &[&'a Event],
+        came: &[&'a RecordedEvent],
         until: f64,
         every: f64,
     ) -> Result<f64, No> {
