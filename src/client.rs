@@ -105,6 +105,8 @@ struct ClientParts {
     to_hash: Channel<starting::HashOrder>,
     to_begin: Channel<starting::BeginOrder>,
     list_now: OnceLock<Trigger>,
+    /// Whether the others are to be greeted after the next ping.
+    to_greet: AtomicBool,
     /// Whether a thread is saying hello to the others.
     greets: AtomicBool,
     /// Changes the time between two pings.

@@ -12,12 +12,22 @@ use crate::net::HEADER;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP};
 
 impl Client {
-    /// Says hello to the peers on the tracker's list, on a thread of its own. Where that doesn't work, they learn of it at
-    /// their next ping.
+    /// Has the others greeted after the next ping, which is made now: who came since the last one is on no list here yet.
+    pub(super) fn greet_peers_soon(&self) {
+        self.0.to_greet.store(true, Ordering::Relaxed);
+        if let Some(timer) = self.0.ping_timer.get() {
+            timer.fire();
+        }
+    }
+
+    /// Says hello to the peers on the tracker's list, if they are to be greeted, on a thread of its own. Where that doesn't
+    /// work, they learn of it at their next ping.
     pub(super) fn greet_peers(&self) {
-        if self.0.config.classic || self.0.greets.swap(true, Ordering::Relaxed) {
+        let parts = &self.0;
+        if !parts.to_greet.load(Ordering::Relaxed) || parts.greets.swap(true, Ordering::Relaxed) {
             return;
         }
+        parts.to_greet.store(false, Ordering::Relaxed);
         let client = self.clone();
         let greet = move || {
             let listed = client.lock().listed_of_ours();
@@ -31,7 +41,7 @@ impl Client {
         };
         let thread = Builder::new().name("greet".to_owned()).spawn(greet);
         if thread.is_err() {
-            self.0.greets.store(false, Ordering::Relaxed);
+            parts.greets.store(false, Ordering::Relaxed);
         }
     }
 

@@ -128,8 +128,8 @@ impl Client {
                         md5: md5.to_string(),
                     });
                 }
-                if announce {
-                    self.greet_peers();
+                if announce && !self.0.config.classic {
+                    self.greet_peers_soon();
                 }
                 if announce && mine {
                     let md5 = md5.to_string();

@@ -87,6 +87,7 @@ impl Client {
             state: Mutex::new(state),
             changed: Condvar::new(),
             interface: AtomicU32::default(),
+            to_greet: AtomicBool::default(),
             greets: AtomicBool::default(),
             buffers: Buffers::default(),
             to_hash,

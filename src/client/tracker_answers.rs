@@ -80,6 +80,7 @@ impl Client {
             self.say(&Event::FewPeers { n_peers, waits_for });
         }
         self.begin_all(begins);
+        self.greet_peers();
         self.tell_conflicts();
         let unpublished = !self.lock().unpublished().is_empty();
         if first || unpublished {
