@@ -35,9 +35,12 @@ use crate::torrent::{BlockSet, Name};
 mod claims;
 mod late;
 mod places;
+mod rooms;
 #[cfg(test)]
 mod tests;
 mod view;
+
+pub use self::rooms::Room;
 
 /// A peer's number in this process.
 pub type PeerId = u32;
@@ -93,6 +96,8 @@ struct Link {
     asked: Vec<Asked>,
     /// When the last of its answers came.
     answered: Option<Instant>,
+    /// A moving mean of the time that its pieces take.
+    took: Option<Duration>,
     /// How many requests beyond the usual number keep it busy, see [`Picker::stood_idle`].
     further: f64,
 }
@@ -104,6 +109,8 @@ pub struct Route {
     pub latency: Duration,
     /// Whether it speaks our messages; an original is asked for one piece at a time, by name.
     pub ours: bool,
+    /// Where it is; `None` where that makes no difference.
+    pub room: Option<Room>,
 }
 
 /// A request that has no answer yet.
@@ -198,10 +205,10 @@ impl Picker {
         let in_flight = self.bytes_in_flight();
         let mut ranks: BTreeMap<PeerId, Rank> = BTreeMap::new();
         for peer in self.peers_with_a_place_free() {
-            for (name, has) in &self.links[&peer].has {
+            for (name, has) in self.offers_of(peer) {
                 let file = &self.files[name];
                 let fits = in_flight == 0 || in_flight + file.piece_len <= IN_FLIGHT;
-                let Some(rank) = fits.then(|| file.rank(name, has, rng)).flatten() else {
+                let Some(rank) = fits.then(|| file.rank(name, &has, rng)).flatten() else {
                     continue;
                 };
                 let best = ranks.get(&peer);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::errors::ClientError;
 use crate::events::Event;
-use crate::net::{Connection, HEADER, connect, on_interface};
-use crate::picker::PeerId;
+use crate::net::{Connection, HEADER, connect, is_local, is_same_room, on_interface};
+use crate::picker::{PeerId, Room, Route};
 use crate::protocol::{Answer, Ask, Have, Hello, PEER_CAP, VERSION};
 
 /// How often the round trip is measured: the smallest result counts.
@@ -94,7 +94,19 @@ impl Client {
         };
         let sender = connection.sender();
         let now = Instant::now();
-        let known = self.lock().connected(peer, &their, sender, latency, now);
+        let own = connection.own.ip();
+        let room = match is_local(addr.ip(), own) || is_same_room(addr.ip(), own) {
+            true => Room::Same {
+                comes_before: their.id < self.0.run_id,
+            },
+            false => Room::Other,
+        };
+        let route = Route {
+            latency,
+            ours: true,
+            room: Some(room),
+        };
+        let known = self.lock().connected(peer, &their, sender, route, now);
         if known {
             let latency_ms = latency.as_secs_f64() * 1e3;
             self.say(&Event::Connected {

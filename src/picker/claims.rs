@@ -216,7 +216,9 @@ impl Picker {
         let took = now.saturating_duration_since(link.turn(asked.since));
         link.answered = Some(now);
         if got.is_some() {
-            self.usual = Some(self.usual.map_or(took, |usual| (usual * 7 + took) / 8));
+            let mean = |usual: Option<Duration>| usual.map_or(took, |usual| (usual * 7 + took) / 8);
+            self.usual = Some(mean(self.usual));
+            link.took = Some(mean(link.took));
         }
         if let Some(file) = self.files.get_mut(&asked.get.name) {
             let claims = got.and_then(|idx| file.claims.get_mut(&idx));

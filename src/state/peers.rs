@@ -326,17 +326,16 @@ impl State {
         peer: PeerId,
         their: &Hello,
         sender: Sender,
-        latency: Duration,
+        route: Route,
         now: Instant,
     ) -> bool {
-        self.said_hello(peer, their, latency, now);
+        self.said_hello(peer, their, route.latency, now);
         let Some(known) = self.peers.get_mut(&peer).filter(|_| !self.ending) else {
             return false;
         };
         known.link = LinkState::Open(sender);
         known.trouble = None;
-        let ours = true;
-        self.picker.open(peer, Route { latency, ours });
+        self.picker.open(peer, route);
         true
     }
 
@@ -508,6 +507,7 @@ impl State {
                     Route {
                         latency: peer.latency.unwrap_or_default(),
                         ours: false,
+                        room: None,
                     },
                 );
             }
