@@ -76,15 +76,6 @@ pub fn on_interface(mut addr: SocketAddr, interface: u32) -> SocketAddr {
     addr
 }
 
-/// Returns true if two addresses are probably in one room: they have the same /24 of IPv4, or /64 of IPv6.
-pub fn is_same_room(one: IpAddr, other: IpAddr) -> bool {
-    match (one.to_canonical(), other.to_canonical()) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
-        _ => false,
-    }
-}
-
 /// Returns true if both ends of a connection are on this machine.
 pub fn is_local(peer: IpAddr, own: IpAddr) -> bool {
     peer.is_loopback() || peer == own

@@ -18,7 +18,7 @@
 //!
 //! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.
 //! Beside the lesson: `claims` keeps that account, `late` asks again for what should have come,
-//! `places` bounds what each peer is asked for at a time, and `view` is for people.
+//! `places` bounds what each peer is asked for at a time, `rooms` what is asked of other rooms, and `view` is for people.
 //!
 //! Cost of a decision: one pass over the open pieces of each connection that has a place free, without any system call.
 

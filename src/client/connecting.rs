@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::errors::ClientError;
 use crate::events::Event;
-use crate::net::{Connection, HEADER, connect, is_local, is_same_room, on_interface};
+use crate::net::addresses::is_same_room;
+use crate::net::{Connection, HEADER, connect, is_local, on_interface};
 use crate::picker::{PeerId, Room, Route};
 use crate::protocol::{Answer, Ask, Have, Hello, PEER_CAP, VERSION};
 
@@ -94,17 +95,10 @@ impl Client {
         };
         let sender = connection.sender();
         let now = Instant::now();
-        let own = connection.own.ip();
-        let room = match is_local(addr.ip(), own) || is_same_room(addr.ip(), own) {
-            true => Room::Same {
-                comes_before: their.id < self.0.run_id,
-            },
-            false => Room::Other,
-        };
         let route = Route {
             latency,
             ours: true,
-            room: Some(room),
+            room: Some(self.room_of(addr, &connection, &their)),
         };
         let known = self.lock().connected(peer, &their, sender, route, now);
         if known {
@@ -116,6 +110,17 @@ impl Client {
             self.manage_downloads();
         }
         Ok(known.then_some(connection))
+    }
+
+    /// Returns in which room a peer is, as far as the two addresses tell.
+    fn room_of(&self, addr: SocketAddr, connection: &Connection, their: &Hello) -> Room {
+        let own = connection.own.ip();
+        match is_local(addr.ip(), own) || is_same_room(addr.ip(), own) {
+            true => Room::Same {
+                comes_before: their.id < self.0.run_id,
+            },
+            false => Room::Other,
+        }
     }
 
     /// Returns the message by which this peer introduces itself.

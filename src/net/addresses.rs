@@ -53,6 +53,15 @@ pub fn sends_from(to: IpAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip().to_canonical())
 }
 
+/// Returns true if two addresses are probably in one room: they have the same /24 of IPv4, or /64 of IPv6.
+pub fn is_same_room(one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        _ => false,
+    }
+}
+
 /// Returns true if another machine could reach it without naming an interface.
 fn is_reachable(address: IpAddr) -> bool {
     !address.is_unspecified()
@@ -90,6 +99,22 @@ fn global_in_if_inet6(table: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_room_is_a_network_of_the_usual_size() {
+        for (one, other, same) in [
+            ("10.0.7.1", "10.0.7.200", true),
+            ("10.0.7.1", "10.0.8.1", false),
+            ("::ffff:10.0.7.1", "10.0.7.2", true),
+            ("2001:db8:0:1::1", "2001:db8:0:1:2::9", true),
+            ("2001:db8:0:1::1", "2001:db8:0:2::1", false),
+            ("fe80::1", "fe80::2", true),
+            ("fe80::1", "10.0.7.1", false),
+        ] {
+            let [one, other] = [one, other].map(|ip| ip.parse().expect("an address"));
+            assert_eq!(is_same_room(one, other), same, "{one} {other}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_from_the_tables_of_linux() {

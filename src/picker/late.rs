@@ -12,6 +12,9 @@ const POLL: Duration = Duration::from_secs(1);
 pub(super) const USUAL: Duration = Duration::from_secs(5);
 /// The shortest time after which a piece counts as late: below it, the thread may just not have been scheduled.
 const SHORTEST: Duration = Duration::from_millis(50);
+/// A piece is so many times as late before it is requested once more from another room: it would cross the trunk twice (at once:
+/// 1.3 times the file in all; so: 1.2).
+const ELSEWHERE: u32 = 4;
 /// Added so that a due time has passed.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -44,8 +47,10 @@ impl Picker {
     /// is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely slow isn't
     /// flooded.
     fn due(&self, peer: PeerId) -> impl Iterator<Item = (Instant, &Name, u32)> {
-        let elsewhere = self.links[&peer].is_elsewhere();
-        let late = self.late_after() * if elsewhere { std::env::var("LATEX").map_or(4, |x| x.parse().unwrap()) } else { 1 };
+        let late = match self.links[&peer].is_elsewhere() {
+            true => self.late_after() * ELSEWHERE,
+            false => self.late_after(),
+        };
         self.files.iter().flat_map(move |(name, file)| {
             file.claims.iter().filter_map(move |(idx, claims)| {
                 if claims.iter().any(|claim| claim.came || claim.peer == peer) {

@@ -1,11 +1,14 @@
 //! What is asked of peers in other rooms: each piece should come into a room once, and not once for each of its machines.
 //!
-//! Rooms are joined by a trunk that all their machines share, so it is the first link to be full. What some machine of this
-//! room has is therefore asked of it, as long as that isn't much slower. What several machines elsewhere have, and none here,
-//! those of this room divide among themselves, without a word: of m machines that lack something, number i fetches the pieces
-//! k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces it has sent least.
+//! Rooms are joined by a trunk that all their machines share, so it is the first link to be full. What a machine of this room
+//! has fetched is therefore asked of it, unless one elsewhere is faster. What several machines elsewhere have, and none here,
+//! those of this room divide among themselves without a word: of m machines that are fetching, number i takes the pieces k
+//! with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces that it has sent least.
+//! Machines that have all count neither way: a seed in this room is better asked for what nobody else has.
 //!
-//! A peer that waits for nothing at all takes what it can get.
+//! A peer that waits for nothing takes what it can get; so whoever is alone in a room, or among slow ones, loses nothing.
+//!
+//! Cost: one pass over the machines of this room for each connection to another room that has a place free.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,15 +17,12 @@ use super::{Link, PeerId, Picker};
 use crate::bitfield::Bitfield;
 use crate::torrent::Name;
 
-/// A machine of this room that takes so many times as long for a piece as one elsewhere isn't waited for.
-const SLOW: u32 = 2;
-
 /// Where a peer is, as far as its address tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// In the room of this peer. All its machines have one order, that of their ids.
+    /// In the room of this peer. All its machines number themselves alike, by their ids.
     Same {
-        /// Whether it comes before this peer in that order.
+        /// Whether its id is before this peer's.
         comes_before: bool,
     },
     /// In another room.
@@ -30,71 +30,65 @@ pub enum Room {
 }
 
 impl Picker {
-    /// Returns what a peer has of each wanted file and should be asked for.
-    pub(super) fn offers_of(&self, peer: PeerId) -> impl Iterator<Item = (&Name, Cow<'_, Bitfield>)> {
+    /// Returns what a peer has of each wanted file, but for what should be asked of others.
+    pub(super) fn offers_of(
+        &self,
+        peer: PeerId,
+    ) -> impl Iterator<Item = (&Name, Cow<'_, Bitfield>)> {
         let link = &self.links[&peer];
-        let is_free = !link.is_elsewhere() || self.bytes_in_flight() == 0;
+        let takes_all = !link.is_elsewhere() || self.bytes_in_flight() == 0;
         link.has.iter().map(move |(name, has)| {
-            let offer = match is_free {
+            let offer = match takes_all {
                 true => Cow::Borrowed(has),
-                false => Cow::Owned(self.to_fetch_from_elsewhere(name, has, link.took)),
+                false => Cow::Owned(self.share_of(name, has, link.took)),
             };
             (name, offer)
         })
     }
 
-    /// Returns those of `has` that a machine of this room should fetch from elsewhere, from a holder that takes so long.
-    fn to_fetch_from_elsewhere(
-        &self,
-        name: &Name,
-        has: &Bitfield,
-        took: Option<Duration>,
-    ) -> Bitfield {
-        let file = &self.files[name];
+    /// Returns those pieces of `has` that this peer should fetch from another room, where a piece takes so long.
+    pub(super) fn share_of(&self, name: &Name, has: &Bitfield, took: Option<Duration>) -> Bitfield {
+        let copies = &self.files[name].copies;
         let mut here = Bitfield::new(has.len());
-        let (mut n_whole, mut m, mut i) = (0, 1, 0);
+        let (mut n_fetching, mut number) = (1, 0);
         for link in self.links.values() {
-            let (Some(comes_before), Some(theirs)) = (link.in_room(), link.has.get(name)) else {
+            let (Some(comes_before), Some(theirs)) = (link.in_this_room(), link.has.get(name))
+            else {
                 continue;
             };
-            if theirs.is_full() {
-                n_whole += 1;
-            } else if !theirs.is_empty() {
-                m += 1;
-                i += u32::from(comes_before);
-                if !link.is_slow_beside(took) {
-                    here.set_all(theirs);
-                }
+            let is_fetching = !theirs.is_empty() && !theirs.is_full();
+            if is_fetching && !link.is_slower_than(took) {
+                n_fetching += 1;
+                number += u32::from(comes_before);
+                here.set_all(theirs);
             }
         }
-        if n_whole >= 2 {
-            return Bitfield::new(has.len());
-        }
-        let mut offer = Bitfield::new(has.len());
-        for idx in has.minus(&here) {
-            if file.copies[idx as usize] == 1 || idx % m == i {
-                offer.set(idx);
-            }
-        }
-        offer
+        let is_ours = |idx: &u32| copies[*idx as usize] == 1 || idx % n_fetching == number;
+        let mut share = Bitfield::new(has.len());
+        has.minus(&here).filter(is_ours).for_each(|idx| {
+            share.set(idx);
+        });
+        share
     }
 }
 
 impl Link {
+    /// Returns true if it is in another room.
     pub(super) fn is_elsewhere(&self) -> bool {
-        self.open.is_some_and(|route| route.room == Some(Room::Other))
+        let room = self.open.and_then(|route| route.room);
+        room == Some(Room::Other)
     }
 
-    /// Whether it comes before this peer in the order of this room, if it is here.
-    fn in_room(&self) -> Option<bool> {
+    /// Returns whether it comes before this peer among the machines of this room, if it is one of them.
+    fn in_this_room(&self) -> Option<bool> {
         match self.open?.room? {
             Room::Same { comes_before } => Some(comes_before),
             Room::Other => None,
         }
     }
 
-    fn is_slow_beside(&self, took: Option<Duration>) -> bool {
+    fn is_slower_than(&self, took: Option<Duration>) -> bool {
         let both = self.took.zip(took);
-        both.is_some_and(|(here, elsewhere)| here > elsewhere * SLOW)
+        both.is_some_and(|(here, elsewhere)| here > elsewhere)
     }
 }

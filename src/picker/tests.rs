@@ -20,12 +20,13 @@ fn torrent(n_pieces: u32) -> Torrent {
 const NEAR: Route = Route {
     latency: Duration::from_millis(1),
     ours: true,
+    room: None,
 };
 
 fn far(ms: u64) -> Route {
     Route {
         latency: Duration::from_millis(ms),
-        ours: true,
+        ..NEAR
     }
 }
 
@@ -441,4 +442,105 @@ fn no_piece_is_ever_forgotten() {
             "300 steps are enough for 40 pieces"
         );
     }
+}
+
+const ELSEWHERE: Route = Route {
+    room: Some(Room::Other),
+    ..NEAR
+};
+
+fn in_room(comes_before: bool) -> Route {
+    Route {
+        room: Some(Room::Same { comes_before }),
+        ..NEAR
+    }
+}
+
+/// What peer 1, elsewhere, is to be asked for, as soon as something else is on its way.
+fn share(picker: &Picker, name: &Name) -> Vec<u32> {
+    let has = &picker.links[&1].has[name];
+    let share = picker.share_of(name, has, picker.links[&1].took);
+    share.iter().collect()
+}
+
+#[test]
+fn of_another_room_is_asked_what_nobody_here_has_and_one_share_of_it() {
+    let all: Vec<u32> = (0..6).collect();
+    let (before, after) = (in_room(true), in_room(false));
+    type Room<'a> = &'a [(&'a [u32], Route)];
+    let cases: [(&str, Room, &[u32]); 7] = [
+        ("nobody else is here", &[], &[0, 1, 2, 3, 4, 5]),
+        (
+            "who has nothing yet is no help",
+            &[(&[], before)],
+            &[0, 1, 2, 3, 4, 5],
+        ),
+        (
+            "a seed here is for what is rare",
+            &[(&all, before)],
+            &[0, 1, 2, 3, 4, 5],
+        ),
+        ("the second of two", &[(&[1], before)], &[3, 5]),
+        ("the first of two", &[(&[1], after)], &[0, 2, 4]),
+        (
+            "the second of three",
+            &[(&[1], before), (&[2], after)],
+            &[4],
+        ),
+        (
+            "others elsewhere share nothing",
+            &[(&[1], ELSEWHERE)],
+            &[0, 1, 2, 3, 4, 5],
+        ),
+    ];
+    for (what, room, expected) in cases {
+        // peer 1 isn't the only one elsewhere, so nothing has a single holder
+        let elsewhere = [(&all[..], ELSEWHERE), (&all[..], ELSEWHERE)];
+        let peers: Vec<_> = elsewhere.iter().chain(room).copied().collect();
+        let (picker, name) = picker(6, &peers);
+        assert_eq!(share(&picker, &name), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_one_holder_elsewhere_has_is_anybodys() {
+    let peers: [(&[u32], Route); 2] = [(&[0, 1, 2, 3], ELSEWHERE), (&[3], in_room(true))];
+    let (picker, name) = picker(4, &peers);
+    assert_eq!(share(&picker, &name), [0, 1, 2]);
+}
+
+#[test]
+fn a_slower_machine_of_the_room_is_not_waited_for() {
+    let all: &[u32] = &[0, 1, 2, 3];
+    let (mut picker, name) = picker(4, &[(all, ELSEWHERE), (&[1, 2], in_room(true))]);
+    for (here, elsewhere, expected) in [
+        (None, Some(1), &[0, 3][..]),
+        (Some(9), None, &[0, 3]),
+        (Some(1), Some(1), &[0, 3]),
+        (Some(2), Some(1), all),
+    ] {
+        let seconds = |n: Option<u64>| n.map(Duration::from_secs);
+        for (peer, took) in [(1, elsewhere), (2, here)] {
+            picker.links.get_mut(&peer).expect("known").took = seconds(took);
+        }
+        assert_eq!(share(&picker, &name), expected, "{here:?} {elsewhere:?}");
+    }
+}
+
+#[test]
+fn who_waits_for_nothing_takes_what_it_can_get() {
+    // piece 1 is the share of the machine that comes after
+    let peers: [(&[u32], Route); 3] =
+        [(&[1], ELSEWHERE), (&[1], ELSEWHERE), (&[0], in_room(false))];
+    let (mut picker, name) = picker(2, &peers);
+    let offer = |picker: &Picker| -> Vec<u32> {
+        let offers = picker.offers_of(1);
+        offers
+            .flat_map(|(_, has)| has.iter().collect::<Vec<_>>())
+            .collect()
+    };
+    assert_eq!((offer(&picker), share(&picker, &name)), (vec![1], vec![]));
+    let why = Why::News;
+    picker.ask(3, name, vec![0], Instant::now(), Duration::ZERO, why);
+    assert!(offer(&picker).is_empty());
 }

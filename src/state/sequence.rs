@@ -13,6 +13,7 @@ use self::dice::{CONTENTS, Dice, sent, summary};
 use super::*;
 use crate::md5::digest;
 use crate::net::{Connection, Sender};
+use crate::picker::{Room, Route};
 use crate::protocol::{Have, Hello, Outcome, Pieces, VERSION};
 use crate::store::{Location, Part, Seen, WholeFile};
 use crate::torrent::BadPiece;
@@ -272,15 +273,18 @@ impl Course {
             if dice.one_in(4) {
                 self.state.disconnected(peer, true, self.now);
             } else {
-                let latency = Duration::from_millis(*dice.of(&[0, 1, 50]));
+                let same = |comes_before| Some(Room::Same { comes_before });
+                let route = Route {
+                    latency: Duration::from_millis(*dice.of(&[0, 1, 50])),
+                    ours: true,
+                    room: *dice.of(&[None, same(true), same(false), Some(Room::Other)]),
+                };
                 let mut have = dice.haves();
                 if dice.one_in(2) {
                     have.extend(self.all_of_what_is_here());
                 }
                 let (hello, sender) = (hello("1", have), SENDER.clone());
-                let connected = self
-                    .state
-                    .connected(peer, &hello, sender, latency, self.now);
+                let connected = self.state.connected(peer, &hello, sender, route, self.now);
                 assert!(connected);
             }
         }
@@ -519,8 +523,12 @@ impl Course {
         let haves = self.all_of_what_is_here();
         let seed = self.state.know(([10, 9, 9, 9], 9).into(), true);
         let (hello, sender) = (hello("seed", haves), SENDER.clone());
-        self.state
-            .connected(seed, &hello, sender, Duration::ZERO, self.now);
+        let route = Route {
+            latency: Duration::ZERO,
+            ours: true,
+            room: Some(Room::Other),
+        };
+        self.state.connected(seed, &hello, sender, route, self.now);
         let missing = |held: &Held| held.have.len() - held.have.count();
         let left: u32 = self.state.files.values().map(missing).sum();
         for _ in 0..left {

@@ -8,12 +8,19 @@ use super::contents::PublishNews;
 use super::wants::QUICKEST_PINGS;
 use super::*;
 use crate::md5::digest;
+use crate::picker::Route;
 use crate::protocol::Outcome;
 use crate::protocol::{Have, Pieces};
 use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
 use crate::torrent::{BadPiece, MIN_PIECE_LEN};
+
+const ROUTE: Route = Route {
+    latency: Duration::ZERO,
+    ours: true,
+    room: None,
+};
 
 /// `f`, of four pieces, whose content nobody looks at.
 pub(super) fn torrent() -> Arc<Torrent> {
@@ -609,11 +616,7 @@ fn a_piece_of_the_download_before_is_still_missing() {
         all,
         "0 can be asked for"
     );
-    let ours = true;
-    let latency = Duration::ZERO;
-    state
-        .picker
-        .open(peer, crate::picker::Route { latency, ours });
+    state.picker.open(peer, ROUTE);
     let asked = state.picker.next_requests(Instant::now(), &mut state.rng);
     assert!(asked.iter().any(|one| one.get.pieces == [0]), "{asked:?}");
 }
@@ -623,10 +626,7 @@ fn a_piece_of_another_content_is_not_taken() {
     let (mut state, torrent) = (state(), torrent());
     begin(&mut state, &torrent);
     let [peer, _] = publisher_and_other(&mut state, &torrent);
-    let (ours, latency) = (true, Duration::ZERO);
-    state
-        .picker
-        .open(peer, crate::picker::Route { latency, ours });
+    state.picker.open(peer, ROUTE);
     let asked = state.picker.next_requests(Instant::now(), &mut state.rng);
     let (n, idx) = (asked[0].get.n, asked[0].get.pieces[0]);
     assert!(
