@@ -219,6 +219,7 @@
 //! - `picker::claims`: the account of who has what, and what was asked of whom.
 //! - `picker::late`: asks again for what is late, and else for news.
 //! - `picker::places`: how much each peer is asked for at a time.
+//! - `picker::subnets`: what is asked of peers in other subnets.
 //! - `picker::view`: what people are shown of that account.
 //!
 //! The folder:

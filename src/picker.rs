@@ -18,7 +18,7 @@
 //!
 //! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.
 //! Beside the lesson: `claims` keeps that account, `late` asks again for what should have come,
-//! `places` bounds what each peer is asked for at a time, `rooms` what is asked of other rooms, and `view` is for people.
+//! `places` bounds what each peer is asked for at a time, `subnets` what is asked of other subnets, and `view` is for people.
 //!
 //! Cost of a decision: one pass over the open pieces of each connection that has a place free, without any system call.
 
@@ -35,12 +35,12 @@ use crate::torrent::{BlockSet, Name};
 mod claims;
 mod late;
 mod places;
-mod rooms;
+mod subnets;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use self::rooms::Room;
+pub use self::subnets::Subnet;
 
 /// A peer's number in this process.
 pub type PeerId = u32;
@@ -110,7 +110,7 @@ pub struct Route {
     /// Whether it speaks our messages; an original is asked for one piece at a time, by name.
     pub ours: bool,
     /// Where it is; `None` where that makes no difference.
-    pub room: Option<Room>,
+    pub subnet: Option<Subnet>,
 }
 
 /// A request that has no answer yet.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::Client;
 use super::errors::ClientError;
 use crate::events::Event;
-use crate::net::addresses::is_same_room;
+use crate::net::addresses::is_same_subnet;
 use crate::net::{Connection, HEADER, connect, is_local, on_interface};
-use crate::picker::{PeerId, Room, Route};
+use crate::picker::{PeerId, Route, Subnet};
 use crate::protocol::{Answer, Ask, Have, Hello, PEER_CAP, VERSION};
 
 /// How often the round trip is measured: the smallest result counts.
@@ -98,7 +98,7 @@ impl Client {
         let route = Route {
             latency,
             ours: true,
-            room: Some(self.room_of(addr, &connection, &their)),
+            subnet: Some(self.subnet_of(addr, &connection, &their)),
         };
         let known = self.lock().connected(peer, &their, sender, route, now);
         if known {
@@ -112,14 +112,14 @@ impl Client {
         Ok(known.then_some(connection))
     }
 
-    /// Returns in which room a peer is, as far as the two addresses tell.
-    fn room_of(&self, addr: SocketAddr, connection: &Connection, their: &Hello) -> Room {
+    /// Returns in which subnet a peer is, as far as the two addresses tell.
+    fn subnet_of(&self, addr: SocketAddr, connection: &Connection, their: &Hello) -> Subnet {
         let own = connection.own.ip();
-        match is_local(addr.ip(), own) || is_same_room(addr.ip(), own) {
-            true => Room::Same {
+        match is_local(addr.ip(), own) || is_same_subnet(addr.ip(), own) {
+            true => Subnet::Same {
                 comes_before: their.id < self.0.run_id,
             },
-            false => Room::Other,
+            false => Subnet::Other,
         }
     }
 

@@ -53,8 +53,8 @@ pub fn sends_from(to: IpAddr) -> Option<IpAddr> {
     Some(socket.local_addr().ok()?.ip().to_canonical())
 }
 
-/// Returns true if two addresses are probably in one room: they have the same /24 of IPv4, or /64 of IPv6.
-pub fn is_same_room(one: IpAddr, other: IpAddr) -> bool {
+/// Returns true if two addresses are probably in one subnet: they have the same /24 of IPv4, or /64 of IPv6.
+pub fn is_same_subnet(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
         (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_is_a_network_of_the_usual_size() {
+    fn a_subnet_has_the_usual_size() {
         for (one, other, same) in [
             ("10.0.7.1", "10.0.7.200", true),
             ("10.0.7.1", "10.0.8.1", false),
@@ -112,7 +112,7 @@ mod tests {
             ("fe80::1", "10.0.7.1", false),
         ] {
             let [one, other] = [one, other].map(|ip| ip.parse().expect("an address"));
-            assert_eq!(is_same_room(one, other), same, "{one} {other}");
+            assert_eq!(is_same_subnet(one, other), same, "{one} {other}");
         }
     }
 

@@ -20,7 +20,7 @@ fn torrent(n_pieces: u32) -> Torrent {
 const NEAR: Route = Route {
     latency: Duration::from_millis(1),
     ours: true,
-    room: None,
+    subnet: None,
 };
 
 fn far(ms: u64) -> Route {
@@ -445,13 +445,13 @@ fn no_piece_is_ever_forgotten() {
 }
 
 const ELSEWHERE: Route = Route {
-    room: Some(Room::Other),
+    subnet: Some(Subnet::Other),
     ..NEAR
 };
 
-fn in_room(comes_before: bool) -> Route {
+fn here(comes_before: bool) -> Route {
     Route {
-        room: Some(Room::Same { comes_before }),
+        subnet: Some(Subnet::Same { comes_before }),
         ..NEAR
     }
 }
@@ -464,11 +464,11 @@ fn share(picker: &Picker, name: &Name) -> Vec<u32> {
 }
 
 #[test]
-fn of_another_room_is_asked_what_nobody_here_has_and_one_share_of_it() {
+fn of_another_subnet_is_asked_what_nobody_here_has_and_one_share_of_it() {
     let all: Vec<u32> = (0..6).collect();
-    let (before, after) = (in_room(true), in_room(false));
-    type Room<'a> = &'a [(&'a [u32], Route)];
-    let cases: [(&str, Room, &[u32]); 7] = [
+    let (before, after) = (here(true), here(false));
+    type Others<'a> = &'a [(&'a [u32], Route)];
+    let cases: [(&str, Others, &[u32]); 7] = [
         ("nobody else is here", &[], &[0, 1, 2, 3, 4, 5]),
         (
             "who has nothing yet is no help",
@@ -493,10 +493,10 @@ fn of_another_room_is_asked_what_nobody_here_has_and_one_share_of_it() {
             &[0, 1, 2, 3, 4, 5],
         ),
     ];
-    for (what, room, expected) in cases {
+    for (what, others, expected) in cases {
         // peer 1 isn't the only one elsewhere, so nothing has a single holder
         let elsewhere = [(&all[..], ELSEWHERE), (&all[..], ELSEWHERE)];
-        let peers: Vec<_> = elsewhere.iter().chain(room).copied().collect();
+        let peers: Vec<_> = elsewhere.iter().chain(others).copied().collect();
         let (picker, name) = picker(6, &peers);
         assert_eq!(share(&picker, &name), expected, "{what}");
     }
@@ -504,15 +504,15 @@ fn of_another_room_is_asked_what_nobody_here_has_and_one_share_of_it() {
 
 #[test]
 fn what_one_holder_elsewhere_has_is_anybodys() {
-    let peers: [(&[u32], Route); 2] = [(&[0, 1, 2, 3], ELSEWHERE), (&[3], in_room(true))];
+    let peers: [(&[u32], Route); 2] = [(&[0, 1, 2, 3], ELSEWHERE), (&[3], here(true))];
     let (picker, name) = picker(4, &peers);
     assert_eq!(share(&picker, &name), [0, 1, 2]);
 }
 
 #[test]
-fn a_slower_machine_of_the_room_is_not_waited_for() {
+fn a_slower_machine_of_the_subnet_is_not_waited_for() {
     let all: &[u32] = &[0, 1, 2, 3];
-    let (mut picker, name) = picker(4, &[(all, ELSEWHERE), (&[1, 2], in_room(true))]);
+    let (mut picker, name) = picker(4, &[(all, ELSEWHERE), (&[1, 2], here(true))]);
     for (here, elsewhere, expected) in [
         (None, Some(1), &[0, 3][..]),
         (Some(9), None, &[0, 3]),
@@ -530,8 +530,7 @@ fn a_slower_machine_of_the_room_is_not_waited_for() {
 #[test]
 fn who_waits_for_nothing_takes_what_it_can_get() {
     // piece 1 is the share of the machine that comes after
-    let peers: [(&[u32], Route); 3] =
-        [(&[1], ELSEWHERE), (&[1], ELSEWHERE), (&[0], in_room(false))];
+    let peers: [(&[u32], Route); 3] = [(&[1], ELSEWHERE), (&[1], ELSEWHERE), (&[0], here(false))];
     let (mut picker, name) = picker(2, &peers);
     let offer = |picker: &Picker| -> Vec<u32> {
         let offers = picker.offers_of(1);

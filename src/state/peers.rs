@@ -507,7 +507,7 @@ impl State {
                     Route {
                         latency: peer.latency.unwrap_or_default(),
                         ours: false,
-                        room: None,
+                        subnet: None,
                     },
                 );
             }

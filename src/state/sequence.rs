@@ -13,7 +13,7 @@ use self::dice::{CONTENTS, Dice, sent, summary};
 use super::*;
 use crate::md5::digest;
 use crate::net::{Connection, Sender};
-use crate::picker::{Room, Route};
+use crate::picker::{Route, Subnet};
 use crate::protocol::{Have, Hello, Outcome, Pieces, VERSION};
 use crate::store::{Location, Part, Seen, WholeFile};
 use crate::torrent::BadPiece;
@@ -273,11 +273,11 @@ impl Course {
             if dice.one_in(4) {
                 self.state.disconnected(peer, true, self.now);
             } else {
-                let same = |comes_before| Some(Room::Same { comes_before });
+                let same = |comes_before| Some(Subnet::Same { comes_before });
                 let route = Route {
                     latency: Duration::from_millis(*dice.of(&[0, 1, 50])),
                     ours: true,
-                    room: *dice.of(&[None, same(true), same(false), Some(Room::Other)]),
+                    subnet: *dice.of(&[None, same(true), same(false), Some(Subnet::Other)]),
                 };
                 let mut have = dice.haves();
                 if dice.one_in(2) {
@@ -526,7 +526,7 @@ impl Course {
         let route = Route {
             latency: Duration::ZERO,
             ours: true,
-            room: Some(Room::Other),
+            subnet: Some(Subnet::Other),
         };
         self.state.connected(seed, &hello, sender, route, self.now);
         let missing = |held: &Held| held.have.len() - held.have.count();

@@ -19,7 +19,7 @@ use crate::torrent::{BadPiece, MIN_PIECE_LEN};
 const ROUTE: Route = Route {
     latency: Duration::ZERO,
     ours: true,
-    room: None,
+    subnet: None,
 };
 
 /// `f`, of four pieces, whose content nobody looks at.

@@ -29,7 +29,7 @@ pub fn run() {
                     Route {
                         latency,
                         ours: true,
-                        room: None,
+                        subnet: None,
                     },
                 );
             }

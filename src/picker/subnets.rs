@@ -1,14 +1,14 @@
-//! What is asked of peers in other rooms: each piece should come into a room once, and not once for each of its machines.
+//! What is asked of peers in other subnets: each piece should come into a subnet once, and not once for each machine.
 //!
-//! Rooms are joined by a trunk that all their machines share, so it is the first link to be full. What a machine of this room
-//! has fetched is therefore asked of it, unless one elsewhere is faster. What several machines elsewhere have, and none here,
-//! those of this room divide among themselves without a word: of m machines that are fetching, number i takes the pieces k
-//! with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces that it has sent least.
-//! Machines that have all count neither way: a seed in this room is better asked for what nobody else has.
+//! Subnets, which are classrooms more often than not, are joined by a trunk that all their machines share: it is the first link
+//! to be full. What a machine here has fetched is therefore asked of it, unless one elsewhere is faster. What several
+//! machines elsewhere have, and none here, those here divide among themselves without a word: of m machines that are fetching,
+//! number i takes the pieces k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces
+//! that it has sent least. Machines that have all count neither way: a seed here is better asked for what nobody else has.
 //!
-//! A peer that waits for nothing takes what it can get; so whoever is alone in a room, or among slow ones, loses nothing.
+//! A peer that waits for nothing takes what it can get; so whoever is alone in a subnet, or among slow ones, loses nothing.
 //!
-//! Cost: one pass over the machines of this room for each connection to another room that has a place free.
+//! Cost: one pass over the machines here for each connection to elsewhere that has a place free.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::torrent::Name;
 
 /// Where a peer is, as far as its address tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// In the room of this peer. All its machines number themselves alike, by their ids.
+pub enum Subnet {
+    /// In the subnet of this peer. All its machines number themselves alike, by their ids.
     Same {
         /// Whether its id is before this peer's.
         comes_before: bool,
     },
-    /// In another room.
+    /// In another one.
     Other,
 }
 
@@ -46,13 +46,13 @@ impl Picker {
         })
     }
 
-    /// Returns those pieces of `has` that this peer should fetch from another room, where a piece takes so long.
+    /// Returns those pieces of `has` that this peer should fetch from another subnet, where a piece takes so long.
     pub(super) fn share_of(&self, name: &Name, has: &Bitfield, took: Option<Duration>) -> Bitfield {
         let copies = &self.files[name].copies;
         let mut here = Bitfield::new(has.len());
         let (mut n_fetching, mut number) = (1, 0);
         for link in self.links.values() {
-            let (Some(comes_before), Some(theirs)) = (link.in_this_room(), link.has.get(name))
+            let (Some(comes_before), Some(theirs)) = (link.in_this_subnet(), link.has.get(name))
             else {
                 continue;
             };
@@ -73,17 +73,17 @@ impl Picker {
 }
 
 impl Link {
-    /// Returns true if it is in another room.
+    /// Returns true if it is in another subnet.
     pub(super) fn is_elsewhere(&self) -> bool {
-        let room = self.open.and_then(|route| route.room);
-        room == Some(Room::Other)
+        let subnet = self.open.and_then(|route| route.subnet);
+        subnet == Some(Subnet::Other)
     }
 
-    /// Returns whether it comes before this peer among the machines of this room, if it is one of them.
-    fn in_this_room(&self) -> Option<bool> {
-        match self.open?.room? {
-            Room::Same { comes_before } => Some(comes_before),
-            Room::Other => None,
+    /// Returns whether it comes before this peer among the machines of this subnet, if it is one of them.
+    fn in_this_subnet(&self) -> Option<bool> {
+        match self.open?.subnet? {
+            Subnet::Same { comes_before } => Some(comes_before),
+            Subnet::Other => None,
         }
     }
 
