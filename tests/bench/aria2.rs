@@ -8,8 +8,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use super::lab::Lab;
+use super::network::Network;
 use super::support::Temp;
-use super::swarm::{NAME, Outcome, Work, cpu, fill, lab, memory, watch};
+use super::swarm::{NAME, Outcome, Work, cpu, fill, memory, watch};
 
 /// As mktorrent has it where nothing else is said.
 const PIECE: usize = 256 << 10;
@@ -37,17 +39,16 @@ pub fn is_installed() -> bool {
 pub fn aria2(work: &Work) -> Option<Outcome> {
     is_installed().then(|| {
         let temp = Temp::within(&memory());
-        let lab = lab(work).expect("root and iproute2");
+        let network = Network::of(work).expect("root and iproute2");
+        let lab = network.as_ref().map(|network| &network.lab);
         let source = temp.dir("seed");
         fill(&source.join(NAME), work.mib);
-        let tracker_ip = lab
-            .as_ref()
-            .map_or(Ipv4Addr::LOCALHOST, |lab| lab.gateway());
+        let tracker_ip = lab.map_or(Ipv4Addr::LOCALHOST, Lab::gateway);
         let announce = format!("http://{tracker_ip}:{}/announce", tracker());
         let torrent = temp.path().join("f.torrent");
         fs::write(&torrent, metainfo(&source.join(NAME), &announce)).expect("room");
         let client = |host: u8, dir: &Path, more: &[&str]| {
-            let mut command = match &lab {
+            let mut command = match lab {
                 None => Command::new("aria2c"),
                 Some(lab) => {
                     let mut ip = Command::new("ip");
@@ -99,7 +100,7 @@ pub fn aria2(work: &Work) -> Option<Outcome> {
         let has = |i: u8| dir(i).with_extension("done").exists();
         let (peers, seconds) = watch(work, start, has);
         let ids: Vec<u32> = peers.iter().map(|peer| peer.0.id()).collect();
-        Outcome::of(seconds, before, seed.0.id(), &ids)
+        Outcome::of(seconds, before, seed.0.id(), &ids, network.as_ref())
     })
 }
 

@@ -1,7 +1,8 @@
 //! `cargo bench [-- PART …]`: what handing a file around costs, and how near it comes to what the network allows.
 //!
-//! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `swarm`, `growth`, and, as root with iproute2, `shaped`. aria2c and
-//! opentracker are measured beside in the same minutes where they are installed. `ROUNDS=n` sets how often each is measured; medians are printed.
+//! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `growth`, and, as root with iproute2, `shaped`, `latency`, `rooms`, `swarm` and
+//! `cold`. aria2c and opentracker are measured beside in the same minutes where they are installed. `ROUNDS=n` sets how often
+//! each is measured; medians are printed.
 
 #[allow(dead_code)] // the tests use the rest
 #[path = "../it/lab.rs"]
@@ -17,6 +18,7 @@ mod aria2;
 mod campus;
 mod copy;
 mod hashing;
+mod network;
 mod opentracker;
 mod picking;
 mod swarm;
@@ -25,7 +27,7 @@ mod tables;
 /// A part's name, what it measures, and how.
 type Part = (&'static str, &'static str, fn());
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 11] = [
     (
         "md5",
         "checking pieces, and a file's first hashing",
@@ -47,22 +49,42 @@ const PARTS: [Part; 8] = [
         "what a campus of 10,000 peers and 100 files costs it",
         announce::scale,
     ),
-    ("swarm", "512 MiB to 4 peers on this machine", tables::swarm),
-    ("growth", "the cost as peers and files grow", tables::growth),
     (
         "shaped",
-        "links of a given speed, beside the bound",
+        "links of a given speed, Mbit/s, beside the bound",
         tables::shaped,
+    ),
+    (
+        "latency",
+        "links with a round trip, beside the bound",
+        tables::latency,
+    ),
+    (
+        "rooms",
+        "two rooms with a trunk between them",
+        tables::rooms,
+    ),
+    (
+        "swarm",
+        "hosts on links as fast as this machine makes them",
+        tables::swarm,
+    ),
+    ("growth", "the cost as peers and files grow", tables::growth),
+    (
+        "cold",
+        "a seed that hashes while the others wait",
+        tables::cold,
     ),
 ];
 
 fn main() {
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if copy::was_an_end(&args) {
+        return;
+    }
+    let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     for (name, what, run) in PARTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
             println!("\n{name}: {what}");
             run();
         }

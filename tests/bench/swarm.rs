@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use super::lab::Lab;
+use super::network::Network;
 use super::process::{cpu_time, status};
 use super::support::{Program, Temp, random_bytes};
 
@@ -16,11 +16,23 @@ const DEADLINE: Duration = Duration::from_secs(600);
 pub const NAME: &str = "image.bin";
 
 /// What is handed to how many, over which links.
+#[derive(Clone)]
 pub struct Work {
     pub mib: usize,
     pub peers: u8,
-    /// None is this machine's loopback.
-    pub links: Option<Links>,
+    pub net: Net,
+    /// The seed hasn't hashed its file yet, and all start at the same moment.
+    pub is_cold: bool,
+}
+
+/// Where the peers are.
+#[derive(Clone)]
+pub enum Net {
+    /// All on this machine.
+    Loopback,
+    /// Each in a namespace of its own, with links as fast as the machine makes them.
+    Unshaped,
+    Shaped(Links),
 }
 
 /// How fast the links are, Mbit/s.
@@ -32,6 +44,33 @@ pub struct Links {
     pub seed_up: f64,
     /// The last peer comes so many seconds later.
     pub late_by: Option<f64>,
+    /// Between any two peers, the seed included.
+    pub round_trip: Option<Duration>,
+    /// The second half of the peers is in another room, behind a trunk of this speed.
+    pub trunk: Option<f64>,
+}
+
+impl Links {
+    /// The speed of a peer's uplink.
+    pub fn up_of(&self, i: u8) -> f64 {
+        self.up[usize::from(i) % self.up.len()]
+    }
+}
+
+impl Work {
+    /// The links, where they have a speed.
+    pub fn links(&self) -> Option<&Links> {
+        match &self.net {
+            Net::Shaped(links) => Some(links),
+            Net::Loopback | Net::Unshaped => None,
+        }
+    }
+
+    /// So many peers start together.
+    pub fn n_together(&self) -> u8 {
+        let is_one_late = self.links().is_some_and(|links| links.late_by.is_some());
+        self.peers - u8::from(is_one_late)
+    }
 }
 
 /// What it took.
@@ -42,24 +81,31 @@ pub struct Outcome {
     pub cpu: f64,
     /// The most memory of any peer, MiB.
     pub peak: f64,
-    /// What the seed sent, over the file's size.
-    pub sent: f64,
+    /// Bytes that came over the trunk; none where there is no trunk.
+    pub crossed: u64,
 }
 
 impl Outcome {
-    /// What these peers took, and the seed since it had used `before`; what it sent isn't known yet.
-    pub fn of(seconds: Vec<f64>, before: f64, seed: u32, peers: &[u32]) -> Self {
+    /// What these peers took, and the seed since it had used `before`.
+    pub fn of(
+        seconds: Vec<f64>,
+        before: f64,
+        seed: u32,
+        peers: &[u32],
+        network: Option<&Network>,
+    ) -> Self {
         Self {
             seconds,
             cpu: peers.iter().map(|peer| cpu(*peer)).sum::<f64>() + cpu(seed) - before,
             peak: peers.iter().map(|peer| peak(*peer)).fold(0.0, f64::max),
-            sent: f64::NAN,
+            crossed: network.and_then(Network::crossed).unwrap_or(0),
         }
     }
 
-    /// Seconds until all had it.
-    pub fn last(&self) -> f64 {
-        self.seconds.iter().copied().fold(0.0, f64::max)
+    /// Seconds until all had it that started together.
+    pub fn last(&self, work: &Work) -> f64 {
+        let together = &self.seconds[..usize::from(work.n_together())];
+        together.iter().copied().fold(0.0, f64::max)
     }
 }
 
@@ -83,27 +129,15 @@ pub fn memory() -> PathBuf {
     }
 }
 
-/// Fills a file with random bytes.
+/// Fills a file with random bytes; it looks as if that had been a while ago.
 pub fn fill(path: &Path, mib: usize) {
     let mut file = File::create(path).expect("room");
     for i in 0..mib {
         file.write_all(&random_bytes(1 << 20, i as u64))
             .expect("room");
     }
-}
-
-/// The hosts that the work needs: the seed is the first. One that is late is shaped like the others.
-pub fn lab(work: &Work) -> Result<Option<Lab>, String> {
-    let Some(links) = &work.links else {
-        return Ok(None);
-    };
-    let lab = Lab::new(work.peers + 2)?;
-    lab.shape(0, links.seed_up, links.down.max(links.seed_up))?;
-    for i in 0..work.peers {
-        let up = links.up[usize::from(i) % links.up.len()];
-        lab.shape(i + 1, up, links.down)?;
-    }
-    Ok(Some(lab))
+    let then = SystemTime::now() - Duration::from_secs(60);
+    file.set_modified(then).expect("one's own file");
 }
 
 /// Waits until each has it, and starts the late one when it is its turn.
@@ -112,8 +146,8 @@ pub fn watch<P>(
     mut start: impl FnMut(u8) -> P,
     has: impl Fn(u8) -> bool,
 ) -> (Vec<P>, Vec<f64>) {
-    let late_by = work.links.as_ref().and_then(|links| links.late_by);
-    let together = work.peers - u8::from(late_by.is_some());
+    let late_by = work.links().and_then(|links| links.late_by);
+    let together = work.n_together();
     let begin = Instant::now();
     let mut began = vec![begin; usize::from(together)];
     let mut peers: Vec<P> = (0..together).map(&mut start).collect();
@@ -137,11 +171,12 @@ pub fn watch<P>(
     (peers, seconds.into_iter().flatten().collect())
 }
 
-/// This project's programs. The seed has hashed its file before anything is counted.
+/// This project's programs. Unless the work is cold, the seed has hashed its file before anything is counted.
 pub fn ours(work: &Work) -> Outcome {
     let temp = Temp::within(&memory());
-    let lab = lab(work).expect("root and iproute2");
-    let (tracker_host, tracker_ip) = match &lab {
+    let network = Network::of(work).expect("root and iproute2");
+    let lab = network.as_ref().map(|network| &network.lab);
+    let (tracker_host, tracker_ip) = match lab {
         Some(lab) => (
             Some(lab.ns(work.peers + 1)),
             IpAddr::from(lab.addr(work.peers + 1)),
@@ -156,45 +191,47 @@ pub fn ours(work: &Work) -> Outcome {
         &["--remote", "--port", "0", "--torrents", torrents],
     );
     let (at, port) = (tracker_ip.to_string(), tracker.port().to_string());
-    let client = |host: u8, dir: &Path, more: &[&str]| {
-        let dir = dir.to_str().expect("UTF-8");
-        let log = format!("{dir}.log");
-        let args = [&[at.as_str(), &port, dir, "--log", &log], more].concat();
-        let host = lab.as_ref().map(|lab| lab.ns(host));
+    let client = |host: u8, dir: &Path| {
+        let args = [&at, &port, dir.to_str().expect("UTF-8")];
+        let host = lab.map(|lab| lab.ns(host));
         Program::start_on(host.as_deref(), "client", &args)
     };
 
     let source = temp.dir("seed");
     fill(&source.join(NAME), work.mib);
-    let seed = client(0, &source, &["--ping-every", "1"]);
-    seed.until_line("the tracker has the .torrent");
+    let seed = client(0, &source);
+    if !work.is_cold {
+        tracker.until_line("published image.bin");
+    }
     let before = cpu(seed.id());
 
     let dir = |i: u8| temp.path().join(format!("p{i}"));
-    let start = |i: u8| client(i + 1, &dir(i), &[]);
+    let start = |i: u8| client(i + 1, &dir(i));
     let (peers, seconds) = watch(work, start, |i| dir(i).join(NAME).exists());
 
     let ids: Vec<u32> = peers.iter().map(Program::id).collect();
-    let took = Outcome::of(seconds, before, seed.id(), &ids);
-    let sent = seed.until_event("given", |given| {
-        given["gave"].as_u64() >= Some((work.mib as u64) << 20)
-    });
-    Outcome {
-        sent: sent["gave"].as_u64().unwrap_or(0) as f64 / ((work.mib << 20) as f64),
-        ..took
-    }
+    Outcome::of(seconds, before, seed.id(), &ids, network.as_ref())
+}
+
+/// The file's bits, and the headers around them, in Mbit.
+fn mbit(work: &Work) -> f64 {
+    /// Bytes of a file in 1,514 bytes of Ethernet.
+    const GOODPUT: f64 = 0.956;
+    (work.mib << 20) as f64 * 8e-6 / GOODPUT
 }
 
 /// Kurose and Ross's lower bound for the peers that start together, seconds, on the goodput that one TCP flow gets.
 pub fn bound(work: &Work) -> f64 {
-    /// Bytes of a file in 1,514 bytes of Ethernet.
-    const GOODPUT: f64 = 0.956;
-    let links = work.links.as_ref().expect("only links have a bound");
-    let n = work.peers - u8::from(links.late_by.is_some());
-    let file = (work.mib << 20) as f64 * 8e-6 / GOODPUT;
-    let ups: f64 = (0..usize::from(n))
-        .map(|i| links.up[i % links.up.len()])
-        .sum();
+    let links = work.links().expect("only links have a bound");
+    let (n, file) = (work.n_together(), mbit(work));
+    let ups: f64 = (0..n).map(|i| links.up_of(i)).sum();
     let all = f64::from(n) * file / (links.seed_up + ups);
     (file / links.seed_up).max(file / links.down).max(all)
+}
+
+/// The same for one that comes late: its own downlink, or what is left of the others' bound.
+pub fn bound_of_late(work: &Work) -> f64 {
+    let links = work.links().expect("only links have a bound");
+    let rest = bound(work) - links.late_by.unwrap_or(0.0);
+    rest.max(mbit(work) / links.down)
 }

@@ -1,181 +1,365 @@
 //! The swarms that are measured, and how their figures are printed.
 
+use std::time::Duration;
+
 use super::aria2::{aria2, is_installed};
-use super::swarm::{Links, Outcome, Work, bound, lab, ours};
+use super::copy::plain_copy;
+use super::network::obstacle;
+use super::swarm::{Links, Net, Outcome, Work, bound, bound_of_late, ours};
 use super::{median, rounds};
 
-/// The medians of some rounds of the same work.
-fn medians(outcomes: &[Outcome], figure: impl Fn(&Outcome) -> f64) -> f64 {
-    median(outcomes.iter().map(figure).collect())
+/// Something to measure.
+struct Row {
+    /// What it is, beside its size and peers.
+    name: &'static str,
+    work: Work,
+    figures: Vec<Figure>,
 }
 
-/// Ours and aria2 in turn, so that both meet the same minutes.
-fn beside(work: &Work, rounds: usize) -> (Vec<Outcome>, Vec<Outcome>) {
-    let (mut us, mut them) = (Vec::new(), Vec::new());
-    for _ in 0..rounds {
-        us.push(ours(work));
-        them.extend(aria2(work));
-    }
-    (us, them)
+/// What is told of an outcome.
+#[derive(Clone, Copy)]
+struct Figure {
+    name: &'static str,
+    of: fn(&Work, &Outcome) -> f64,
+    goal: Option<Goal>,
 }
+
+/// What a figure should be at most.
+#[derive(Clone, Copy)]
+enum Goal {
+    AtMost(f64),
+    /// So much of aria2's.
+    OfAria2(f64),
+}
+
+impl Figure {
+    const fn new(name: &'static str, of: fn(&Work, &Outcome) -> f64) -> Self {
+        let goal = None;
+        Self { name, of, goal }
+    }
+
+    fn at_most(self, most: f64) -> Self {
+        let goal = Some(Goal::AtMost(most));
+        Self { goal, ..self }
+    }
+
+    fn of_aria2(self, most: f64) -> Self {
+        let goal = Some(Goal::OfAria2(most));
+        Self { goal, ..self }
+    }
+}
+
+const SECONDS: Figure = Figure::new("seconds", |work, outcome| outcome.last(work));
+const CPU: Figure = Figure::new("CPU s per GiB", |work, outcome| {
+    outcome.cpu * 1024.0 / (work.mib as f64 * f64::from(work.peers))
+});
+const PEAK: Figure = Figure::new("MiB of a peer", |_, outcome| outcome.peak);
+const LAST: Figure = Figure::new("last / bound", |work, outcome| {
+    outcome.last(work) / bound(work)
+});
+const LATE: Figure = Figure::new("late / bound", |work, outcome| {
+    outcome.seconds[usize::from(work.n_together())] / bound_of_late(work)
+});
+const CROSSED: Figure = Figure::new("files crossed", |work, outcome| {
+    outcome.crossed as f64 / (work.mib << 20) as f64
+});
 
 /// Work on this machine's loopback.
 pub fn unshaped(mib: usize, peers: u8) -> Work {
+    let (net, is_cold) = (Net::Loopback, false);
     Work {
         mib,
         peers,
-        links: None,
+        net,
+        is_cold,
     }
 }
 
-fn gib(work: &Work) -> f64 {
-    work.mib as f64 * f64::from(work.peers) / 1024.0
-}
-
-/// 512 MiB to 4 peers, beside aria2.
-pub fn swarm() {
-    let work = unshaped(512, 4);
-    let (us, them) = beside(&work, rounds());
-    let show = |name: &str, outcomes: &[Outcome]| {
-        println!(
-            "  {name:14} {:6.2} s   {:5.2} CPU s per GiB   peak {:3.0} MiB",
-            medians(outcomes, Outcome::last),
-            medians(outcomes, |outcome| outcome.cpu) / gib(&work),
-            medians(outcomes, |outcome| outcome.peak),
-        );
-    };
-    show("bittorrentish", &us);
-    if them.is_empty() {
-        println!("  aria2c isn't installed");
-        return;
-    }
-    show("aria2", &them);
-    println!(
-        "  ratio          {:6.2}     {:5.2}",
-        medians(&us, Outcome::last) / medians(&them, Outcome::last),
-        medians(&us, |outcome| outcome.cpu) / medians(&them, |outcome| outcome.cpu)
-    );
-}
-
-/// Peers and files grow, on this machine's loopback.
-pub fn growth() {
-    println!("  file       peers   all have it   CPU s per GiB   peak MiB   seed sent");
-    let by_peers = [2, 4, 8, 16, 32, 100].map(|peers| unshaped(64, peers));
-    let by_size = [16, 64, 256, 1024].map(|mib| unshaped(mib, 4));
-    for work in by_peers.iter().chain(&by_size) {
-        let us: Vec<_> = (0..rounds().div_ceil(2)).map(|_| ours(work)).collect();
-        println!(
-            "  {:4} MiB   {:5}   {:9.2} s   {:13.2}   {:8.0}   {:9.2}",
-            work.mib,
-            work.peers,
-            medians(&us, Outcome::last),
-            medians(&us, |outcome| outcome.cpu) / gib(work),
-            medians(&us, |outcome| outcome.peak),
-            medians(&us, |outcome| outcome.sent),
-        );
+/// The same, each on a host of its own.
+fn between_hosts(mib: usize, peers: u8) -> Work {
+    Work {
+        net: Net::Unshaped,
+        ..unshaped(mib, peers)
     }
 }
 
+/// Speeds in Mbit/s.
 fn links(up: &[f64], down: f64, seed_up: f64) -> Links {
     Links {
         up: up.to_vec(),
         down,
         seed_up,
         late_by: None,
+        round_trip: None,
+        trunk: None,
     }
 }
 
-/// How many neighbours all hosts of this machine may know together: beyond that some don't reach each other for a while.
-fn neighbours() -> Option<usize> {
-    let most = std::fs::read_to_string("/proc/sys/net/ipv4/neigh/default/gc_thresh3").ok()?;
-    most.trim().parse().ok()
+/// One row of work over such links.
+fn over(name: &'static str, links: Links, mib: usize, peers: u8, figures: &[Figure]) -> Row {
+    let work = Work {
+        net: Net::Shaped(links),
+        ..unshaped(mib, peers)
+    };
+    let figures = figures.to_vec();
+    Row {
+        name,
+        work,
+        figures,
+    }
 }
 
-/// Links of a given speed: the time over Kurose and Ross's bound.
+/// Links of a given speed.
 pub fn shaped() {
-    let work = |mib, peers, links| Work {
-        mib,
-        peers,
-        links: Some(links),
-    };
-    let late = Links {
+    let [fifty, ten] = [50.0, 10.0].map(|mbit| links(&[mbit], mbit, mbit));
+    let fast_down = links(&[50.0], 200.0, 50.0);
+    let thin_up = links(&[8.0], 80.0, 80.0);
+    let thinner_up = links(&[5.0], 100.0, 100.0);
+    let one_late = Links {
         late_by: Some(4.0),
         ..links(&[10.0, 40.0], 100.0, 100.0)
     };
-    let goals = [
-        ("50 up, 50 down", work(64, 8, links(&[50.0], 50.0, 50.0))),
-        ("50 up, 200 down", work(64, 8, links(&[50.0], 200.0, 50.0))),
-        ("10 or 40 up, 100 down, one late", work(48, 12, late)),
-        (
-            "8 up, 80 down, seed 80",
-            work(24, 4, links(&[8.0], 80.0, 80.0)),
+    let last = |most| LAST.at_most(most);
+    table(&[
+        over(
+            "50 up, 50 down",
+            fifty,
+            64,
+            8,
+            &[last(1.05), CPU.at_most(14.0)],
         ),
-        (
-            "5 up, 100 down, seed 100",
-            work(32, 2, links(&[5.0], 100.0, 100.0)),
+        over("50 up, 200 down", fast_down, 64, 8, &[last(1.03)]),
+        over("10 up, 10 down", ten.clone(), 16, 16, &[last(1.08)]),
+        over("10 up, 10 down", ten, 16, 32, &[last(1.12)]),
+        over("8 up, 80 down, seed 80", thin_up, 24, 4, &[last(1.12)]),
+        over("5 up, 100 down, seed 100", thinner_up, 32, 2, &[last(1.09)]),
+        over(
+            "10 or 40 up, 100 down, one late",
+            one_late,
+            48,
+            12,
+            &[last(1.08), LATE.at_most(1.08)],
+        ),
+    ]);
+}
+
+/// Links with a round trip, and a plain copy over the first of them.
+pub fn latency() {
+    let round_trip = Some(Duration::from_millis(40));
+    let [one, eight] = [100.0, 50.0].map(|up| Links {
+        round_trip,
+        ..links(&[up], 100.0, up)
+    });
+    let rows = [
+        over("100 up, 100 down, 40 ms", one, 32, 1, &[LAST.at_most(1.22)]),
+        over(
+            "50 up, 100 down, 40 ms",
+            eight,
+            64,
+            8,
+            &[LAST.at_most(1.08)],
         ),
     ];
-    if let Err(why) = lab(&goals[0].1) {
-        println!("  left out, as it needs root and iproute2: {why}");
-        return;
-    }
-    println!(
-        "  links, Mbit/s                     file, peers   bound   last / bound   seed sent   aria2: last / bound"
-    );
-    for (name, work) in &goals {
-        let (us, them) = beside(work, rounds());
-        row(name, work, &us, &them);
-    }
-    // the cost as the work grows, at speeds that two cores can emulate
-    for peers in [2, 4, 8, 16, 32] {
-        if let Some(room) = neighbours().filter(|room| (usize::from(peers) + 2).pow(2) > *room) {
-            println!(
-                "  {peers} peers are left out: this machine knows only {room} neighbours of all its hosts \
-                 (sysctl -w net.ipv4.neigh.default.gc_thresh3=4096 makes it more)"
-            );
-            continue;
-        }
-        let work = work(16, peers, links(&[10.0], 10.0, 10.0));
-        row("10 up, 10 down", &work, &[ours(&work)], &[]);
-    }
-    for mib in [16, 64, 256, 1024] {
-        let work = work(mib, 8, links(&[50.0], 50.0, 50.0));
-        row("50 up, 50 down", &work, &[ours(&work)], &[]);
-    }
-    if !is_installed() {
-        println!("  aria2c isn't installed");
+    table(&rows);
+    let work = &rows[0].work;
+    if obstacle(work).is_none() {
+        let copies = (0..rounds()).map(|_| plain_copy(work) / bound(work));
+        line(
+            "the first, as one plain TCP copy",
+            LAST.name,
+            median(copies.collect()),
+            None,
+            f64::NAN,
+        );
     }
 }
 
-/// One line, and one more for who came late.
-fn row(name: &str, work: &Work, us: &[Outcome], them: &[Outcome]) {
-    let links = work.links.as_ref().expect("shaped");
-    let n = usize::from(work.peers) - usize::from(links.late_by.is_some());
-    let bound = bound(work);
-    let last = |outcome: &Outcome| outcome.seconds[..n].iter().copied().fold(0.0, f64::max) / bound;
-    let aria2 = match them {
-        [] => String::new(),
-        them => format!("{:.2}", medians(them, last)),
+/// Two rooms, and a trunk between them.
+pub fn rooms() {
+    let links = Links {
+        trunk: Some(50.0),
+        ..links(&[50.0], 50.0, 50.0)
+    };
+    let figures = [LAST.at_most(1.2), CROSSED.at_most(1.2)];
+    table(&[over("two rooms, 50, trunk 50", links, 32, 12, &figures)]);
+}
+
+/// Links as fast as the machine makes them, in turns with aria2.
+pub fn swarm() {
+    let work = between_hosts(512, 4);
+    let figures = vec![CPU.of_aria2(0.6), SECONDS.of_aria2(0.45), PEAK];
+    table(&[Row {
+        name: "hosts, links without a limit",
+        work,
+        figures,
+    }]);
+}
+
+/// Peers and files grow, on this machine's loopback.
+pub fn growth() {
+    let row = |mib, peers| {
+        let cpu = match peers {
+            100 => CPU.at_most(5.0),
+            _ => CPU,
+        };
+        Row {
+            name: "loopback",
+            work: unshaped(mib, peers),
+            figures: vec![SECONDS, cpu, PEAK],
+        }
+    };
+    let by_peers = [2, 4, 8, 16, 32, 100].map(|peers| row(64, peers));
+    let rounds = table(&by_peers);
+    let [at_4, at_32] = [1, 4].map(|i| rounds[i].medians(&by_peers[i].work, &CPU));
+    line(
+        "32 peers over 4",
+        CPU.name,
+        at_32[0] / at_4[0],
+        Some(1.3),
+        at_32[1] / at_4[1],
+    );
+    table(&[16, 256, 1024, 4096].map(|mib| row(mib, 4)));
+}
+
+/// The seed hashes while the others wait for it.
+pub fn cold() {
+    let warm = between_hosts(1024, 4);
+    if let Some(why) = obstacle(&warm) {
+        println!("  left out: {why}");
+        return;
+    }
+    let cold = Work {
+        is_cold: true,
+        ..warm.clone()
+    };
+    let (mut colds, mut warms) = (Vec::new(), Vec::new());
+    for _ in 0..rounds() {
+        colds.push(ours(&cold).last(&cold));
+        warms.push(ours(&warm).last(&warm));
+    }
+    let ratios = colds.iter().zip(&warms).map(|(cold, warm)| cold / warm);
+    let ratio = median(ratios.collect());
+    head();
+    line(
+        "1024 MiB to 4: hosts, cold",
+        SECONDS.name,
+        median(colds),
+        None,
+        f64::NAN,
+    );
+    line(
+        "the same, warm",
+        SECONDS.name,
+        median(warms),
+        None,
+        f64::NAN,
+    );
+    line("", "cold / warm", ratio, Some(1.2), f64::NAN);
+}
+
+/// What some work took: each round of ours, and of aria2's where it is installed.
+struct Rounds {
+    us: Vec<Outcome>,
+    them: Vec<Outcome>,
+}
+
+impl Rounds {
+    /// A figure's medians, ours and aria2's.
+    fn medians(&self, work: &Work, figure: &Figure) -> [f64; 2] {
+        [&self.us, &self.them].map(|rounds| {
+            let figures = rounds.iter().map(|round| (figure.of)(work, round));
+            median(figures.collect())
+        })
+    }
+}
+
+/// Measures each row, and prints its figures.
+fn table(rows: &[Row]) -> Vec<Rounds> {
+    head();
+    let measure = |row: &Row| {
+        let rounds = row.measure();
+        row.print(&rounds);
+        rounds
+    };
+    rows.iter().map(measure).collect()
+}
+
+impl Row {
+    /// Ours and aria2 in turn, so that both meet the same minutes.
+    fn measure(&self) -> Rounds {
+        let (mut us, mut them): (_, Vec<Outcome>) = (Vec::new(), Vec::new());
+        let n = match obstacle(&self.work) {
+            None => rounds(),
+            Some(why) => {
+                println!("  {}: left out: {why}", self.title());
+                0
+            }
+        };
+        for _ in 0..n {
+            let our = ours(&self.work);
+            let hopeless = our.last(&self.work) * HOPELESS;
+            us.push(our);
+            if them.iter().all(|their| their.last(&self.work) < hopeless) {
+                them.extend(aria2(&self.work));
+            }
+        }
+        Rounds { us, them }
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "{} MiB to {}: {}",
+            self.work.mib, self.work.peers, self.name
+        )
+    }
+
+    fn print(&self, rounds: &Rounds) {
+        if rounds.us.is_empty() {
+            return;
+        }
+        let mut title = self.title();
+        for figure in &self.figures {
+            let [our, their] = rounds.medians(&self.work, figure);
+            let most = match figure.goal {
+                Some(Goal::AtMost(most)) => Some(most),
+                _ => None,
+            };
+            line(&title, figure.name, our, most, their);
+            if let Some(Goal::OfAria2(most)) = figure.goal {
+                line("", "of aria2's", our / their, Some(most), f64::NAN);
+            }
+            title.clear();
+        }
+    }
+}
+
+/// aria2 is measured once where it takes so many times as long.
+const HOPELESS: f64 = 10.0;
+
+fn head() {
+    let beside = if is_installed() {
+        "aria2"
+    } else {
+        "aria2c isn't installed"
     };
     println!(
-        "  {name:32} {:5} MiB, {:2}   {bound:5.1}   {:12.3}   {:9.2}   {aria2}",
-        work.mib,
-        work.peers,
-        medians(us, last),
-        medians(us, |outcome| outcome.sent),
+        "  {:47} {:14} {:>7} {:>6}  met  {beside}",
+        "", "", "ours", "goal"
     );
-    if links.late_by.is_some() {
-        // alone, it would be limited by its own link
-        let alone = (work.mib << 20) as f64 * 8e-6 / 0.956 / links.down;
-        let late = |outcome: &Outcome| outcome.seconds[n] / alone;
-        let aria2 = match them {
-            [] => String::new(),
-            them => format!("{:.2}", medians(them, late)),
-        };
-        println!(
-            "  {:32} its time over its own F/d:  {:12.3}               {aria2}",
-            "  the late one",
-            medians(us, late)
-        );
-    }
+}
+
+/// One figure, what it should be at most, and aria2's. What isn't known is NaN, and left empty.
+fn line(title: &str, figure: &str, ours: f64, most: Option<f64>, aria2: f64) {
+    let known = |figure: f64, digits| match figure.is_nan() {
+        true => String::new(),
+        false => format!("{figure:.digits$}"),
+    };
+    let (our, their) = (known(ours, 3), known(aria2, 2));
+    let goal = most.map_or(String::new(), |most| format!("{most:.2}"));
+    let met = match most {
+        Some(most) if ours <= most => "yes",
+        Some(most) if ours > most => "no",
+        _ => "",
+    };
+    println!("  {title:47} {figure:14} {our:>7} {goal:>6}  {met:3}  {their:>5}");
 }

@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::support::{Program, until};
 
-/// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …; gone with this value.
+/// Some hosts with the addresses 10.77.x.1, 10.77.x.2, …, x being even: those of x + 1 are on the same link, and free.
+/// Gone with this value.
 #[derive(Debug)]
 pub struct Lab {
-    id: String,
+    /// The name of the switch, with which the names of all else begin.
+    pub id: String,
     net: u8,
     n: u8,
 }
@@ -35,11 +37,24 @@ pub fn or_left_out<T>(made: Result<T, String>) -> Option<T> {
     }
 }
 
-fn ip(args: &str) -> Result<(), String> {
+/// Runs `ip` with these words.
+pub fn ip(args: &str) -> Result<(), String> {
     run("ip", args)
 }
 
-fn run(program: &str, args: &str) -> Result<(), String> {
+/// The most that may leave by this link, Mbit/s, with a queue of 60 ms. `of` is `-n NAMESPACE `, or nothing.
+pub fn limit(of: &str, link: &str, mbit: f64) -> Result<(), String> {
+    let burst = (mbit * 1e6 / 8.0 / 200.0).max(16384.0) as u64;
+    run(
+        "tc",
+        &format!(
+            "{of}qdisc replace dev {link} root tbf rate {mbit}mbit burst {burst} latency 60ms"
+        ),
+    )
+}
+
+/// Runs a program with these words.
+pub fn run(program: &str, args: &str) -> Result<(), String> {
     let out = Command::new(program)
         .args(args.split(' '))
         .output()
@@ -59,10 +74,12 @@ impl Lab {
     /// Where this machine doesn't let us.
     pub fn new(n: u8) -> Result<Self, String> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let at = NEXT.fetch_add(1, Ordering::Relaxed) as u8;
+        let at = NEXT.fetch_add(1, Ordering::Relaxed);
+        let pid = std::process::id();
         let lab = Self {
-            id: format!("bt{:x}n{at}", std::process::id()),
-            net: 10 + at,
+            id: format!("bt{pid:x}n{at:x}"),
+            // another process has labs of its own at the same time
+            net: (pid.wrapping_add(at) % 128) as u8 * 2,
             n,
         };
         lab.make().map(|()| lab)
@@ -71,7 +88,7 @@ impl Lab {
     fn make(&self) -> Result<(), String> {
         let Self { id, .. } = self;
         ip(&format!("link add {id} type bridge"))?;
-        ip(&format!("addr add {}/24 dev {id}", self.gateway()))?;
+        ip(&format!("addr add {}/23 dev {id}", self.gateway()))?;
         ip(&format!("link set {id} up"))?;
         for i in 0..self.n {
             let (ns, addr) = (self.ns(i), self.addr(i));
@@ -81,7 +98,7 @@ impl Lab {
             ))?;
             ip(&format!("link set {id}v{i} master {id} up"))?;
             ip(&format!("-n {ns} link set lo up"))?;
-            ip(&format!("-n {ns} addr add {addr}/24 dev eth0"))?;
+            ip(&format!("-n {ns} addr add {addr}/23 dev eth0"))?;
             ip(&format!("-n {ns} link set eth0 up"))?;
         }
         Ok(())
@@ -89,18 +106,8 @@ impl Lab {
 
     /// The most that a host sends and receives, Mbit/s: queues of 60 ms at both ends of its link, as switches have them.
     pub fn shape(&self, i: u8, up: f64, down: f64) -> Result<(), String> {
-        let (id, ns) = (&self.id, self.ns(i));
-        let tbf = |to: String, dev: String, mbit: f64| {
-            let burst = (mbit * 1e6 / 8.0 / 200.0).max(16384.0) as u64;
-            run(
-                "tc",
-                &format!(
-                    "{to}qdisc replace dev {dev} root tbf rate {mbit}mbit burst {burst} latency 60ms"
-                ),
-            )
-        };
-        tbf(format!("-n {ns} "), "eth0".to_owned(), up)?;
-        tbf(String::new(), format!("{id}v{i}"), down)
+        limit(&format!("-n {} ", self.ns(i)), "eth0", up)?;
+        limit("", &format!("{}v{i}", self.id), down)
     }
 
     /// The name of a host's namespace.
@@ -170,8 +177,8 @@ impl Lab {
     pub fn readdress(&self, i: u8) -> Ipv4Addr {
         let (ns, old) = (self.ns(i), self.addr(i));
         let new = Ipv4Addr::new(10, 77, self.net, i + 101);
-        ip(&format!("-n {ns} addr del {old}/24 dev eth0")).expect("its address");
-        ip(&format!("-n {ns} addr add {new}/24 dev eth0")).expect("a free address");
+        ip(&format!("-n {ns} addr del {old}/23 dev eth0")).expect("its address");
+        ip(&format!("-n {ns} addr add {new}/23 dev eth0")).expect("a free address");
         new
     }
 
