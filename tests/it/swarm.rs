@@ -864,11 +864,9 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
     drop(seed);
 }
 
-/// With pings that are minutes apart: nobody waits for the next one.
+/// With pings that are minutes apart: nobody waits for the next one, whoever came first.
 #[test]
 fn who_waits_learns_of_a_new_file_at_once() {
-    let swarm = Swarm::new();
-    let content = random_bytes(5 * PIECE, 1);
     let rare = [
         "--ping-every",
         "500",
@@ -877,16 +875,21 @@ fn who_waits_learns_of_a_new_file_at_once() {
         "--round-every",
         "500",
     ];
-    let peers = ["a", "b", "c"].map(|name| {
-        let peer = swarm.peer(name, &rare);
-        peer.until_event("list", |_| true);
-        peer
-    });
-    let _seed = swarm.seed("seed", "image.iso", &content, &rare);
-    for name in ["a", "b", "c"] {
-        until_content(&swarm.dir(name).join("image.iso"), &content);
+    let content = random_bytes(5 * PIECE, 1);
+    let names = ["a", "b", "c"];
+    for order in [["seed", "a", "b", "c"], ["a", "b", "c", "seed"]] {
+        let swarm = Swarm::new();
+        let peers = order.map(|name| {
+            let peer = swarm.peer(name, &rare);
+            peer.until_event("list", |_| true);
+            peer
+        });
+        plant(&swarm.dir("seed"), "image.iso", &content);
+        for name in names {
+            until_content(&swarm.dir(name).join("image.iso"), &content);
+        }
+        drop(peers);
     }
-    drop(peers);
 }
 
 /// Served all at once, each would get 64 KiB in 39 s, and give up after 30 s; and the next time again.
