@@ -40,14 +40,19 @@ impl Picker {
         link.has.iter().map(move |(name, has)| {
             let offer = match takes_all {
                 true => Cow::Borrowed(has),
-                false => Cow::Owned(self.share_of(name, has, link.took)),
+                false => self.share_of(name, has, link.took),
             };
             (name, offer)
         })
     }
 
     /// Returns those pieces of `has` that this peer should fetch from another subnet, where a piece takes so long.
-    pub(super) fn share_of(&self, name: &Name, has: &Bitfield, took: Option<Duration>) -> Bitfield {
+    pub(super) fn share_of<'a>(
+        &self,
+        name: &Name,
+        has: &'a Bitfield,
+        took: Option<Duration>,
+    ) -> Cow<'a, Bitfield> {
         let copies = &self.files[name].copies;
         let mut here = Bitfield::new(has.len());
         let (mut n_fetching, mut number) = (1, 0);
@@ -63,12 +68,15 @@ impl Picker {
                 here.set_all(theirs);
             }
         }
+        if n_fetching == 1 {
+            return Cow::Borrowed(has);
+        }
         let is_ours = |idx: &u32| copies[*idx as usize] == 1 || idx % n_fetching == number;
         let mut share = Bitfield::new(has.len());
         has.minus(&here).filter(is_ours).for_each(|idx| {
             share.set(idx);
         });
-        share
+        Cow::Owned(share)
     }
 }
 
