@@ -49,7 +49,7 @@ pub const BECAUSE: [RowCauses; 6] = [
 fn large_file(run: &Run) -> Verdict {
     let back = run.about(BACK, LARGE);
     let all = [run.about(GAVE, LARGE), back.clone()].concat();
-    never(all.into_iter().filter(is_bad), None, "")?;
+    never(all.into_iter().filter(is_bad))?;
     needs(
         !back.is_empty(),
         "no large file was asked for, or none was listed then",
@@ -61,11 +61,9 @@ fn first_contact(run: &Run) -> Verdict {
     let latest = run.began + 1.5 * PING_EVERY + START + run.grace(PING_EVERY)?;
     let mut pings = run.of(PING).chain(run.of(ODD));
     let ping = pings.next();
-    never(
-        ping.into_iter().filter(|ping| ping.at > latest),
-        run.events.first(),
-        "no ping for {after}",
-    )?;
+    let wrong = ping.into_iter().filter(|ping| ping.at > latest);
+    let why = "no ping for {after}";
+    never_so(wrong, run.events.first(), why)?;
     needs(ping.is_some(), "no ping came")?;
     holds("it asked for the list at the start")
 }
@@ -76,20 +74,16 @@ fn as_listed(run: &Run) -> Verdict {
         let mut offers = run.of(OFFER).chain(run.of(COMPLETE));
         !offers.any(|offer| offer.at < ask.at && offer.holders(&ask.name).contains(&ask.who))
     };
-    never(
-        asks.clone().filter(unlisted),
-        None,
-        "peer {who} doesn't list {name}",
-    )?;
+    let wrong = asks.clone().filter(unlisted);
+    let why = "peer {who} doesn't list {name}";
+    never_so(wrong, None, why)?;
     let short = asks.clone().filter(|ask| ask.name.starts_with(SHORT));
     let most = run.of(SENT).max_by_key(|sent| sent.who);
     let why = "it asks for what comes in a short list, and for nothing in a long one: does it read with one recv()?";
-    never(short.filter(|_| choices(run).is_empty()), most, why)?;
+    never_so(short.filter(|_| choices(run).is_empty()), most, why)?;
     needs(asks.clone().count() > 0, "it asked nobody for anything")?;
-    holds(format!(
-        "{}, for what that peer lists",
-        plural(asks.count(), "request")
-    ))
+    let n = plural(asks.count(), "request");
+    holds(format!("{n}, for what that peer lists"))
 }
 
 /// The first request of each choice.
@@ -106,15 +100,10 @@ fn choices<'a>(run: &Run<'a>) -> Vec<(&'a RecordedEvent, &'a RecordedEvent)> {
 }
 
 fn enough(run: &Run, n: usize) -> Result<(), No> {
-    never(
-        run.about(ODD, "request").into_iter(),
-        None,
-        "a request isn't understood",
-    )?;
-    needs(
-        n >= CHOICES,
-        format!("{}, and {CHOICES} are needed", plural(n, "choice")),
-    )
+    let odd = run.about(ODD, "request").into_iter();
+    never(odd.filter(|_| n < CHOICES))?;
+    let told = plural(n, "choice");
+    needs(n >= CHOICES, format!("{told}, and {CHOICES} are needed"))
 }
 
 fn rarest_first(run: &Run) -> Verdict {
@@ -126,7 +115,7 @@ fn rarest_first(run: &Run) -> Verdict {
         if let Some((rarer, least)) = rarest.filter(|(_, least)| **least < n) {
             let why =
                 format!("asked for {{name}} ({n} copies) while {rarer} ({least}) was missing");
-            never([*ask].into_iter(), Some(offer), &why)?;
+            never_so([*ask].into_iter(), Some(offer), &why)?;
         }
     }
     enough(run, choices.len())?;
@@ -140,22 +129,20 @@ fn sends_pieces(run: &Run) -> Verdict {
         .filter(|back| names.insert(&back.name))
         .collect();
     backs.retain(|back| ![LARGE, FILM].iter().any(|kind| back.name.starts_with(kind)));
-    never(backs.iter().copied().filter(is_bad), None, "")?;
+    never(backs.iter().copied().filter(is_bad))?;
     needs(
         !backs.is_empty(),
         "it never listed a file that is known here",
     )?;
-    holds(format!(
-        "{} came that it was asked for",
-        plural(backs.len(), "file")
-    ))
+    let n = plural(backs.len(), "file");
+    holds(format!("{n} came that it was asked for"))
 }
 
 fn three_minutes(run: &Run) -> Verdict {
     let most = THREE_MINUTES + run.grace(THREE_MINUTES)?;
     let mut last = run.events.first();
     for event in run.of(LIST).chain(run.events.last()) {
-        never(
+        never_so(
             [event]
                 .into_iter()
                 .filter(|event| last.is_some_and(|last| event.at > last.at + most)),
@@ -172,7 +159,7 @@ fn three_minutes(run: &Run) -> Verdict {
 }
 
 fn pings(run: &Run) -> Verdict {
-    never(run.of(ENDED), None, "")?;
+    never(run.of(ENDED))?;
     let pings: Vec<_> = run.of(PING).collect();
     match run.interval("ping", &pings, PING_EVERY, &run.about(ODD, "ping"))? {
         (told, true) => fails(told, &pings),
@@ -187,7 +174,7 @@ fn lists(run: &Run) -> Verdict {
     let planted = lists.iter().any(|list| has(list, PLANTED));
     let why =
         "no list has planted.txt, which is in its folder: is it another folder, see --folder?";
-    never(
+    never_so(
         run.of(STARTED).filter(|_| !planted),
         lists.last().copied(),
         why,
@@ -199,11 +186,9 @@ fn lists(run: &Run) -> Verdict {
     {
         let due = gave.at + LIST_EVERY + run.grace(LIST_EVERY)?;
         let lacks = |list: &&RecordedEvent| list.at > due && !has(list, &gave.name);
-        never(
-            lists.iter().copied().filter(lacks),
-            Some(gave),
-            "a list lacks what it was given {after} before",
-        )?;
+        let wrong = lists.iter().copied().filter(lacks);
+        let why = "a list lacks what it was given {after} before";
+        never_so(wrong, Some(gave), why)?;
     }
     holds(told)
 }
@@ -240,32 +225,28 @@ fn complete(run: &Run) -> Verdict {
     let done = run.first(COMPLETE).filter(|done| !done.copies().is_empty());
     let at = done.map_or(run.ended, |done| done.at);
     needs(done.is_some(), "it never listed a file that is known here")?;
-    never(run.of(ENDED), done, "")?;
+    never_so(run.of(ENDED), done, "")?;
     // a list that it had before may count for a while
     let after = at + PING_EVERY + run.grace(PING_EVERY)?;
     let asks = run.of(ASKED).filter(|ask| ask.who < NEAR && ask.at > after);
-    never(
-        asks,
-        done,
-        "it asked for {name} {after} after it had everything",
-    )?;
+    let wrong = asks;
+    let why = "it asked for {name} {after} after it had everything";
+    never_so(wrong, done, why)?;
     needs(
         run.ended - at > WATCHED - PING_EVERY,
         "it wasn't watched for so long",
     )?;
     let lists = run.of(LIST).any(|list| list.at > at);
-    never(
-        done.into_iter().filter(|_| !lists),
-        None,
-        "no list comes since it has everything",
-    )?;
+    let wrong = done.into_iter().filter(|_| !lists);
+    let why = "no list comes since it has everything";
+    never_so(wrong, None, why)?;
     let (before, later): (Vec<_>, Vec<_>) = run.of(BACK).partition(|back| back.at < at);
     let had = |back: &&&RecordedEvent| {
         before
             .iter()
             .any(|had| !is_bad(had) && had.name == back.name)
     };
-    never(later.iter().filter(had).copied().filter(is_bad), done, "")?;
+    never_so(later.iter().filter(had).copied().filter(is_bad), done, "")?;
     needs(
         later.iter().any(|back| !is_bad(back)),
         "that it serves wasn't seen, see C5",
@@ -296,11 +277,9 @@ fn torrent_first(run: &Run) -> Verdict {
     let (asks, torrents) = (run.about(ASKED, FILM), run.about(TORRENT, FILM));
     needs(!asks.is_empty(), "it asked for no piece")?;
     let early = |ask: &&&RecordedEvent| torrents.first().is_none_or(|torrent| ask.at < torrent.at);
-    never(
-        asks.iter().filter(early).copied(),
-        None,
-        "{name} was asked for before the .torrent came",
-    )?;
+    let wrong = asks.iter().filter(early).copied();
+    let why = "{name} was asked for before the .torrent came";
+    never_so(wrong, None, why)?;
     holds("the .torrent came before the first piece was asked for")
 }
 
@@ -323,22 +302,14 @@ fn shares(run: &Run) -> Verdict {
 
 fn verified(run: &Run) -> Verdict {
     download(run)?;
-    let mut wrong = run.about(GAVE, FILM);
-    wrong.retain(|gave| gave.who == CORRUPT);
-    needs(!wrong.is_empty(), "no wrong piece was asked for")?;
-    never(
-        film(run, true).into_iter().filter(is_bad),
-        wrong.first().copied(),
-        "",
-    )?;
-    needs(
-        !film(run, true).is_empty(),
-        "the film wasn't whole in the time",
-    )?;
-    holds(format!(
-        "{} came, and the file is right",
-        plural(wrong.len(), "wrong piece")
-    ))
+    let mut corrupt = run.about(GAVE, FILM);
+    corrupt.retain(|gave| gave.who == CORRUPT);
+    needs(!corrupt.is_empty(), "no wrong piece was asked for")?;
+    let whole = film(run, true);
+    never_so(whole.iter().copied().filter(is_bad), Some(corrupt[0]), "")?;
+    needs(!whole.is_empty(), "the film wasn't whole in the time")?;
+    let n = plural(corrupt.len(), "wrong piece");
+    holds(format!("{n} came, and the file is right"))
 }
 
 fn goes_on(run: &Run) -> Verdict {
@@ -355,27 +326,23 @@ fn goes_on(run: &Run) -> Verdict {
     let had: BTreeSet<&str> = had.map(|gave| gave.name.as_str()).collect();
     let asks = run.about(ASKED, FILM);
     let again = |ask: &&RecordedEvent| ask.at > at && had.contains(ask.name.as_str());
-    never(
-        asks.iter().copied().filter(again),
-        died,
-        "{name} was there already",
-    )?;
+    let wrong = asks.iter().copied().filter(again);
+    let why = "{name} was there already";
+    never_so(wrong, died, why)?;
     let end = run.first(COMPLETE).map_or(run.ended, |done| done.at);
     let last = asks.iter().rfind(|ask| ask.at < end).copied();
     let whole = !film(run, true).is_empty();
     let gave_up = last.filter(|last| !whole && end - last.at > run.real(GIVES_UP));
-    never(
-        gave_up.into_iter(),
-        died,
-        "nothing was asked for after {name}",
-    )?;
+    let wrong = gave_up.into_iter();
+    let why = "nothing was asked for after {name}";
+    never_so(wrong, died, why)?;
     needs(whole, "the film wasn't whole in the time")?;
     holds("a source went away, and others gave the rest")
 }
 
 fn handed_on(run: &Run) -> Verdict {
     download(run)?;
-    never(film(run, false).into_iter().filter(is_bad), None, "")?;
+    never(film(run, false).into_iter().filter(is_bad))?;
     needs(
         !film(run, false).is_empty(),
         "the download didn't get so far",

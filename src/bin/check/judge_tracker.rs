@@ -146,17 +146,15 @@ fn newcomer(run: &Run) -> Verdict {
     let list = run.about(HEARD, "newcomer");
     needs(!list.is_empty(), "the new peer had no answer, see F1")?;
     let n = list[0].lists.len();
-    holds(format!(
-        "a new peer was given {} with their files",
-        plural(n, "peer")
-    ))
+    let n = plural(n, "peer");
+    holds(format!("a new peer was given {n} with their files"))
 }
 
 fn at_least_two(run: &Run) -> Verdict {
-    never(run.of(ODD), None, "")?;
+    never(run.of(ODD))?;
     let settled = run.began + 2.0 * SWEEP_EVERY;
     let lists = run.about(HEARD, "observer");
-    never(lists.iter().copied().filter(is_bad), None, "")?;
+    never(lists.iter().copied().filter(is_bad))?;
     let few = |list: &&RecordedEvent| {
         let others = list.lists.iter().filter(|(port, _)| *port != list.who);
         (settled..run.began + CROWD_COMES).contains(&list.at) && others.count() < 2
@@ -164,7 +162,7 @@ fn at_least_two(run: &Run) -> Verdict {
     let dropped = matches!(lists_are_right(run, "F3"), Err(No::Fails(..)));
     needs(!dropped, "peers that keep in touch are dropped, see F3")?;
     let why = "a list has fewer than two besides the asker, where four keep in touch";
-    never(lists.iter().copied().filter(few), None, why)?;
+    never_so(lists.iter().copied().filter(few), None, why)?;
     needs(!lists.is_empty(), "no list came, see F1")?;
     let n = plural(lists.len(), "list");
     holds(format!(
@@ -173,23 +171,21 @@ fn at_least_two(run: &Run) -> Verdict {
 }
 
 fn answered(run: &Run) -> Verdict {
-    never(run.of(ENDED).chain(run.of(OPEN)), None, "")?;
+    never(run.of(ENDED).chain(run.of(OPEN)))?;
     // what comes after a long list is F2's
     let long = run.about(LISTED, "long");
     let long = long.first().map_or(run.ended, |long| long.at);
     let mute = run.of(MUTE).filter(|mute| mute.at < long);
     let n = mute.clone().count();
-    never(mute, None, &format!("{} had no answer", plural(n, "ping")))?;
+    never_so(mute, None, &format!("{} had no answer", plural(n, "ping")))?;
     let n = run.of(HEARD).count();
     needs(n > 0, "it gave no list, see C3")?;
-    holds(format!(
-        "{}, each answered with the list",
-        plural(n, "ping")
-    ))
+    let n = plural(n, "ping");
+    holds(format!("{n}, each answered with the list"))
 }
 
 fn updates(run: &Run) -> Verdict {
-    never(run.of(ANSWERED), None, "")?;
+    never(run.of(ANSWERED))?;
     lists_are_right(run, "F2")?;
     let long = run.about(LISTED, "long").first().copied();
     let sent = long.map_or(run.ended, |long| long.at);
@@ -200,10 +196,10 @@ fn updates(run: &Run) -> Verdict {
     let why = format!(
         "after a list of {len} bytes nothing is answered: is it read with one recv() of fewer?"
     );
-    never(mute.skip(1), long, &why)?;
+    never_so(mute.skip(1), long, &why)?;
     needs(is_whole(run), "it wasn't watched for so long")?;
     let unseen = long.into_iter().filter(|long| !is_shown(run, long));
-    never(unseen, None, &format!("a list of {len} bytes never showed"))?;
+    never_so(unseen, None, &format!("a list of {len} bytes never showed"))?;
     holds("new lists, short and long ones, were there in time")
 }
 
@@ -236,7 +232,7 @@ fn sweeps(run: &Run) -> Verdict {
     let why = format!(
         "nobody is dropped since {since:.0} s, and many fell silent: does its timer still run?"
     );
-    never(late.into_iter().copied(), None, &why)?;
+    never_so(late.into_iter().copied(), None, &why)?;
     let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     gaps.sort_by(f64::total_cmp);
     let middle = gaps.get(gaps.len() / 2).copied().unwrap_or(SWEEP_EVERY);
@@ -252,7 +248,7 @@ fn sweeps(run: &Run) -> Verdict {
 }
 
 fn holds_nothing(run: &Run) -> Verdict {
-    never(run.of(WANTED), None, "")?;
+    never(run.of(WANTED))?;
     holds("it asked no peer for anything")
 }
 
@@ -265,7 +261,7 @@ fn no_limit(run: &Run) -> Verdict {
         "{} of {CROWD} peers that came at once were never listed",
         ports.len()
     );
-    never(missing, None, &why)?;
+    never_so(missing, None, &why)?;
     holds(format!("{CROWD} peers came at once, and all were listed"))
 }
 
@@ -319,6 +315,6 @@ fn apart(run: &Run) -> Verdict {
 
 fn stores_torrent(run: &Run) -> Verdict {
     run.first(PUBLISHED).ok_or(No::NotSpoken)?;
-    never(run.of(PUBLISHED).filter(is_bad), None, "")?;
+    never(run.of(PUBLISHED).filter(is_bad))?;
     holds("name, peers, number of pieces and MD5 came as they were given")
 }

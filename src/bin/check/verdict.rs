@@ -172,9 +172,14 @@ pub fn needs(is_so: bool, unless: impl Into<String>) -> Result<(), No> {
     }
 }
 
-/// Fails if there is such an event, for the reason, or for what it tells itself. In the reason, `{who}` and `{name}` stand
-/// for its fields, and `{after}` for the time since `from`, which is shown, too.
-pub fn never<'a>(
+/// Fails if there is such an event, for what it tells.
+pub fn never<'a>(events: impl Iterator<Item = &'a RecordedEvent>) -> Result<(), No> {
+    never_so(events, None, "")
+}
+
+/// Fails if there is such an event, for this reason. In it, `{who}` and `{name}` stand for the event's fields, and `{after}`
+/// for the time since `from`, which is shown, too.
+pub fn never_so<'a>(
     mut events: impl Iterator<Item = &'a RecordedEvent>,
     from: Option<&RecordedEvent>,
     why: &str,
@@ -184,9 +189,8 @@ pub fn never<'a>(
     };
     let after = event.at - from.map_or(0.0, |from| from.at);
     let told = why.replace("{after}", &format!("{after:.1} s"));
-    let told = told
-        .replace("{who}", &event.who.to_string())
-        .replace("{name}", &event.name);
+    let told = told.replace("{who}", &event.who.to_string());
+    let told = told.replace("{name}", &event.name);
     let told = if why.is_empty() { event.told() } else { told };
     fails(told, &Vec::from_iter(from.into_iter().chain([event])))
 }
