@@ -274,14 +274,18 @@ impl Downloads {
         bytes.is_some()
     }
 
-    /// Says hello to a peer once, to know how far away it is.
+    /// Says hello to a peer three times, once for all, to know how far away it is.
     fn measure(&mut self, port: u16) -> io::Result<()> {
-        if !self.away.contains_key(&port) {
-            let mut to = connect(&[(Ipv4Addr::LOCALHOST, port).into()])?;
+        if self.away.contains_key(&port) {
+            return Ok(());
+        }
+        let mut to = connect(&[(Ipv4Addr::LOCALHOST, port).into()])?;
+        for _ in 0..3 {
             let began = Instant::now();
             to.send(&json!({"msg": "hello", "v": 1, "id": "small", "port": self.port}))?;
             to.expect::<Answer>(HEADER, PEER_CAP)?;
-            self.away.insert(port, began.elapsed());
+            let away = self.away.entry(port).or_insert(HEADER);
+            *away = began.elapsed().min(*away);
         }
         Ok(())
     }

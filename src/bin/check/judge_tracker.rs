@@ -79,7 +79,7 @@ impl<'a> PlayedPeer<'a> {
             let stays = !["silent", "newcomer"].contains(&self.role);
             let after = at - first.at;
             return match was_on {
-                true if silent < SWEEP_EVERY - grace => {
+                true if silent < SWEEP_EVERY - grace / 2.0 => {
                     let why = format!("port {port} is dropped {silent:.1} s after a message");
                     Some((drops, why, last))
                 }

@@ -314,7 +314,10 @@ impl TrackerPlay {
 /// Notes what a tracker wants from a peer.
 fn was_asked(recorder: &Recorder, port: usize, mut connection: Connection) {
     if let Ok(Some(message)) = connection.read::<Value>(HEADER, PEER_CAP) {
-        recorder.note(event(WANTED, port, &message.to_string()));
+        // who only says hello took the port for that of a peer that was here before
+        if message["filename"].is_string() || message["msg"] == "get" {
+            recorder.note(event(WANTED, port, &message.to_string()));
+        }
         // it would be sent, as by any peer
         let _ = connection.sender().send_bytes(b"bytes of the file\n");
     }

@@ -79,6 +79,11 @@ impl<'a> Run<'a> {
         self.of(what).next()
     }
 
+    /// Whether this machine was ever so late, in real seconds.
+    pub fn is_late(&self, seconds: f64) -> bool {
+        self.late * self.scale > seconds
+    }
+
     /// A time in seconds of the course text.
     pub fn real(&self, seconds: f64) -> f64 {
         seconds / self.scale
@@ -92,7 +97,7 @@ impl<'a> Run<'a> {
 
     /// How much later than at `every` something may happen once: this machine may have been late just then.
     pub fn grace(&self, every: f64) -> Result<f64, No> {
-        match 4.0 * self.late > every {
+        match 4.0 * self.late > every / 2.0 {
             true => cant(format!("this machine was up to {:.1} s late", self.late)),
             false => Ok(0.2 * every + 0.3 / self.scale + 4.0 * self.late),
         }
