@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BLOCKS_A_PIECE, MAX_PIECE_LEN, MIN_PIECE_LEN, Name, Source, Torrent, TorrentError};
 use crate::bitfield::to_hex;
-use crate::md5::{Checkpoint, Digest, INITIAL};
+use crate::md5::{Checkpoint, Digest, Hasher, INITIAL};
 
 /// The `.torrent` as JSON.
 #[derive(Serialize, Deserialize)]
@@ -26,6 +26,16 @@ pub(super) struct TorrentJson {
 }
 
 impl Torrent {
+    /// Returns the `.torrent` of a file that is all in memory.
+    pub fn of_content(name: Name, content: &[u8]) -> Self {
+        let piece_len = Self::piece_len_for(content.len() as u64);
+        let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
+        hasher.update(content);
+        let (checkpoints, md5) = hasher.finish();
+        let torrent = Self::new(name, content.len() as u64, piece_len, md5, checkpoints);
+        torrent.expect("the checkpoints are this content's")
+    }
+
     /// Creates a file's `.torrent`. `checkpoints` are MD5's states before each block of [`Torrent::block_len`] bytes.
     ///
     /// # Errors

@@ -14,12 +14,15 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::original::{Intervals, Mode, OriginalClient, OriginalTracker, Twist};
-use super::support::Temp;
+use super::slips::{Slip, SmallPeer};
+use super::support::{self, Program, Temp, plant};
 
 const HERE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SCALE: f64 = 0.1;
+/// The file that `check` puts into the folder of a program that it starts.
+const PLANTED: &[u8] = b"This file was here before the program was started.\n";
 /// How often a run is made in which not all could be judged.
-const RUNS: usize = 4;
+const RUNS: usize = 6;
 
 const PEER_ROWS: [&str; 10] = ["C1", "C2", "C3", "C4", "C5", "C6", "F1", "F2", "F4", "F5"];
 const TRACKER_ROWS: [&str; 9] = ["C2", "C3", "F1", "F2", "F3", "F6", "F7", "F8", "F9"];
@@ -96,6 +99,7 @@ fn peer_with(twist: Twist) -> Found {
     let scale = SCALE.to_string();
     let checking = Checking::start(&["peer", "--port", "0", "--scale", &scale]);
     let folder = Temp::new();
+    plant(folder.path(), "planted.txt", PLANTED);
     let every = Intervals {
         ping: scaled(10.0, SCALE),
         list: scaled(20.0, SCALE),
@@ -135,29 +139,35 @@ fn fails_just(rows: &[&str], fails: &[&str], untold: &[&str], run: impl Fn() -> 
 }
 
 /// All at once, as they mostly wait.
-fn all_at_once<T: Sync>(cases: &[T], judge: impl Fn(&T) + Sync) {
+fn all_at_once<T: Sync + std::fmt::Debug>(cases: &[T], judge: impl Fn(&T) + Sync) {
     thread::scope(|scope| {
         for case in cases {
-            scope.spawn(|| judge(case));
+            let named = thread::Builder::new().name(format!("{case:?}"));
+            named.spawn_scoped(scope, || judge(case)).expect("a thread");
         }
     });
 }
 
 #[test]
 fn check_finds_each_row_that_a_peer_breaks() {
-    let cases: [(Twist, &[&str], &[&str]); 11] = [
+    let cases: [(Twist, &[&str], &[&str]); 16] = [
         (Twist::Rarest, &[], &[]),
         // the original computes the rarity and doesn't use it
         (Twist::No, &["C4"], &[]),
         (Twist::OneReadKept, &["C1"], &[]),
-        (Twist::LatePings, &["C2"], &[]),
-        (Twist::AsksWhoHasNot, &["C3"], &["C4", "F4"]),
+        (Twist::LatePings, &["C2"], &["F4"]),
+        (Twist::AsksWhoHasNot, &["C3"], &["C1", "C4", "F4"]),
+        (Twist::ShortList, &["C3"], &["C4", "F4"]),
         (Twist::SendsLess, &["C5"], &["F5"]),
+        (Twist::WrongPort, &["C5"], &["C1", "F5"]),
+        (Twist::NoClose, &["C5"], &["C1", "F5"]),
         // a list every 20 s is one every three minutes, too
         (Twist::NoLists, &["C6", "F2"], &["C1", "C5", "F5"]),
         (Twist::FewPings, &["F1"], &[]),
+        (Twist::Misspelt, &["F1"], &["C1", "C3", "C4", "F4", "F5"]),
         (Twist::FewLists, &["F2"], &[]),
         (Twist::FirstHolder, &["F4"], &[]),
+        (Twist::OneRequest, &["F4"], &["C4"]),
         (Twist::NeverDone, &["F5"], &[]),
     ];
     all_at_once(&cases, |(twist, fails, untold)| {
@@ -169,21 +179,101 @@ fn check_finds_each_row_that_a_peer_breaks() {
 fn check_finds_each_row_that_a_tracker_breaks() {
     // where one peer alone is listed, no more can be seen
     let alone: &[&str] = &["C2", "C3", "F2", "F3", "F7", "F8"];
-    let cases: [(Twist, Mode, &[&str], &[&str]); 10] = [
+    let cases: [(Twist, Mode, &[&str], &[&str]); 16] = [
         (Twist::No, Mode::Local, &[], &[]),
         (Twist::No, Mode::Remote, &["F9"], alone),
         (Twist::FirstPingInVain, Mode::Local, &["C2"], &[]),
         (Twist::WrongAddress, Mode::Local, &["C3"], &[]),
+        (Twist::SourcePort, Mode::Local, &["C3"], alone),
         (Twist::NotAlwaysAnswered, Mode::Local, &["F1"], &[]),
+        (Twist::KeepsOpen, Mode::Local, &["F1"], &[]),
         (Twist::FirstListStays, Mode::Local, &["F2"], &[]),
+        (Twist::AnswersLists, Mode::Local, &["F2"], &[]),
+        (Twist::ShortRead, Mode::Local, &["F2"], &["F7"]),
         (Twist::PingsAlone, Mode::Local, &["F3"], &["C2", "C3"]),
+        (Twist::SweepsEnd, Mode::Local, &["F3"], alone),
         (Twist::Fetches, Mode::Local, &["F6"], &[]),
-        (Twist::Full, Mode::Local, &["F7"], &[]),
+        (Twist::Full, Mode::Local, &["F7"], &["F2"]),
         (Twist::LateSweeps, Mode::Local, &["F8"], &[]),
+        (Twist::EachConnection, Mode::Local, &["F9"], alone),
     ];
     all_at_once(&cases, |(twist, mode, fails, untold)| {
         fails_just(&TRACKER_ROWS, fails, untold, || tracker_with(*twist, *mode));
     });
+}
+
+#[test]
+fn check_finds_each_row_of_the_second_text_that_a_peer_breaks() {
+    let cases: [(Slip, &[&str], &[&str]); 6] = [
+        (Slip::No, &[], &[]),
+        (Slip::PieceFirst, &["P2"], &[]),
+        (Slip::AnyHolder, &["P3"], &[]),
+        (Slip::NoCheck, &["P4"], &[]),
+        (Slip::StartsOver, &["P5"], &[]),
+        (Slip::KeepsPieces, &["P6"], &[]),
+    ];
+    let rows = [&PEER_ROWS[..], &["P2", "P3", "P4", "P5", "P6"]].concat();
+    all_at_once(&cases, |(slip, fails, untold)| {
+        fails_just(&rows, fails, untold, || {
+            let scale = SCALE.to_string();
+            let checking = Checking::start(&["peer", "--port", "0", "--scale", &scale]);
+            let planted = ("planted.txt", PLANTED);
+            let ping = scaled(10.0, SCALE);
+            let _peer = SmallPeer::start(checking.port(), planted, ping, *slip);
+            checking.end()
+        });
+    });
+}
+
+#[test]
+fn check_finds_a_torrent_that_a_tracker_changes() {
+    let dir = Temp::new();
+    let tracker = Program::tracker(dir.path(), &["--remote", "--sweep-every", "1.5"]);
+    let door = TcpListener::bind((HERE, 0)).expect("a port");
+    let (at, to) = (
+        door.local_addr().expect("bound").to_string(),
+        tracker.addr(),
+    );
+    // all that goes through it stays as it is, but for a digit of a .torrent's MD5
+    let pass = move |mut asker: TcpStream| -> std::io::Result<()> {
+        let mut ask = vec![0; 1 << 20];
+        let len = asker.read(&mut ask)?;
+        let mut answer = String::from_utf8_lossy(&support::ask(to, &ask[..len])).into_owned();
+        if let Some(at) = answer.find("\"torrent\":").and(answer.find("\"md5\":\"")) {
+            let digit = if answer[at + 7..].starts_with('0') {
+                "1"
+            } else {
+                "0"
+            };
+            answer.replace_range(at + 7..at + 8, digit);
+        }
+        asker.write_all(answer.as_bytes())
+    };
+    thread::spawn(move || {
+        door.incoming()
+            .flatten()
+            .for_each(|asker| drop(pass(asker)))
+    });
+    fails_just(&[&TRACKER_ROWS[..], &["P1"]].concat(), &["P1"], &[], || {
+        Checking::start(&["tracker", "--at", &at, "--scale", "0.1"]).end()
+    });
+}
+
+#[test]
+fn check_sees_whether_addresses_are_told_apart() {
+    let other = |ip: Ipv6Addr| TcpListener::bind((ip, 0)).is_ok();
+    for (mode, code) in [(&["--remote"][..], 0), (&[], 1)] {
+        let dir = Temp::new();
+        let flags = [mode, &["--sweep-every", "1.5"]].concat();
+        let tracker = Program::tracker(dir.path(), &flags);
+        let at = tracker.addr().to_string();
+        let args = [
+            "tracker", "--at", &at, "--scale", "0.1", "--remote", "--rows", "F9",
+        ];
+        let found = Checking::start(&args).end();
+        let seen = if other(Ipv6Addr::LOCALHOST) { code } else { 0 };
+        assert_eq!(found.code, Some(seen), "{mode:?}: {}", found.text);
+    }
 }
 
 #[test]
@@ -382,6 +472,6 @@ fn check_writes_for_graders() {
     assert!(
         lines
             .map(|line| line.expect("JSON"))
-            .any(|line| line["what"] == "not understood")
+            .any(|line| line["fault"].is_string())
     );
 }

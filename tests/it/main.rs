@@ -23,6 +23,7 @@ mod parsers;
 #[cfg(target_os = "linux")]
 mod process;
 mod rollout;
+mod slips;
 mod status;
 mod support;
 mod swarm;

@@ -65,6 +65,18 @@ pub enum Twist {
     Full,
     /// Whoever is silent goes one sweep later.
     LateSweeps,
+    /// The third sweep is the last one.
+    SweepsEnd,
+    /// A list is answered.
+    AnswersLists,
+    /// No connection is closed.
+    KeepsOpen,
+    /// It reads once, up to 1024 bytes.
+    ShortRead,
+    /// Each peer is known, and listed, by the port of its connection.
+    SourcePort,
+    /// Each connection is a peer.
+    EachConnection,
     // a client's, all of which take the rarest file, as the original only means to
     /// Nothing but that.
     Rarest,
@@ -86,6 +98,16 @@ pub enum Twist {
     FirstHolder,
     /// It asks for what it has, too.
     NeverDone,
+    /// It reads a list once, up to 1024 bytes, and does without one that was cut.
+    ShortList,
+    /// Nobody listens at the port that it announces.
+    WrongPort,
+    /// What it sent isn't closed.
+    NoClose,
+    /// Its pings are misspelt.
+    Misspelt,
+    /// Its rounds end after the first request.
+    OneRequest,
 }
 
 /// One peer, as it stands on a tracker's list.
@@ -132,6 +154,7 @@ impl OriginalTracker {
         let read_limit = Arc::new(AtomicUsize::new(ONE_READ));
         let (seen, limit) = (book.clone(), read_limit.clone());
         let halt = Arc::new(Halt::default());
+        let mut open = Vec::new();
         let door = Door::open(ip, "tracker", sweep_every, halt.clone(), move |turn| {
             let stream = match turn {
                 Turn::Connection(stream) => stream,
@@ -140,7 +163,16 @@ impl OriginalTracker {
                     return true;
                 }
             };
-            let limit = limit.load(Ordering::SeqCst);
+            let limit = match twist {
+                Twist::ShortRead => 1024,
+                _ => limit.load(Ordering::SeqCst),
+            };
+            open.extend(
+                stream
+                    .try_clone()
+                    .ok()
+                    .filter(|_| twist == Twist::KeepsOpen),
+            );
             let ended = handle_client(&seen, mode, twist, stream, limit);
             match ended {
                 Err(why) if !halt.stopped() => seen.change(|s| s.died_of = Some(why)),
@@ -217,7 +249,13 @@ fn handle_client(
     let raw = read_once(&mut stream, limit)?;
     book.change(|s| s.messages.push(String::from_utf8_lossy(&raw).into_owned()));
     let message = parse(&raw)?;
-    let port = port_of(&message)?;
+    let port = match twist {
+        Twist::SourcePort => stream
+            .peer_addr()
+            .map_err(|e| format!("address: {e}"))?
+            .port(),
+        _ => port_of(&message)?,
+    };
     match key(&message, "msg")?.as_str() {
         Some("ping") => {
             let list = book.change(|s| {
@@ -247,7 +285,13 @@ fn handle_client(
                 let _ = asked.and_then(|mut peer| peer.write_all(request.as_bytes()));
             }
             book.change(|s| append_client(s, mode, twist, ip, port, Some(files)));
-            Ok(())
+            let answer = if twist == Twist::AnswersLists {
+                "[]"
+            } else {
+                ""
+            };
+            let sent = stream.write_all(answer.as_bytes());
+            sent.map_err(|e| format!("answering a list: {e}"))
         }
         _ => Ok(()),
     }
@@ -263,6 +307,7 @@ fn append_client(
     files: Option<Vec<String>>,
 ) {
     let same = |(e, _): &&mut (Entry, bool)| match mode {
+        _ if twist == Twist::EachConnection && files.is_none() => false,
         Mode::Local => e.port == port,
         Mode::Remote => e.ip == ip,
     };
@@ -287,6 +332,9 @@ fn append_client(
 
 /// Drops who sent nothing since the sweep before, and builds the list that is handed out from now on.
 fn sweep(s: &mut TrackerState, twist: Twist) {
+    if twist == Twist::SweepsEnd && s.sweeps == 3 {
+        return;
+    }
     let late = |entry: &Entry| twist == Twist::LateSweeps && !s.silent.contains(&entry.port);
     s.roster.retain(|(entry, alive)| *alive || late(entry));
     let silent = s.roster.iter().filter(|(_, alive)| !alive);
@@ -389,6 +437,8 @@ impl OriginalClient {
             let Turn::Connection(stream) = turn else {
                 return true;
             };
+            let open = stream.try_clone().ok();
+            silent.extend(open.filter(|_| serving.twist == Twist::NoClose));
             match handle_piece_request(&serving, stream) {
                 Ok(unanswered) => silent.extend(unanswered),
                 Err(why) => return !serving.die(&stop, "serving", &why),
@@ -396,12 +446,13 @@ impl OriginalClient {
             true
         });
         let own = door.addr;
+        let told = own.port() - u16::from(twist == Twist::WrongPort);
         let timers = vec![
             repeat(&peer, &halt, "pings", every.ping, move |p, h| {
-                p.ping_tracker(h, own.port())
+                p.ping_tracker(h, told)
             }),
             repeat(&peer, &halt, "lists", every.list, move |p, h| {
-                p.send_tracker_file_list(h, own.port())
+                p.send_tracker_file_list(h, told)
             }),
             repeat(&peer, &halt, "rounds", every.round, move |p, h| {
                 p.manage_downloads(h, own)
@@ -562,11 +613,26 @@ impl Peer {
         if self.leaves_out(0, Twist::FewPings) {
             return Ok(());
         }
-        let message = format!("{{\"port\": {port}, \"msg\": \"ping\"}}");
+        let msg = if self.twist == Twist::Misspelt {
+            "pingg"
+        } else {
+            "ping"
+        };
+        let message = format!("{{\"port\": {port}, \"msg\": \"{msg}\"}}");
         let Some((mut stream, _hold)) = self.send(halt, self.tracker, &message) else {
             return Ok(());
         };
-        let list = parse_list(&read_once(&mut stream, self.limit())?)?;
+        let list = match self.twist {
+            // the next call was ordered before this one failed
+            Twist::ShortList | Twist::Misspelt => {
+                let read = read_once(&mut stream, 1024);
+                let Ok(list) = read.and_then(|raw| parse_list(&raw)) else {
+                    return Ok(());
+                };
+                list
+            }
+            _ => parse_list(&read_once(&mut stream, self.limit())?)?,
+        };
         self.book.change(|s| {
             s.list = list;
             s.pings += 1;
@@ -593,6 +659,9 @@ impl Peer {
                 return Err(format!("{holder}: not an IPv4 address"));
             }
             self.request_piece(halt, &name, holder)?;
+            if self.twist == Twist::OneRequest {
+                return Err("this round's exception".into());
+            }
         }
         self.book.change(|s| s.rounds += 1);
         Ok(())

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bittorrentish::md5::{Digest, Hasher, digest};
+use bittorrentish::md5::{Digest, digest};
 use bittorrentish::protocol::{PingAnswer, Publication, SwarmList, ToTracker, parse, to_bytes};
-use bittorrentish::torrent::{BLOCKS_A_PIECE, Name, Torrent};
+use bittorrentish::torrent::{Name, Torrent};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
@@ -391,12 +391,7 @@ pub fn ask_for(to: SocketAddr, filename: &str) -> Vec<u8> {
 
 /// The `.torrent` of this content.
 pub fn torrent_of(name: &str, content: &[u8]) -> Torrent {
-    let piece_len = Torrent::piece_len_for(content.len() as u64);
-    let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
-    hasher.update(content);
-    let (checkpoints, md5) = hasher.finish();
-    let name = Name::parse(name).expect("a name");
-    Torrent::new(name, content.len() as u64, piece_len, md5, checkpoints).expect("a .torrent")
+    Torrent::of_content(Name::parse(name).expect("a name"), content)
 }
 
 /// The `.torrent` with one word of one checkpoint wrong: that before piece 3.

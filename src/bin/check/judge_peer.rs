@@ -2,484 +2,358 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{RecordedEvent, tolerance};
-use crate::scene::{CHOICES, CORRUPT, NEAR};
-use crate::verdict::{No, Run, Verdict, cant, fails, kept};
+use bittorrentish::units::plural;
+
+use crate::record::{ENDED, RecordedEvent};
+use crate::scene::*;
+use crate::verdict::*;
 
 /// What a program may take to start, seconds.
 const START: f64 = 3.0;
-/// What was decided before an answer still comes within this time after it, seconds.
-const UNDER_WAY: f64 = 1.0;
 /// Of C6, seconds.
 const THREE_MINUTES: f64 = 180.0;
-/// Whoever asks for nothing during this time has given up, seconds.
+/// What is given so shortly before a source dies may be asked for again; and whoever asks for nothing for so long has given
+/// up. In real seconds.
+const UNDER_WAY: f64 = 1.0;
 const GIVES_UP: f64 = 5.0;
-/// Fewer pieces than this tell nothing of shares.
-const SHARES: usize = 24;
+/// Being so late is as if a peer was as far away, in real seconds.
+const LATE: f64 = 0.05;
+/// So many small files are asked for while it meets the peers.
+const MEETS: usize = 8;
 
-const PING: &str = "came: a ping";
-const LIST: &str = "came: the list";
-const OFFER: &str = "sent: the list with";
-const ASKED: &str = "came: a request for";
-const GAVE: &str = "sent: all of";
-const BACK: &str = "asked the peer for";
-
-/// The judge of a row.
-pub fn judge(row: &str, run: &Run) -> Verdict {
-    match row {
-        "C1" => large_file(run),
-        "C2" => first_contact(run),
-        "C3" => as_listed(run),
-        "C4" => rarest_first(run),
-        "C5" => sends_pieces(run),
-        "C6" => three_minutes(run),
-        "F1" => pings(run),
-        "F2" => lists(run),
-        "F4" => rounds(run),
-        "F5" => complete(run),
-        _ if !run.of(PING).any(|ping| ping.name == "ours") => Err(No::NotSpoken),
-        _ => match (row, run.first("download")) {
-            (_, None) => cant("there was no download"),
-            ("P2", Some(begun)) => torrent_first(run, &begun.name),
-            ("P3", Some(begun)) => shares(run, &begun.name),
-            ("P4", Some(begun)) => verified(run, &begun.name),
-            ("P5", Some(begun)) => goes_on(run, &begun.name),
-            (_, Some(begun)) => served_on(run, &begun.name),
-        },
-    }
-}
-
-/// Fails if a message of this kind isn't understood.
-fn understood(run: &Run, of: &str, expected: &str) -> Result<(), No> {
-    match run.of("not understood").find(|event| event.name == of) {
-        Some(event) => {
-            let why = event.fault.clone().unwrap_or_default();
-            fails(
-                format!("a message isn't understood: {why}"),
-                expected,
-                &[event],
-            )
-        }
-        None => Ok(()),
-    }
-}
+pub const JUDGES: [RowJudge; 15] = [
+    ("C1", large_file),
+    ("C2", first_contact),
+    ("C3", as_listed),
+    ("C4", rarest_first),
+    ("C5", sends_pieces),
+    ("C6", three_minutes),
+    ("F1", pings),
+    ("F2", lists),
+    ("F4", rounds),
+    ("F5", complete),
+    ("P2", torrent_first),
+    ("P3", shares),
+    ("P4", verified),
+    ("P5", goes_on),
+    ("P6", handed_on),
+];
+/// A row that fails isn't blamed where one of these fails, which explains it.
+pub const BECAUSE: [RowCauses; 6] = [
+    ("C1", &["C3", "C5"]),
+    ("C2", &["F1"]),
+    ("C4", &["C3"]),
+    ("F2", &["F1"]),
+    ("F4", &["C3", "F1"]),
+    ("F5", &["C5", "F1"]),
+];
 
 fn large_file(run: &Run) -> Verdict {
-    if let Some(gave) = run
-        .of(GAVE)
-        .find(|gave| gave.who < NEAR && gave.fault.is_some())
-    {
-        let why = format!("it closed before all of {} had come", gave.name);
-        return fails(why, "a read up to the close", &[gave]);
-    }
-    let Some(back) = run.of(BACK).find(|back| !back.files.is_empty()) else {
-        return cant("no large file went to it and was listed by it");
-    };
-    match &back.fault {
-        None => Ok(format!("{} came whole, and is handed on", back.name)),
-        Some(_) if run.of(BACK).all(|back| back.fault.is_some()) => {
-            cant("it hands on nothing, see C5")
-        }
-        Some(fault) => {
-            let gave = run.of(GAVE).find(|gave| gave.name == back.name);
-            let shown = [gave.unwrap_or(back), back];
-            fails(
-                format!("{} isn't whole: {fault}", back.name),
-                "all its bytes",
-                &shown,
-            )
-        }
-    }
+    let back = run.about(BACK, LARGE);
+    let all = [run.about(GAVE, LARGE), back.clone()].concat();
+    never(all.into_iter().filter(is_bad))?;
+    needs(
+        !back.is_empty(),
+        "no large file was asked for, or none was listed then",
+    )?;
+    holds("a large file came whole, and is handed on")
 }
 
 fn first_contact(run: &Run) -> Verdict {
-    let latest = 1.5 * run.plan.ping + tolerance(run.plan.ping) + START;
-    let expected = format!("a ping within {latest:.1} s");
-    let Some(ping) = run.first(PING) else {
-        if run.of("not understood").next().is_some() {
-            return cant("its pings aren't understood, see F1");
-        }
-        return fails("it never asked for the list".to_owned(), &expected, &[]);
-    };
-    let after = run.lasted(run.began, ping.at);
-    match after > latest {
-        true => fails(
-            format!("it asked for the list only after {after:.1} s"),
-            &expected,
-            &[ping],
-        ),
-        false => Ok(format!("it asked for the list after {after:.1} s")),
-    }
+    let latest = run.began + 1.5 * PING_EVERY + START + run.grace(PING_EVERY)?;
+    let mut pings = run.of(PING).chain(run.of(ODD));
+    let ping = pings.next();
+    let wrong = ping.into_iter().filter(|ping| ping.at > latest);
+    let why = "no ping for {after}";
+    never_so(wrong, run.events.first(), why)?;
+    needs(ping.is_some(), "no ping came")?;
+    holds("it asked for the list at the start")
 }
 
 fn as_listed(run: &Run) -> Verdict {
-    let done = run.first("complete");
     let asks = run.of(ASKED).filter(|ask| ask.who < NEAR);
-    let mut n = 0;
-    for ask in asks {
-        let listed = run
-            .of(OFFER)
-            .any(|offer| offer.holders(&ask.name).contains(&ask.who));
-        let here = |done: &RecordedEvent| done.at < ask.at && done.files.contains(&ask.name);
-        if !listed && !done.is_some_and(here) {
-            let why = format!("peer {} doesn't list {:?}", ask.who, ask.name);
-            return fails(why, "requests for what a peer lists", &[ask]);
-        }
-        n += 1;
-    }
-    match n {
-        0 => cant("it asked nobody for anything"),
-        n => Ok(format!("{n} requests, each for what that peer lists")),
-    }
+    let unlisted = |ask: &&RecordedEvent| {
+        let mut offers = run.of(OFFER).chain(run.of(COMPLETE));
+        !offers.any(|offer| offer.at < ask.at && offer.holders(&ask.name).contains(&ask.who))
+    };
+    let wrong = asks.clone().filter(unlisted);
+    let why = "peer {who} doesn't list {name}";
+    never_so(wrong, None, why)?;
+    let short = asks.clone().filter(|ask| ask.name.starts_with(SHORT));
+    let most = run.of(SENT).max_by_key(|sent| sent.who);
+    let why = "it asks for what comes in a short list, and for nothing in a long one: does it read with one recv()?";
+    never_so(short.filter(|_| choices(run).is_empty()), most, why)?;
+    needs(asks.clone().count() > 0, "it asked nobody for anything")?;
+    let n = plural(asks.count(), "request");
+    holds(format!("{n}, for what that peer lists"))
 }
 
-/// What was asked for at once, out of names that nobody had seen before.
-struct WatchedChoice<'a> {
-    offer: &'a RecordedEvent,
-    asked: Vec<&'a RecordedEvent>,
+/// The first request of each choice.
+fn choices<'a>(run: &Run<'a>) -> Vec<(&'a RecordedEvent, &'a RecordedEvent)> {
+    let first = |offer: &'a RecordedEvent| {
+        let copies = offer.copies();
+        let kinds = copies.values().collect::<BTreeSet<_>>().len();
+        let ask = run
+            .of(ASKED)
+            .find(|ask| copies.contains_key(ask.name.as_str()));
+        Some((offer, ask?)).filter(|_| kinds > 1)
+    };
+    run.of(OFFER).filter_map(first).collect()
 }
 
-/// Every choice, up to the first answer. One of several requests doesn't count if more of them came only after that: of a
-/// holder that was free, or while this machine stood still.
-fn choices<'a>(run: &Run<'a>) -> Vec<WatchedChoice<'a>> {
-    let mut choices: Vec<WatchedChoice> = Vec::new();
-    let mut answered = false;
-    for event in run.events {
-        if event.what == OFFER {
-            let asked = Vec::new();
-            choices.push(WatchedChoice {
-                offer: event,
-                asked,
-            });
-            answered = false;
-        }
-        let Some(choice) = choices.last_mut() else {
-            continue;
-        };
-        if !choice.offer.holders(&event.name).contains(&event.who) {
-            continue;
-        }
-        match event.what {
-            ASKED if !answered => choice.asked.push(event),
-            ASKED if choice.is_cut_by(event) => choice.asked.clear(),
-            GAVE => answered = true,
-            _ => {}
-        }
-    }
-    choices.retain(|choice| match choice.asked[..] {
-        [] => false,
-        [_] => true,
-        [first, .., last] => {
-            let until = last.at + UNDER_WAY;
-            run.lasted(first.at, until) == until - first.at
-        }
-    });
-    choices
-}
-
-impl<'a> WatchedChoice<'a> {
-    /// Whether a request belongs to the choice, though it came after the first answer.
-    fn is_cut_by(&self, ask: &RecordedEvent) -> bool {
-        let last = self.asked.last().filter(|_| self.asked.len() > 1);
-        let soon = last.is_some_and(|last| ask.at < last.at + UNDER_WAY);
-        soon && self.asked.iter().all(|other| other.who != ask.who)
-    }
-
-    /// A request, and a rarer name that could have been asked for instead.
-    fn rarer(&self) -> Option<(&'a RecordedEvent, &'a str)> {
-        let copies = self.offer.copies();
-        for ask in &self.asked {
-            let mut rarer = copies
-                .iter()
-                .filter(|(_, n)| **n < copies[ask.name.as_str()]);
-            let missed = rarer.find(|(name, _)| {
-                let free = |who: &usize| {
-                    *who == ask.who || self.asked.iter().all(|other| other.who != *who)
-                };
-                self.asked.iter().all(|other| other.name != **name)
-                    && self.offer.holders(name).iter().any(free)
-            });
-            if let Some((name, _)) = missed {
-                return Some((ask, name));
-            }
-        }
-        None
-    }
+fn enough(run: &Run, n: usize) -> Result<(), No> {
+    let odd = run.about(ODD, "request").into_iter();
+    never(odd.filter(|_| n < CHOICES))?;
+    let told = plural(n, "choice");
+    needs(n >= CHOICES, format!("{told}, and {CHOICES} are needed"))
 }
 
 fn rarest_first(run: &Run) -> Verdict {
     let choices = choices(run);
-    for choice in &choices {
-        let Some((ask, rarer)) = choice.rarer() else {
-            continue;
-        };
-        let copies = choice.offer.copies();
-        let count = |name: &str| format!("{name} ({} copies)", copies[name]);
-        let (asked, missed) = (count(&ask.name), count(rarer));
-        let why = format!("asked for {asked} while {missed} was missing");
-        return fails(why, &format!("a request for {rarer}"), &[choice.offer, ask]);
-    }
-    match choices.len() {
-        0 => {
-            understood(run, "to a peer", r#"{"filename": "1.txt"}"#)?;
-            cant("it asked nobody for anything, see F4")
+    for (offer, ask) in &choices {
+        let copies = offer.copies();
+        let rarest = copies.iter().min_by_key(|(_, n)| **n);
+        let n = copies[ask.name.as_str()];
+        if let Some((rarer, least)) = rarest.filter(|(_, least)| **least < n) {
+            let why =
+                format!("asked for {{name}} ({n} copies) while {rarer} ({least}) was missing");
+            never_so([*ask].into_iter(), Some(offer), &why)?;
         }
-        n if n < CHOICES => cant(format!("{n} choices, but {CHOICES} are needed")),
-        n => Ok(format!("the rarest in each of {n} choices")),
     }
+    enough(run, choices.len())?;
+    holds(format!("the rarest in each of {} choices", choices.len()))
 }
 
 fn sends_pieces(run: &Run) -> Verdict {
-    let done = run.first("complete").map_or(f64::MAX, |done| done.at);
-    let is_small = |back: &&RecordedEvent| back.files.is_empty() && back.at < done;
-    let backs: Vec<&RecordedEvent> = run.of(BACK).filter(is_small).collect();
-    for back in &backs {
-        if let Some(fault) = &back.fault {
-            let why = format!("it doesn't send {}: {fault}", back.name);
-            return fails(why, "the bytes of the file, then a close", &[back]);
-        }
-    }
-    match backs.len() {
-        0 => cant("it never listed a file that is known here"),
-        n => Ok(format!("{n} files were asked for, and came")),
-    }
+    let mut names = BTreeSet::new();
+    let mut backs: Vec<_> = run
+        .of(BACK)
+        .filter(|back| names.insert(&back.name))
+        .collect();
+    backs.retain(|back| ![LARGE, FILM].iter().any(|kind| back.name.starts_with(kind)));
+    never(backs.iter().copied().filter(is_bad))?;
+    needs(
+        !backs.is_empty(),
+        "it never listed a file that is known here",
+    )?;
+    let n = plural(backs.len(), "file");
+    holds(format!("{n} came that it was asked for"))
 }
 
 fn three_minutes(run: &Run) -> Verdict {
-    if understood(run, "list", "").is_err() {
-        return cant("its lists aren't understood, see F2");
+    let most = THREE_MINUTES + run.grace(THREE_MINUTES)?;
+    let mut last = run.events.first();
+    for event in run.of(LIST).chain(run.events.last()) {
+        never_so(
+            [event]
+                .into_iter()
+                .filter(|event| last.is_some_and(|last| event.at > last.at + most)),
+            last,
+            "no list for {after}",
+        )?;
+        last = Some(event);
     }
-    let most = THREE_MINUTES * run.plan.scale + tolerance(THREE_MINUTES * run.plan.scale);
-    let (mut from, mut longest) = (run.began, 0.0);
-    for at in run.of(LIST).map(|list| list.at).chain([run.ended]) {
-        longest = run.lasted(from, at).max(longest);
-        from = at;
-    }
-    match run.of(LIST).count() {
-        _ if longest > most => {
-            let why = format!("no list for {longest:.0} s");
-            fails(why, &format!("a list within {most:.0} s"), &[])
-        }
-        0 => cant("no list came, but it was watched for less than three minutes"),
-        n => Ok(format!("{n} lists, at most {longest:.1} s apart")),
-    }
+    needs(
+        run.first(LIST).is_some(),
+        "no list came, but it was watched for less than three minutes",
+    )?;
+    holds(plural(run.of(LIST).count(), "list"))
 }
 
 fn pings(run: &Run) -> Verdict {
-    let (pings, every) = (run.of(PING).collect::<Vec<_>>(), run.plan.ping);
-    if let Some(ended) = run.first("ended") {
-        return fails("it ended".to_owned(), "pings until it is ended", &[ended]);
-    }
-    if pings.is_empty() {
-        understood(run, "to the tracker", r#"{"port": 50001, "msg": "ping"}"#)?;
-    }
-    let middle = run.interval("ping", &pings, run.ended, every)?;
-    match middle < every - tolerance(every) {
-        true => fails(
-            kept("ping", middle, every),
-            "no more pings than these",
-            &pings,
-        ),
-        false => Ok(kept("ping", middle, every)),
+    never(run.of(ENDED))?;
+    let pings: Vec<_> = run.of(PING).collect();
+    match run.interval("ping", &pings, PING_EVERY, &run.about(ODD, "ping"))? {
+        (told, true) => fails(told, &pings),
+        (told, false) => holds(told),
     }
 }
 
 fn lists(run: &Run) -> Verdict {
-    let sample = r#"{"port": 50001, "files": ["1.txt"], "msg": "file_list"}"#;
-    understood(run, "list", sample)?;
-    let (lists, every) = (run.of(LIST).collect::<Vec<_>>(), run.plan.list);
-    let middle = run.interval("list", &lists, run.ended, every)?;
+    let lists: Vec<_> = run.of(LIST).collect();
+    let (told, _) = run.interval("list", &lists, LIST_EVERY, &run.about(ODD, "list"))?;
+    let has = |list: &RecordedEvent, name: &str| list.files().iter().any(|file| file == name);
+    let planted = lists.iter().any(|list| has(list, PLANTED));
+    let why =
+        "no list has planted.txt, which is in its folder: is it another folder, see --folder?";
+    never_so(
+        run.of(STARTED).filter(|_| !planted),
+        lists.last().copied(),
+        why,
+    )?;
     // a piece of a file of ours is listed otherwise
-    let whole = |gave: &&RecordedEvent| gave.fault.is_none() && gave.name.ends_with(".txt");
-    for gave in run.of(GAVE).filter(whole) {
-        let due = every + tolerance(every) + UNDER_WAY;
-        let lacks = |list: &&&RecordedEvent| !list.files.contains(&gave.name);
-        let late = |list: &&&RecordedEvent| run.lasted(gave.at, list.at) > due;
-        if let Some(list) = lists.iter().filter(late).find(lacks) {
-            let why = format!("a list lacks {}, which it has", gave.name);
-            return fails(why, "a list with it", &[gave, list]);
-        }
+    for gave in run
+        .of(GAVE)
+        .filter(|gave| gave.fault.is_none() && gave.name.ends_with(".txt"))
+    {
+        let due = gave.at + LIST_EVERY + run.grace(LIST_EVERY)?;
+        let lacks = |list: &&RecordedEvent| list.at > due && !has(list, &gave.name);
+        let wrong = lists.iter().copied().filter(lacks);
+        let why = "a list lacks what it was given {after} before";
+        never_so(wrong, Some(gave), why)?;
     }
-    Ok(kept("list", middle, every))
+    holds(told)
 }
 
 fn rounds(run: &Run) -> Verdict {
-    if run.first(OFFER).is_none() {
-        return cant("it had no list to choose from");
-    }
-    if let Err(No::Fails { .. }) = as_listed(run) {
-        return cant("it asks for what isn't listed there, see C3");
-    }
-    let (choices, every) = (choices(run), run.plan.round);
-    let asked: Vec<&RecordedEvent> = choices.iter().map(|choice| choice.asked[0]).collect();
-    let end = run.first("download").or(run.first("complete"));
-    let until = end.map_or(run.ended, |end| end.at);
-    let middle = run.interval("request", &asked, until, every)?;
-    if choices.len() < CHOICES {
-        return cant(format!(
-            "{} choices, but {CHOICES} are needed",
-            choices.len()
-        ));
-    }
+    let choices = choices(run);
+    let asked: Vec<&RecordedEvent> = choices.iter().map(|(_, ask)| *ask).collect();
+    let end = run.first(DOWNLOAD).or(run.first(COMPLETE));
+    let until = run.until(end.map_or(run.ended, |end| end.at));
+    let (told, _) = until.interval("request", &asked, ROUND_EVERY, &run.about(ODD, "request"))?;
+    enough(run, choices.len())?;
     // the place on the list of each holder that was asked, from either end
     let (mut firsts, mut lasts) = (BTreeSet::new(), BTreeSet::new());
-    for choice in &choices {
-        for ask in &choice.asked {
-            let holders = choice.offer.holders(&ask.name);
-            let place = holders.iter().position(|who| *who == ask.who);
+    for ask in run.of(ASKED) {
+        let mut offers = choices.iter().map(|(offer, _)| offer.holders(&ask.name));
+        let holders = offers
+            .find(|holders| holders.contains(&ask.who))
+            .unwrap_or_default();
+        if let Some(place) = holders.iter().position(|who| *who == ask.who) {
             firsts.insert(place);
-            lasts.insert(place.map(|place| holders.len() - place));
+            lasts.insert(holders.len() - place);
         }
     }
-    if firsts.len() == 1 || lasts.len() == 1 {
-        let why = "it asked the holder at the same place of the list each time".to_owned();
-        return fails(why, "a holder at random", &asked);
+    match firsts.len().min(lasts.len()) {
+        1 => fails(
+            "it asked the holder at the same place of the list each time",
+            &asked,
+        ),
+        _ => holds(told + ", of holders at random"),
     }
-    Ok(kept("request", middle, every) + ", of holders at random")
 }
 
 fn complete(run: &Run) -> Verdict {
-    let Some(done) = run.first("complete").filter(|done| !done.files.is_empty()) else {
-        return cant("it never listed a file that is known here");
+    let done = run.first(COMPLETE).filter(|done| !done.copies().is_empty());
+    let at = done.map_or(run.ended, |done| done.at);
+    needs(done.is_some(), "it never listed a file that is known here")?;
+    never_so(run.of(ENDED), done, "")?;
+    // a list that it had before may count for a while
+    let after = at + PING_EVERY + run.grace(PING_EVERY)?;
+    let asks = run.of(ASKED).filter(|ask| ask.who < NEAR && ask.at > after);
+    let wrong = asks;
+    let why = "it asked for {name} {after} after it had everything";
+    never_so(wrong, done, why)?;
+    needs(
+        run.ended - at > WATCHED - PING_EVERY,
+        "it wasn't watched for so long",
+    )?;
+    let lists = run.of(LIST).any(|list| list.at > at);
+    let wrong = done.into_iter().filter(|_| !lists);
+    let why = "no list comes since it has everything";
+    never_so(wrong, None, why)?;
+    let (before, later): (Vec<_>, Vec<_>) = run.of(BACK).partition(|back| back.at < at);
+    let had = |back: &&&RecordedEvent| {
+        before
+            .iter()
+            .any(|had| !is_bad(had) && had.name == back.name)
     };
-    let after = |event: &&RecordedEvent| event.at > done.at;
-    // a download that wasn't whole in the time may go on
-    let late = |ask: &&RecordedEvent| ask.who < NEAR && run.lasted(done.at, ask.at) > UNDER_WAY;
-    if let Some(ask) = run.of(ASKED).find(late) {
-        let after = ask.at - done.at;
-        let why = format!(
-            "it asked for {} {after:.1} s after it had everything",
-            ask.name
-        );
-        return fails(why, "no request", &[done, ask]);
-    }
-    if let Some(ended) = run.first("ended") {
-        return fails("it ended".to_owned(), "a peer that goes on", &[done, ended]);
-    }
-    let watched = run.lasted(done.at, run.ended);
-    if watched < 2.0 * run.plan.list + tolerance(run.plan.list) {
-        return cant(format!("it was complete for {watched:.1} s only"));
-    }
-    if run.of(LIST).find(after).is_none() {
-        let why = format!("no list in the {watched:.0} s in which it had everything");
-        return fails(why, "lists as before", &[done]);
-    }
-    let served = |back: &&RecordedEvent| back.fault.is_none();
-    let (before, later): (Vec<_>, Vec<_>) = run.of(BACK).partition(|back| back.at < done.at);
-    let known = |name: &str| before.iter().any(|back| served(back) && back.name == name);
-    let lost = |back: &&&RecordedEvent| !served(back) && known(&back.name);
-    if let Some(back) = later.iter().find(lost) {
-        let why = format!("it doesn't send {} any more", back.name);
-        return fails(why, "a peer that serves on", &[done, back]);
-    }
-    match later.iter().any(served) {
-        true => Ok(format!(
-            "for {watched:.0} s it asked for nothing, listed and served"
-        )),
-        false => cant("it asked for nothing, and listed; that it serves wasn't seen, see C5"),
+    never_so(later.iter().filter(had).copied().filter(is_bad), done, "")?;
+    needs(
+        later.iter().any(|back| !is_bad(back)),
+        "that it serves wasn't seen, see C5",
+    )?;
+    holds(format!(
+        "for {:.0} s it asked for nothing, listed and served",
+        run.ended - at
+    ))
+}
+
+/// Can't tell, unless there was a download.
+fn download(run: &Run) -> Result<(), No> {
+    match run.first(OURS) {
+        None => Err(No::NotSpoken),
+        Some(_) => needs(run.first(DOWNLOAD).is_some(), "there was no download"),
     }
 }
 
-/// Events about the pieces of a download.
-fn about<'a>(run: &Run<'a>, what: &'a str, name: &str) -> Vec<&'a RecordedEvent> {
-    run.of(what)
-        .filter(|event| event.name.starts_with(name))
-        .collect()
+/// What the peer was asked for of the film: the whole of it, or pieces before.
+fn film<'a>(run: &Run<'a>, whole: bool) -> Vec<&'a RecordedEvent> {
+    let mut backs = run.about(BACK, FILM);
+    backs.retain(|back| back.name.ends_with(".bin") == whole);
+    backs
 }
 
-/// The whole file, where the peer was asked for it.
-fn back<'a>(run: &Run<'a>, name: &str) -> Result<&'a RecordedEvent, No> {
-    let back = run.of(BACK).find(|back| back.name == name);
-    back.map_or_else(|| cant("the download wasn't whole in the time"), Ok)
+fn torrent_first(run: &Run) -> Verdict {
+    download(run)?;
+    let (asks, torrents) = (run.about(ASKED, FILM), run.about(TORRENT, FILM));
+    needs(!asks.is_empty(), "it asked for no piece")?;
+    let early = |ask: &&&RecordedEvent| torrents.first().is_none_or(|torrent| ask.at < torrent.at);
+    let wrong = asks.iter().filter(early).copied();
+    let why = "{name} was asked for before the .torrent came";
+    never_so(wrong, None, why)?;
+    holds("the .torrent came before the first piece was asked for")
 }
 
-fn torrent_first(run: &Run, name: &str) -> Verdict {
-    let asks = about(run, ASKED, name);
-    let Some(ask) = asks.first() else {
-        return cant("it asked for no piece");
-    };
-    let mut torrents = run.of("came: for the .torrent of");
-    match torrents.find(|torrent| torrent.name == name && torrent.at < ask.at) {
-        Some(_) => Ok("the .torrent came before the first piece".to_owned()),
-        None => fails(
-            "a piece was asked for first".to_owned(),
-            "the .torrent first",
-            &[ask],
-        ),
-    }
-}
-
-fn shares(run: &Run, name: &str) -> Verdict {
-    let gave = about(run, GAVE, name);
-    let of = |who: usize| gave.iter().filter(|gave| gave.who == who).count();
-    let [near, next, far] = [of(NEAR), of(NEAR + 1), of(NEAR + 2)];
-    let told = format!("{near} pieces from the nearest, {next} from the next, {far} from the last");
-    match near + next + far < SHARES {
-        true => cant(told + ": too few to compare"),
-        false if near > next && next >= far && near >= 2 * far => Ok(told),
-        false => fails(told, "fewer from farther ones (0, 60 and 200 ms)", &[]),
-    }
-}
-
-fn verified(run: &Run, name: &str) -> Verdict {
-    let gave = about(run, GAVE, name);
-    let bad = gave.iter().filter(|gave| gave.who == CORRUPT).count();
-    if bad == 0 {
-        return cant("no wrong piece was asked for");
-    }
-    let back = back(run, name)?;
-    match &back.fault {
-        None => Ok(format!("{bad} wrong pieces came, and the file is right")),
-        Some(_) => fails(
-            format!("{bad} wrong pieces came, and stay"),
-            "the right MD5",
-            &[back],
-        ),
+fn shares(run: &Run) -> Verdict {
+    download(run)?;
+    // the first ones are asked for before it has met everybody
+    let asks = run.about(ASKED, SMALL);
+    let asks = &asks[asks.len().min(MEETS)..];
+    let from = |away| asks.iter().filter(|ask| ask.who == NEAR + away).count();
+    let [near, next, last] = [0, 1, 2].map(from);
+    let told = format!(
+        "{near} files from the nearest peer, {next} and {last} from those 60 and 200 ms away"
+    );
+    needs(asks.len() >= MEETS, told.clone() + ": too few to compare")?;
+    // what is measured on a machine that is late itself isn't how far away a peer is
+    let is_far = near >= 2 * (next + last);
+    needs(
+        is_far || !run.is_late(LATE),
+        told.clone() + "; but this machine was late",
+    )?;
+    match is_far {
+        true => holds(told),
+        false => fails(told, asks),
     }
 }
 
-fn goes_on(run: &Run, name: &str) -> Verdict {
-    let Some(died) = run.first("a source went away") else {
-        return cant("the source that was to go away wasn't asked often enough");
-    };
-    let asks = about(run, ASKED, name);
-    // what was under way when it died may have been asked of two
-    let mut had = BTreeSet::new();
-    for gave in about(run, GAVE, name) {
-        if gave.who != CORRUPT && gave.at + UNDER_WAY < died.at {
-            had.insert(&gave.name);
-        }
-    }
-    let later = |ask: &&&RecordedEvent| ask.at > died.at && had.contains(&ask.name);
-    if let Some(ask) = asks.iter().find(later) {
-        let why = format!("{} was there already", ask.name);
-        return fails(why, "what is missing", &[died, ask]);
-    }
-    let end = run.first("complete").map_or(run.ended, |done| done.at);
-    let last = asks.iter().rfind(|ask| ask.at < end);
-    let whole = back(run, name);
-    if let Some(last) = last.filter(|last| whole.is_err() && end - last.at > GIVES_UP) {
-        let why = "nothing more was asked for".to_owned();
-        return fails(why, "requests to others", &[died, last]);
-    }
-    whole?;
-    Ok("a source went away, and others gave the rest".to_owned())
+fn verified(run: &Run) -> Verdict {
+    download(run)?;
+    let mut corrupt = run.about(GAVE, FILM);
+    corrupt.retain(|gave| gave.who == CORRUPT);
+    needs(!corrupt.is_empty(), "no wrong piece was asked for")?;
+    let whole = film(run, true);
+    never_so(whole.iter().copied().filter(is_bad), Some(corrupt[0]), "")?;
+    needs(!whole.is_empty(), "the film wasn't whole in the time")?;
+    let n = plural(corrupt.len(), "wrong piece");
+    holds(format!("{n} came, and the file is right"))
 }
 
-fn served_on(run: &Run, name: &str) -> Verdict {
-    let backs = about(run, BACK, name);
-    let Some(back) = backs.iter().find(|back| back.name != name) else {
-        return cant("the download didn't get so far");
-    };
-    match &back.fault {
-        None => Ok(format!(
-            "{} was handed on in the middle of the download",
-            back.name
-        )),
-        Some(_) => fails(
-            format!("{} isn't handed on", back.name),
-            "the piece",
-            &[back],
-        ),
-    }
+fn goes_on(run: &Run) -> Verdict {
+    download(run)?;
+    let died = run.first(DIED);
+    let at = died.map_or(run.ended, |died| died.at);
+    needs(
+        died.is_some(),
+        "the source that was to go away wasn't asked often enough",
+    )?;
+    let had = run
+        .of(GAVE)
+        .filter(|gave| gave.who != CORRUPT && gave.at + run.real(UNDER_WAY) < at);
+    let had: BTreeSet<&str> = had.map(|gave| gave.name.as_str()).collect();
+    let asks = run.about(ASKED, FILM);
+    let again = |ask: &&RecordedEvent| ask.at > at && had.contains(ask.name.as_str());
+    let wrong = asks.iter().copied().filter(again);
+    let why = "{name} was there already";
+    never_so(wrong, died, why)?;
+    let end = run.first(COMPLETE).map_or(run.ended, |done| done.at);
+    let last = asks.iter().rfind(|ask| ask.at < end).copied();
+    let whole = !film(run, true).is_empty();
+    let gave_up = last.filter(|last| !whole && end - last.at > run.real(GIVES_UP));
+    let wrong = gave_up.into_iter();
+    let why = "nothing was asked for after {name}";
+    never_so(wrong, died, why)?;
+    needs(whole, "the film wasn't whole in the time")?;
+    holds("a source went away, and others gave the rest")
+}
+
+fn handed_on(run: &Run) -> Verdict {
+    download(run)?;
+    never(film(run, false).into_iter().filter(is_bad))?;
+    needs(
+        !film(run, false).is_empty(),
+        "the download didn't get so far",
+    )?;
+    holds("a piece was handed on in the middle of the download")
 }

@@ -1,339 +1,320 @@
-//! The rows that show on a tracker, each judged by the record of one run.
+//! The rows that show on a tracker, judged by the record of one run: each list that it handed out is compared with what the
+//! peers had said until then.
 
 use std::collections::BTreeSet;
 
-use crate::record::{RecordedEvent, tolerance};
-use crate::tracker::CROWD;
-use crate::verdict::{No, Run, Verdict, cant, fails};
+use bittorrentish::units::plural;
 
+use crate::record::{ENDED, RecordedEvent};
+use crate::tracker::*;
+use crate::verdict::*;
+
+/// The interval of the course text, seconds.
+const SWEEP_EVERY: f64 = 15.0;
 /// How many sweeps have to be seen.
 const SWEEPS: usize = 4;
-const SAMPLE: &str = r#"[{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"]}, …]"#;
 
-const SAID: &str = "sent: as";
-const HEARD: &str = "came: the list for";
+pub const JUDGES: [RowJudge; 10] = [
+    ("C2", newcomer),
+    ("C3", at_least_two),
+    ("F1", answered),
+    ("F2", updates),
+    ("F3", sweeps),
+    ("F6", holds_nothing),
+    ("F7", no_limit),
+    ("F8", leaves),
+    ("F9", apart),
+    ("P1", stores_torrent),
+];
+/// A row that fails isn't blamed where one of these fails, which explains it.
+pub const BECAUSE: [RowCauses; 7] = [
+    ("F9", &["F1"]),
+    ("C3", &["F1", "F9"]),
+    ("F3", &["F1", "F9", "C3"]),
+    ("F7", &["F1", "F9", "C3", "F3"]),
+    ("F8", &["F1", "F9", "C3", "F3"]),
+    ("C2", &["F1", "F9", "C3", "F3"]),
+    ("F2", &["F1", "F9", "C3", "F3", "F7"]),
+];
 
-/// The judge of a row.
-pub fn judge(row: &str, run: &Run) -> Verdict {
-    match row {
-        "F1" => return answered(run),
-        "F6" => return holds_nothing(run),
-        "F9" => return apart(run),
-        "P1" => return stores_torrent(run),
-        _ => {}
+/// One of the played peers: its part, its port, and its messages.
+struct PlayedPeer<'a> {
+    role: &'a str,
+    port: usize,
+    said: Vec<&'a RecordedEvent>,
+}
+
+fn peers<'a>(run: &Run<'a>) -> Vec<PlayedPeer<'a>> {
+    let mut peers: Vec<PlayedPeer> = Vec::new();
+    let all = run.events.iter();
+    for event in all.filter(|event| [PINGED, LISTED].contains(&event.what)) {
+        let (role, port, said) = (event.name.as_str(), event.who, vec![event]);
+        match peers.iter_mut().find(|peer| peer.port == port) {
+            Some(peer) => peer.said.push(event),
+            None => peers.push(PlayedPeer { role, port, said }),
+        }
     }
-    if let Some(event) = run.first("not understood") {
-        let why = event.fault.clone().unwrap_or_default();
-        return match row {
-            "C3" => fails(
-                format!("an answer isn't understood: {why}"),
-                SAMPLE,
-                &[event],
-            ),
-            _ => cant("an answer isn't understood, see C3"),
+    peers
+}
+
+impl<'a> PlayedPeer<'a> {
+    /// What is wrong with its place on a list, and which row that is about: the newcomer's list is C2's.
+    fn wrong(
+        &self,
+        list: &RecordedEvent,
+        was_on: bool,
+        grace: f64,
+    ) -> Option<(&'static str, String, &'a RecordedEvent)> {
+        let (port, at) = (self.port, list.at);
+        let said: Vec<_> = self.said.iter().filter(|said| said.at < at).collect();
+        let (first, last) = (said.first()?, said.last()?);
+        let silent = at - last.at;
+        let (row, drops) = match self.role {
+            _ if list.name == "newcomer" => ("C2", "C2"),
+            "changer" => ("F2", "F3"),
+            _ => ("C2", "F3"),
         };
+        let listed = list.lists.iter().find(|(listed, _)| *listed == port);
+        let Some((_, files)) = listed else {
+            let stays = !["silent", "newcomer"].contains(&self.role);
+            let after = at - first.at;
+            return match was_on {
+                true if silent < SWEEP_EVERY - grace / 2.0 => {
+                    let why = format!("port {port} is dropped {silent:.1} s after a message");
+                    Some((drops, why, last))
+                }
+                false if stays && after > SWEEP_EVERY + grace => {
+                    let why = format!("port {port} isn't listed {after:.1} s after it came");
+                    Some((row, why, first))
+                }
+                _ => None,
+            };
+        };
+        if silent > 2.0 * SWEEP_EVERY + grace {
+            let why = format!("port {port} is on the list {silent:.1} s after its last message");
+            return Some(("F8", why, last));
+        }
+        let mut told = said.iter().filter(|said| said.what == LISTED).rev();
+        let due = told.find(|told| told.at + 2.0 * SWEEP_EVERY + grace < at)?;
+        let mut later = said.iter().filter(|said| said.at >= due.at);
+        let files_of = plural(files.len(), "other file");
+        let why = format!("port {port} is on the list with {files_of}");
+        let known = later.any(|said| same(said.files(), files));
+        (!known).then_some((row, why, **due))
     }
-    if most_listed(run) == 1 {
-        return cant("one peer alone is on its list, see F9");
-    }
-    if ["C2", "C3"].contains(&row) && too_early(run, "").is_err() {
-        return cant("peers that keep in touch are dropped, see F3");
-    }
-    match row {
-        "C2" => newcomer(run),
-        "C3" => at_least_two(run),
-        "F2" => updates(run),
-        "F3" => sweeps(run),
-        "F7" => no_limit(run),
-        _ => leaves(run),
-    }
-}
-
-/// The events of one role.
-fn of<'a>(run: &Run<'a>, what: &'a str, role: &str) -> Vec<&'a RecordedEvent> {
-    run.of(what).filter(|event| event.name == role).collect()
-}
-
-/// The lists before the crowd came.
-fn watched<'a>(run: &Run<'a>) -> Vec<&'a RecordedEvent> {
-    of(run, HEARD, "observer")
-}
-
-/// The most peers on one list, once the first ones have settled.
-fn most_listed(run: &Run) -> usize {
-    let settled = run.began + 2.0 * run.plan.sweep;
-    let lists = watched(run).into_iter().filter(|list| list.at > settled);
-    lists.map(|list| list.lists.len()).max().unwrap_or(0)
 }
 
 fn same(one: &[String], other: &[String]) -> bool {
-    one.iter().collect::<BTreeSet<_>>() == other.iter().collect::<BTreeSet<_>>()
+    one.iter().collect::<BTreeSet<_>>() == other.iter().collect()
 }
 
-fn answered(run: &Run) -> Verdict {
-    if let Some(ended) = run.first("ended") {
-        return fails("it ended".to_owned(), "answers until it is ended", &[ended]);
-    }
-    let mut mute = run.of("no answer to").filter(|event| event.name != "crowd");
-    match (mute.next(), run.of(HEARD).count()) {
-        (Some(event), _) => {
-            let why = format!("{} pings had no answer", 1 + mute.count());
-            fails(why, "the list in answer to each", &[event])
+/// The lists that tell of everybody, before the crowd comes: once a second, and the newcomer's. Of a large swarm, a list may
+/// have some alone.
+fn lists<'a>(run: &Run<'a>) -> impl DoubleEndedIterator<Item = &'a RecordedEvent> {
+    let of = |list: &&RecordedEvent| ["observer", "newcomer"].contains(&list.name.as_str());
+    let until = run.began + CROWD_COMES;
+    run.of(HEARD).filter(of).filter(move |list| list.at < until)
+}
+
+/// Fails if this row has something against a list, can't tell if there are not enough lists.
+fn lists_are_right(run: &Run, row: &str) -> Result<(), No> {
+    let (grace, peers) = (run.grace(SWEEP_EVERY)?, peers(run));
+    let mut on = BTreeSet::new();
+    for list in lists(run) {
+        for peer in peers.iter().filter(|peer| peer.port != list.who) {
+            match peer.wrong(list, on.contains(&peer.port), grace) {
+                Some((wrong, why, said)) if wrong == row => return fails(why, &[said, list]),
+                _ => {}
+            }
         }
-        (None, 0) => cant("it gave no list, see C3"),
-        (None, n) => Ok(format!("{n} pings, all answered with the list")),
+        on.extend(list.lists.iter().map(|(port, _)| *port));
     }
+    match lists(run).next_back() {
+        Some(last) if last.at - run.began > CROWD_COMES - SWEEP_EVERY => Ok(()),
+        _ => cant("it gave no lists for so long"),
+    }
+}
+
+/// Whether a peer's list was ever handed out again.
+fn is_shown(run: &Run, said: &RecordedEvent) -> bool {
+    let is = |(port, files): &(usize, Vec<String>)| *port == said.who && same(files, said.files());
+    run.of(HEARD).any(|list| list.lists.iter().any(is))
 }
 
 fn newcomer(run: &Run) -> Verdict {
-    let lists = of(run, HEARD, "newcomer");
-    let Some(list) = lists.first() else {
-        return cant("the new peer had no answer, see F1");
-    };
-    for role in ["steady", "pinger"] {
-        let said = of(run, SAID, role)[0];
-        let (port, files) = (said.who, &said.files);
-        let why = match list.lists.get(&port) {
-            None => format!("the list for a new peer lacks the one at port {port}"),
-            Some(listed) if !same(listed, files) => {
-                format!("port {port} has {files:?}, and is listed with {listed:?}")
-            }
-            Some(_) => continue,
-        };
-        return fails(why, "all peers, with their files", &[said, list]);
-    }
-    let n = list.lists.len();
-    Ok(format!("a new peer was given {n} peers with their files"))
+    lists_are_right(run, "C2")?;
+    let list = run.about(HEARD, "newcomer");
+    needs(!list.is_empty(), "the new peer had no answer, see F1")?;
+    let n = list[0].lists.len();
+    let n = plural(n, "peer");
+    holds(format!("a new peer was given {n} with their files"))
 }
 
 fn at_least_two(run: &Run) -> Verdict {
-    let settled = run.began + 2.0 * run.plan.sweep;
-    for list in watched(run) {
-        if let Some(fault) = &list.fault {
-            return fails(fault.clone(), SAMPLE, &[list]);
-        }
-        let others = list.lists.keys().filter(|port| **port != list.who).count();
-        if run.lasted(settled, list.at) > 0.0 && others < 2 {
-            let why = format!("{others} other peers are listed, of four that keep in touch");
-            return fails(why, "two others at least", &[list]);
-        }
-    }
-    match watched(run).len() {
-        0 => cant("no list came, see F1"),
-        n => Ok(format!(
-            "{n} lists with address, port and files, of two others at least"
-        )),
-    }
+    never(run.of(ODD))?;
+    let settled = run.began + 2.0 * SWEEP_EVERY;
+    let lists = run.about(HEARD, "observer");
+    never(lists.iter().copied().filter(is_bad))?;
+    let few = |list: &&RecordedEvent| {
+        let others = list.lists.iter().filter(|(port, _)| *port != list.who);
+        (settled..run.began + CROWD_COMES).contains(&list.at) && others.count() < 2
+    };
+    let dropped = matches!(lists_are_right(run, "F3"), Err(No::Fails(..)));
+    needs(!dropped, "peers that keep in touch are dropped, see F3")?;
+    let why = "a list has fewer than two besides the asker, where four keep in touch";
+    never_so(lists.iter().copied().filter(few), None, why)?;
+    needs(!lists.is_empty(), "no list came, see F1")?;
+    let n = plural(lists.len(), "list");
+    holds(format!(
+        "{n} with address, port and files, of two others at least"
+    ))
+}
+
+fn answered(run: &Run) -> Verdict {
+    never(run.of(ENDED).chain(run.of(OPEN)))?;
+    // what comes after a long list is F2's
+    let long = run.about(LISTED, "long");
+    let long = long.first().map_or(run.ended, |long| long.at);
+    let mute = run.of(MUTE).filter(|mute| mute.at < long);
+    let n = mute.clone().count();
+    never_so(mute, None, &format!("{} had no answer", plural(n, "ping")))?;
+    let n = run.of(HEARD).count();
+    needs(n > 0, "it gave no list, see C3")?;
+    let n = plural(n, "ping");
+    holds(format!("{n}, each answered with the list"))
 }
 
 fn updates(run: &Run) -> Verdict {
-    let said = of(run, SAID, "changer");
-    let Some(new) = said.iter().find(|list| list.files != said[0].files) else {
-        return cant("it wasn't watched for so long");
-    };
-    let until = 2.0 * run.plan.sweep + tolerance(run.plan.sweep);
-    let (mut before, mut shown) = (false, None);
-    for list in watched(run) {
-        let Some(files) = list.lists.get(&new.who) else {
-            continue;
-        };
-        let after = run.lasted(new.at, list.at);
-        before |= after < 0.0 && !files.is_empty();
-        if after > 0.0 && same(files, &new.files) {
-            shown = shown.or(Some(after));
-        } else if after > until && before {
-            let why = format!("{after:.0} s after its list changed, a peer has {files:?}");
-            return fails(why, &format!("{:?}", new.files), &[new, list]);
-        }
-    }
-    match shown {
-        Some(after) if before => Ok(format!("a changed list was there after {after:.1} s")),
-        _ => cant("the list that changes was never there, see C2"),
-    }
+    never(run.of(ANSWERED))?;
+    lists_are_right(run, "F2")?;
+    let long = run.about(LISTED, "long").first().copied();
+    let sent = long.map_or(run.ended, |long| long.at);
+    let files = long.map_or(&[][..], RecordedEvent::files);
+    let len: usize = files.iter().map(|file| file.len() + 4).sum();
+    let last = run.of(HEARD).next_back().map_or(sent, |list| list.at);
+    let mute = run.of(MUTE).filter(|mute| mute.at > last.max(sent));
+    let why = format!(
+        "after a list of {len} bytes nothing is answered: is it read with one recv() of fewer?"
+    );
+    never_so(mute.skip(1), long, &why)?;
+    needs(is_whole(run), "it wasn't watched for so long")?;
+    let unseen = long.into_iter().filter(|long| !is_shown(run, long));
+    never_so(unseen, None, &format!("a list of {len} bytes never showed"))?;
+    holds("new lists, short and long ones, were there in time")
 }
 
-/// A peer that fell silent: its last message, when it was last seen after that, and when it was seen no more.
-struct SilentPeer<'a> {
-    said: &'a RecordedEvent,
-    seen: &'a RecordedEvent,
-    gone: Option<&'a RecordedEvent>,
-}
-
-fn silent<'a>(run: &Run<'a>) -> Vec<SilentPeer<'a>> {
-    let (lists, mut left) = (watched(run), Vec::new());
-    for said in of(run, SAID, "silent") {
-        let is_on = |list: &&&RecordedEvent| list.lists.contains_key(&said.who);
-        if let Some(seen) = lists.iter().rfind(is_on) {
-            let gone = lists.iter().find(|list| list.at > seen.at).copied();
-            left.push(SilentPeer { said, seen, gone });
-        }
-    }
-    left
-}
-
-/// When peers were dropped. Those of one sweep are gone from the same list.
-fn dropped_at(left: &[SilentPeer]) -> Vec<f64> {
-    let gone = left.iter().filter_map(|left| Some(left.gone?.at));
-    let mut times: Vec<f64> = gone.collect();
-    times.sort_by(f64::total_cmp);
-    times.dedup();
-    times
+/// Whether the timetable was played to its end.
+fn is_whole(run: &Run) -> bool {
+    run.ended - run.began > ENDS - SWEEP_EVERY / 2.0
 }
 
 fn sweeps(run: &Run) -> Verdict {
-    let (every, most) = (run.plan.sweep, tolerance(run.plan.sweep));
-    let expected = format!("a sweep every {every:.1} ± {most:.1} s, of who sent nothing since");
-    too_early(run, &expected)?;
-    let left = silent(run);
-    let times = dropped_at(&left);
-    if left.is_empty() {
-        return cant("who sent one list only was never listed");
-    }
-    if times.is_empty() {
-        return fails(
-            "nobody was ever dropped".to_owned(),
-            &expected,
-            &[left[0].seen],
-        );
-    }
-    let slow = |left: &&SilentPeer| run.lasted(left.said.at, left.seen.at) > 2.0 * every + most;
-    if let Some(left) = left.iter().find(slow).filter(|_| times.len() < SWEEPS) {
-        let why = format!("{} sweeps in {:.0} s", times.len(), run.ended - run.began);
-        return fails(why, &expected, &[left.said, left.seen]);
-    }
-    let pairs = times.windows(2).map(|pair| run.lasted(pair[0], pair[1]));
-    let mut gaps: Vec<f64> = pairs.collect();
-    gaps.sort_by(f64::total_cmp);
-    let middle = gaps.get(gaps.len() / 2).copied().unwrap_or(every);
-    let told = format!(
-        "{} sweeps, every {middle:.1} s ({every:.1} ± {most:.1} s)",
-        times.len()
+    let grace = run.grace(SWEEP_EVERY)?;
+    lists_are_right(run, "F3")?;
+    let silent: BTreeSet<usize> = run
+        .about(LISTED, "silent")
+        .iter()
+        .map(|said| said.who)
+        .collect();
+    let watched: Vec<_> = lists(run).filter(|list| list.name == "observer").collect();
+    let left = |pair: &[&RecordedEvent]| {
+        pair[0]
+            .ports()
+            .intersection(&silent)
+            .any(|port| !pair[1].ports().contains(port))
+    };
+    let pairs = watched.windows(2).filter(|pair| left(pair));
+    let times: Vec<f64> = pairs.map(|pair| pair[1].at).collect();
+    let since = times.last().copied().unwrap_or(run.began);
+    let late = watched
+        .last()
+        .filter(|last| last.at - since > 2.0 * SWEEP_EVERY + grace);
+    let why = format!(
+        "nobody is dropped since {since:.0} s, and many fell silent: does its timer still run?"
     );
-    match (middle - every).abs() > most {
-        true => fails(
-            told,
-            &expected,
-            &left.iter().filter_map(|left| left.gone).collect::<Vec<_>>(),
-        ),
+    never_so(late.into_iter().copied(), None, &why)?;
+    let mut gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_by(f64::total_cmp);
+    let middle = gaps.get(gaps.len() / 2).copied().unwrap_or(SWEEP_EVERY);
+    let told = format!(
+        "{}, one every {middle:.1} s ({SWEEP_EVERY:.1} ± {grace:.1} s)",
+        plural(times.len(), "sweep")
+    );
+    match (middle - SWEEP_EVERY).abs() > grace {
+        true => fails(told, &watched[watched.len() - 1..]),
         false if times.len() < SWEEPS => cant(told + ": too few"),
         false => Ok(told),
     }
 }
 
-/// Fails if a peer was dropped though it kept in touch, or right after its message.
-fn too_early(run: &Run, expected: &str) -> Result<(), No> {
-    let lists = watched(run);
-    for role in ["steady", "pinger", "lister", "changer"] {
-        let said = of(run, SAID, role);
-        let mut was_on = false;
-        for list in &lists {
-            let is_on = said
-                .first()
-                .is_some_and(|said| list.lists.contains_key(&said.who));
-            let last = said.iter().rfind(|said| said.at < list.at);
-            // this machine may have been late with its message
-            if let Some(last) =
-                last.filter(|last| was_on && !is_on && list.at - last.at < run.plan.sweep)
-            {
-                let why = format!("a peer that kept in touch ({role}) was dropped");
-                return fails(why, expected, &[last, list]);
-            }
-            was_on |= is_on;
-        }
-    }
-    for SilentPeer { said, gone, .. } in silent(run) {
-        let least = run.plan.sweep - tolerance(run.plan.sweep);
-        if let Some(gone) = gone.filter(|gone| gone.at - said.at < least) {
-            let after = gone.at - said.at;
-            return fails(
-                format!("a peer was dropped {after:.1} s after its message"),
-                expected,
-                &[said, gone],
-            );
-        }
-    }
-    Ok(())
-}
-
-fn leaves(run: &Run) -> Verdict {
-    let most = 2.0 * run.plan.sweep + tolerance(run.plan.sweep);
-    let left = silent(run);
-    let times = dropped_at(&left);
-    for SilentPeer { said, seen, .. } in &left {
-        // two sweeps, even if these are slow: that is F3's
-        let from = said.at + tolerance(run.plan.sweep);
-        let survived = times
-            .iter()
-            .filter(|at| **at > from && **at <= seen.at)
-            .count();
-        let after = run.lasted(said.at, seen.at);
-        if after > most && (survived >= 2 || times.is_empty()) {
-            let why = format!("a peer was on the list {after:.1} s after its last message");
-            let expected = format!("gone at the second sweep, within {most:.1} s");
-            return fails(why, &expected, &[said, seen]);
-        }
-    }
-    match left.iter().filter(|left| left.gone.is_some()).count() {
-        0 => cant("nobody was seen to leave"),
-        n => Ok(format!(
-            "{n} peers that fell silent were gone at the second sweep"
-        )),
-    }
-}
-
 fn holds_nothing(run: &Run) -> Verdict {
-    match run.first("the tracker asked:") {
-        Some(event) => fails(
-            "it asked a peer for something".to_owned(),
-            "no such request",
-            &[event],
-        ),
-        None => Ok("it asked no peer for anything".to_owned()),
-    }
+    never(run.of(WANTED))?;
+    holds("it asked no peer for anything")
 }
 
 fn no_limit(run: &Run) -> Verdict {
-    let (mut crowd, mut listed) = (BTreeSet::new(), BTreeSet::new());
-    crowd.extend(of(run, SAID, "crowd").iter().map(|said| said.who));
-    listed.extend(
-        of(run, HEARD, "crowd")
-            .iter()
-            .flat_map(|list| list.lists.keys()),
+    needs(is_whole(run), "it wasn't watched for so long")?;
+    let crowd = run.about(LISTED, "crowd");
+    let missing = crowd.iter().copied().filter(|said| !is_shown(run, said));
+    let ports: BTreeSet<usize> = missing.clone().map(|said| said.who).collect();
+    let why = format!(
+        "{} of {CROWD} peers that came at once were never listed",
+        ports.len()
     );
-    let mute = of(run, "no answer to", "crowd");
-    match crowd.difference(&listed).count() {
-        _ if crowd.len() < CROWD => cant("it wasn't watched for so long"),
-        0 => Ok(format!("{CROWD} peers came at once, and all were listed")),
-        n => fails(
-            format!("{n} of {CROWD} peers at once were never listed"),
-            "all of them",
-            &mute,
-        ),
-    }
+    never_so(missing, None, &why)?;
+    holds(format!("{CROWD} peers came at once, and all were listed"))
+}
+
+fn leaves(run: &Run) -> Verdict {
+    lists_are_right(run, "F8")?;
+    let mut silent = run.about(LISTED, "silent").into_iter();
+    needs(
+        silent.any(|said| is_shown(run, said)),
+        "nobody who fell silent was ever listed",
+    )?;
+    holds("whoever fell silent was gone at the second sweep")
 }
 
 fn apart(run: &Run) -> Verdict {
-    match most_listed(run) {
-        0 => cant("nobody was listed"),
-        1 => {
-            let why = "of several peers at one address one alone is listed".to_owned();
-            let last = watched(run).pop();
-            fails(
-                why,
-                "all of them, told apart by port",
-                &last.into_iter().collect::<Vec<_>>(),
-            )
+    let settled = lists(run).filter(|list| list.at - run.began > 2.0 * SWEEP_EVERY);
+    let Some(most) = settled.max_by_key(|list| list.ports().len()) else {
+        return cant("no list came, see F1");
+    };
+    let (twin, n) = (run.first(REMOTE).map(|twin| twin.who), most.ports().len());
+    for port in most.ports() {
+        let places = most
+            .lists
+            .iter()
+            .filter(|(listed, _)| *listed == port)
+            .count();
+        if places != 1 + usize::from(twin == Some(port)) {
+            let at = if twin == Some(port) {
+                "two addresses"
+            } else {
+                "one address"
+            };
+            return fails(
+                format!(
+                    "port {port} at {at} has {} on the list",
+                    plural(places, "place")
+                ),
+                &[most],
+            );
         }
-        n => Ok(format!(
-            "{n} peers at one address; two addresses can't be shown from one machine"
-        )),
+    }
+    match (n, twin) {
+        (0, _) => cant("nobody was listed"),
+        (1, _) => fails(
+            "of several peers at one address one alone is listed",
+            &[most],
+        ),
+        (n, None) => Ok(format!("{n} peers at one address")),
+        (n, Some(_)) => Ok(format!("{n} peers at one address, and one port at two")),
     }
 }
 
 fn stores_torrent(run: &Run) -> Verdict {
-    let kept = run.first("published a .torrent").ok_or(No::NotSpoken)?;
-    match &kept.fault {
-        None => Ok("name, peers, number of pieces and MD5 came as they were given".to_owned()),
-        Some(fault) => fails(fault.clone(), "the .torrent that was published", &[kept]),
-    }
+    run.first(PUBLISHED).ok_or(No::NotSpoken)?;
+    never(run.of(PUBLISHED).filter(is_bad))?;
+    holds("name, peers, number of pieces and MD5 came as they were given")
 }

@@ -1,4 +1,4 @@
-//! The rows as people read them, and as a grader does.
+//! The rows: their sentences, and their verdicts as people read them and as a grader does.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,22 +13,23 @@ pub struct CourseRow {
     pub id: &'static str,
     /// `peer`, `tracker`, `both`, or why it isn't judged.
     pub shows_on: &'static str,
-    english: &'static str,
-    portuguese: &'static str,
+    expected: &'static str,
+    /// In English, and in Portuguese.
+    sentences: [&'static str; 2],
 }
 
 /// All rows of the two course texts.
 pub fn rows() -> Vec<CourseRow> {
-    let row = |line: &'static str| {
-        let fields: Vec<&str> = line.split('|').collect();
-        CourseRow {
-            id: fields[0],
-            shows_on: fields[1],
-            english: fields[2],
-            portuguese: fields[3],
-        }
+    let row = |line: &'static str| match line.split('|').collect::<Vec<_>>()[..] {
+        [id, shows_on, expected, english, portuguese] => Some(CourseRow {
+            id,
+            shows_on,
+            expected,
+            sentences: [english, portuguese],
+        }),
+        _ => None,
     };
-    include_str!("rows.txt").lines().map(row).collect()
+    include_str!("rows.txt").lines().filter_map(row).collect()
 }
 
 impl CourseRow {
@@ -39,14 +40,10 @@ impl CourseRow {
 
     /// The sentence, in the language of the terminal.
     pub fn sentence(&self) -> &'static str {
-        let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let mut language = ["LC_ALL", "LC_MESSAGES", "LANG"]
-            .into_iter()
-            .filter_map(set);
-        match language.next().is_some_and(|name| name.starts_with("pt")) {
-            true => self.portuguese,
-            false => self.english,
-        }
+        let names = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
+        let mut set = names.filter_map(|name| std::env::var(name).ok());
+        let language = set.find(|value| !value.is_empty());
+        self.sentences[usize::from(language.is_some_and(|name| name.starts_with("pt")))]
     }
 }
 
@@ -54,7 +51,7 @@ impl CourseRow {
 pub fn in_short(verdict: &Verdict) -> (&'static str, &str) {
     match verdict {
         Ok(why) => ("holds", why),
-        Err(No::Fails { why, .. }) => ("fails", why),
+        Err(No::Fails(why, _)) => ("fails", why),
         Err(No::CantTell(why)) => ("can't tell", why),
         Err(No::NotSpoken) => ("not spoken", "it doesn't speak the messages for this"),
     }
@@ -64,11 +61,8 @@ pub fn in_short(verdict: &Verdict) -> (&'static str, &str) {
 pub fn text(row: &CourseRow, verdict: &Verdict) -> String {
     let (word, why) = in_short(verdict);
     let mut text = format!("{:<4}{word:<12}{why}\n", row.id);
-    if let Err(No::Fails {
-        expected, shown, ..
-    }) = verdict
-    {
-        let _ = writeln!(text, "           expected: {expected}");
+    if let Err(No::Fails(_, shown)) = verdict {
+        let _ = writeln!(text, "           expected: {}", row.expected);
         for event in shown.iter().take(SHOWN) {
             let _ = writeln!(text, "    {event}");
         }
@@ -83,40 +77,35 @@ pub fn not_judged(kind: &str, rows: &[CourseRow]) -> String {
     for row in rows.iter().filter(|row| !row.is_judged(kind)) {
         reasons.entry(row.shows_on).or_default().push(row.id);
     }
-    let reason = |(why, ids): (&&str, &Vec<&str>)| format!("{} ({why})", ids.join(" "));
-    let reasons: Vec<String> = reasons.iter().map(reason).collect();
-    format!("not judged: {}", reasons.join("; "))
+    let reasons = reasons
+        .iter()
+        .map(|(why, ids)| format!("{} ({why})", ids.join(" ")));
+    format!("not judged: {}", reasons.collect::<Vec<_>>().join("; "))
 }
 
 /// The file that graders read.
 pub fn junit(kind: &str, judged: &[(&CourseRow, Verdict)]) -> String {
-    let (mut cases, mut failures, mut skipped) = (String::new(), 0, 0);
+    let (mut cases, mut counts) = (String::new(), [0, 0]);
     for (row, verdict) in judged {
         let (word, why) = in_short(verdict);
-        let (name, why) = (escaped(row.sentence()), escaped(why));
+        let [name, why, all] = [row.sentence(), why, &text(row, verdict)].map(escaped);
         let inner = match word {
             "holds" => String::new(),
-            "fails" => {
-                failures += 1;
-                let text = escaped(&text(row, verdict));
-                format!("<failure message=\"{why}\">{text}</failure>")
-            }
-            word => {
-                skipped += 1;
-                format!("<skipped message=\"{}: {why}\"/>", escaped(word))
-            }
+            "fails" => format!("<failure message=\"{why}\">{all}</failure>"),
+            _ => format!("<skipped message=\"{}: {why}\"/>", escaped(word)),
         };
-        let id = row.id;
-        let _ = writeln!(
-            cases,
-            "<testcase classname=\"{kind}\" name=\"{id}: {name}\">{inner}</testcase>"
-        );
+        counts[0] += usize::from(word == "fails");
+        counts[1] += usize::from(inner.starts_with("<skipped"));
+        let name = format!("classname=\"{kind}\" name=\"{}: {name}\"", row.id);
+        let _ = writeln!(cases, "<testcase {name}>{inner}</testcase>");
     }
-    let counts = format!(
-        "tests=\"{}\" failures=\"{failures}\" skipped=\"{skipped}\"",
+    let [failures, skipped] = counts;
+    let counts = format!("failures=\"{failures}\" skipped=\"{skipped}\"");
+    let suite = format!(
+        "testsuite name=\"{kind}\" tests=\"{}\" {counts}",
         judged.len()
     );
-    format!("<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" {counts}>\n{cases}</testsuite>\n")
+    format!("<?xml version=\"1.0\"?>\n<{suite}>\n{cases}</testsuite>\n")
 }
 
 /// Text within XML, which has no control characters.

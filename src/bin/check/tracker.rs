@@ -2,98 +2,143 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bittorrentish::net::{Connection, HEADER, Listener, connect, listen};
+use bittorrentish::net::addresses::own_addresses;
+use bittorrentish::net::{Connection, HEADER, Listener, connect, is_local, is_timeout, listen};
 use bittorrentish::protocol::{
-    LIST_CAP, PEER_CAP, PeerEntry, PingAnswer, Publication, Reply, VERSION, invalid, parse,
-    to_bytes,
+    LIST_CAP, PEER_CAP, PingAnswer, Publication, Reply, SwarmList, ToTracker, VERSION, invalid,
+    parse, to_bytes,
 };
+use bittorrentish::torrent::{Name, Torrent};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{Plan, Recorder, event};
-use crate::scene::torrent_of;
+use crate::record::{ENDED, RecordedEvent, Recorder, event};
 
-/// Who sends a message, how often, from when to when, in seconds of the course text; and the files of a list, or none of a ping.
-const TIMETABLE: [(&str, f64, f64, f64, &str); 9] = [
-    ("steady", 20.0, 0.0, WATCHED, "one.txt two.txt"),
-    ("steady", 10.0, 1.0, WATCHED, ""),
-    ("pinger", 999.0, 0.0, WATCHED, "two.txt three.txt"),
-    ("pinger", 10.0, 1.0, WATCHED, ""),
-    ("lister", 10.0, 0.0, WATCHED, "four.txt"),
-    ("changer", 10.0, 0.0, 45.0, "kept.txt old.txt"),
-    ("changer", 10.0, 45.0, WATCHED, "kept.txt new.txt"),
-    ("newcomer", 999.0, 62.0, WATCHED, ""),
-    ("observer", 1.0, 0.5, WATCHED, ""),
-];
-/// The same for many peers: their part, how many, the time between two of them, and their first message.
-const WATCHED: f64 = 105.0;
+pub const PINGED: &str = "{name} (port {who}) pinged";
+pub const LISTED: &str = "{name} (port {who}) sent its list:";
+pub const HEARD: &str = "{name} (port {who}) was sent the list:";
+pub const MUTE: &str = "{name} (port {who}) pinged, and was sent no list:";
+pub const ODD: &str = "{name} (port {who}) was sent what isn't understood:";
+pub const ANSWERED: &str = "the list of {name} (port {who}) was answered, which nobody reads:";
+pub const OPEN: &str =
+    "{name} (port {who}) was answered, but the connection stays open: where is the list's end?";
+pub const WANTED: &str = "the tracker asked the peer at port {who} for {name}";
+pub const PUBLISHED: &str = "{name} was published";
+pub const REMOTE: &str = "{name} (port {who}) is at a second address";
+
+/// Until when all are watched, seconds; then many come, and then one with a long list.
+pub const CROWD_COMES: f64 = 100.0;
+const LONG_COMES: f64 = 135.0;
+pub const ENDS: f64 = 170.0;
+/// How many fall silent after one list, and how many come at once.
 pub const CROWD: usize = 150;
-/// How many fall silent after one list, each a while after the one before.
 const SILENT: usize = 25;
-const SILENT_EVERY: f64 = 3.0;
-/// Their first ports, at which nobody listens.
-const SILENT_PORT: usize = 20_000;
-const CROWD_PORT: usize = 21_000;
-/// A tracker that doesn't answer so often in a row isn't asked any more.
+const NEVER: f64 = 1e6;
+
+/// Who sends a message: a part, how many play it and how long one begins after the other; how often, from when to when; and
+/// the files of a list, or none of a ping. In seconds of the course text.
+type Part = (&'static str, usize, f64, f64, f64, f64, &'static str);
+const TIMETABLE: [Part; 12] = [
+    ("steady", 1, 0.0, 20.0, 0.0, ENDS, "one.txt two.txt"),
+    ("steady", 1, 0.0, 10.0, 1.0, ENDS, ""),
+    ("pinger", 1, 0.0, NEVER, 0.0, ENDS, "two.txt three.txt"),
+    ("pinger", 1, 0.0, 10.0, 1.0, ENDS, ""),
+    ("lister", 1, 0.0, 10.0, 0.0, ENDS, "four.txt"),
+    ("changer", 1, 0.0, 10.0, 0.0, 45.0, "kept.txt old.txt"),
+    ("changer", 1, 0.0, 10.0, 45.0, ENDS, "kept.txt new.txt"),
+    ("newcomer", 1, 0.0, NEVER, 62.0, ENDS, ""),
+    ("observer", 1, 0.0, 1.0, 0.5, ENDS, ""),
+    ("silent", SILENT, 3.0, NEVER, 0.0, ENDS, "silent.txt"),
+    ("crowd", CROWD, 0.04, 10.0, CROWD_COMES, ENDS, "crowd.txt"),
+    ("long", 1, 0.0, 10.0, LONG_COMES, ENDS, "one.txt"),
+];
+/// The first port of peers that nobody listens for.
+const PORT: usize = 20_000;
+/// The files of a long list: more than 3,000 bytes, and fewer than the 4,096 that the original reads.
+const LONG: usize = 110;
+/// So many times in a row nothing comes before nobody asks any more.
 const GIVEN_UP: usize = 4;
-/// How long a list's end is waited for: it needs no answer.
-const NO_ANSWER: Duration = Duration::from_millis(300);
+/// How long a close is waited for, and the next answer of one that didn't answer.
+const CLOSES: Duration = Duration::from_secs(2);
 
 /// A message that is due.
 struct Due {
     at: f64,
     role: &'static str,
     port: usize,
-    files: &'static str,
+    files: Vec<String>,
 }
 
 pub struct TrackerPlay {
     recorder: Arc<Recorder>,
-    plan: Plan,
     at: SocketAddr,
-    /// The addresses of both ends.
+    /// Another address of the same tracker, from which it sees another one of this machine.
+    other: Option<SocketAddr>,
+    /// The addresses at which the peers are.
     ips: Vec<String>,
-    /// Where the peers of the timetable listen, to see whether the tracker asks them for something.
+    /// Where those listen that play a part alone, to see whether the tracker asks them for something.
     ports: BTreeMap<&'static str, usize>,
     _listeners: Vec<Listener>,
+    /// The ports of peers that were there before, of which nothing is known.
+    strangers: Vec<u16>,
     /// Whether it answers our pings with our list.
     ours: bool,
-    unanswered: usize,
+    mute: usize,
 }
 
 impl TrackerPlay {
-    pub fn start(recorder: Arc<Recorder>, plan: Plan, at: SocketAddr) -> io::Result<Self> {
-        let connection = connect(&[at])?;
-        let ips = [connection.own.ip(), connection.peer.ip()];
+    /// Begins with an open connection, as a close without a message would end an original.
+    pub fn start(recorder: &Arc<Recorder>, first: Connection, remote: bool) -> io::Result<Self> {
+        let (at, own) = (first.peer, first.own.ip());
         let mut play = Self {
-            recorder,
-            plan,
+            recorder: Arc::clone(recorder),
             at,
-            ips: ips.map(|ip| ip.to_string()).to_vec(),
+            other: None,
+            ips: vec![own.to_string(), at.ip().to_string()],
             ports: BTreeMap::new(),
             _listeners: Vec::new(),
+            strangers: Vec::new(),
             ours: false,
-            unanswered: 0,
+            mute: 0,
         };
-        for (role, ..) in TIMETABLE {
+        for (role, ..) in TIMETABLE.iter().filter(|part| part.1 == 1) {
             let listener = listen(0)?;
             let port = usize::from(listener.local_addr()?.port());
-            let recorder = Arc::clone(&play.recorder);
+            let recorder = Arc::clone(recorder);
             let serve = move |connection| was_asked(&recorder, port, connection);
-            let listener = Listener::start("peer", listener, 8, serve, |_| {})?;
-            play._listeners.push(listener);
+            play._listeners
+                .push(Listener::start("peer", listener, 8, serve, |_| {})?);
             play.ports.insert(role, port);
         }
         // whether it speaks our messages: an original takes no notice of the version
-        play.ours = true;
-        let ping = play.message(play.ports["observer"], "");
-        let answer = play.tell::<PingAnswer>(connection, &ping);
-        play.ours = matches!(answer, Ok(PingAnswer::Ours(_)));
+        let ping = json!({"msg": "ping", "port": play.ports["observer"], "v": VERSION});
+        let answer = play.ask(first, &ping).ok();
+        play.ours = matches!(answer, Some((PingAnswer::Ours(_), _)));
+        if let Some((PingAnswer::Ours(SwarmList { peers, .. }) | PingAnswer::Original(peers), _)) =
+            answer
+        {
+            play.strangers = peers.iter().map(|peer| peer.port).collect();
+        }
+        let mut others = own_addresses(4);
+        others.push(Ipv6Addr::LOCALHOST.into());
+        others.retain(|_| remote && is_local(at.ip(), own));
+        for ip in others {
+            let other = connect(&[SocketAddr::new(ip, at.port())]);
+            let Some(other) = other.ok().filter(|other| other.own.ip() != own) else {
+                continue;
+            };
+            play.other = Some(other.peer);
+            play.ips.push(other.own.ip().to_string());
+            recorder.note(event(REMOTE, play.ports["steady"], "steady"));
+            // a close without a message would end an original
+            let _ = play.ask::<Value>(other, &ping);
+            break;
+        }
         Ok(play)
     }
 
@@ -101,146 +146,167 @@ impl TrackerPlay {
     pub fn run(&mut self, program: &mut Option<Program>) {
         let began = self.recorder.now();
         for due in self.timetable() {
-            while self.recorder.now() < began + due.at * self.plan.scale {
+            while self.recorder.now() < began + due.at {
                 self.recorder.tick();
             }
             if let Some(how) = program.as_mut().and_then(Program::ended) {
-                return self.recorder.note(event("ended", 0, &how));
+                return self.recorder.note(event(ENDED, 0, &how));
             }
-            if self.unanswered >= GIVEN_UP || self.recorder.now() > self.plan.within {
-                return;
+            if self.mute < GIVEN_UP {
+                self.send(self.at, &due);
             }
-            self.send(&due);
+            if let Some(other) = self.other.filter(|_| due.role == "steady") {
+                self.send(other, &due);
+            }
         }
         if self.ours {
             let fault = self.publish().err().map(|fault| fault.to_string());
             self.recorder
-                .note(event("published a .torrent", 0, "").fault(fault));
+                .note(event(PUBLISHED, 0, "a .torrent").fault(fault));
         }
     }
 
     /// All messages, in order.
     fn timetable(&self) -> Vec<Due> {
-        let mut table = Vec::new();
-        let mut add = |role, port, every: f64, mut at: f64, to, files| {
-            while at < to {
-                table.push(Due {
-                    at,
-                    role,
-                    port,
-                    files,
-                });
-                at += every;
+        let (mut table, mut next_port) = (Vec::new(), PORT);
+        for (role, n, apart, every, from, to, files) in TIMETABLE {
+            let mut files: Vec<String> = files.split_whitespace().map(str::to_owned).collect();
+            if role == "long" {
+                files.extend((0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt")));
             }
-        };
-        for (role, every, from, to, files) in TIMETABLE {
-            add(role, self.ports[role], every, from, to, files);
-        }
-        for nth in 0..SILENT {
-            let at = nth as f64 * SILENT_EVERY;
-            add(
-                "silent",
-                SILENT_PORT + nth,
-                999.0,
-                at,
-                WATCHED,
-                "silent.txt",
-            );
-        }
-        for nth in 0..CROWD {
-            let (at, port) = (WATCHED + nth as f64 / 25.0, CROWD_PORT + nth);
-            add("crowd", port, 999.0, at, WATCHED + 30.0, "crowd.txt");
-            add("crowd", port, 10.0, at + 8.0, WATCHED + 38.0, "");
+            for nth in 0..n {
+                let port = self.ports.get(role).copied().unwrap_or(next_port);
+                next_port += 1;
+                let mut at = from + nth as f64 * apart;
+                while at < to {
+                    table.push(Due {
+                        at,
+                        role,
+                        port,
+                        files: files.clone(),
+                    });
+                    at += every;
+                }
+            }
         }
         table.sort_by(|one, other| one.at.total_cmp(&other.at));
         table
     }
 
-    /// A ping, or a list of some files.
-    fn message(&self, port: usize, files: &str) -> Value {
-        let files: Vec<&str> = files.split_whitespace().collect();
-        let mut message = match files.is_empty() {
-            true => json!({"port": port, "msg": "ping"}),
-            false => json!({"port": port, "files": files, "msg": "file_list"}),
-        };
+    /// Sends a message, and takes down what comes of it.
+    fn send(&mut self, to: SocketAddr, due: &Due) {
+        let (port, role, files) = (due.port, due.role, due.files.clone());
+        let mut message = json!({"port": port, "msg": "ping"});
         if self.ours {
             message["v"] = VERSION.into();
         }
-        message
+        if files.is_empty() {
+            self.recorder.note(event(PINGED, port, role));
+            let heard = match connect(&[to]).and_then(|to| self.ask(to, &message)) {
+                Ok((came, to)) => {
+                    self.wait_for_close(to, due);
+                    self.heard(came, event(HEARD, port, role))
+                }
+                Err(fault) => {
+                    let is_odd = fault.kind() == io::ErrorKind::InvalidData;
+                    let what = if is_odd { ODD } else { MUTE };
+                    event(what, port, role).fault(Some(fault.to_string()))
+                }
+            };
+            self.mute = if heard.what == MUTE { self.mute + 1 } else { 0 };
+            return self.recorder.note(heard);
+        }
+        (message["msg"], message["files"]) = ("file_list".into(), json!(files));
+        self.recorder
+            .note(event(LISTED, port, role).lists(vec![(port, files)]));
+        if let Ok(to) = connect(&[to])
+            && to.send(&message).is_ok()
+            && !self.ours
+        {
+            self.wait_for_close(to, due);
+        }
     }
 
-    /// Sends a message, and takes down what comes of it.
-    fn send(&mut self, due: &Due) {
-        let files = due.files.split_whitespace().map(str::to_owned).collect();
-        let note = |what| event(what, due.port, due.role);
-        self.recorder.note(note("sent: as").files(files));
-        let message = self.message(due.port, due.files);
-        let came = match connect(&[self.at]) {
-            Ok(mut to) if !due.files.is_empty() => {
-                let sent = to.send(&message);
-                // it may answer, or not
-                let _ = to.read::<Value>(NO_ANSWER, PEER_CAP);
-                return drop(sent);
+    /// Takes down what still comes, or that nothing ends the connection: on a thread of its own, as others don't wait.
+    fn wait_for_close(&self, mut to: Connection, due: &Due) {
+        let (recorder, port, role) = (Arc::clone(&self.recorder), due.port, due.role);
+        let is_ping = due.files.is_empty();
+        std::thread::spawn(move || match to.read::<Value>(CLOSES, PEER_CAP) {
+            Ok(Some(came)) if !is_ping => {
+                recorder.note(event(ANSWERED, port, role).fault(Some(came.to_string())))
             }
-            Ok(to) => self.tell(to, &message),
-            Err(fault) => Err(fault),
-        };
-        let (heard, fault) = match came {
-            Ok(PingAnswer::Ours(list)) => return self.heard(due, list.peers),
-            Ok(PingAnswer::Original(peers)) => return self.heard(due, peers),
-            Ok(PingAnswer::Refused(refusal)) => ("not understood", refusal.error),
-            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-                ("not understood", fault.to_string())
-            }
-            Err(fault) => ("no answer to", fault.to_string()),
-        };
-        self.unanswered += 1;
-        self.recorder.note(note(heard).fault(Some(fault)));
-    }
-
-    fn heard(&mut self, due: &Due, peers: Vec<PeerEntry>) {
-        self.unanswered = 0;
-        let wrong = peers.iter().find(|peer| !self.ips.contains(&peer.ip));
-        let fault = wrong.map(|peer| {
-            let (ip, ips) = (&peer.ip, self.ips.join(" or "));
-            format!(
-                "ip: expected {ips}, from where port {} came, got {ip:?}",
-                peer.port
-            )
+            Err(fault) if is_ping && is_timeout(&fault) => recorder.note(event(OPEN, port, role)),
+            _ => {}
         });
-        let peers = peers.into_iter();
-        let lists = peers
-            .map(|peer| (peer.port.into(), peer.file_list))
-            .collect();
-        let heard = event("came: the list for", due.port, due.role);
-        self.recorder.note(heard.lists(lists).fault(fault));
     }
 
-    fn tell<T: DeserializeOwned>(&self, mut to: Connection, message: &Value) -> io::Result<T> {
+    /// What an answer to a ping tells.
+    fn heard(&self, came: PingAnswer, heard: RecordedEvent) -> RecordedEvent {
+        let peers = match came {
+            PingAnswer::Ours(list) => list.peers,
+            PingAnswer::Original(peers) => peers,
+            PingAnswer::Refused(refusal) => {
+                return RecordedEvent { what: ODD, ..heard }.fault(Some(refusal.error));
+            }
+        };
+        let (mut peers, ports) = (peers, PORT..PORT + 999);
+        peers.retain(|peer| !self.strangers.contains(&peer.port));
+        let known = |port| ports.contains(&port) || self.ports.values().any(|known| *known == port);
+        let fault = peers.iter().find_map(|peer| {
+            let (ip, port, ips) = (&peer.ip, usize::from(peer.port), self.ips.join(" or "));
+            match self.ips.contains(ip) {
+                false => Some(format!("with ip {ip:?} for port {port}, which is at {ips}")),
+                true if known(port) => None,
+                true => Some(format!(
+                    "with port {port}, which is in no message: is it a connection's?"
+                )),
+            }
+        });
+        let lists = peers
+            .into_iter()
+            .map(|peer| (peer.port.into(), peer.file_list));
+        heard.lists(lists.collect()).fault(fault)
+    }
+
+    /// Sends a message. Returns the answer, and the connection.
+    fn ask<T: DeserializeOwned>(
+        &self,
+        mut to: Connection,
+        message: &Value,
+    ) -> io::Result<(T, Connection)> {
         to.send(message)?;
-        let answer = to.read::<Value>(HEADER, LIST_CAP)?;
-        let none = || io::Error::other("it closed without an answer");
-        parse(&to_bytes(&answer.ok_or_else(none)?))
+        let patience = if self.mute == 0 { HEADER } else { CLOSES };
+        let came = to.expect(patience, LIST_CAP)?;
+        Ok((came, to))
     }
 
     /// Publishes a `.torrent`, and fetches it.
     fn publish(&self) -> io::Result<()> {
-        let torrent = torrent_of("published.bin", &[7; 3 << 16]);
-        let port = self.ports["steady"];
-        let mut file = Publication::of(&torrent);
-        file.torrent = Some(torrent.clone());
-        let ask = |message: Value| self.tell::<Reply>(connect(&[self.at])?, &message);
-        ask(json!({"msg": "publish", "port": port, "key": "check", "files": [file]}))?;
-        ask(self.message(port, "published.bin"))?;
-        let kept = ask(json!({"msg": "get_torrent", "name": "published.bin"}))?.torrent;
-        let kept = kept.ok_or_else(|| invalid("it has no such .torrent"))?;
-        let named = kept.peers.iter().any(|peer| usize::from(peer.port) == port);
+        let name = Name::parse("published.bin").expect("letters");
+        let torrent = Torrent::of_content(name.clone(), &[7; 3 << 16]);
+        let port = self.ports["steady"] as u16;
+        let file = Publication {
+            torrent: Some(torrent.clone()),
+            ..Publication::of(&torrent)
+        };
+        let ask = |message: ToTracker| self.ask::<Reply>(connect(&[self.at])?, &json!(message));
+        ask(ToTracker::Publish {
+            port,
+            key: "check".to_owned(),
+            files: vec![file],
+        })?;
+        ask(parse(&to_bytes(
+            &json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}),
+        ))?)?;
+        let kept = ask(ToTracker::GetTorrent { name })?.0.torrent;
+        let kept = kept.ok_or_else(|| invalid("but the tracker has no such .torrent"))?;
+        let named = kept.peers.iter().any(|peer| peer.port == port);
         if named && kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces() {
             return Ok(());
         }
         let peers = &kept.peers;
         Err(invalid(format!(
-            "expected {torrent:?}, at port {port}, got {kept:?}, at {peers:?}"
+            "at port {port}, and came back as {kept:?}, at {peers:?}, not {torrent:?}"
         )))
     }
 }
@@ -248,8 +314,10 @@ impl TrackerPlay {
 /// Notes what a tracker wants from a peer.
 fn was_asked(recorder: &Recorder, port: usize, mut connection: Connection) {
     if let Ok(Some(message)) = connection.read::<Value>(HEADER, PEER_CAP) {
-        let message: String = message.to_string().chars().take(200).collect();
-        recorder.note(event("the tracker asked:", port, &message));
+        // who only says hello took the port for that of a peer that was here before
+        if message["filename"].is_string() || message["msg"] == "get" {
+            recorder.note(event(WANTED, port, &message.to_string()));
+        }
         // it would be sent, as by any peer
         let _ = connection.sender().send_bytes(b"bytes of the file\n");
     }
