@@ -30,13 +30,14 @@ pub enum Subnet {
 }
 
 impl Picker {
-    /// Returns what a peer has of each wanted file, but for what should be asked of others.
+    /// Returns what a peer has of each wanted file, but for what should be asked of others while so many bytes are in flight.
     pub(super) fn offers_of(
         &self,
         peer: PeerId,
+        in_flight: u64,
     ) -> impl Iterator<Item = (&Name, Cow<'_, Bitfield>)> {
         let link = &self.links[&peer];
-        let takes_all = !link.is_elsewhere() || self.bytes_in_flight() == 0;
+        let takes_all = !link.is_elsewhere() || in_flight == 0;
         link.has.iter().map(move |(name, has)| {
             let offer = match takes_all {
                 true => Cow::Borrowed(has),

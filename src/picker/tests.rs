@@ -533,7 +533,7 @@ fn who_waits_for_nothing_takes_what_it_can_get() {
     let peers: [(&[u32], Route); 3] = [(&[1], ELSEWHERE), (&[1], ELSEWHERE), (&[0], here(false))];
     let (mut picker, name) = picker(2, &peers);
     let offer = |picker: &Picker| -> Vec<u32> {
-        let offers = picker.offers_of(1);
+        let offers = picker.offers_of(1, picker.bytes_in_flight());
         offers
             .flat_map(|(_, has)| has.iter().collect::<Vec<_>>())
             .collect()
