@@ -42,6 +42,12 @@ struct Shelves {
     pieces: BTreeMap<String, Vec<u8>>,
 }
 
+/// The names of the whole files.
+fn whole_files(shelves: &Mutex<Shelves>) -> Vec<String> {
+    let shelves = shelves.lock().expect("no panic");
+    shelves.files.keys().cloned().collect()
+}
+
 /// The peer. It ends when it is dropped.
 pub struct SmallPeer {
     over: Arc<AtomicBool>,
@@ -125,13 +131,7 @@ fn ping(
     lists: bool,
 ) -> io::Result<SwarmList> {
     if lists {
-        let files: Vec<String> = shelves
-            .lock()
-            .expect("no panic")
-            .files
-            .keys()
-            .cloned()
-            .collect();
+        let files = whole_files(shelves);
         let list = json!({"msg": "file_list", "port": port, "v": 1, "files": files});
         tell::<Value>(tracker, &list)?;
     }
@@ -169,14 +169,7 @@ struct Downloads {
 impl Downloads {
     /// Gets one piece. Returns false if there is nothing to do.
     fn step(&mut self, list: &SwarmList) -> io::Result<bool> {
-        let whole: Vec<String> = self
-            .shelves
-            .lock()
-            .expect("no panic")
-            .files
-            .keys()
-            .cloned()
-            .collect();
+        let whole = whole_files(&self.shelves);
         let mut missing = list.torrents.iter();
         let Some(summary) = missing.find(|one| !whole.contains(&one.name.to_string())) else {
             return Ok(false);

@@ -230,8 +230,7 @@ fn complete(run: &Run) -> Verdict {
     never_so(run.of(ENDED), done, "")?;
     // a list that it had before may count for a while
     let after = at + PING_EVERY + run.grace(PING_EVERY)?;
-    let asks = run.of(ASKED).filter(|ask| ask.who < NEAR && ask.at > after);
-    let wrong = asks;
+    let wrong = run.of(ASKED).filter(|ask| ask.who < NEAR && ask.at > after);
     let why = "it asked for {name} {after} after it had everything";
     never_so(wrong, done, why)?;
     needs(
@@ -341,9 +340,8 @@ fn goes_on(run: &Run) -> Verdict {
     let last = asks.iter().rfind(|ask| ask.at < end).copied();
     let whole = !film(run, true).is_empty();
     let gave_up = last.filter(|last| !whole && end - last.at > run.real(GIVES_UP));
-    let wrong = gave_up.into_iter();
     let why = "nothing was asked for after {name}";
-    never_so(wrong, died, why)?;
+    never_so(gave_up.into_iter(), died, why)?;
     needs(whole, "the film wasn't whole in the time")?;
     holds("a source went away, and others gave the rest")
 }

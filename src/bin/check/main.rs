@@ -61,6 +61,8 @@ struct CheckArgs {
     kind: String,
     command: Vec<String>,
     port: u16,
+    /// The peer's, within the fresh one.
+    folder: String,
     scale: f64,
     /// In seconds of the course text.
     within: f64,
@@ -127,6 +129,7 @@ fn args() -> Result<CheckArgs, String> {
             kind,
             command,
             port,
+            folder,
             scale,
             within,
         }),
@@ -173,10 +176,6 @@ fn start(args: &CheckArgs, port: u16, recorder: &Arc<Recorder>) -> Result<Option
     let Some(first) = args.command.first() else {
         return Ok(None);
     };
-    let folder = args
-        .flags
-        .opt_str("folder")
-        .unwrap_or_else(|| FOLDER.to_owned());
     let seconds = |every: f64| (every * args.scale).to_string();
     let replace = vec![
         ("{ip}", "127.0.0.1".to_owned()),
@@ -186,7 +185,7 @@ fn start(args: &CheckArgs, port: u16, recorder: &Arc<Recorder>) -> Result<Option
         ("{round}", seconds(30.0)),
         ("{sweep}", seconds(15.0)),
     ];
-    let program = Program::start(&args.command, &folder, replace, recorder);
+    let program = Program::start(&args.command, &args.folder, replace, recorder);
     recorder.note(event(STARTED, 0, &args.command.join(" ")));
     program
         .map(Some)

@@ -91,9 +91,7 @@ impl RecordedEvent {
         }
         copies
     }
-}
 
-impl RecordedEvent {
     /// What happened, in words.
     pub fn told(&self) -> String {
         let mut words = vec![self.what.replace("{who}", &self.who.to_string())];
