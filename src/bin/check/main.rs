@@ -1,11 +1,11 @@
 //! `check`: grades any tracker and any peer, in whatever language, by the rows of `tests/REQUIREMENTS.md`.
 //!
-//! It plays the other side by a script: [`peer`] the tracker and the other peers, [`tracker`] the peers. All that is sent and
-//! comes is in one [`record`] with its time. When the run is over, each row is judged by that alone: a row is a sentence of
-//! the course text in `rows.txt`, and a function from the record to a verdict, in [`judge_peer`] or [`judge_tracker`].
+//! It plays the other side: [`peer`] the tracker and the other peers, [`tracker`] the peers. Whatever comes is judged by
+//! whoever answers it, and is in one [`record`] with its time. What is told of each row stands in `rows.txt`.
 
+use std::fs::File;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit};
@@ -14,51 +14,33 @@ use bittorrentish::net::{connect, resolve};
 use bittorrentish::protocol::TRACKER_PORT;
 use getopts::{Matches, Options};
 
-use crate::peer::PeerPlay;
-use crate::program::Program;
-use crate::record::{ENDED, Recorder, event};
-use crate::report::CourseRow;
-use crate::scene::STARTED;
+use crate::program::{ENDED, ON_STDERR, Program};
+use crate::record::{PRINTED, last_lines, note, verdict};
+use crate::rows::{CourseRow, Verdict};
 use crate::tracker::TrackerPlay;
-use crate::verdict::{No, Run};
 
-mod judge_peer;
-mod judge_tracker;
 mod peer;
 mod program;
 mod record;
-mod report;
-mod scene;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod tracker;
-mod verdict;
 
-/// The flags with a value, and those without.
-const FLAGS: [&str; 8] = [
-    "rows", "port", "at", "folder", "within", "scale", "log", "junit",
-];
-const SWITCHES: [(&str, &str); 4] = [
-    ("", "list"),
-    ("", "remote"),
-    ("h", "help"),
-    ("V", "version"),
-];
 /// How long a peer takes, seconds of the course text; and the least for one with short intervals, seconds.
 const MOST: f64 = 299.0;
 const LEAST: f64 = 48.0;
-/// What shows that something failed inside a program: in Python, Java, Rust, Go and others.
-const TRACES: [&str; 5] = ["Traceback", "Exception", "panic", "goroutine", "Error"];
-/// The peer's folder where none is named.
-const FOLDER: &str = "files";
 /// How often a tracker is looked for, and how long it is waited for between two times.
 const LOOKS: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
+/// The most lines of the program's output that are shown.
+const SHOWN: usize = 20;
 
 /// What the command line asks for.
 struct CheckArgs {
     flags: Matches,
     kind: String,
+    rows: Vec<CourseRow>,
     command: Vec<String>,
     port: u16,
     /// The peer's, within the fresh one.
@@ -69,48 +51,41 @@ struct CheckArgs {
 }
 
 fn main() -> ExitCode {
-    let list = || {
-        let line =
-            |row: &CourseRow| format!("{:<4}{:<7}  {}", row.id, row.shows_on, row.sentence());
-        let lines: Vec<String> = report::rows().iter().map(line).collect();
-        lines.join("\n")
+    let args = match args() {
+        Ok(args) => args,
+        Err(fault) => return cli::fail(Exit::Usage, fault),
     };
-    match args() {
-        Err(fault) => cli::fail(Exit::Usage, fault),
-        Ok(args) if args.kind == "help" => cli::say(include_str!("help.txt").trim_end()),
-        Ok(args) if args.kind == "version" => {
-            cli::say(concat!("check ", env!("CARGO_PKG_VERSION")))
-        }
-        Ok(args) if args.kind == "list" => cli::say(list()),
-        Ok(args) => check(&args).unwrap_or_else(|(exit, fault)| cli::fail(exit, fault)),
+    let line = |row: &CourseRow| format!("{:<4}{:<9}{}\n", row.id, row.shows_on, row.sentence());
+    match args.kind.as_str() {
+        "help" => cli::say(include_str!("help.txt").trim_end()),
+        "version" => cli::say(concat!("check ", env!("CARGO_PKG_VERSION"))),
+        "list" => cli::say(args.rows.iter().map(line).collect::<String>().trim_end()),
+        _ => check(&args).unwrap_or_else(|(exit, fault)| cli::fail(exit, fault)),
     }
 }
 
 fn args() -> Result<CheckArgs, String> {
     let mut own = cli::args()?;
     // getopts would take the command's flags for ours
-    let at = own.iter().position(|word| word == "--");
-    let mut command = own.split_off(at.unwrap_or(own.len()));
-    command.drain(..command.len().min(1));
+    let end = own.iter().position(|word| word == "--");
+    let command = own.split_off(end.unwrap_or(own.len()));
+    let command: Vec<String> = command.into_iter().skip(1).collect();
     let mut options = Options::new();
-    for flag in FLAGS {
+    for flag in "rows port at folder within scale log junit".split(' ') {
         options.optopt("", flag, "", "");
     }
-    for (short, flag) in SWITCHES {
-        options.optflag(short, flag, "");
-    }
+    options.optflag("", "list", "").optflag("", "remote", "");
+    options.optflag("h", "help", "").optflag("V", "version", "");
     let flags = cli::parse(&options, &own)?;
-    let switch = ["help", "version", "list"]
-        .into_iter()
-        .find(|flag| flags.opt_present(flag));
+    let mut switches = ["help", "version", "list"].into_iter();
+    let switch = switches.find(|flag| flags.opt_present(flag));
     let kind = switch.map_or_else(|| flags.free.join(" "), str::to_owned);
-    let (scale, port) = (
-        cli::number(&flags, "scale", 1.0)?,
-        cli::number(&flags, "port", TRACKER_PORT)?,
-    );
+    let port = cli::number(&flags, "port", TRACKER_PORT)?;
+    let scale = cli::number(&flags, "scale", 1.0)?;
     let most = Duration::from_secs_f64((MOST * scale).max(LEAST));
     let within = cli::seconds(&flags, "within", most)?.as_secs_f64() / scale;
-    let folder = flags.opt_str("folder").unwrap_or_else(|| FOLDER.to_owned());
+    let folder = flags.opt_str("folder");
+    let folder = folder.unwrap_or_else(|| "files".to_owned());
     let wrong = match (kind.as_str(), flags.opt_present("at")) {
         _ if !(0.02..=10.0).contains(&scale) => "--scale takes a number from 0.02 to 10",
         _ if folder.is_empty() || folder.contains('/') || folder.starts_with('.') => {
@@ -120,103 +95,85 @@ fn args() -> Result<CheckArgs, String> {
         ("tracker", false) if command.is_empty() => {
             "where is the tracker? Give --at, or a command behind --"
         }
-        _ if switch.is_some() || ["peer", "tracker"].contains(&kind.as_str()) => "",
+        ("peer" | "tracker" | "help" | "version" | "list", _) => "",
         _ => "expected tracker or peer; a command comes behind --",
     };
-    match wrong {
-        "" => Ok(CheckArgs {
-            flags,
-            kind,
-            command,
-            port,
-            folder,
-            scale,
-            within,
-        }),
-        wrong => Err(wrong.to_owned()),
+    if !wrong.is_empty() {
+        return Err(wrong.to_owned());
     }
+    let rows = chosen_rows(flags.opt_str("rows"))?;
+    Ok(CheckArgs {
+        flags,
+        kind,
+        rows,
+        command,
+        port,
+        folder,
+        scale,
+        within,
+    })
 }
 
-fn rows(chosen: Option<String>) -> Result<Vec<CourseRow>, String> {
-    let mut rows = report::rows();
-    let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) else {
-        return Ok(rows);
-    };
-    let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
-    if let Some(id) = ids.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
-        return Err(format!("--rows: there is no row {id:?}, see --list"));
+fn chosen_rows(chosen: Option<String>) -> Result<Vec<CourseRow>, String> {
+    let mut rows = rows::rows();
+    if let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) {
+        let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
+        if let Some(id) = ids.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
+            return Err(format!("--rows: there is no row {id:?}, see --list"));
+        }
+        rows.retain(|row| ids.contains(&row.id));
     }
-    rows.retain(|row| ids.contains(&row.id));
     Ok(rows)
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
-    let rows = rows(args.flags.opt_str("rows")).map_err(|fault| (Exit::Usage, fault))?;
-    let recorder = Recorder::new(args.scale, args.flags.opt_str("log"));
-    let recorder = recorder.map_err(|fault| (Exit::Other, format!("--log: {fault}")))?;
-    let recorder = Arc::new(recorder);
+    let log = args.flags.opt_str("log").map(File::create).transpose();
+    let log = log.map_err(|fault| (Exit::Other, format!("--log: {fault}")))?;
+    record::begin(args.scale, log);
     let played = match args.kind.as_str() {
-        "peer" => play_peer(args, &recorder),
-        _ => play_tracker(args, &recorder),
+        "peer" => play_peer(args),
+        _ => play_tracker(args),
     };
     // what it printed last
-    std::thread::sleep(LOOK);
-    let [output, errors] = recorder.last_lines();
-    played.map_err(|why| {
-        (
-            Exit::Unreachable,
-            [vec![why], output, errors].concat().join("\n"),
-        )
-    })?;
-    judge(args, &rows, &recorder)
+    sleep(LOOK);
+    if let Err(why) = played {
+        let printed = last_lines(PRINTED, SHOWN);
+        return Err((Exit::Unreachable, [vec![why], printed].concat().join("\n")));
+    }
+    report(args)
 }
 
 /// Starts the program, where a command is given.
-fn start(args: &CheckArgs, port: u16, recorder: &Arc<Recorder>) -> Result<Option<Program>, String> {
-    let Some(first) = args.command.first() else {
+fn start(args: &CheckArgs, port: u16) -> Result<Option<Program>, String> {
+    if args.command.is_empty() {
         return Ok(None);
-    };
-    let seconds = |every: f64| (every * args.scale).to_string();
-    let replace = vec![
-        ("{ip}", "127.0.0.1".to_owned()),
-        ("{port}", port.to_string()),
-        ("{ping}", seconds(10.0)),
-        ("{list}", seconds(20.0)),
-        ("{round}", seconds(30.0)),
-        ("{sweep}", seconds(15.0)),
-    ];
-    let program = Program::start(&args.command, &args.folder, replace, recorder);
-    recorder.note(event(STARTED, 0, &args.command.join(" ")));
-    program
-        .map(Some)
-        .map_err(|fault| format!("{first} can't be started: {fault}"))
+    }
+    let command = args.command.join(" ");
+    note(format!("it was started: {command}"));
+    let program = Program::start(&args.command, &args.folder, port, args.scale);
+    let program = program.map_err(|fault| format!("{command} can't be started: {fault}"))?;
+    Ok(Some(program))
 }
 
-fn play_peer(args: &CheckArgs, recorder: &Arc<Recorder>) -> Result<(), String> {
-    let play = PeerPlay::start(recorder, args.within, args.port);
-    let (play, port, _listeners) = play.map_err(|fault| {
+fn play_peer(args: &CheckArgs) -> Result<(), String> {
+    let listeners = peer::start(args.within, args.port, !args.command.is_empty());
+    let listeners = listeners.map_err(|fault| {
         let port = args.port;
         format!("port {port}: {fault}; end what uses it, or give --port")
     })?;
-    let within = args.within * args.scale;
+    let (port, within) = (listeners[0].addr.port(), args.within * args.scale);
     eprintln!("check: the peer's tracker is at port {port}; this takes up to {within:.0} s");
-    let mut program = start(args, port, recorder)?;
-    match play.run(&mut program) {
+    let mut program = start(args, port)?;
+    match peer::run(&mut program) {
         true => Ok(()),
-        false => Err(format!(
-            "no peer came to port {port}{}",
-            ended(&mut program)
-        )),
+        false => {
+            let ended = Program::ended(&mut program).unwrap_or_default();
+            Err(format!("no peer came to port {port}; {ended}"))
+        }
     }
 }
 
-/// How the program ended, for the end of a sentence.
-fn ended(program: &mut Option<Program>) -> String {
-    let how = program.as_mut().and_then(Program::ended);
-    how.map_or_else(String::new, |how| format!("; it ended: {how}"))
-}
-
-fn play_tracker(args: &CheckArgs, recorder: &Arc<Recorder>) -> Result<(), String> {
+fn play_tracker(args: &CheckArgs) -> Result<(), String> {
     // one that binds to its host's name isn't at 127.0.0.1
     let own = ["127.0.0.1".to_owned(), host_name()].map(|host| format!("{host}:{}", args.port));
     let hosts = args.flags.opt_str("at").map_or(own.to_vec(), |at| vec![at]);
@@ -227,65 +184,51 @@ fn play_tracker(args: &CheckArgs, recorder: &Arc<Recorder>) -> Result<(), String
         addrs.extend(resolve(host, port).unwrap_or_default());
     }
     let hosts = hosts.join(" or ");
-    let remote =
-        args.flags.opt_present("remote") || args.command.iter().any(|word| word == "--remote");
     if !args.command.is_empty() && connect(&addrs).is_ok() {
-        return Err(format!(
-            "{hosts} is taken: end what is there, or give --port"
-        ));
+        let hint = "end what is there, or give --port";
+        return Err(format!("{hosts} is taken: {hint}"));
     }
-    let mut program = start(args, args.port, recorder)?;
+    let is_remote = args.command.iter().any(|word| word == "--remote");
+    let is_remote = is_remote || args.flags.opt_present("remote");
+    let mut program = start(args, args.port)?;
     for _ in 0..LOOKS {
         if let Ok(connection) = connect(&addrs) {
             let seconds = tracker::ENDS * args.scale;
             eprintln!("check: a tracker is there; this takes {seconds:.0} s");
-            let play = TrackerPlay::start(recorder, connection, remote);
+            let play = TrackerPlay::start(connection, is_remote);
             play.map_err(|fault| fault.to_string())?.run(&mut program);
             return Ok(());
         }
-        let ended = ended(&mut program);
-        if !ended.is_empty() {
-            return Err(format!("no tracker at {hosts}{ended}"));
+        if let Some(ended) = Program::ended(&mut program) {
+            return Err(format!("no tracker at {hosts}; {ended}"));
         }
-        std::thread::sleep(LOOK);
+        sleep(LOOK);
     }
     Err(format!("no tracker at {hosts}"))
 }
 
-/// Judges all rows, and says so.
-fn judge(
-    args: &CheckArgs,
-    rows: &[CourseRow],
-    recorder: &Recorder,
-) -> Result<ExitCode, (Exit, String)> {
-    let events = recorder.find(<[_]>::to_vec);
-    let run = Run::new(&events, recorder.late(), args.scale);
-    let (judges, because) = match args.kind.as_str() {
-        "peer" => (&judge_peer::JUDGES[..], &judge_peer::BECAUSE[..]),
-        _ => (&judge_tracker::JUDGES[..], &judge_tracker::BECAUSE[..]),
-    };
-    let verdicts = verdict::of_rows(&run, judges, because);
-    let (mut judged, mut text, mut fails) = (Vec::new(), String::new(), false);
-    for row in rows.iter().filter(|row| row.is_judged(&args.kind)) {
-        let verdict = verdicts[row.id].clone();
-        text += &report::text(row, &verdict);
-        fails |= matches!(verdict, Err(No::Fails(..)));
-        judged.push((row, verdict));
+/// Says what is found of each row.
+fn report(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
+    let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
+    let judged: Vec<(&CourseRow, Verdict)> = rows.map(|row| (row, verdict(row))).collect();
+    let texts = judged.iter().map(|(row, verdict)| row.text(verdict));
+    let mut text: String = texts.collect();
+    let is_failed = |(_, verdict): &(_, Verdict)| matches!(verdict, Verdict::Fails(..));
+    let fails = judged.iter().any(is_failed);
+    let mut printed = last_lines(ON_STDERR, SHOWN);
+    if printed.is_empty() && !last_lines(ENDED, 1).is_empty() {
+        printed = last_lines(PRINTED, SHOWN);
     }
-    let [output, errors] = recorder.last_lines();
-    let ended = run.first(ENDED);
-    if ended.is_some()
-        || fails
-            && errors
-                .iter()
-                .any(|line| TRACES.iter().any(|trace| line.contains(trace)))
-    {
-        let lines = if errors.is_empty() { output } else { errors };
-        text += &format!("the last that it printed:\n    {}\n", lines.join("\n    "));
+    if fails && !printed.is_empty() {
+        let printed = printed.join("\n    ");
+        text += &format!("the last that it printed:\n    {printed}\n");
     }
-    cli::say(text + &report::not_judged(&args.kind, rows));
+    let is_other = |row: &&CourseRow| judged.iter().all(|(one, _)| one.id != row.id);
+    let others = args.rows.iter().filter(is_other).map(|row| row.id);
+    let others: Vec<&str> = others.collect();
+    cli::say(text + "not judged, see --list: " + &others.join(" "));
     if let Some(path) = args.flags.opt_str("junit") {
-        let written = std::fs::write(&path, report::junit(&args.kind, &judged));
+        let written = std::fs::write(&path, rows::junit(&args.kind, &judged));
         written.map_err(|fault| (Exit::Other, format!("{path}: {fault}")))?;
     }
     Ok(if fails { Exit::Other } else { Exit::Done }.into())

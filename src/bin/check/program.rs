@@ -3,19 +3,23 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::record::Recorder;
-use crate::scene::{PLANTED, PLANTED_BYTES};
+use crate::record::{PRINTED, fails, note};
 
-/// A longer line counts as several, bytes.
-const LINE: u64 = 4096;
-/// How old the file in its folder is: it was written a while ago.
+/// The file that is in its folder at the start, what is in it, and how old it is: it was written a while ago.
+pub const PLANTED: &str = "planted.txt";
+pub const PLANTED_BYTES: &[u8] = b"This file was here before the program was started.\n";
 const AGE: Duration = Duration::from_secs(60);
+/// How lines of its errors begin, and what tells that it ended.
+pub const ON_STDERR: &str = "it printed on stderr";
+pub const ENDED: &str = "it ended";
+/// A longer line counts as several, bytes; and so many lines of each output are taken down.
+const LINE: u64 = 400;
+const LINES: usize = 50_000;
 
 /// A running program.
 pub struct Program {
@@ -25,34 +29,51 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a command in a fresh folder with one file in the `folder` in it. `replace` has what stands for each `{word}`.
-    pub fn start(
-        command: &[String],
-        folder: &str,
-        mut replace: Vec<(&str, String)>,
-        recorder: &Arc<Recorder>,
-    ) -> io::Result<Self> {
+    /// Starts a command in a fresh folder with one file in the `folder` in it. `port` is the tracker's.
+    pub fn start(command: &[String], folder: &str, port: u16, scale: f64) -> io::Result<Self> {
         let dir = std::env::temp_dir().join(format!("check-{}", std::process::id()));
         let files = dir.join(folder);
         fs::create_dir_all(&files)?;
         fs::write(files.join(PLANTED), PLANTED_BYTES)?;
         let planted = File::options().write(true).open(files.join(PLANTED))?;
         planted.set_modified(SystemTime::now() - AGE)?;
-        replace.push(("{dir}", files.to_string_lossy().into_owned()));
-        let words: Vec<String> = command.iter().map(|word| filled(word, &replace)).collect();
+        let files = files.to_string_lossy();
+        let every = |seconds: f64| (seconds * scale).to_string();
+        let filled = |word: &String| {
+            let word = word.replace("{ip}", "127.0.0.1").replace("{dir}", &files);
+            let word = word.replace("{port}", &port.to_string());
+            let word = word
+                .replace("{ping}", &every(10.0))
+                .replace("{list}", &every(20.0));
+            absolute(
+                word.replace("{round}", &every(30.0))
+                    .replace("{sweep}", &every(15.0)),
+            )
+        };
+        let words: Vec<String> = command.iter().map(filled).collect();
         let mut started = Command::new(&words[0]);
         started.args(&words[1..]).current_dir(&dir).process_group(0);
         started.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = started.stderr(Stdio::piped()).spawn()?;
-        read(child.stdout.take(), false, recorder);
-        read(child.stderr.take(), true, recorder);
+        read(child.stdout.take().expect("piped"), PRINTED);
+        read(child.stderr.take().expect("piped"), ON_STDERR);
         Ok(Self { child, dir })
     }
 
-    /// How it ended, if it has.
-    pub fn ended(&mut self) -> Option<String> {
-        let status = self.child.try_wait().ok().flatten()?;
-        Some(status.to_string())
+    /// How it ended, if it was started and has.
+    pub fn ended(program: &mut Option<Self>) -> Option<String> {
+        let status = program.as_mut()?.child.try_wait().ok()??;
+        Some(format!("{ENDED}: {status}"))
+    }
+
+    /// Whether it has ended, which is a fault.
+    pub fn has_ended(program: &mut Option<Self>) -> bool {
+        let ended = Self::ended(program);
+        if let Some(how) = &ended {
+            note(how);
+            fails("F1", how, ENDED);
+        }
+        ended.is_some()
     }
 }
 
@@ -68,27 +89,24 @@ impl Drop for Program {
     }
 }
 
-/// A word of the command with what stands for its braces; a file by its whole path, as the program runs in another folder.
-fn filled(word: &str, replace: &[(&str, String)]) -> String {
-    let fill = |word: String, (brace, with): &(&str, String)| word.replace(brace, with);
-    let word = replace.iter().fold(word.to_owned(), fill);
-    match fs::canonicalize(&word) {
-        Ok(path) if path.is_file() && Path::new(&word).is_relative() => {
-            path.to_string_lossy().into_owned()
-        }
+/// A file by its whole path, as the program runs in another folder; another word as it is.
+fn absolute(word: String) -> String {
+    match std::path::absolute(&word) {
+        Ok(path) if path.is_file() => path.to_string_lossy().into_owned(),
         _ => word,
     }
 }
 
 /// Reads an output to its end, so that the program never waits.
-fn read(from: Option<impl Read + Send + 'static>, is_error: bool, recorder: &Arc<Recorder>) {
-    let (recorder, Some(from)) = (Arc::clone(recorder), from) else {
-        return;
-    };
-    let (mut from, mut line) = (BufReader::new(from), Vec::new());
+fn read(from: impl Read + Send + 'static, what: &'static str) {
+    let (mut from, mut line, mut left) = (BufReader::new(from), Vec::new(), LINES);
     thread::spawn(move || {
         while let Ok(1..) = from.by_ref().take(LINE).read_until(b'\n', &mut line) {
-            recorder.printed(is_error, String::from_utf8_lossy(&line).trim_end());
+            if left > 0 {
+                let text = String::from_utf8_lossy(&line);
+                note(format!("{what}: {}", text.trim_end()));
+                left -= 1;
+            }
             line.clear();
         }
     });

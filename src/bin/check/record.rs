@@ -1,221 +1,277 @@
-//! The record of one run: all that was sent, came or happened, in order, with the time. Whoever plays writes it and goes by
-//! it, and the judges read nothing else. Its seconds are the course text's: with `--scale 0.1`, ten in a real one.
+//! The record of the one run that a process makes: the time, how late this machine is, all that was sent, came and was
+//! printed, and what it shows of each row. Seconds are the course text's: with `--scale 0.1`, ten in a real one.
+//!
+//! Whoever plays says here at once what a row does well or badly. A fault that is a time counts only at the end, when it is
+//! known how late this machine was itself.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Write};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::Write;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::digest;
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::rows::CourseRow;
+use crate::rows::Verdict::{self, CantTell, Fails, Holds, NotSpoken};
 
 /// How often it is measured how late this machine is; so many measures in a row count as one, the largest.
 const TICK: Duration = Duration::from_millis(20);
 const TICKS: usize = 25;
 /// What is hashed in one of them, bytes: whoever only sleeps is woken in time even where there is none for work.
 const WORK: usize = 1 << 20;
-/// The most lines of the program's output that are shown, and that are logged.
-const SHOWN_LINES: usize = 20;
-const LOGGED_LINES: usize = 100_000;
-/// The most files or peers that are shown of an event.
-const SHOWN: usize = 8;
+/// How many lines about a fault are shown, the first and the last ones; how many characters of each, and of its beginning.
+const SHOWN: [usize; 2] = [2, 4];
+const WIDTH: usize = 160;
+const BEGIN: usize = 50;
+/// So many intervals are the least to judge by. Only of these rows, more often than asked for is wrong, too.
+const INTERVALS: usize = 3;
+const EXACT: [&str; 2] = ["F1", "F3"];
+/// What is good of a program that speaks our messages: the rows of the second text are about them.
+pub const OURS: &str = "ours";
+/// How a line of the program's output begins.
+pub const PRINTED: &str = "it printed";
 
-/// The program under test ended by itself.
-pub const ENDED: &str = "it ended: {name}";
-
-/// Which files each peer has.
-pub type Holdings = Vec<(usize, Vec<String>)>;
-
-/// Something that was sent, came or happened.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct RecordedEvent {
-    pub at: f64,
-    /// What it is, and how it is told: `{who}` and `{name}` stand for the two fields.
-    pub what: &'static str,
-    /// The number of a played peer, or a port.
-    pub who: usize,
-    /// A file, or the part that a peer plays.
-    pub name: String,
-    /// Of a list of the program's own, there is one peer here: 0.
-    pub lists: Holdings,
-    pub fault: Option<String>,
-}
-
-/// An event; its time is filled in when it is noted.
-pub fn event(what: &'static str, who: usize, name: &str) -> RecordedEvent {
-    let (name, default) = (name.to_owned(), RecordedEvent::default());
-    RecordedEvent {
-        what,
-        who,
-        name,
-        ..default
-    }
-}
-
-impl RecordedEvent {
-    pub fn lists(mut self, lists: Holdings) -> Self {
-        self.lists = lists;
-        self
-    }
-
-    pub fn fault(mut self, fault: Option<String>) -> Self {
-        self.fault = fault;
-        self
-    }
-
-    pub fn files(&self) -> &[String] {
-        self.lists.first().map_or(&[], |(_, files)| files)
-    }
-
-    /// Who has a file, by this event's lists.
-    pub fn holders(&self, name: &str) -> Vec<usize> {
-        let mut lists = self.lists.clone();
-        lists.retain(|(_, files)| files.iter().any(|file| file == name));
-        lists.iter().map(|(who, _)| *who).collect()
-    }
-
-    /// Who is on the list.
-    pub fn ports(&self) -> BTreeSet<usize> {
-        self.lists.iter().map(|(who, _)| *who).collect()
-    }
-
-    /// Each file, and how many have it.
-    pub fn copies(&self) -> BTreeMap<&str, usize> {
-        let mut copies = BTreeMap::new();
-        for name in self.lists.iter().flat_map(|(_, files)| files) {
-            *copies.entry(name.as_str()).or_default() += 1;
-        }
-        copies
-    }
-
-    /// What happened, in words.
-    pub fn told(&self) -> String {
-        let mut words = vec![self.what.replace("{who}", &self.who.to_string())];
-        words[0] = words[0].replace("{name}", &self.name);
-        let lists = self.lists.iter();
-        match self.who {
-            _ if self.lists.len() < 2 => words.extend(self.files().to_vec()),
-            0 => words.extend(self.copies().iter().map(|(name, n)| format!("{name} ×{n}"))),
-            _ => words.extend(lists.map(|(port, files)| format!("{port}: {},", files.join(" ")))),
-        }
-        if words.len() > 1 + SHOWN {
-            let more = format!("and {} more", words.len() - 1 - SHOWN);
-            words.splice(1 + SHOWN.., [more]);
-        }
-        words.extend(self.fault.clone());
-        words.join(" ")
-    }
-}
-
-impl fmt::Display for RecordedEvent {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{:7.1} s  {}", self.at, self.told())
-    }
-}
-
-/// Takes down what happens.
-pub struct Recorder {
-    began: Instant,
-    scale: f64,
-    book: Mutex<Book>,
-}
+static BOOK: LazyLock<Mutex<Book>> = LazyLock::new(Mutex::default);
 
 #[derive(Default)]
 struct Book {
-    events: Vec<RecordedEvent>,
-    /// How late this machine was in each row of ticks, seconds.
+    began: Option<Instant>,
+    scale: f64,
+    lines: Vec<(f64, String)>,
+    findings: BTreeMap<&'static str, Findings>,
+    /// How late this machine was at each tick, seconds.
     late: Vec<f64>,
-    n_ticks: usize,
-    /// The last lines of the program's output and of its errors.
-    printed: [VecDeque<String>; 2],
-    n_printed: usize,
     log: Option<File>,
+    /// Whether all was seen: what comes while the program is ended is no fault of its own.
+    is_over: bool,
 }
 
-impl Recorder {
-    pub fn new(scale: f64, log: Option<String>) -> io::Result<Self> {
-        let log = log.map(File::create).transpose()?;
-        let (began, default) = (Instant::now(), Book::default());
-        let book = Mutex::new(Book { log, ..default });
-        Ok(Self { began, scale, book })
-    }
+/// What the run shows of a row.
+#[derive(Clone, Default)]
+struct Findings {
+    /// How often the program did what it asks for; and what is said at the end, where counting isn't enough.
+    n_good: usize,
+    told: Option<Verdict>,
+    /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the lines
+    /// have in them that show it.
+    at: f64,
+    over: f64,
+    every: f64,
+    why: String,
+    about: String,
+}
 
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// When something came that comes again and again, and what is wrong with the first one that isn't understood.
+#[derive(Default)]
+pub struct Beat {
+    pub times: Vec<f64>,
+    pub odd: Option<String>,
+}
 
-    /// The time since the start.
-    pub fn now(&self) -> f64 {
-        self.course_time(self.began.elapsed())
-    }
+fn book() -> MutexGuard<'static, Book> {
+    BOOK.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    /// How long something takes, in seconds of the course text.
-    pub fn course_time(&self, time: Duration) -> f64 {
-        time.as_secs_f64() / self.scale
-    }
+pub fn begin(scale: f64, log: Option<File>) {
+    let mut book = book();
+    *book = Book::default();
+    (book.began, book.scale, book.log) = (Some(Instant::now()), scale, log);
+}
 
-    pub fn note(&self, mut event: RecordedEvent) {
-        let mut book = self.book();
-        event.at = self.now();
-        book.log(&event);
-        book.events.push(event);
-    }
+/// How long something takes, in seconds of the course text.
+pub fn course_time(time: Duration) -> f64 {
+    time.as_secs_f64() / book().scale
+}
 
-    /// What `find` finds in the events so far.
-    pub fn find<T>(&self, find: impl FnOnce(&[RecordedEvent]) -> T) -> T {
-        find(&self.book().events)
-    }
+/// The time since the start.
+pub fn now() -> f64 {
+    let began = book().began;
+    began.map_or(0.0, |began| course_time(began.elapsed()))
+}
 
-    /// Takes a line of the program's output, or of its errors.
-    pub fn printed(&self, is_error: bool, line: &str) {
-        let mut book = self.book();
-        book.n_printed += 1;
-        if book.n_printed < LOGGED_LINES {
-            book.log(&json!({"at": self.now(), "stderr": is_error, "printed": line}));
+/// Takes down what happens now, and returns the time.
+pub fn note(text: impl Into<String>) -> f64 {
+    let (at, text) = (now(), text.into());
+    let mut book = book();
+    book.log(&json!({"at": at, "event": text}));
+    book.lines.push((at, text));
+    at
+}
+
+/// When something happened for the first time, and for the last.
+pub fn span() -> [f64; 2] {
+    let book = book();
+    let is_event = |(_, text): &&(f64, String)| !text.starts_with(PRINTED);
+    let mut lines = book.lines.iter().filter(is_event);
+    let first = lines.next().map_or(0.0, |(at, _)| *at);
+    [first, lines.next_back().map_or(first, |(at, _)| *at)]
+}
+
+/// The program did what a row asks for.
+pub fn good(row: &'static str) {
+    book().of(row).n_good += 1;
+}
+
+/// What is said of a row that doesn't fail, where counting isn't enough.
+pub fn tell(row: &'static str, verdict: Verdict) {
+    book().of(row).told = Some(verdict);
+}
+
+/// From here on nothing counts.
+pub fn end() {
+    book().is_over = true;
+}
+
+/// The program does something else, which the lines with `about` in them show. The first one counts.
+pub fn fails(row: &'static str, why: impl Into<String>, about: &str) {
+    late(row, f64::INFINITY, f64::MAX, why, about);
+}
+
+/// Something came `over` so many seconds later than it should, with an interval of `every`. The worst one counts.
+pub fn late(row: &'static str, over: f64, every: f64, why: impl Into<String>, about: &str) {
+    let (at, mut book) = (now(), book());
+    let (least, is_over) = (book.tolerance(every, 0.0), book.is_over);
+    let found = book.of(row);
+    if is_over || over <= found.over.max(least) {
+        return;
+    }
+    (found.at, found.over, found.every) = (at, over, every);
+    (found.why, found.about) = (why.into(), about.to_owned());
+    let line = json!({"at": at, "row": row, "fault": found.why});
+    book.log(&line);
+}
+
+/// Judges what comes again and again, until a time: by the middle one of its intervals, if none is far too long.
+pub fn judge_beat(row: &'static str, beat: &Beat, what: &str, every: f64, ended: f64) {
+    let [usually_late, _] = lateness();
+    let tolerance = book().tolerance(every, usually_late);
+    let odd = beat.odd.as_ref();
+    let odd = odd.map_or(String::new(), |fault| format!("; {fault}"));
+    if beat.times.is_empty() && !odd.is_empty() {
+        fails(row, format!("no {what} is understood{odd}"), what);
+    }
+    let mut from = beat.times.first().copied().unwrap_or(span()[0]);
+    for at in beat.times.iter().copied().chain([ended]) {
+        let gap = at - from;
+        let why = format!("no {what} for {gap:.1} s, from {from:.1} s on{odd}");
+        late(row, gap - 2.0 * every, 2.0 * every, why, what);
+        from = at;
+    }
+    let gaps: Vec<f64> = beat.times.windows(2).map(|two| two[1] - two[0]).collect();
+    let n_gaps = gaps.len();
+    let middle = middle_of(gaps).unwrap_or(every);
+    let mut told = format!("a {what} every {middle:.1} s ({every:.1} ± {tolerance:.1} s)");
+    let often = middle < every - tolerance;
+    if n_gaps < INTERVALS {
+        tell(row, CantTell(format!("too few in the time: {what}")));
+    } else if middle > every + tolerance || often && EXACT.contains(&row) {
+        fails(row, told + &odd, what);
+    } else {
+        if often {
+            told += ", more often than asked for";
         }
-        let lines = &mut book.printed[usize::from(is_error)];
-        lines.push_back(line.chars().take(200).collect());
-        if lines.len() > SHOWN_LINES {
-            lines.pop_front();
-        }
+        tell(row, Holds(told));
     }
+}
 
-    /// The last lines of the program's output, and of its errors.
-    pub fn last_lines(&self) -> [Vec<String>; 2] {
-        let book = self.book();
-        book.printed.clone().map(Vec::from)
-    }
+/// How late this machine mostly was, and at the most.
+pub fn lateness() -> [f64; 2] {
+    let book = book();
+    let most = |late: &[f64]| late.iter().copied().fold(0.0, f64::max);
+    let usually = middle_of(book.late.chunks(TICKS).map(most).collect());
+    [usually.unwrap_or(0.0), most(&book.late)]
+}
 
-    /// Sleeps for a moment, and measures how much longer that took.
-    pub fn tick(&self) {
-        let from = Instant::now();
-        sleep(TICK);
-        let mut book = self.book();
-        let at = book.n_ticks / TICKS;
-        book.n_ticks += 1;
-        book.late.resize(at + 1, 0.0);
-        if book.n_ticks.is_multiple_of(TICKS) {
-            std::hint::black_box(digest(&vec![0; WORK]));
-        }
-        let late = from.elapsed() - TICK;
-        book.late[at] = book.late[at].max(self.course_time(late));
+/// What is said of a row.
+pub fn verdict(row: &CourseRow) -> Verdict {
+    let ([_, late], book) = (lateness(), book());
+    let found = book.findings.get(row.id).cloned().unwrap_or_default();
+    let n = found.n_good.to_string();
+    if row.id.starts_with('P') && !book.findings.contains_key(OURS) {
+        return NotSpoken;
     }
+    if found.over > book.tolerance(found.every, late) && 4.0 * late < found.every / 2.0 {
+        let is_cause = |id: &&str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
+        return match row.causes.split_whitespace().find(is_cause) {
+            Some(cause) => CantTell(format!("{}; see {cause}", found.why)),
+            None => Fails(found.why, book.lines_about(&found.about, found.at, SHOWN)),
+        };
+    }
+    if found.over > 0.0 {
+        return CantTell(format!("this machine was up to {late:.1} s late"));
+    }
+    match found.told {
+        Some(told) => told,
+        None if found.n_good >= row.needs => Holds(row.holds.replace("{n}", &n)),
+        None => CantTell(row.untold.replace("{n}", &n)),
+    }
+}
 
-    /// How late this machine was, again and again.
-    pub fn late(&self) -> Vec<f64> {
-        self.book().late.clone()
+/// The last lines that begin so.
+pub fn last_lines(about: &str, n: usize) -> Vec<String> {
+    book().lines_about(about, f64::MAX, [0, n])
+}
+
+/// Sleeps for a moment, and measures how much longer that took.
+pub fn tick() {
+    let from = Instant::now();
+    sleep(TICK);
+    if book().late.len().is_multiple_of(TICKS) {
+        std::hint::black_box(digest(&vec![0; WORK]));
     }
+    was_late(course_time(from.elapsed() - TICK));
+}
+
+/// Takes down how late this machine was.
+pub fn was_late(late: f64) {
+    book().late.push(late);
 }
 
 impl Book {
+    fn of(&mut self, row: &'static str) -> &mut Findings {
+        self.findings.entry(row).or_default()
+    }
+
+    /// How far an interval may be from what it is to be: a fifth, what programs need to do anything, and what this
+    /// machine was late.
+    fn tolerance(&self, every: f64, late: f64) -> f64 {
+        0.2 * every + 0.3 / self.scale + 4.0 * late
+    }
+
+    /// The first lines until a time about something, and the last.
+    fn lines_about(&self, about: &str, until: f64, [first, last]: [usize; 2]) -> Vec<String> {
+        let is_printed = about.starts_with(PRINTED);
+        let is_about = |(at, text): &&(f64, String)| {
+            *at <= until && text.contains(about) && text.starts_with(PRINTED) == is_printed
+        };
+        let shown = self.lines.iter().filter(is_about);
+        let shown = shown.map(|(at, text)| format!("{at:7.1} s  {}", excerpt(text, about)));
+        let mut shown: Vec<String> = shown.collect();
+        let rest = shown.len().saturating_sub(last).max(first);
+        shown.drain(first.min(shown.len())..rest.min(shown.len()));
+        shown
+    }
+
     /// A full disk takes the log away, not the verdicts.
-    fn log(&mut self, line: &impl Serialize) {
+    fn log(&mut self, line: &Value) {
         if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{}", json!(line));
+            let _ = writeln!(log, "{line}");
         }
     }
+}
+
+/// The beginning of a long line, and what it has about something.
+fn excerpt(text: &str, about: &str) -> String {
+    match text.find(about) {
+        Some(at) if at + about.len() > WIDTH => format!("{text:.BEGIN$} … {:.WIDTH$}", &text[at..]),
+        _ => format!("{text:.WIDTH$}"),
+    }
+}
+
+fn middle_of(mut times: Vec<f64>) -> Option<f64> {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied()
 }

@@ -1,47 +1,48 @@
-//! The judges on records that were written by hand.
+//! What is said of rows, by runs that are made up.
 
-use crate::judge_peer::{BECAUSE, JUDGES};
-use crate::record::{Holdings, RecordedEvent, event};
-use crate::report::{in_short, rows};
-use crate::scene::{ASKED, CHOICES, GAVE, ODD, OFFER, PING};
-use crate::verdict::{Run, of_rows};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-fn at(at: f64, mut event: RecordedEvent) -> RecordedEvent {
-    event.at = at;
-    event
+use crate::peer::swarm::{CHOICES, PlayedFile, Swarm};
+use crate::record::{Beat, begin, judge_beat, verdict, was_late};
+use crate::rows::{Verdict, rows};
+
+/// A process has one record: each test begins it anew, and has it for itself.
+fn anew() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    begin(1.0, None);
+    alone
 }
 
-/// A list with a0.txt at peers 1 to 2, b0.txt at 1 to 3 and so on.
-fn offer(nth: usize) -> Holdings {
-    let files = |who: usize| {
-        let mut files = vec!["a", "b", "c", "d"];
-        files.retain(|file| who <= usize::from(file.as_bytes()[0] - b'a') + 2);
-        files
-            .iter()
-            .map(|file| format!("{file}{nth}.txt"))
-            .collect()
-    };
-    (1..=5).map(|who| (who, files(who))).collect()
+fn said(id: &str, kind: &str) -> Verdict {
+    let rows = rows();
+    let mut found = rows
+        .iter()
+        .filter(|row| row.id == id && row.shows_on == kind);
+    verdict(found.next().expect("a row"))
 }
 
-/// A record in which each list is answered with these requests.
-fn chosen(asked: &[(usize, &str)]) -> Vec<RecordedEvent> {
-    let mut events = Vec::new();
-    for nth in 0..=CHOICES {
-        let time = 30.0 * nth as f64;
-        events.push(at(time, event(OFFER, 0, "").lists(offer(nth))));
+fn word(id: &str) -> &'static str {
+    said(id, "peer").in_short().0
+}
+
+/// A swarm in which each choice has a0.txt at peers 1 to 2, b0.txt at 1 to 3 and so on, and gets these requests.
+fn chosen(asked: &[(usize, &str)]) {
+    let mut swarm = Swarm::default();
+    for nth in 0..CHOICES {
+        for (more, kind) in ["a", "b", "c", "d"].into_iter().enumerate() {
+            let file = PlayedFile {
+                holders: (1..=2 + more).collect(),
+                choice: Some(nth),
+                ..PlayedFile::default()
+            };
+            swarm.files.insert(format!("{kind}{nth}.txt"), file);
+        }
         for (who, kind) in asked {
-            let name = format!("{kind}{nth}.txt");
-            events.push(at(time + 1.0, event(ASKED, *who, &name)));
-            events.push(at(time + 1.2, event(GAVE, *who, &name)));
+            swarm.asked(*who, &format!("{kind}{nth}.txt"));
         }
     }
-    events
-}
-
-fn word(row: &str, events: &[RecordedEvent], late: &[f64]) -> &'static str {
-    let run = Run::new(events, late.to_vec(), 1.0);
-    in_short(&of_rows(&run, &JUDGES, &BECAUSE)[row]).0
+    swarm.conclude();
 }
 
 #[test]
@@ -54,7 +55,9 @@ fn c4_is_judged_by_the_first_request_for_each_choice() {
         (&[(5, "d"), (1, "a")], "fails"),
         (&[], "can't tell"),
     ] {
-        assert_eq!(word("C4", &chosen(asked), &[]), expected, "{asked:?}");
+        let _alone = anew();
+        chosen(asked);
+        assert_eq!(word("C4"), expected, "{asked:?}");
     }
 }
 
@@ -65,12 +68,20 @@ fn f4_fails_for_the_same_place_only() {
         (&[(2, "a")], "fails"),
         (&[(1, "a"), (2, "a"), (2, "b")], "holds"),
     ] {
-        let mut events = chosen(asked);
-        let pings = (0..20).map(|nth| at(10.0 * f64::from(nth), event(PING, 1, "127.0.0.1")));
-        events.extend(pings);
-        events.sort_by(|one, other| one.at.total_cmp(&other.at));
-        assert_eq!(word("F4", &events, &[]), expected, "{asked:?}");
+        let _alone = anew();
+        chosen(asked);
+        assert_eq!(word("F4"), expected, "{asked:?}");
     }
+}
+
+#[test]
+fn a_file_that_a_peer_doesnt_list_is_c3() {
+    let _alone = anew();
+    chosen(&[(3, "a")]);
+    assert_eq!(
+        [word("C3"), word("C4"), word("F4")],
+        ["fails", "can't tell", "can't tell"]
+    );
 }
 
 #[test]
@@ -83,47 +94,51 @@ fn an_interval_is_the_middle_one_of_several() {
         (&[0.0, 10.0, 20.0, 30.0, 60.0], &[], "fails"),
         (&[0.0, 10.0, 20.0], &[], "can't tell"),
         // this machine may have been so late itself: once, or mostly
-        (&[0.0, 10.0, 20.0, 30.0, 60.0], &[0.0, 0.0, 2.5], "holds"),
-        (&[0.0, 15.0, 30.0, 45.0, 60.0], &[0.0, 0.0, 2.5], "fails"),
+        (
+            &[0.0, 10.0, 20.0, 30.0, 60.0],
+            &[0.0, 0.0, 2.5],
+            "can't tell",
+        ),
+        (&[0.0, 15.0, 30.0, 45.0, 60.0], &[0.0, 0.0, 1.0], "fails"),
         (&[0.0, 13.0, 26.0, 39.0, 52.0], &[0.3, 0.3, 0.3], "holds"),
     ] {
-        let pings = times
-            .iter()
-            .map(|time| at(*time, event(PING, 1, "127.0.0.1")));
-        let pings: Vec<RecordedEvent> = pings.collect();
-        assert_eq!(word("F1", &pings, late), expected, "{times:?} {late:?}");
+        let _alone = anew();
+        // so many count as one
+        for late in late {
+            (0..25).for_each(|_| was_late(*late));
+        }
+        let (times, odd) = (times.to_vec(), None);
+        let ended = times[times.len() - 1];
+        judge_beat("F1", &Beat { times, odd }, "ping", 10.0, ended);
+        assert_eq!(word("F1"), expected, "{late:?}");
     }
 }
 
 #[test]
 fn a_message_that_isnt_understood_is_told() {
-    let odd = event(ODD, 0, "ping").fault(Some("msg is \"pingg\"".to_owned()));
-    let run = [at(1.0, odd)];
-    let run = Run::new(&run, Vec::new(), 1.0);
-    let verdicts = of_rows(&run, &JUDGES, &BECAUSE);
-    assert!(
-        in_short(&verdicts["F1"]).1.contains("pingg"),
-        "{verdicts:?}"
-    );
+    let _alone = anew();
+    let mut swarm = Swarm::default();
+    swarm.odd("ping", "msg is \"pingg\"".to_owned());
+    swarm.conclude();
+    let verdict = said("F1", "peer");
+    assert!(verdict.in_short().1.contains("pingg"), "{verdict:?}");
 }
 
 #[test]
-fn every_row_has_its_words_and_its_judge() {
-    assert_eq!(rows().len(), 24);
-    for (kind, judges) in [
-        ("peer", &JUDGES[..]),
-        ("tracker", &crate::judge_tracker::JUDGES),
-    ] {
-        let empty = Run::new(&[], Vec::new(), 1.0);
-        let verdicts = of_rows(&empty, judges, &[]);
-        let judged = rows().into_iter().filter(|row| row.is_judged(kind));
-        assert!(
-            judged.map(|row| row.id).eq(verdicts.keys().copied()),
-            "{kind}"
-        );
-        // nothing was seen, so nothing holds
-        for (row, verdict) in verdicts {
-            assert!(row == "F6" || in_short(&verdict).0 != "holds", "{row}");
+fn every_row_has_its_words_and_holds_only_if_something_was_seen() {
+    let _alone = anew();
+    let mut ids: Vec<&str> = rows().iter().map(|row| row.id).collect();
+    ids.dedup();
+    assert_eq!(ids.len(), 24);
+    for (kind, n) in [("peer", 15), ("tracker", 10)] {
+        let mut judged = rows();
+        judged.retain(|row| row.shows_on == kind);
+        assert_eq!(judged.len(), n);
+        for row in judged {
+            let (word, why) = (verdict(&row).in_short().0, row.untold);
+            assert!(word != "holds" && !why.is_empty(), "{}", row.id);
+            let known = |id: &str| ids.contains(&id);
+            assert!(row.causes.split_whitespace().all(known), "{}", row.id);
         }
     }
 }

@@ -1,0 +1,307 @@
+//! The swarm that a peer under test meets: what is listed, and from when on. Nothing waits here.
+//!
+//! First a large file; then *choices*, each of files that nobody has seen before, and a new one once the last was answered;
+//! for a peer that speaks our messages, a *download* of files with `.torrent`s; at the end, nothing but what it has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bittorrentish::protocol::{Summary, VERSION};
+use bittorrentish::torrent::{MIN_PIECE_LEN, Name, Torrent};
+use rand::seq::{SliceRandom, index::sample};
+use rand::{Rng, RngExt};
+use serde_json::{Value, json};
+
+use crate::program::{PLANTED, PLANTED_BYTES};
+use crate::record::{Beat, course_time, note, now};
+
+/// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the same
+/// place six times comes once in 30,000 runs.
+const HOLDERS: usize = 12;
+/// How many choices are watched.
+pub const CHOICES: usize = 6;
+/// The peers that have the download: three that are ever farther away, one that sends other bytes, and one that dies.
+pub const NEAR: usize = 13;
+pub const CORRUPT: usize = 16;
+pub const DYING: usize = 17;
+/// The first file, 4 MiB, and another one where no choice is answered for so many seconds. Few have them: the list is short.
+pub const LARGE: &str = "large";
+const LARGE_LEN: usize = 64 * PIECE;
+const PIECE: usize = MIN_PIECE_LEN as usize;
+pub const SHORT: &str = "short";
+const UNANSWERED: f64 = 2.2 * ROUND_EVERY;
+const FEW: usize = 4;
+/// The download: many small files, each of which is a decision between three that are free, and one of many pieces; the most
+/// time for it; and how many pieces are given before the peer is asked for one.
+pub const SMALL: &str = "a-small";
+const SMALL_FILES: usize = 24;
+pub const FILM: &str = "film";
+const FILM_PIECES: usize = 96;
+const DOWNLOAD_TIME: Duration = Duration::from_secs(20);
+const UNDER_WAY: usize = 20;
+
+/// The intervals of the course text, seconds.
+pub const PING_EVERY: f64 = 10.0;
+pub const LIST_EVERY: f64 = 20.0;
+pub const ROUND_EVERY: f64 = 30.0;
+/// How long a complete peer is watched, seconds: a round and a list must come, both with some delay.
+pub const WATCHED: f64 = 60.0;
+
+/// What is listed.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub enum Stage {
+    #[default]
+    Choices,
+    Download,
+    Complete,
+}
+
+/// A file, or a piece of one.
+#[derive(Default)]
+pub struct PlayedFile {
+    pub bytes: Arc<Vec<u8>>,
+    /// Who has it, and which choice it is a part of.
+    pub holders: Vec<usize>,
+    pub choice: Option<usize>,
+    /// When the peer was given it first, and whether it sent it when it was asked for it first.
+    pub given: Option<f64>,
+    pub came_back: Option<bool>,
+}
+
+/// What is played towards a peer, and what was seen of it.
+#[derive(Default)]
+pub struct Swarm {
+    /// When the run ends, seconds; and the ports of the tracker and the peers.
+    pub within: f64,
+    pub ports: Vec<u16>,
+    /// All that was ever listed, and what is listed since a time.
+    pub files: BTreeMap<String, PlayedFile>,
+    pub torrents: BTreeMap<String, Torrent>,
+    pub stage: Stage,
+    pub listed: Vec<String>,
+    pub since: f64,
+    n_offers: usize,
+    /// Where the peer is, whether it speaks our messages, and what it lists.
+    pub peer: Option<SocketAddr>,
+    pub ours: bool,
+    pub own_files: Vec<String>,
+    pub pings: Beat,
+    pub lists: Beat,
+    /// The first request of each choice, the choices that had one, and when the last choice was over.
+    pub requests: Beat,
+    pub choices: BTreeSet<usize>,
+    pub choices_end: Option<f64>,
+    /// The place on the list of each holder that was asked, from either end.
+    pub places: [BTreeSet<usize>; 2],
+    pub is_short_given: bool,
+    /// Whether something was given since something else is listed; when it was last asked for something, and whether it
+    /// answered since it is complete.
+    pub is_answered: bool,
+    pub last_back: f64,
+    pub is_serving: bool,
+    /// Of the download: who was asked for small files; how much of the film was given, and how much of it wrongly; whether
+    /// its `.torrent` was, it was asked for some of it, and for the whole; when the source went away, and when some of the
+    /// film was asked for last.
+    pub small: Vec<usize>,
+    pub n_film: usize,
+    pub n_corrupt: usize,
+    pub has_torrent: bool,
+    pub is_film_back: bool,
+    pub has_film: bool,
+    pub died: Option<f64>,
+    pub last_film: f64,
+}
+
+impl Swarm {
+    pub fn new(within: f64, ports: Vec<u16>, is_planted: bool) -> Self {
+        let mut swarm = Self::default();
+        (swarm.within, swarm.ports) = (within, ports);
+        swarm.add(PLANTED, PLANTED_BYTES.to_vec()).given = is_planted.then_some(0.0);
+        swarm
+    }
+
+    fn add(&mut self, name: &str, bytes: Vec<u8>) -> &mut PlayedFile {
+        let file = self.files.entry(name.to_owned()).or_default();
+        file.bytes = Arc::new(bytes);
+        file
+    }
+
+    fn new_file(&mut self, kind: &str, ending: &str, len: usize) -> String {
+        let mut rng = rand::rng();
+        let letters = (0..6).map(|_| rng.random_range('a'..='z'));
+        let name = [kind, &letters.collect::<String>(), ending].concat();
+        let mut bytes = vec![0; len];
+        rng.fill_bytes(&mut bytes);
+        self.add(&name, bytes);
+        name
+    }
+
+    /// Makes a file of ours. Returns its name, and its pieces'.
+    fn new_torrent(&mut self, kind: &str, n_pieces: usize) -> (String, Vec<String>) {
+        let name = self.new_file(kind, ".bin", n_pieces * PIECE);
+        let bytes = Arc::clone(&self.files[&name].bytes);
+        let torrent = Torrent::of_content(Name::parse(&name).expect("letters"), &bytes);
+        let pieces = (0..torrent.n_pieces()).map(|idx| torrent.original_name(idx));
+        let pieces: Vec<String> = pieces.collect();
+        for (piece, bytes) in pieces.iter().zip(bytes.chunks(PIECE)) {
+            self.add(piece, bytes.to_vec());
+        }
+        self.torrents.insert(name.clone(), torrent);
+        (name, pieces)
+    }
+
+    /// Decides at a ping whether something else is listed from now on.
+    fn turn(&mut self) {
+        let download = course_time(DOWNLOAD_TIME);
+        let rest = WATCHED + PING_EVERY + if self.ours { download } else { 0.0 };
+        let (is_time, waited) = (now() + rest < self.within, now() - self.since);
+        match self.stage {
+            Stage::Choices if self.n_offers == 0 => self.offer(LARGE),
+            Stage::Choices if is_time && !self.is_answered && waited < UNANSWERED => {}
+            Stage::Choices if is_time && !self.is_answered => self.offer(SHORT),
+            Stage::Choices if is_time && self.n_offers <= CHOICES => self.offer(""),
+            Stage::Choices if self.ours => self.offer_download(),
+            Stage::Download if waited < download && !self.has_film => {}
+            Stage::Complete => {}
+            _ => {
+                let mut known = self.own_files.clone();
+                known.retain(|name| self.files.contains_key(name));
+                let everybody = |name| (name, (1..=HOLDERS).collect());
+                let known = known.into_iter().map(everybody);
+                self.list_now(Stage::Complete, "only what it has", known.collect());
+            }
+        }
+    }
+
+    /// Lists files, each with its holders.
+    fn list_now(&mut self, stage: Stage, what: &str, files: Vec<(String, Vec<usize>)>) {
+        let copies = |(name, who): &(String, Vec<usize>)| format!(" {name} ×{}", who.len());
+        let told: String = files.iter().map(copies).collect();
+        self.since = note(format!("the tracker lists {what}:{told}"));
+        if stage != Stage::Choices {
+            self.choices_end.get_or_insert(self.since);
+        }
+        self.listed = files.iter().map(|(name, _)| name.clone()).collect();
+        for (name, holders) in files {
+            self.files.entry(name).or_default().holders = holders;
+        }
+        (self.stage, self.is_answered) = (stage, false);
+    }
+
+    /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours, these
+    /// are pieces, and there are more of the rarest than can be asked for at once.
+    fn offer(&mut self, kind: &str) {
+        let mut copies = match (self.ours, kind) {
+            (false, "") => vec![8, 9, 10, 11, 12],
+            (true, "") => [vec![8; 24], vec![10; 6], vec![12; 6]].concat(),
+            (ours, _) => vec![FEW; if ours { LARGE_LEN / PIECE } else { 1 }],
+        };
+        copies.shuffle(&mut rand::rng());
+        let len = if kind == LARGE { LARGE_LEN } else { 3000 };
+        let n = copies.len();
+        let names: Vec<String> = match self.ours {
+            true => self.new_torrent(kind, n).1,
+            false => (0..n).map(|_| self.new_file(kind, ".txt", len)).collect(),
+        };
+        let holders = copies.into_iter().map(|n| -> Vec<usize> {
+            let mut holders = sample(&mut rand::rng(), HOLDERS, n).into_vec();
+            holders.sort();
+            holders.into_iter().map(|nth| nth + 1).collect()
+        });
+        let files = names.iter().cloned().zip(holders).collect();
+        self.list_now(Stage::Choices, "others, with files to choose from", files);
+        for name in names {
+            let file = self.files.entry(name).or_default();
+            file.choice = kind.is_empty().then_some(self.n_offers);
+        }
+        self.n_offers += 1;
+    }
+
+    fn offer_download(&mut self) {
+        let near = || (NEAR..CORRUPT).collect();
+        let small = (0..SMALL_FILES).map(|_| (self.new_torrent(SMALL, 1).0, near()));
+        let mut files: Vec<(String, Vec<usize>)> = small.collect();
+        let film = self.new_torrent(FILM, FILM_PIECES).0;
+        files.push((film, (NEAR..=DYING).collect()));
+        self.list_now(Stage::Download, "files with .torrents", files);
+    }
+
+    /// What a peer has of what is listed.
+    fn files_of(&self, who: usize) -> Vec<&String> {
+        let has = |name: &&String| self.files[*name].holders.contains(&who);
+        self.listed.iter().filter(has).collect()
+    }
+
+    /// The answer to a ping. `ip` is where the peer reached the tracker: it reaches all others there, too.
+    pub fn list(&mut self, ip: &str) -> Value {
+        self.turn();
+        let entry = |who: usize| {
+            let files = self.files_of(who);
+            let mut entry = json!({"ip": ip, "port": self.ports[who], "file_list": files});
+            if who >= NEAR {
+                entry["v"] = VERSION.into();
+            }
+            entry
+        };
+        let mut peers: Vec<Value> = match self.stage {
+            Stage::Download => (NEAR..=DYING).map(entry).collect(),
+            _ => (1..=HOLDERS).map(entry).collect(),
+        };
+        let list = if self.ours {
+            let is_listed = |torrent: &&Torrent| {
+                let name = torrent.name().as_str();
+                self.listed.iter().any(|file| file.starts_with(name))
+            };
+            let torrents = self.torrents.values().filter(is_listed).map(Summary::of);
+            let torrents: Vec<Summary> = torrents.collect();
+            json!({"v": VERSION, "local": false, "peers": peers, "torrents": torrents})
+        } else {
+            // an original tracker's list has the asker, too
+            let (own, files) = (self.peer.into_iter(), &self.own_files);
+            let own = own.map(|at| json!({"ip": at.ip(), "port": at.port(), "file_list": files}));
+            peers.extend(own);
+            json!(peers)
+        };
+        let len = list.to_string().len();
+        note(format!("the tracker's list was sent, {len} bytes"));
+        list
+    }
+
+    /// What one of the peers of the download says of itself.
+    pub fn hello(&self, who: usize) -> Value {
+        let files = self.files_of(who).into_iter();
+        let files = files.filter_map(|name| self.torrents.get(name));
+        let have = files.map(|of| json!({"name": of.name(), "md5": of.md5(), "pieces": "all"}));
+        let (id, have) = (format!("check {who}"), have.collect::<Vec<_>>());
+        let port = self.ports[who];
+        json!({"msg": "hello", "v": VERSION, "id": id, "port": port, "have": have})
+    }
+
+    /// Whether nothing more of the film is given before the peer was asked for some of it.
+    pub fn is_held(&self) -> bool {
+        self.n_film > UNDER_WAY && !self.is_film_back
+    }
+
+    /// What the peer has, and is to be asked for now: each file once, and one once more when it has been complete for a
+    /// round. What it was given after `before` may not be written yet.
+    pub fn due(&self, before: f64) -> Option<&String> {
+        if self.is_held() {
+            let of_film = self.files.iter().filter(|(name, _)| name.starts_with(FILM));
+            let mut given = of_film.filter(|(_, file)| file.given.is_some_and(|at| at < before));
+            return given.next().map(|(name, _)| name);
+        }
+        let again = self.since + ROUND_EVERY;
+        let again = self.stage == Stage::Complete && before > again && self.last_back < again;
+        let is_due = |name: &&String| {
+            let files = self.files.iter();
+            let parts = files.filter(|(part, _)| part.starts_with(*name));
+            let last_given = parts.filter_map(|(_, file)| file.given).reduce(f64::max);
+            let came = *name == PLANTED || last_given.is_some_and(|at| at < before);
+            let file = self.files.get(*name);
+            came && file.is_some_and(|file| again || file.came_back.is_none())
+        };
+        self.own_files.iter().find(is_due)
+    }
+}
