@@ -210,6 +210,8 @@ pub enum Event {
         /// How much of what was here when the download began was copied from other files.
         reused: u64,
         gave: u64,
+        /// How many requests this peer had sent since its start, those for news too. Each has an answer.
+        requests: u64,
         /// What held it up most of the time, if that can be told.
         held_up: Option<BoundTerm>,
         /// Its speed as a share of what Kurose and Ross's bound allows for the rates that were seen.
@@ -399,6 +401,7 @@ mod tests {
                     n_pieces: 10,
                     reused: 0,
                     gave: 0,
+                    requests: 12,
                     held_up: Some(BoundTerm::SeedUplink),
                     of_bound: Some(0.8),
                     shares: Vec::new(),

@@ -216,6 +216,7 @@ impl Client {
             reused: held.reused,
             n_pieces: held.torrent.n_pieces(),
             gave: held.gave(),
+            requests: state.n_requests(),
             shares: state.shares(held),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Claim, Decision, PeerId, Picker, Why};
+use super::{Claim, Decision, PeerId, Picker, WantedFile, Why};
 use crate::torrent::Name;
 
 /// How long a holder may delay its answer if it has nothing that is missing here. This bounds how late a connection
@@ -64,9 +64,13 @@ impl Picker {
         })
     }
 
-    /// Returns the time after which a piece is late.
+    /// Returns the time after which a piece is late. As long as others can be asked for, a slow holder holds up nothing, and
+    /// what comes twice takes the place of another piece; the last ones hold up everything.
     fn late_after(&self) -> Duration {
-        (self.usual.unwrap_or(USUAL) * 2).max(SHORTEST)
+        let usual = self.usual.unwrap_or(USUAL);
+        let is_endgame = !self.files.values().any(WantedFile::has_more);
+        let late = if is_endgame { usual * 3 / 2 } else { usual * 4 };
+        late.max(SHORTEST)
     }
 
     fn news(&mut self, peer: PeerId, now: Instant) -> Option<Decision> {
@@ -81,5 +85,12 @@ impl Picker {
         let wait = next.map_or(POLL, |at| at - now + TICK);
         let wait = wait.min(self.late_after()).min(POLL);
         Some(self.ask(peer, name, Vec::new(), now, wait, Why::News))
+    }
+}
+
+impl WantedFile {
+    /// Whether there is a piece that somebody has and nobody was asked for.
+    fn has_more(&self) -> bool {
+        self.open.iter().any(|idx| self.copies[idx as usize] > 0)
     }
 }

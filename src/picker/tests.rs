@@ -196,7 +196,8 @@ fn what_was_named_and_not_sent_is_open_again() {
 
 #[test]
 fn a_late_piece_is_asked_for_again() {
-    let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
+    // nobody has the second one
+    let (mut picker, name) = picker(2, &[(&[0], NEAR), (&[], NEAR), (&[], NEAR)]);
     let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
     let first = picker.next_requests(start, &mut rng);
     assert_eq!(pieces(&first), [0]);
@@ -207,8 +208,9 @@ fn a_late_piece_is_asked_for_again() {
             .answered(poll.peer, poll.get.n, None, start)
             .expect("it was asked");
     }
-    assert!(picker.late(2, start + USUAL * 2).is_none(), "not late yet");
-    let late = start + USUAL * 2 + Duration::from_millis(1);
+    let wait = USUAL * 3 / 2;
+    assert!(picker.late(2, start + wait).is_none(), "not late yet");
+    let late = start + wait + Duration::from_millis(1);
     let second = picker.next_requests(late, &mut rng);
     assert_eq!(pieces(&second), [0]);
     assert_eq!(
@@ -221,10 +223,24 @@ fn a_late_piece_is_asked_for_again() {
         answered.expect("it was asked");
     }
     // the third peer is asked once the second is late, too; then there is nobody left
-    assert!(picker.late(3, late + USUAL * 4).is_none(), "not late yet");
-    let then = late + USUAL * 4 + Duration::from_millis(1);
+    assert!(picker.late(3, late + wait * 2).is_none(), "not late yet");
+    let then = late + wait * 2 + Duration::from_millis(1);
     assert_eq!(pieces(&picker.next_requests(then, &mut rng)), [0]);
     assert!(pieces(&picker.next_requests(then + USUAL * 99, &mut rng)).is_empty());
+}
+
+#[test]
+fn a_piece_is_late_later_as_long_as_others_can_be_asked_for() {
+    let all: Vec<u32> = (0..16).collect();
+    let (mut picker, name) = picker(16, &[(&all, NEAR), (&[], NEAR)]);
+    let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let first = picker.next_request(CANDIDATES, start, &mut rng);
+    let asked = first.expect("something to ask for").get.pieces[0];
+    picker.peer_has(2, &name, [asked]);
+    assert!(picker.late(2, start + USUAL * 4).is_none(), "not late yet");
+    let late = start + USUAL * 4 + Duration::from_millis(1);
+    let again = picker.late(2, late).expect("it is late");
+    assert_eq!(again.get.pieces, [asked]);
 }
 
 #[test]

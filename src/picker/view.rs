@@ -42,6 +42,11 @@ impl Picker {
         Some(f64::from(spread.count()) / f64::from(n_missing.max(1)))
     }
 
+    /// Returns how many requests were made, those for news too.
+    pub fn n_requests(&self) -> u64 {
+        self.n
+    }
+
     /// Returns the chance of each peer that can be asked, if all of them hold a piece.
     pub fn chances(&self) -> BTreeMap<PeerId, f64> {
         let open = |peer: &PeerId| self.links[peer].open.is_some();

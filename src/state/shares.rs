@@ -29,6 +29,11 @@ pub struct Share {
 }
 
 impl State {
+    /// Returns how many requests this peer made in this run.
+    pub fn n_requests(&self) -> u64 {
+        self.picker.n_requests()
+    }
+
     /// Returns what came from each peer and was sent to it, including peers that have left. Those that exchanged most
     /// come first.
     pub fn shares(&self, held: &Held) -> Vec<Share> {

@@ -1,6 +1,6 @@
 //! `cargo bench [-- PART …]`: what handing a file around costs, and how near it comes to what the network allows.
 //!
-//! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `growth`, and, as root with iproute2, `shaped`, `latency`, `rooms`, `swarm` and
+//! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `growth`, and, as root with iproute2, `shaped`, `latency`, `rooms`, `swarm`, `messages` and
 //! `cold`. aria2c and opentracker are measured beside in the same minutes where they are installed. `ROUNDS=n` sets how often
 //! each is measured; medians are printed.
 
@@ -27,7 +27,7 @@ mod tables;
 /// A part's name, what it measures, and how.
 type Part = (&'static str, &'static str, fn());
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     (
         "md5",
         "checking pieces, and a file's first hashing",
@@ -70,6 +70,11 @@ const PARTS: [Part; 11] = [
         tables::swarm,
     ),
     ("growth", "the cost as peers and files grow", tables::growth),
+    (
+        "messages",
+        "requests and answers for each piece, as peers grow",
+        tables::messages,
+    ),
     (
         "cold",
         "a seed that hashes while the others wait",

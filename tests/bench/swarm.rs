@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::Value;
+
 use super::network::Network;
 use super::process::{cpu_time, status};
 use super::support::{Program, Temp, random_bytes};
@@ -23,6 +25,8 @@ pub struct Work {
     pub net: Net,
     /// The seed hasn't hashed its file yet, and all start at the same moment.
     pub is_cold: bool,
+    /// Each peer writes a log, which costs time.
+    pub is_logged: bool,
 }
 
 /// Where the peers are.
@@ -83,6 +87,10 @@ pub struct Outcome {
     pub peak: f64,
     /// Bytes that came over the trunk; none where there is no trunk.
     pub crossed: u64,
+    /// Seconds from when the seed had something to give until it had given the first piece, as its log tells.
+    pub first_piece: f64,
+    /// Requests and answers for each piece, as the peers' logs tell.
+    pub messages: f64,
 }
 
 impl Outcome {
@@ -99,6 +107,8 @@ impl Outcome {
             cpu: peers.iter().map(|peer| cpu(*peer)).sum::<f64>() + cpu(seed) - before,
             peak: peers.iter().map(|peer| peak(*peer)).fold(0.0, f64::max),
             crossed: network.and_then(Network::crossed).unwrap_or(0),
+            first_piece: f64::NAN,
+            messages: f64::NAN,
         }
     }
 
@@ -191,8 +201,13 @@ pub fn ours(work: &Work) -> Outcome {
         &["--remote", "--port", "0", "--torrents", torrents],
     );
     let (at, port) = (tracker_ip.to_string(), tracker.port().to_string());
+    let log = |host: u8| temp.path().join(format!("log{host}"));
     let client = |host: u8, dir: &Path| {
-        let args = [&at, &port, dir.to_str().expect("UTF-8")];
+        let mut args = vec![&*at, &port, dir.to_str().expect("UTF-8")];
+        let log = log(host);
+        if work.is_logged {
+            args.extend(["--log", log.to_str().expect("UTF-8")]);
+        }
         let host = lab.map(|lab| lab.ns(host));
         Program::start_on(host.as_deref(), "client", &args)
     };
@@ -210,7 +225,44 @@ pub fn ours(work: &Work) -> Outcome {
     let (peers, seconds) = watch(work, start, |i| dir(i).join(NAME).exists());
 
     let ids: Vec<u32> = peers.iter().map(Program::id).collect();
-    Outcome::of(seconds, before, seed.id(), &ids, network.as_ref())
+    let mut outcome = Outcome::of(seconds, before, seed.id(), &ids, network.as_ref());
+    if work.is_logged {
+        outcome.first_piece = first_piece(&events(&log(0)));
+        outcome.messages = messages((1..=work.peers).flat_map(|host| events(&log(host))));
+    }
+    outcome
+}
+
+/// What a log has.
+fn events(log: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(log).expect("a log");
+    // the last line may not be whole yet
+    let events = text
+        .lines()
+        .map_while(|line| serde_json::from_str(line).ok());
+    events.collect()
+}
+
+/// How long after it had published its file the seed had given a piece of it.
+fn first_piece(log: &[Value]) -> f64 {
+    let at = |kind: &str| {
+        let event = log.iter().find(|event| event["event"] == kind);
+        event.and_then(|event| event["t"].as_f64())
+    };
+    let published = at("published").or(at("sharing"));
+    let times = published.zip(at("gave"));
+    times.map_or(f64::NAN, |(published, gave)| gave - published)
+}
+
+/// Requests and their answers for each piece of the files that came whole.
+fn messages(events: impl Iterator<Item = Value>) -> f64 {
+    let whole = events.filter(|event| event["event"] == "complete");
+    let (mut messages, mut pieces) = (0.0, 0.0);
+    for event in whole {
+        messages += event["requests"].as_f64().unwrap_or(f64::NAN) * 2.0;
+        pieces += event["n_pieces"].as_f64().unwrap_or(f64::NAN);
+    }
+    messages / pieces
 }
 
 /// The file's bits, and the headers around them, in Mbit.

@@ -64,14 +64,16 @@ const CROSSED: Figure = Figure::new("files crossed", |work, outcome| {
     outcome.crossed as f64 / (work.mib << 20) as f64
 });
 
+const MESSAGES: Figure = Figure::new("messages", |_, outcome| outcome.messages);
+
 /// Work on this machine's loopback.
 pub fn unshaped(mib: usize, peers: u8) -> Work {
-    let (net, is_cold) = (Net::Loopback, false);
     Work {
         mib,
         peers,
-        net,
-        is_cold,
+        net: Net::Loopback,
+        is_cold: false,
+        is_logged: false,
     }
 }
 
@@ -221,6 +223,28 @@ pub fn growth() {
     table(&[16, 256, 1024, 4096].map(|mib| row(mib, 4)));
 }
 
+/// Requests and answers, as peers grow: on links that are the limit, and where the machine is.
+pub fn messages() {
+    let figures = vec![MESSAGES];
+    let row = |name, work| Row {
+        name,
+        work: Work {
+            is_logged: true,
+            ..work
+        },
+        figures: figures.clone(),
+    };
+    let rows = [4, 8, 16, 32].map(|peers| {
+        let ten = links(&[10.0], 10.0, 10.0);
+        let shaped = over("10 up, 10 down", ten, 16, peers, &[]);
+        [
+            row("loopback", unshaped(64, peers)),
+            row(shaped.name, shaped.work),
+        ]
+    });
+    table(rows.as_flattened());
+}
+
 /// The seed hashes while the others wait for it.
 pub fn cold() {
     let warm = between_hosts(1024, 4);
@@ -230,11 +254,14 @@ pub fn cold() {
     }
     let cold = Work {
         is_cold: true,
+        is_logged: true,
         ..warm.clone()
     };
-    let (mut colds, mut warms) = (Vec::new(), Vec::new());
+    let (mut colds, mut warms, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds() {
-        colds.push(ours(&cold).last(&cold));
+        let outcome = ours(&cold);
+        colds.push(outcome.last(&cold));
+        firsts.push(outcome.first_piece);
         warms.push(ours(&warm).last(&warm));
     }
     let ratios = colds.iter().zip(&warms).map(|(cold, warm)| cold / warm);
@@ -255,6 +282,13 @@ pub fn cold() {
         f64::NAN,
     );
     line("", "cold / warm", ratio, Some(1.2), f64::NAN);
+    line(
+        "its first piece, after the hashing",
+        SECONDS.name,
+        median(firsts),
+        Some(1.0),
+        f64::NAN,
+    );
 }
 
 /// What some work took: each round of ours, and of aria2's where it is installed.
