@@ -244,6 +244,9 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> Result<(), String> {
         Err(_) if came == content => {
             Err("and sent it, but doesn't close: where is its end?".to_owned())
         }
+        Err(fault) if is_timeout(&fault) => {
+            Err(format!("and sent {n} of {of} bytes, and then nothing more"))
+        }
         Err(fault) => Err(format!("and sent {n} of {of} bytes: {fault}")),
     }
 }
