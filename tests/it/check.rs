@@ -157,8 +157,8 @@ fn check_finds_each_row_that_a_peer_breaks() {
         (Twist::No, &["C4"], &[]),
         (Twist::OneReadKept, &["C1"], &[]),
         (Twist::LatePings, &["C2"], &["F4"]),
-        (Twist::AsksWhoHasNot, &["C3"], &["C1", "C4", "F4"]),
-        (Twist::ShortList, &["C3"], &["C4", "F4"]),
+        (Twist::AsksWhoHasNot, &["C3"], &["C1", "C4", "F4", "F5"]),
+        (Twist::ShortList, &["C3"], &["C4", "F4", "F5"]),
         (Twist::SendsLess, &["C5"], &["F5"]),
         (Twist::WrongPort, &["C5"], &["C1", "F5"]),
         (Twist::NoClose, &["C5"], &["C1", "F5"]),
@@ -168,7 +168,7 @@ fn check_finds_each_row_that_a_peer_breaks() {
         (Twist::Misspelt, &["F1"], &["C1", "C3", "C4", "F4", "F5"]),
         (Twist::FewLists, &["F2"], &[]),
         (Twist::FirstHolder, &["F4"], &[]),
-        (Twist::OneRequest, &["F4"], &["C4"]),
+        (Twist::OneRequest, &["F4"], &["C4", "F5"]),
         (Twist::NeverDone, &["F5"], &[]),
     ];
     all_at_once(&cases, |(twist, fails, untold)| {
@@ -468,6 +468,11 @@ fn check_writes_for_graders() {
         !xml.contains("<&>") && xml.ends_with("</testsuite>\n"),
         "{xml}"
     );
+    let failed = path("failed.xml");
+    let args = ["peer", "--port", "0", "--junit", &failed, "--", "/no/such"];
+    assert_eq!(Checking::start(&args).end().code, Some(3));
+    let failed = std::fs::read_to_string(Path::new(&failed)).expect("the file for graders");
+    assert!(failed.contains(r#"errors="1""#) && failed.contains("/no/such"));
     let log = std::fs::read_to_string(Path::new(&log)).expect("the log");
     let lines = log.lines().map(serde_json::from_str::<serde_json::Value>);
     assert!(

@@ -4,6 +4,7 @@
 //! whoever answers it, and is in one [`record`] with its time. What is told of each row stands in `rows.txt`.
 
 use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -55,11 +56,16 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(fault) => return cli::fail(Exit::Usage, fault),
     };
-    let line = |row: &CourseRow| format!("{:<4}{:<9}{}\n", row.id, row.shows_on, row.sentence());
     match args.kind.as_str() {
         "help" => cli::say(include_str!("help.txt").trim_end()),
         "version" => cli::say(concat!("check ", env!("CARGO_PKG_VERSION"))),
-        "list" => cli::say(args.rows.iter().map(line).collect::<String>().trim_end()),
+        "list" => cli::say(
+            args.rows
+                .iter()
+                .map(CourseRow::line)
+                .collect::<String>()
+                .trim_end(),
+        ),
         _ => check(&args).unwrap_or_else(|(exit, fault)| cli::fail(exit, fault)),
     }
 }
@@ -92,6 +98,9 @@ fn args() -> Result<CheckArgs, String> {
             "--folder takes the name of a folder, such as files"
         }
         ("peer", true) => "--at is for a tracker: a peer comes to --port",
+        ("tracker", _) if flags.opt_present("within") => {
+            "--within is for a peer: a tracker takes three minutes"
+        }
         ("tracker", false) if command.is_empty() => {
             "where is the tracker? Give --at, or a command behind --"
         }
@@ -101,7 +110,7 @@ fn args() -> Result<CheckArgs, String> {
     if !wrong.is_empty() {
         return Err(wrong.to_owned());
     }
-    let rows = chosen_rows(flags.opt_str("rows"))?;
+    let rows = chosen_rows(flags.opt_str("rows"), &kind)?;
     Ok(CheckArgs {
         flags,
         kind,
@@ -114,12 +123,14 @@ fn args() -> Result<CheckArgs, String> {
     })
 }
 
-fn chosen_rows(chosen: Option<String>) -> Result<Vec<CourseRow>, String> {
+fn chosen_rows(chosen: Option<String>, kind: &str) -> Result<Vec<CourseRow>, String> {
     let mut rows = rows::rows();
     if let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) {
         let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
-        if let Some(id) = ids.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
-            return Err(format!("--rows: there is no row {id:?}, see --list"));
+        let shows = |row: &CourseRow| kind == "list" || row.shows_on == kind;
+        let is_there = |id: &str| rows.iter().any(|row| row.id == id && shows(row));
+        if let Some(id) = ids.iter().find(|id| !is_there(id)) {
+            return Err(format!("--rows: no {kind} shows a row {id:?}, see --list"));
         }
         rows.retain(|row| ids.contains(&row.id));
     }
@@ -127,8 +138,13 @@ fn chosen_rows(chosen: Option<String>) -> Result<Vec<CourseRow>, String> {
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
-    let log = args.flags.opt_str("log").map(File::create).transpose();
-    let log = log.map_err(|fault| (Exit::Other, format!("--log: {fault}")))?;
+    let create = |flag: &str| {
+        let path = args.flags.opt_str(flag);
+        let file = path.as_ref().map(File::create).transpose();
+        let told = |fault| format!("--{flag} {}: {fault}", path.unwrap_or_default());
+        file.map_err(|fault| (Exit::Usage, told(fault)))
+    };
+    let (log, junit) = (create("log")?, create("junit")?);
     record::begin(args.scale, log);
     let played = match args.kind.as_str() {
         "peer" => play_peer(args),
@@ -138,9 +154,16 @@ fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
     sleep(LOOK);
     if let Err(why) = played {
         let printed = last_lines(PRINTED, SHOWN);
-        return Err((Exit::Unreachable, [vec![why], printed].concat().join("\n")));
+        let why = [vec![why], printed].concat().join("\n");
+        write(junit, &rows::junit_of_error(&args.kind, &why))?;
+        return Err((Exit::Unreachable, why));
     }
-    report(args)
+    report(args, junit)
+}
+
+fn write(junit: Option<File>, text: &str) -> Result<(), (Exit, String)> {
+    let written = junit.map_or(Ok(()), |mut file| file.write_all(text.as_bytes()));
+    written.map_err(|fault| (Exit::Other, format!("--junit: {fault}")))
 }
 
 /// Starts the program, where a command is given.
@@ -167,8 +190,12 @@ fn play_peer(args: &CheckArgs) -> Result<(), String> {
     match peer::run(&mut program) {
         true => Ok(()),
         false => {
-            let ended = Program::ended(&mut program).unwrap_or_default();
-            Err(format!("no peer came to port {port}; {ended}"))
+            let ended = Program::ended(&mut program);
+            let hint = "is its tracker at another port, see --port?".to_owned();
+            Err(format!(
+                "no peer came to port {port}; {}",
+                ended.unwrap_or(hint)
+            ))
         }
     }
 }
@@ -208,17 +235,19 @@ fn play_tracker(args: &CheckArgs) -> Result<(), String> {
 }
 
 /// Says what is found of each row.
-fn report(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
+fn report(args: &CheckArgs, junit: Option<File>) -> Result<ExitCode, (Exit, String)> {
     let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
     let judged: Vec<(&CourseRow, Verdict)> = rows.map(|row| (row, verdict(row))).collect();
     let texts = judged.iter().map(|(row, verdict)| row.text(verdict));
     let mut text: String = texts.collect();
     let is_failed = |(_, verdict): &(_, Verdict)| matches!(verdict, Verdict::Fails(..));
     let fails = judged.iter().any(is_failed);
+    let ended = last_lines(ENDED, 1);
     let mut printed = last_lines(ON_STDERR, SHOWN);
-    if printed.is_empty() && !last_lines(ENDED, 1).is_empty() {
+    if printed.is_empty() && !ended.is_empty() {
         printed = last_lines(PRINTED, SHOWN);
     }
+    ended.iter().for_each(|how| text += &format!("{how}\n"));
     if fails && !printed.is_empty() {
         let printed = printed.join("\n    ");
         text += &format!("the last that it printed:\n    {printed}\n");
@@ -227,9 +256,6 @@ fn report(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
     let others = args.rows.iter().filter(is_other).map(|row| row.id);
     let others: Vec<&str> = others.collect();
     cli::say(text + "not judged, see --list: " + &others.join(" "));
-    if let Some(path) = args.flags.opt_str("junit") {
-        let written = std::fs::write(&path, rows::junit(&args.kind, &judged));
-        written.map_err(|fault| (Exit::Other, format!("{path}: {fault}")))?;
-    }
+    write(junit, &rows::junit(&args.kind, &judged))?;
     Ok(if fails { Exit::Other } else { Exit::Done }.into())
 }

@@ -240,7 +240,9 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> Result<(), String> {
     match end {
         Ok(_) if came == content => Ok(()),
         Ok(_) if n == of => Err("and sent other bytes".to_owned()),
-        Ok(_) => Err(format!("and sent {n} of {of} bytes")),
+        Ok(_) => Err(format!(
+            "and sent {n} of {of} bytes: did less come, or is less sent?"
+        )),
         Err(_) if came == content => {
             Err("and sent it, but doesn't close: where is its end?".to_owned())
         }

@@ -250,8 +250,11 @@ impl Book {
         let shown = self.lines.iter().filter(is_about);
         let shown = shown.map(|(at, text)| format!("{at:7.1} s  {}", excerpt(text, about)));
         let mut shown: Vec<String> = shown.collect();
-        let rest = shown.len().saturating_sub(last).max(first);
-        shown.drain(first.min(shown.len())..rest.min(shown.len()));
+        let rest = shown.len().saturating_sub(last);
+        if rest > first {
+            let gap = (first > 0).then(|| "         …".to_owned());
+            shown.splice(first..rest, gap);
+        }
         shown
     }
 

@@ -52,6 +52,15 @@ impl CourseRow {
         }
     }
 
+    /// A line of the list of rows.
+    pub fn line(&self) -> String {
+        let (id, on, sentence) = (self.id, self.shows_on, self.sentence());
+        match ["peer", "tracker"].contains(&on) {
+            true => format!("{id:<4}{on:<9}{sentence}\n"),
+            false => format!("{id:<4}{:<9}{sentence} (Not judged: {on}.)\n", "-"),
+        }
+    }
+
     /// The sentence, in the language of the terminal.
     pub fn sentence(&self) -> &'static str {
         let names = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
@@ -106,6 +115,16 @@ pub fn junit(kind: &str, judged: &[(&CourseRow, Verdict)]) -> String {
     let n = judged.len();
     let counts = format!("tests=\"{n}\" failures=\"{failures}\" skipped=\"{skipped}\"");
     format!("<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" {counts}>\n{cases}</testsuite>\n")
+}
+
+/// The same where nothing could be judged.
+pub fn junit_of_error(kind: &str, why: &str) -> String {
+    let case = format!("classname=\"{kind}\" name=\"the program\"");
+    let error = format!("<error message=\"{}\"/>", escaped(why));
+    format!(
+        "<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" tests=\"1\" errors=\"1\">\n\
+         <testcase {case}>{error}</testcase>\n</testsuite>\n"
+    )
 }
 
 /// Text within XML, which has no control characters.

@@ -240,7 +240,7 @@ impl Swarm {
                 .is_none_or(|last| *last < self.since)
             {
                 fails("F5", "no list comes since it has everything", LIST);
-            } else if self.is_serving {
+            } else if self.is_serving && n > 0 {
                 let told = format!("for {watched:.0} s it asked for nothing, listed and served");
                 tell("F5", Holds(told));
             }

@@ -118,7 +118,9 @@ impl TrackerPlay {
             "long" => "F2",
             _ => return,
         };
-        if is_same(&last.files, files) && self.shown.insert(port) {
+        // how many can be listed is one thing, with what another
+        let is_shown = last.role == "crowd" || is_same(&last.files, files);
+        if is_shown && self.shown.insert(port) {
             good(row);
         }
     }
@@ -142,7 +144,8 @@ impl TrackerPlay {
                 let gaps = recent.map(|two| two[1].at - two[0].at);
                 let gap = gaps.fold(0.0, f64::max);
                 let quiet = silent.max(if gap > TALKS { gap } else { 0.0 });
-                let why = format!("is dropped {silent:.1} s after a message");
+                let at = list.at;
+                let why = format!("isn't on the list of {at:.1} s, {silent:.1} s after a message");
                 late(drops, 2.0 * (SWEEP_EVERY - quiet), why);
             } else if self.stays(port) {
                 let why = format!("isn't listed {known:.1} s after it came");
@@ -156,7 +159,10 @@ impl TrackerPlay {
         let lists = said.iter().filter(|said| !said.files.is_empty()).rev();
         let newer = lists.take_while(|said| !is_same(&said.files, files));
         if let Some(newer) = newer.last() {
-            let why = format!("is on the list with {} other files", files.len());
+            let had = Vec::from_iter(files.iter().map(String::as_str)).join(" ");
+            let had = if had.is_empty() { "no files" } else { &had };
+            let (sent, at) = (newer.files.join(" "), newer.at);
+            let why = format!("is on the list with {had}, and had sent {sent} at {at:.1} s");
             late(row, list.at - newer.at - 2.0 * SWEEP_EVERY, why);
         }
     }
