@@ -255,7 +255,10 @@ fn report(args: &CheckArgs, junit: Option<File>) -> Result<ExitCode, (Exit, Stri
     let is_other = |row: &&CourseRow| judged.iter().all(|(one, _)| one.id != row.id);
     let others = args.rows.iter().filter(is_other).map(|row| row.id);
     let others: Vec<&str> = others.collect();
-    cli::say(text + "not judged, see --list: " + &others.join(" "));
+    if !others.is_empty() {
+        text += &format!("not judged, see --list: {}\n", others.join(" "));
+    }
+    cli::say(text.trim_end());
     write(junit, &rows::junit(&args.kind, &judged))?;
     Ok(if fails { Exit::Other } else { Exit::Done }.into())
 }
