@@ -163,10 +163,10 @@ impl Browser {
     /// Chooses files in a field, as a person does in its dialogue.
     #[track_caller]
     pub fn choose(&mut self, selector: &str, file: &Path) {
-        let root = self.call("DOM.getDocument", json!({}));
-        let query = json!({ "nodeId": root["root"]["nodeId"], "selector": selector });
-        let node = self.call("DOM.querySelector", query);
-        let files = json!({ "nodeId": node["nodeId"], "files": [file] });
+        // numbers of nodes are forgotten when the document changes, as while it is loaded
+        let expression = format!("document.querySelector('{selector}')");
+        let node = self.call("Runtime.evaluate", json!({ "expression": expression }));
+        let files = json!({ "objectId": node["result"]["objectId"], "files": [file] });
         self.call("DOM.setFileInputFiles", files);
     }
 
