@@ -201,10 +201,9 @@ pub fn ours(work: &Work) -> Outcome {
         &["--remote", "--port", "0", "--torrents", torrents],
     );
     let (at, port) = (tracker_ip.to_string(), tracker.port().to_string());
-    let log = |host: u8| temp.path().join(format!("log{host}"));
     let client = |host: u8, dir: &Path| {
         let mut args = vec![&*at, &port, dir.to_str().expect("UTF-8")];
-        let log = log(host);
+        let log = temp.path().join(format!("log{host}"));
         if work.is_logged {
             args.extend(["--log", log.to_str().expect("UTF-8")]);
         }
@@ -227,42 +226,27 @@ pub fn ours(work: &Work) -> Outcome {
     let ids: Vec<u32> = peers.iter().map(Program::id).collect();
     let mut outcome = Outcome::of(seconds, before, seed.id(), &ids, network.as_ref());
     if work.is_logged {
-        outcome.first_piece = first_piece(&events(&log(0)));
-        outcome.messages = messages((1..=work.peers).flat_map(|host| events(&log(host))));
+        outcome.first_piece = first_piece(&seed);
+        outcome.messages = messages(&peers);
     }
     outcome
 }
 
-/// What a log has.
-fn events(log: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(log).expect("a log");
-    // the last line may not be whole yet
-    let events = text
-        .lines()
-        .map_while(|line| serde_json::from_str(line).ok());
-    events.collect()
-}
-
 /// How long after it had published its file the seed had given a piece of it.
-fn first_piece(log: &[Value]) -> f64 {
-    let at = |kind: &str| {
-        let event = log.iter().find(|event| event["event"] == kind);
-        event.and_then(|event| event["t"].as_f64())
-    };
-    let published = at("published").or(at("sharing"));
-    let times = published.zip(at("gave"));
+fn first_piece(seed: &Program) -> f64 {
+    let at = |kind: &str| seed.events(kind).first()?["t"].as_f64();
+    let times = at("published").zip(at("gave"));
     times.map_or(f64::NAN, |(published, gave)| gave - published)
 }
 
 /// Requests and their answers for each piece of the files that came whole.
-fn messages(events: impl Iterator<Item = Value>) -> f64 {
-    let whole = events.filter(|event| event["event"] == "complete");
-    let (mut messages, mut pieces) = (0.0, 0.0);
-    for event in whole {
-        messages += event["requests"].as_f64().unwrap_or(f64::NAN) * 2.0;
-        pieces += event["n_pieces"].as_f64().unwrap_or(f64::NAN);
-    }
-    messages / pieces
+fn messages(peers: &[Program]) -> f64 {
+    let whole: Vec<Value> = peers
+        .iter()
+        .flat_map(|peer| peer.events("complete"))
+        .collect();
+    let sum = |of: &str| -> f64 { whole.iter().filter_map(|event| event[of].as_f64()).sum() };
+    2.0 * sum("requests") / sum("n_pieces")
 }
 
 /// The file's bits, and the headers around them, in Mbit.

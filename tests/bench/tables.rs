@@ -247,14 +247,16 @@ pub fn messages() {
 
 /// The seed hashes while the others wait for it.
 pub fn cold() {
-    let warm = between_hosts(1024, 4);
+    let warm = Work {
+        is_logged: true,
+        ..between_hosts(1024, 4)
+    };
     if let Some(why) = obstacle(&warm) {
         println!("  left out: {why}");
         return;
     }
     let cold = Work {
         is_cold: true,
-        is_logged: true,
         ..warm.clone()
     };
     let (mut colds, mut warms, mut firsts) = (Vec::new(), Vec::new(), Vec::new());

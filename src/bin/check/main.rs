@@ -17,7 +17,7 @@ use getopts::{Matches, Options};
 
 use crate::program::{ENDED, ON_STDERR, Program};
 use crate::record::{PRINTED, last_lines, note, verdict};
-use crate::rows::{CourseRow, Verdict};
+use crate::rows::{CourseRow, RowVerdict};
 use crate::tracker::TrackerPlay;
 
 mod peer;
@@ -237,10 +237,10 @@ fn play_tracker(args: &CheckArgs) -> Result<(), String> {
 /// Says what is found of each row.
 fn report(args: &CheckArgs, junit: Option<File>) -> Result<ExitCode, (Exit, String)> {
     let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
-    let judged: Vec<(&CourseRow, Verdict)> = rows.map(|row| (row, verdict(row))).collect();
+    let judged: Vec<(&CourseRow, RowVerdict)> = rows.map(|row| (row, verdict(row))).collect();
     let texts = judged.iter().map(|(row, verdict)| row.text(verdict));
     let mut text: String = texts.collect();
-    let is_failed = |(_, verdict): &(_, Verdict)| matches!(verdict, Verdict::Fails(..));
+    let is_failed = |(_, verdict): &(_, RowVerdict)| matches!(verdict, RowVerdict::Fails(..));
     let fails = judged.iter().any(is_failed);
     let ended = last_lines(ENDED, 1);
     let mut printed = last_lines(ON_STDERR, SHOWN);

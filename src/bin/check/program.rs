@@ -39,17 +39,17 @@ impl Program {
         planted.set_modified(SystemTime::now() - AGE)?;
         let files = files.to_string_lossy();
         let every = |seconds: f64| (seconds * scale).to_string();
-        let filled = |word: &String| {
-            let word = word.replace("{ip}", "127.0.0.1").replace("{dir}", &files);
-            let word = word.replace("{port}", &port.to_string());
-            let word = word
-                .replace("{ping}", &every(10.0))
-                .replace("{list}", &every(20.0));
-            absolute(
-                word.replace("{round}", &every(30.0))
-                    .replace("{sweep}", &every(15.0)),
-            )
-        };
+        let marks = [
+            ("{ip}", "127.0.0.1".to_owned()),
+            ("{port}", port.to_string()),
+            ("{dir}", files.into_owned()),
+            ("{ping}", every(10.0)),
+            ("{list}", every(20.0)),
+            ("{round}", every(30.0)),
+            ("{sweep}", every(15.0)),
+        ];
+        let fill = |word: String, (mark, with): &(&str, String)| word.replace(mark, with);
+        let filled = |word: &String| absolute(marks.iter().fold(word.clone(), fill));
         let words: Vec<String> = command.iter().map(filled).collect();
         let mut started = Command::new(&words[0]);
         started.args(&words[1..]).current_dir(&dir).process_group(0);

@@ -15,7 +15,7 @@ use bittorrentish::md5::digest;
 use serde_json::{Value, json};
 
 use crate::rows::CourseRow;
-use crate::rows::Verdict::{self, CantTell, Fails, Holds, NotSpoken};
+use crate::rows::RowVerdict::{self, CantTell, Fails, Holds, NotSpoken};
 
 /// How often it is measured how late this machine is; so many measures in a row count as one, the largest.
 const TICK: Duration = Duration::from_millis(20);
@@ -54,7 +54,7 @@ struct Book {
 struct Findings {
     /// How often the program did what it asks for; and what is said at the end, where counting isn't enough.
     n_good: usize,
-    told: Option<Verdict>,
+    told: Option<RowVerdict>,
     /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the lines
     /// have in them that show it.
     at: f64,
@@ -116,7 +116,7 @@ pub fn good(row: &'static str) {
 }
 
 /// What is said of a row that doesn't fail, where counting isn't enough.
-pub fn tell(row: &'static str, verdict: Verdict) {
+pub fn tell(row: &'static str, verdict: RowVerdict) {
     book().of(row).told = Some(verdict);
 }
 
@@ -186,7 +186,7 @@ pub fn lateness() -> [f64; 2] {
 }
 
 /// What is said of a row.
-pub fn verdict(row: &CourseRow) -> Verdict {
+pub fn verdict(row: &CourseRow) -> RowVerdict {
     let ([_, late], book) = (lateness(), book());
     let found = book.findings.get(row.id).cloned().unwrap_or_default();
     let n = found.n_good.to_string();

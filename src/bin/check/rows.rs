@@ -21,7 +21,7 @@ pub struct CourseRow {
 
 /// What is said of a row, and why.
 #[derive(Clone, Debug)]
-pub enum Verdict {
+pub enum RowVerdict {
     Holds(String),
     /// With the lines that show it.
     Fails(String, Vec<String>),
@@ -70,10 +70,10 @@ impl CourseRow {
     }
 
     /// A line for the row; below a failing one, what was expected, what was sent and came, and the sentence.
-    pub fn text(&self, verdict: &Verdict) -> String {
+    pub fn text(&self, verdict: &RowVerdict) -> String {
         let (word, why) = verdict.in_short();
         let mut text = format!("{:<4}{word:<12}{why}\n", self.id);
-        if let Verdict::Fails(_, shown) = verdict {
+        if let RowVerdict::Fails(_, shown) = verdict {
             let _ = writeln!(text, "           expected: {}", self.expected);
             for line in shown {
                 let _ = writeln!(text, "    {line}");
@@ -84,7 +84,7 @@ impl CourseRow {
     }
 }
 
-impl Verdict {
+impl RowVerdict {
     /// In a word, and why.
     pub fn in_short(&self) -> (&'static str, &str) {
         match self {
@@ -97,14 +97,14 @@ impl Verdict {
 }
 
 /// The file that graders read.
-pub fn junit(kind: &str, judged: &[(&CourseRow, Verdict)]) -> String {
+pub fn junit(kind: &str, judged: &[(&CourseRow, RowVerdict)]) -> String {
     let (mut cases, mut failures, mut skipped) = (String::new(), 0, 0);
     for (row, verdict) in judged {
         let (word, why) = verdict.in_short();
         let [name, why, all] = [row.sentence(), why, &row.text(verdict)].map(escaped);
         let inner = match verdict {
-            Verdict::Holds(_) => String::new(),
-            Verdict::Fails(..) => format!("<failure message=\"{why}\">{all}</failure>"),
+            RowVerdict::Holds(_) => String::new(),
+            RowVerdict::Fails(..) => format!("<failure message=\"{why}\">{all}</failure>"),
             _ => format!("<skipped message=\"{}: {why}\"/>", escaped(word)),
         };
         failures += usize::from(word == "fails");
@@ -114,17 +114,18 @@ pub fn junit(kind: &str, judged: &[(&CourseRow, Verdict)]) -> String {
     }
     let n = judged.len();
     let counts = format!("tests=\"{n}\" failures=\"{failures}\" skipped=\"{skipped}\"");
-    format!("<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" {counts}>\n{cases}</testsuite>\n")
+    suite(kind, &counts, &cases)
 }
 
 /// The same where nothing could be judged.
 pub fn junit_of_error(kind: &str, why: &str) -> String {
-    let case = format!("classname=\"{kind}\" name=\"the program\"");
     let error = format!("<error message=\"{}\"/>", escaped(why));
-    format!(
-        "<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" tests=\"1\" errors=\"1\">\n\
-         <testcase {case}>{error}</testcase>\n</testsuite>\n"
-    )
+    let case = format!("<testcase classname=\"{kind}\" name=\"the program\">{error}</testcase>\n");
+    suite(kind, "tests=\"1\" errors=\"1\"", &case)
+}
+
+fn suite(kind: &str, counts: &str, cases: &str) -> String {
+    format!("<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" {counts}>\n{cases}</testsuite>\n")
 }
 
 /// Text within XML, which has no control characters.

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::peer::swarm::{CHOICES, PlayedFile, Swarm};
 use crate::record::{Beat, begin, judge_beat, verdict, was_late};
-use crate::rows::{Verdict, rows};
+use crate::rows::{RowVerdict, rows};
 
 /// A process has one record: each test begins it anew, and has it for itself.
 fn anew() -> MutexGuard<'static, ()> {
@@ -14,7 +14,7 @@ fn anew() -> MutexGuard<'static, ()> {
     alone
 }
 
-fn said(id: &str, kind: &str) -> Verdict {
+fn said(id: &str, kind: &str) -> RowVerdict {
     let rows = rows();
     let mut found = rows
         .iter()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::swarm::*;
 use crate::record::*;
-use crate::rows::Verdict::{CantTell, Holds};
+use crate::rows::RowVerdict::{CantTell, Holds};
 
 /// What comes again and again.
 pub const PING: &str = "ping";

@@ -6,7 +6,7 @@ use bittorrentish::protocol::PeerEntry;
 
 use super::{Message, TrackerPlay};
 use crate::record::{fails, good, judge_beat, late, note, tell};
-use crate::rows::Verdict::Holds;
+use crate::rows::RowVerdict::Holds;
 
 /// The interval of the course text, seconds.
 const SWEEP_EVERY: f64 = 15.0;
