@@ -50,7 +50,8 @@ pub struct JudgedMachine {
     pub age: f64,
     /// How it stands.
     pub standing: RolloutState,
-    /// The file that it is about: the first that isn't done, or else the first of all.
+    /// The file that it is about: the first that isn't done, or else the first of all; where nothing is published yet, the first
+    /// that it is busy with.
     pub file: Option<FileReport>,
 }
 
@@ -138,7 +139,10 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
     });
     let lacking = targets.iter().find(|target| !has(target));
     let about = lacking.or(targets.first());
-    let at = about.and_then(|target| report(&target.name));
+    let at = match about {
+        Some(target) => report(&target.name),
+        None => (!machine.files.is_empty()).then_some(0),
+    };
     let file = at.map(|at| machine.files[at].clone());
     let still = at.and_then(|at| machine.still.get(at)).copied();
     let standing = match lacking {
@@ -147,7 +151,7 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
         None if !targets.is_empty() => RolloutState::Done,
         _ => match (&machine.ended, &file) {
             (Some(ended), _) => RolloutState::Ended(ended.code, ended.why.clone()),
-            (None, Some(file)) if file.whole => RolloutState::Other,
+            (None, Some(file)) if file.whole && !targets.is_empty() => RolloutState::Other,
             _ if !machine.here => RolloutState::Gone,
             _ => match still {
                 Some(still) if still >= STILL => RolloutState::Still(still),
@@ -309,6 +313,8 @@ mod tests {
             let found = judge_one(&machine, &targets).standing;
             assert_eq!(found, expected, "{what}");
         }
+        // while a file is hashed, what is there of it shows
+        assert_eq!(judge_one(&part(), &[]).percent(), 60);
     }
 
     #[test]
