@@ -33,6 +33,13 @@ impl Bitfield {
         Self { words, len, n_set }
     }
 
+    /// Returns the same set of a longer file's pieces.
+    pub fn of_longer(&self, len: u32) -> Self {
+        let mut longer = Self::new(len);
+        longer.set_all(self);
+        longer
+    }
+
     /// Returns how many pieces the file has.
     pub fn len(&self) -> u32 {
         self.len

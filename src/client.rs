@@ -37,6 +37,7 @@ pub mod download;
 mod errors;
 mod folder;
 mod greeting;
+mod heads;
 mod originals;
 mod pretending;
 mod publishing;

@@ -158,6 +158,18 @@ pub enum Event {
         here: u32,
         md5: String,
     },
+    /// A file is being hashed, and its beginning is handed out; or it is fetched, where `here` says how many of its pieces are
+    /// here.
+    Head {
+        name: String,
+        size: u64,
+        of: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        here: Option<u32>,
+        /// Whether none of the file was fetched or handed out before.
+        #[serde(skip)]
+        first: bool,
+    },
     Connected {
         peer: SocketAddr,
         latency_ms: f64,
@@ -282,6 +294,7 @@ impl Event {
         matches!(
             self,
             Self::Begin { .. }
+                | Self::Head { .. }
                 | Self::Sharing { .. }
                 | Self::Complete { .. }
                 | Self::GivenUp { .. }
@@ -336,6 +349,7 @@ impl fmt::Display for Event {
             | Self::PublisherFaulty { .. } => self.fmt_of_pieces(f),
             Self::Waiting { .. }
             | Self::Begin { .. }
+            | Self::Head { .. }
             | Self::Progress { .. }
             | Self::GivenUp { .. }
             | Self::Complete { .. }

@@ -145,6 +145,7 @@
 //! - `torrent::name`: the rules for names, so that none leads out of the folder.
 //! - `torrent::blocks`: a set of a piece's blocks.
 //! - `torrent::json`: makes a `.torrent`, and checks its fields.
+//! - `torrent::head`: the beginning of a file that is still being hashed.
 //! - `torrent::faults`: what can be wrong with a piece or a `.torrent`.
 //! - `md5`: MD5 with checkpoints, in vector lanes.
 //! - `bitfield`: which pieces somebody has, a bit each.
@@ -186,6 +187,7 @@
 //! - `client::starting`: starts and ends the threads.
 //! - `client::tracker_answers`: talks to the tracker, and takes its answers.
 //! - `client::greeting`: tells waiting peers at once of a file that is new.
+//! - `client::heads`: hands out the beginning of a file that is being hashed, and asks for one.
 //! - `client::reporting`: tells the tracker how far this peer is.
 //! - `client::publishing`: publishes what is here, and takes what the tracker decides on it.
 //! - `client::folder`: looks at the folder, hashes, shares and withdraws files.
@@ -201,6 +203,7 @@
 //! - `state::peers`: who else is there, how each can be asked, and that it was asked or has answered.
 //! - `state::holdings`: the files of which pieces are here, and what is told and sent of them.
 //! - `state::contents`: takes the swarm's contents, and decides which of them this peer wants.
+//! - `state::heads`: the beginnings of files that are being hashed, here or elsewhere.
 //! - `state::conflict`: which other contents stand under a name.
 //! - `state::bad_copies`: what a bad piece proves, and of whom.
 //! - `state::folder`: what stands in the folder.

@@ -196,6 +196,11 @@ fn pad(mut state: Checkpoint, rest: &[u8], size: u64) -> Digest {
     Digest(bytes)
 }
 
+/// Returns the MD5 of `size` bytes that lead to this state; they are a multiple of 64.
+pub fn digest_at(state: Checkpoint, size: u64) -> Digest {
+    pad(state, &[], size)
+}
+
 /// Returns the plain MD5 of `data`, for small inputs.
 pub fn digest(data: &[u8]) -> Digest {
     pad(INITIAL, data, data.len() as u64)
@@ -204,6 +209,7 @@ pub fn digest(data: &[u8]) -> Digest {
 /// Hashes a file from front to back, and records the state before each block.
 ///
 /// Invariant: `size % 64` bytes wait in `waiting` for the rest of their chunk; `state` is the one before them.
+#[derive(Clone)]
 pub struct Hasher {
     block_len: u64,
     size: u64,
@@ -266,6 +272,11 @@ impl Hasher {
     /// Bytes that wait for the rest of their chunk.
     fn n_waiting(&self) -> usize {
         (self.size % CHUNK as u64) as usize
+    }
+
+    /// Returns how many bytes it took so far.
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// Returns the state before each block (none for an empty file), and the file's MD5.

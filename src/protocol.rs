@@ -46,6 +46,11 @@
 //!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
 //!   → {"msg": "refused", "why": "…"}, and it closes
 //! ```
+//! Who hashes a file hands out its beginning already: in `coming` it tells `"head": {"size": 524288, "md5": "…", "checkpoints": "…"}`, and it is asked
+//! on a connection of its own, as an original would be:
+//! ```text
+//! {"head": "b.iso", "md5": "…"}   → {"v": 1, "torrent": {…, "head_of": 1048576}}, or {"v": 1, "error": "…"}, and it closes
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -64,7 +69,7 @@ mod wrong_field;
 
 pub use framing::{Cap, invalid, parse, read_message, read_value, to_bytes};
 pub use publishing::{
-    Coming, KEY_CAP, OTHERS_TOLD, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary,
+    Coming, Head, KEY_CAP, OTHERS_TOLD, OtherCopy, Outcome, PUBLICATIONS, Publication, Summary,
 };
 
 pub use reporting::{
@@ -242,6 +247,13 @@ pub enum FirstMessage {
     Original {
         /// A file's name or a piece's.
         filename: String,
+    },
+    /// The `.torrent` of the beginning of a file that it is hashing, please, and close.
+    Head {
+        /// The file's name.
+        head: Name,
+        /// The beginning's MD5.
+        md5: Digest,
     },
     /// Ours.
     Ours(Ask),

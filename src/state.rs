@@ -41,6 +41,7 @@ pub mod contents;
 mod doing;
 pub mod ending;
 mod folder;
+mod heads;
 pub mod holdings;
 pub mod overview;
 pub mod peers;
@@ -242,7 +243,7 @@ impl State {
     /// What to send for a request: of the candidates that are here, the one that this peer has sent least.
     pub fn choose(&mut self, get: &Get) -> Served {
         let held = self.files.get_mut(&get.name);
-        let held = held.filter(|held| held.torrent.md5() == get.md5 && held.is_offered());
+        let held = held.filter(|held| held.begins_with(get.md5) && held.is_offered());
         let Some(held) = held else {
             return Served::Gone;
         };
@@ -259,8 +260,7 @@ impl State {
     pub fn expects(&self, peer: PeerId, n: u64, idx: u32) -> Result<Option<Expected>, NotAskedFor> {
         let asked = self.picker.asked_for(peer, n, idx);
         let (name, md5, blocks) = asked.ok_or(NotAskedFor)?;
-        let torrent = self.torrent_with(name, idx);
-        let torrent = torrent.filter(|torrent| torrent.md5() == md5);
+        let torrent = self.torrent_with(name, md5, idx);
         Ok(torrent.map(|torrent| Expected { torrent, blocks }))
     }
 
@@ -277,6 +277,7 @@ impl State {
         let held = self.files.get_mut(name);
         // its download may have been given up, or begun anew, while the piece came
         let Some(held) = held.filter(|held| Arc::ptr_eq(&held.torrent, torrent)) else {
+            self.not_written(peer, torrent, idx);
             return Landing::NotWanted;
         };
         let new = held.have.add(piece);

@@ -149,6 +149,12 @@ impl StoredPieces {
         Self { content, bits }
     }
 
+    /// All of them, of which none was ever read.
+    #[cfg(any(test, fuzzing))]
+    pub fn all_for_a_test(torrent: &Torrent) -> Self {
+        Self::verified(torrent, Bitfield::full(torrent.n_pieces()))
+    }
+
     /// Adds a piece of the same content. Returns true if it is new.
     pub fn add(&mut self, piece: &StoredPiece) -> bool {
         piece.content == self.content && self.bits.set(piece.idx)
@@ -208,7 +214,7 @@ impl Store {
         replaced: Option<Stamp>,
     ) -> Result<WholeFile, StoreError> {
         let part = self.part_path(torrent.name(), torrent.md5());
-        if !pieces.is_full() || pieces.len() != torrent.n_pieces() {
+        if !pieces.is_full() || pieces.len() != torrent.n_pieces() || torrent.head_of().is_some() {
             return Err(StoreError::Changed(part));
         }
         let file = self.open_at(&Location::part(torrent))?;

@@ -7,7 +7,8 @@
 //! (name, peers, number of blocks, MD5). Ours adds *checkpoints*, the states of that very MD5 before each block: so a
 //! piece can be checked as soon as it comes, and when every piece has passed, the whole file's MD5 is proven.
 //!
-//! Beside the lesson: `name` has the rules for names, `json` the fields on the wire, `faults` what can be wrong.
+//! Beside the lesson: `name` has the rules for names, `json` the fields on the wire, `faults` what can be wrong, and `head` the
+//! beginning of a file that is still being hashed.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,6 +19,7 @@ use crate::md5::{Checkpoint, Digest, End, bad_blocks};
 
 mod blocks;
 mod faults;
+mod head;
 mod json;
 mod name;
 
@@ -57,6 +59,8 @@ pub struct Torrent {
     checkpoints: Vec<Checkpoint>,
     /// The MD5 of the checkpoints and the piece length.
     checkpoints_md5: Digest,
+    /// Of a head: the size of the file whose beginning it is, bytes.
+    head_of: Option<u64>,
     /// When it was published, seconds since 1970 by the tracker's clock; 0 until then.
     pub published: u64,
     /// Who has pieces of it, by the tracker's word when it handed this out; the tracker keeps none.

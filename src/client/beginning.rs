@@ -9,7 +9,7 @@ use super::Client;
 use super::starting::BeginOrder;
 use crate::events::Event;
 use crate::protocol::Summary;
-use crate::store::{Part, Saved, StoreError};
+use crate::store::{Part, Saved, StoreError, StoredPieces};
 use crate::torrent::{Name, Torrent};
 use crate::units::bytes;
 
@@ -33,14 +33,24 @@ impl Client {
             let name = &summary.name;
             let begun = self.begin_download(&summary);
             self.lock().end_beginning(name);
+            if summary.head_of.is_some() {
+                // there may be a longer one by now, or the file
+                let begins = self.lock().to_begin();
+                self.begin_all(begins);
+            }
             match begun {
                 Ok(true) => self.complete(name),
                 Ok(false) => {
                     self.connect_to_peers();
                     self.manage_downloads();
                 }
-                Err(fault) if fault.is_full() => self.disk_fault(&fault),
-                Err(fault) => self.cannot_begin(name, &fault),
+                Err(fault) => {
+                    self.lock().drop_incoming_head(name);
+                    match fault.is_full() {
+                        true => self.disk_fault(&fault),
+                        false => self.cannot_begin(name, &fault),
+                    }
+                }
             }
         }
     }
@@ -58,43 +68,54 @@ impl Client {
     fn begin_download(&self, summary: &Summary) -> Result<bool, StoreError> {
         let (store, name) = (&self.0.store, &summary.name);
         let replaces = self.lock().replaces_outdated(name);
-        if !self.is_name_free(name, replaces) {
+        let is_unwanted = summary.head_of.is_some() && self.0.config.classic;
+        if is_unwanted || !self.is_name_free(name, replaces) {
             return Ok(false);
         }
         let torrent = match self.get_torrent(summary) {
             Ok(torrent) => torrent,
+            // it is told of again, or the file is, at the next ping
+            Err(_) if summary.head_of.is_some() => return Ok(false),
             Err(fault) => {
                 self.no_torrent(name, fault.to_string());
                 return Ok(false);
             }
         };
-        let before = self.lock().content_before(name);
-        if let Some(before) = before {
-            store.adopt_part(before, &torrent)?;
-        }
         self.check_space(&torrent)?;
-        // another run can resume from here, with or without the tracker
-        store.save(&Saved {
-            stamp: None,
-            verified: true,
-            received: true,
-            torrent: torrent.clone(),
-        })?;
-        let event = |name, done, size| Event::Checking { name, done, size };
-        let mut part = store.resume(&torrent, self.progress(name, torrent.size(), event))?;
+        if torrent.head_of().is_none() {
+            // another run can resume from here, with or without the tracker
+            store.save(&Saved {
+                stamp: None,
+                verified: true,
+                received: true,
+                torrent: torrent.clone(),
+            })?;
+        }
+        let mut part = self.resume(&torrent)?;
         self.reuse(&torrent, &mut part, replaces)?;
-        let event = Event::Begin {
-            name: name.to_string(),
-            size: torrent.size(),
-            n_pieces: torrent.n_pieces(),
-            here: part.pieces.count(),
-            md5: torrent.md5().to_string(),
+        let (name_text, size, here) = (name.to_string(), torrent.size(), part.pieces.count());
+        let event = match torrent.head_of() {
+            Some(of) => Event::Head {
+                name: name_text,
+                size,
+                of,
+                here: Some(here),
+                first: part.continues.is_none(),
+            },
+            None => Event::Begin {
+                name: name_text,
+                size,
+                n_pieces: torrent.n_pieces(),
+                here,
+                md5: torrent.md5().to_string(),
+            },
         };
         let whole = part.pieces.is_full();
         // it may have come into the folder meanwhile, or have been cancelled
         let is_moot = {
             let state = self.lock();
-            state.files().contains_key(name) || !state.is_wanted(name)
+            let held = state.files().get(name);
+            held.is_some_and(|held| !held.is_incoming_head()) || !state.is_wanted(name)
         };
         if is_moot {
             return Ok(false);
@@ -104,6 +125,31 @@ impl Client {
         let begun = self.lock().begin(&Arc::new(torrent), part, Instant::now());
         self.notify_all();
         Ok(begun && whole)
+    }
+
+    /// Returns what is here of a content: as the head that was fetched so far, or as an earlier content or an earlier run left
+    /// it, checked.
+    fn resume(&self, torrent: &Torrent) -> Result<Part, StoreError> {
+        let (store, name) = (&self.0.store, torrent.name());
+        let head = self.lock().incoming_head(name);
+        if let Some((head, pieces)) = &head
+            && store.continue_part(head, torrent)?
+        {
+            return Ok(Part {
+                pieces: StoredPieces::of_head(head, pieces, torrent),
+                continues: Some(Arc::clone(head)),
+                ..Part::none_of(torrent)
+            });
+        }
+        let before = self.lock().content_before(name);
+        let head = head.map(|(head, _)| head.md5());
+        for before in before.into_iter().chain(head).chain(torrent.heads()) {
+            if store.adopt_part(before, torrent)? {
+                break;
+            }
+        }
+        let event = |name, done, size| Event::Checking { name, done, size };
+        store.resume(torrent, self.progress(name, torrent.size(), event))
     }
 
     /// Returns true if a download may take this name in the end; otherwise reports the reason.

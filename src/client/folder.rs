@@ -103,7 +103,7 @@ impl Client {
             self.lock().end_progress(&name);
             match hashed {
                 Ok(Some(file)) => self.share(&file),
-                Ok(None) => self.lock().changed_meanwhile(&name),
+                Ok(None) => self.lock().changed_meanwhile(&name, stamp),
                 Err(fault) => self.cannot_read(&name, &fault),
             }
         }
@@ -115,7 +115,11 @@ impl Client {
         let event = |name, done, size| Event::Hashing { name, done, size };
         let progress = self.progress(name, stamp.size, event);
         let listed = self.listed_torrent(name, stamp.size);
-        let file = self.0.store.identify(name, stamp, listed, progress)?;
+        let heads = |head, pieces| self.offer_head(head, pieces, stamp);
+        let file = self
+            .0
+            .store
+            .identify(name, stamp, listed, progress, heads)?;
         if let Some(file) = &file {
             self.say(&Event::Hashed {
                 name: name.to_string(),

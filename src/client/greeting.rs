@@ -27,15 +27,17 @@ impl Client {
         if !parts.to_greet.load(Ordering::Relaxed) || parts.greets.swap(true, Ordering::Relaxed) {
             return;
         }
-        parts.to_greet.store(false, Ordering::Relaxed);
         let client = self.clone();
         let greet = move || {
-            let listed = client.lock().listed_of_ours();
-            for addr in listed {
-                if client.lock().is_ending() {
-                    break;
+            // while it greets, there may be more to tell
+            while client.0.to_greet.swap(false, Ordering::Relaxed) {
+                let listed = client.lock().listed_of_ours();
+                for addr in listed {
+                    if client.lock().is_ending() {
+                        break;
+                    }
+                    let _ = client.greet(addr);
                 }
-                let _ = client.greet(addr);
             }
             client.0.greets.store(false, Ordering::Relaxed);
         };

@@ -131,7 +131,7 @@ impl Client {
         let Some(&idx) = get.pieces.first() else {
             return Ok(());
         };
-        let Some(torrent) = self.lock().torrent_with(&get.name, idx) else {
+        let Some(torrent) = self.lock().torrent_with(&get.name, get.md5, idx) else {
             return Ok(());
         };
         let mut piece = self.0.buffers.take(torrent.piece_len(idx));
@@ -242,7 +242,7 @@ impl Client {
     /// Brings a copy into the folder. It is remembered as unverified, so that the next run doesn't publish it.
     fn enter_unverified(&self, name: &Name, copy: &Copy) -> Result<Stamp, StoreError> {
         let store = &self.0.store;
-        let torrent = store.hash(name, &copy.file, copy.size, |_| true)?;
+        let torrent = store.hash(name, &copy.file, copy.size, |_| true, |_, _| ())?;
         let stamp = store.complete_copy(name, copy)?;
         if let Some(torrent) = torrent {
             store.save(&Saved {

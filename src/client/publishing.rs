@@ -7,8 +7,8 @@ use super::Client;
 use super::errors::ClientError;
 use crate::cli::fetch_flags;
 use crate::events::Event;
-use crate::net::HEADER;
 use crate::net::addresses::own_addresses;
+use crate::net::{Connection, HEADER};
 use crate::protocol::{Outcome, Publication, Reply, Summary, TORRENT_CAP, ToTracker};
 use crate::state::{PublishNews, TrackerKind};
 use crate::torrent::{Name, Torrent, legible};
@@ -221,23 +221,31 @@ impl Client {
         }
     }
 
-    /// Returns the `.torrent` of a listed file: as an earlier run kept it, or from the tracker.
+    fn ask_for_torrent(&self, summary: &Summary) -> Result<Connection, ClientError> {
+        let tracker = self.to_tracker()?;
+        let name = summary.name.clone();
+        tracker.send(&ToTracker::GetTorrent { name })?;
+        Ok(tracker)
+    }
+
+    /// Returns the `.torrent` of a listed file: as an earlier run kept it, or from the tracker; a head's from whoever hashes it.
     pub(super) fn get_torrent(&self, summary: &Summary) -> Result<Torrent, ClientError> {
         let fits = |torrent: &Torrent| {
             let list = summary.checkpoints;
             (torrent.name(), torrent.md5(), torrent.size())
                 == (&summary.name, summary.md5, summary.size)
+                && torrent.head_of() == summary.head_of
                 && list.is_none_or(|list| list == torrent.checkpoints_md5())
         };
         let saved = self.0.store.saved_content(&summary.name, summary.md5);
         if let Some(saved) = saved.filter(|saved| fits(&saved.torrent)) {
             return Ok(saved.torrent);
         }
-        let mut tracker = self.to_tracker()?;
-        tracker.send(&ToTracker::GetTorrent {
-            name: summary.name.clone(),
-        })?;
-        let reply: Reply = tracker.expect(HEADER, TORRENT_CAP)?;
+        let mut asked = match summary.head_of {
+            Some(_) => self.ask_for_head(summary)?,
+            None => self.ask_for_torrent(summary)?,
+        };
+        let reply: Reply = asked.expect(HEADER, TORRENT_CAP)?;
         let why = reply.error.map(|why| legible(&why));
         let why = why.unwrap_or("the answer has none".to_owned());
         let torrent = reply.torrent.ok_or(ClientError::Refused(why))?;

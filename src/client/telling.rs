@@ -269,9 +269,10 @@ fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Optio
     let view = state.file_view(name, min_peers, now);
     // the recent speed is over at least a second, and a small file doesn't take that long
     let speed = held.mean_speed(now).max(view.down);
-    let missing = held.torrent.size() - view.verified;
+    let size = held.torrent.whole_size();
+    let missing = size - view.verified;
     Some(Event::Progress {
-        percent: view.verified * 100 / held.torrent.size().max(1),
+        percent: view.verified * 100 / size.max(1),
         bytes_a_second: speed as u64,
         left: view.left.map(|_| missing as f64 / speed),
         doing: view.doing,

@@ -125,6 +125,7 @@ impl Client {
         if self.lock().is_list_refused(attempt, Instant::now()) {
             return Ok(false);
         }
+        let heads = list.heads();
         let sent = self.tell_tracker(&ToTracker::FileList {
             port: self.0.port,
             files: list.files,
@@ -143,7 +144,12 @@ impl Client {
             }
             sent => {
                 self.lock().list_taken();
-                sent.map(|_| true)
+                sent?;
+                let is_news = self.lock().told_heads(heads);
+                if is_news {
+                    self.greet_peers_soon();
+                }
+                Ok(true)
             }
         }
     }

@@ -72,6 +72,7 @@ impl Client {
             None => Ok(()),
             Some(FirstMessage::Original { filename }) => self.serve_original(connection, &filename),
             Some(FirstMessage::Ours(Ask::Hello(hello))) => self.serve_ours(connection, &hello),
+            Some(FirstMessage::Head { head, md5 }) => self.serve_head(connection, &head, md5),
             Some(FirstMessage::ForTracker(message)) => self.not_the_tracker(connection, &message),
             Some(FirstMessage::Ours(Ask::Get(_))) => {
                 Err(ClientError::Unexpected("expected a hello, got a get"))

@@ -108,6 +108,19 @@ impl Event {
                 }
                 write!(f, ", {doing}")
             }
+            Self::Head {
+                name,
+                size,
+                of,
+                here,
+                ..
+            } => {
+                let (size, of) = (bytes(*size), bytes(*of));
+                match here {
+                    Some(_) => write!(f, "fetching {name} while it is hashed: {size} of {of}"),
+                    None => write!(f, "{name}: others can fetch {size} of {of} already"),
+                }
+            }
             Self::GivenUp { name, why } => write!(f, "{name} is given up: {why}"),
             Self::Complete { .. } => self.fmt_complete(f),
             Self::Unverified { name, size, md5 } => {

@@ -18,6 +18,7 @@ impl Reportable for Event {
             // what `sharing`, `complete` or the next ping says as well
             Self::List { .. } | Self::ListSent { .. } | Self::Published { .. } => Weight::Routine,
             Self::Begin { size, here: 0, .. } if *size < SMALL => Weight::Routine,
+            Self::Head { first: false, .. } => Weight::Routine,
             Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
             Self::Refused { .. }
             | Self::OtherCopy { .. }

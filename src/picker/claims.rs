@@ -35,6 +35,27 @@ impl Picker {
         self.files.insert(torrent.name().clone(), wanted);
     }
 
+    /// Goes on with a longer content that begins with this one, and of which the pieces `have` are here: what was asked for
+    /// still comes, and who has what still counts. If the head isn't wanted any more, it begins anew.
+    pub fn extend(&mut self, torrent: &Torrent, have: &Bitfield) {
+        let (name, n) = (torrent.name(), torrent.n_pieces());
+        let Some(file) = self.files.get_mut(name) else {
+            return self.want(torrent, have, &BTreeMap::new());
+        };
+        let before = file.open.len();
+        file.open = file.open.of_longer(n);
+        for idx in before..n {
+            file.open.set(idx);
+        }
+        file.md5 = torrent.md5();
+        file.have = have.clone();
+        file.copies.resize(n as usize, 0);
+        let has = self.links.values_mut();
+        for has in has.filter_map(|link| link.has.get_mut(name)) {
+            *has = has.of_longer(n);
+        }
+    }
+
     /// Removes a wanted file: it is whole, or given up.
     pub fn unwant(&mut self, name: &Name) {
         self.files.remove(name);

@@ -42,6 +42,9 @@ pub struct Summary {
     /// Some of the peers whose folders have another content under this name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub others: Vec<OtherCopy>,
+    /// The file's size, bytes, if this is only its head: no tracker lists one.
+    #[serde(skip)]
+    pub head_of: Option<u64>,
 }
 
 impl Summary {
@@ -58,6 +61,7 @@ impl Summary {
             here: false,
             pinned: false,
             others: Vec::new(),
+            head_of: torrent.head_of(),
         }
     }
 }
@@ -83,6 +87,31 @@ pub struct Coming {
     /// The peer's address and port, as the tracker saw them.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub peer: String,
+    /// Its beginning, which that peer hands out already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+}
+
+/// The beginning of a file that is being hashed, see [`Torrent::head`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Head {
+    /// How many bytes of the file.
+    pub size: u64,
+    /// Their MD5.
+    pub md5: Digest,
+    /// See [`Torrent::checkpoints_md5`].
+    pub checkpoints: Digest,
+}
+
+impl Head {
+    /// Returns what is told of a head.
+    pub fn of(torrent: &Torrent) -> Self {
+        Self {
+            size: torrent.size(),
+            md5: torrent.md5(),
+            checkpoints: torrent.checkpoints_md5(),
+        }
+    }
 }
 
 /// One content that a peer publishes.

@@ -49,7 +49,9 @@ const COMING: FieldKind = Object(&[
     ("size", U64),
     ("done", U64),
     ("peer?", Text),
+    ("head?", HEAD),
 ]);
+const HEAD: FieldKind = Object(&[("size", U64), ("md5", Md5), ("checkpoints", Md5)]);
 const OTHER: FieldKind = Object(&[("peer", Text), ("md5", Md5)]);
 const SUMMARY: FieldKind = Object(&[
     ("name", Text),
@@ -159,8 +161,9 @@ const MESSAGES: [(&str, Fields); 12] = [
 ];
 
 /// The messages that don't, by a field that only they have.
-const UNNAMED: [(&str, Fields); 4] = [
+const UNNAMED: [(&str, Fields); 5] = [
     ("filename", &[("filename", Text)]),
+    ("head", &[("head", Text), ("md5", Md5)]),
     (
         "peers",
         &[
@@ -310,6 +313,10 @@ mod tests {
     #[test]
     fn a_wrong_field_is_named_with_its_path_type_and_value() {
         for (message, expected) in [
+            (
+                r#"{"head": "b.iso", "md5": 5}"#,
+                r#"expected "md5" to be a string of 32 hexadecimal digits, got the number 5"#,
+            ),
             (
                 r#"{"port": "41120", "msg": "ping"}"#,
                 r#"expected "port" to be a number from 1 to 65535, got the string "41120""#,

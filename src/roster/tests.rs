@@ -56,6 +56,7 @@ pub(super) fn summary(name: &str, n_pieces: u32, content: &str) -> Summary {
         here: false,
         pinned: false,
         others: Vec::new(),
+        head_of: None,
     }
 }
 
@@ -159,6 +160,7 @@ pub(super) fn folder(
         size: 9,
         done: 1,
         peer: "somebody".to_owned(),
+        head: None,
     });
     let digest = |content: &str| crate::md5::digest(content.as_bytes());
     let others = others

@@ -29,7 +29,7 @@ impl State {
         idx: u32,
         bad: BadPiece,
     ) -> BadPieceVerdict {
-        if !self.goes_on(torrent) {
+        if !self.goes_on_beyond(torrent) {
             return BadPieceVerdict::BadCopy;
         }
         let name = torrent.name();

@@ -40,7 +40,7 @@ impl State {
     /// Returns true if a file is on the list that is sent to the tracker: only the swarm's content is.
     pub(super) fn is_listed(&self, held: &Held) -> bool {
         let listed = self.swarm.get(held.torrent.name());
-        let stands = matches!(held.word, TrackerWord::Stands { .. });
+        let stands = matches!(held.word, TrackerWord::Stands { .. }) && !held.is_head();
         stands && listed.is_none_or(|listed| listed.md5 == held.torrent.md5())
     }
 
@@ -56,12 +56,9 @@ impl State {
     /// Returns the files whose download can begin, each of them once.
     pub fn to_begin(&mut self) -> Vec<Summary> {
         self.make_way();
-        let wanted: Vec<_> = self
-            .swarm
-            .values()
-            .filter(|summary| self.lacks(summary))
-            .cloned()
-            .collect();
+        let listed = self.swarm.values().filter(|listed| self.lacks(listed));
+        let heads = self.heads().filter(|head| self.lacks(head));
+        let wanted: Vec<Summary> = listed.cloned().chain(heads).collect();
         self.beginning
             .extend(wanted.iter().map(|summary| summary.name.clone()));
         wanted
@@ -76,7 +73,11 @@ impl State {
             )
         };
         let others = coming.iter().filter(|coming| !own(&coming.name));
+        // of several under one name, the last is kept, but none before one with a longer head
+        let mut others: Vec<&Coming> = others.collect();
+        others.sort_by_key(|coming| coming.head.as_ref().map(|head| head.size));
         let others: BTreeMap<Name, Coming> = others
+            .into_iter()
             .map(|coming| (coming.name.clone(), coming.clone()))
             .collect();
         if others.keys().any(|name| !self.coming.contains_key(name)) {
@@ -92,6 +93,7 @@ impl State {
             let listed = self.swarm.get(held.torrent.name());
             let listed = listed.filter(|listed| self.may_be(listed));
             held.stamp.is_none()
+                && !held.is_head()
                 && !held.have.is_full()
                 && listed.is_some_and(|listed| {
                     let list = listed.checkpoints;
@@ -125,7 +127,8 @@ impl State {
         for (name, held) in &mut self.files {
             let listed = self.swarm.get(name);
             if held.stamp.is_none() {
-                if listed.is_some_and(|listed| listed.md5 == held.torrent.md5()) {
+                let is_it = listed.is_some_and(|listed| listed.md5 == held.torrent.md5());
+                if is_it && !held.is_head() {
                     held.word = TrackerWord::Stands { mine: false };
                 }
                 continue;
@@ -347,6 +350,7 @@ impl State {
                 size: stamp.size,
                 done,
                 peer: String::new(),
+                head: self.head_from_here(name),
             })
         };
         let coming = self.standing.iter().filter_map(coming);

@@ -179,7 +179,10 @@ impl State {
                 },
                 _ => Doing::Verified,
             },
-            (_, Some(held)) => self.doing_part(held, min_peers),
+            // of a head that is here, more is waited for
+            (_, Some(held)) if !(held.is_head() && held.have.is_full()) => {
+                self.doing_part(held, min_peers)
+            }
             _ if self.beginning.contains(name) => match progress {
                 Some(ByteProgress { done, of }) => Doing::Checking { done, of },
                 None => Doing::Beginning,

@@ -316,6 +316,7 @@ mod tests {
             size: 1,
             done: 0,
             peer: String::new(),
+            head: None,
         };
         state.coming.insert(name(file), coming);
     }

@@ -148,6 +148,7 @@ impl State {
     pub(super) fn withdraw(&mut self, name: &Name) -> bool {
         self.standing.remove(name);
         self.stuck.remove(name);
+        self.drop_own_head(name);
         let whole = self
             .files
             .get(name)
@@ -169,8 +170,9 @@ impl State {
         }
         self.standing.insert(name.clone(), shared);
         self.stuck.remove(&name);
-        self.picker.unwant(&name);
+        let head = self.drop_file(&name);
         let mut held = Held::new(torrent, file.pieces(), Some(stamp), now);
+        held.goes_on_from(head);
         held.received = file.is_received();
         if let Some(word) = self.word_by_pin(&name, held.torrent.md5()) {
             held.word = word;
@@ -191,9 +193,12 @@ impl State {
         &self.standing
     }
 
-    /// Notes that a file changed while it was hashed: the next look sees it again.
-    pub fn changed_meanwhile(&mut self, name: &Name) {
-        self.standing.remove(name);
+    /// Notes that the file with this stamp changed while it was hashed: the next look sees it again, if it hasn't already.
+    pub fn changed_meanwhile(&mut self, name: &Name, stamp: Stamp) {
+        if self.standing.get(name) == Some(&Standing::Hashing(stamp)) {
+            self.standing.remove(name);
+        }
+        self.drop_own_head(name);
     }
 
     /// Notes how far the reading, or the upload, of a file is. Returns false if everything is to end.
@@ -210,6 +215,7 @@ impl State {
 
     /// Notes that a file of the folder can't be read. Returns true if that is news.
     pub fn cannot_read(&mut self, name: &Name, access: Option<AccessStamp>, why: &str) -> bool {
+        self.drop_own_head(name);
         self.unreadable.insert(name.clone(), access);
         let before = self.stuck.insert(name.clone(), why.to_owned());
         before.as_deref() != Some(why)

@@ -20,10 +20,14 @@ use crate::torrent::{Name, Torrent};
 pub struct Held {
     /// What the file should be.
     pub torrent: Arc<Torrent>,
+    /// The MD5s of the heads that it goes on from: a request for one of these is for its own first pieces.
+    heads: Vec<Digest>,
     /// The pieces that are here and checked.
     pub have: StoredPieces,
     /// The whole file in the folder; `None` while it is a part.
     pub stamp: Option<Stamp>,
+    /// Of the head of a file that is being hashed here: that file, in which its pieces are.
+    pub(super) hashing: Option<Stamp>,
     /// How often each piece was sent.
     pub(super) sent: Vec<u16>,
     /// When its download began.
@@ -137,16 +141,30 @@ pub enum Found {
 }
 
 impl State {
-    /// Begins a download, of which `part` is here already. Returns false if a file of this name is shared by now.
+    /// Begins a download, of which `part` is here already; it takes the place of a head. Returns false if a file of this name is
+    /// shared by now.
     pub fn begin(&mut self, torrent: &Arc<Torrent>, part: Part, now: Instant) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
         self.stuck.remove(&name);
-        if self.files.contains_key(&name) {
+        let held = self.files.get(&name);
+        if held.is_some_and(|held| !held.is_incoming_head()) {
             return false;
         }
-        let have = part.pieces;
-        if !have.is_full() {
+        let continues = |head: &Held| {
+            let continued = part.continues.as_ref();
+            continued.is_some_and(|continued| Arc::ptr_eq(continued, &head.torrent))
+        };
+        let head = self.files.remove(&name).filter(continues);
+        let have = match &head {
+            Some(head) => StoredPieces::of_head(&head.torrent, &head.have, torrent),
+            None => part.pieces,
+        };
+        if have.is_full() {
+            self.picker.unwant(&name);
+        } else if head.is_some() {
+            self.picker.extend(torrent, &have);
+        } else {
             self.picker.want(torrent, &have, &part.blocks);
         }
         for idx in have.iter() {
@@ -155,23 +173,18 @@ impl State {
         let mut held = Held::new(Arc::clone(torrent), have, None, now);
         held.received = true;
         held.reused = part.reused;
-        held.word = TrackerWord::Stands { mine: false };
+        if !held.is_head() {
+            held.word = TrackerWord::Stands { mine: false };
+        }
+        held.goes_on_from(head);
         self.files.insert(name.clone(), held);
-        let offers: Vec<_> = self
-            .peers
-            .iter_mut()
-            .filter_map(|(no, peer)| Some((*no, peer.offers.remove(&name)?)))
-            .collect();
-        offers
-            .into_iter()
-            .for_each(|(no, pieces)| self.offers(no, &name, pieces));
+        self.take_offers(torrent);
         true
     }
 
-    /// Returns the `.torrent` of the file with this name, if it is held and has a piece `idx`: another content under its
-    /// name may have fewer pieces.
-    pub fn torrent_with(&self, name: &Name, idx: u32) -> Option<Arc<Torrent>> {
-        let held = self.files.get(name);
+    /// Returns the `.torrent` by which piece `idx` of the content with this MD5 is checked, if that is still wanted.
+    pub fn torrent_with(&self, name: &Name, md5: Digest, idx: u32) -> Option<Arc<Torrent>> {
+        let held = self.files.get(name).filter(|held| held.begins_with(md5));
         let held = held.filter(|held| idx < held.torrent.n_pieces())?;
         Some(Arc::clone(&held.torrent))
     }
@@ -195,7 +208,8 @@ impl State {
             Some(Standing::Outdated(stamp, _)) => Some(*stamp),
             _ => None,
         };
-        held.stamp.is_none().then(|| Completing {
+        let is_whole_part = held.stamp.is_none() && !held.is_head();
+        is_whole_part.then(|| Completing {
             torrent: Arc::clone(&held.torrent),
             pieces: held.have.clone(),
             replaced: outdated,
@@ -221,7 +235,7 @@ impl State {
 
     /// Notes that a piece that came can't be written: it is requested again.
     pub fn not_written(&mut self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32) {
-        if self.goes_on(torrent) {
+        if self.goes_on_beyond(torrent) {
             self.picker.dropped(peer, torrent.name(), idx);
         }
     }
@@ -233,10 +247,16 @@ impl State {
         held.is_some_and(|held| Arc::ptr_eq(&held.torrent, torrent))
     }
 
-    /// Forgets what is here of a file; it may be begun anew.
-    pub fn drop_file(&mut self, name: &Name) {
+    /// Returns true if this download goes on, or a longer content that it was a head of.
+    pub(super) fn goes_on_beyond(&self, torrent: &Arc<Torrent>) -> bool {
+        let held = self.files.get(torrent.name());
+        self.goes_on(torrent) || held.is_some_and(|held| held.heads.contains(&torrent.md5()))
+    }
+
+    /// Forgets what is here of a file, and returns it; it may be begun anew.
+    pub fn drop_file(&mut self, name: &Name) -> Option<Held> {
         self.picker.unwant(name);
-        self.files.remove(name);
+        self.files.remove(name)
     }
 
     /// Gives up a file that can't be had. What is here of it is no longer served.
@@ -309,7 +329,7 @@ impl State {
             .map(|(name, _)| name.clone())
             .or_else(|| Name::parse(filename).ok());
         let held = name.and_then(|name| self.files.get(&name));
-        let Some(held) = held.filter(|held| held.is_offered()) else {
+        let Some(held) = held.filter(|held| held.is_offered() && !held.is_head()) else {
             return Found::Unknown;
         };
         let torrent = &held.torrent;
@@ -350,9 +370,14 @@ impl Held {
         is_tenth
     }
 
+    /// Returns true if what is asked for by this MD5 is here under the same numbers: it is this content's, or a head's.
+    pub(super) fn begins_with(&self, md5: Digest) -> bool {
+        self.torrent.md5() == md5 || self.heads.contains(&md5)
+    }
+
     /// Returns where its bytes are.
     pub fn location(&self) -> Location {
-        match self.stamp {
+        match self.stamp.or(self.hashing) {
             Some(stamp) => Location::Whole(self.torrent.name().clone(), stamp),
             None => Location::part(&self.torrent),
         }
@@ -386,9 +411,11 @@ impl Held {
     ) -> Self {
         let (sent, had) = (vec![0; torrent.n_pieces() as usize], have.count());
         Self {
+            heads: torrent.heads(),
             torrent,
             have,
             stamp,
+            hashing: None,
             sent,
             since: now,
             had,

@@ -13,7 +13,6 @@ pub use super::doing::Doing;
 use super::{Choice, Held, LinkState, State, TrackerKind};
 use crate::conflicts::Conflict;
 use crate::picker::PeerId;
-use crate::protocol::Pieces;
 use crate::torrent::Name;
 
 /// The most files and peers that are shown: more are of no help, and a page asks again every second.
@@ -165,7 +164,7 @@ impl State {
         let listed = self.swarm.keys().chain(self.standing.keys());
         let originals = self.peers.values().filter(|peer| !peer.ours);
         let of_originals = originals.flat_map(|peer| &peer.offers);
-        let of_originals = of_originals.filter(|(_, pieces)| pieces.is_all());
+        let of_originals = of_originals.filter(|(_, offered)| offered.pieces.is_all());
         let rest = listed.chain(of_originals.map(|(name, _)| name));
         let (mut shown, mut left_out) = (BTreeSet::new(), BTreeSet::new());
         for name in moving.chain(rest) {
@@ -199,9 +198,10 @@ impl State {
 
     /// Returns how many other peers have all of a file, and how many have some of it.
     fn holders(&self, name: &Name) -> (usize, usize) {
+        let is_head = self.files.get(name).is_some_and(Held::is_head);
         let whole = |(no, peer): (&PeerId, &super::OtherPeer)| match self.picker.has(*no, name) {
-            Some(has) => (!has.is_empty()).then(|| has.is_full()),
-            None => peer.offers.get(name).map(Pieces::is_all),
+            Some(has) => (!has.is_empty()).then(|| has.is_full() && !is_head),
+            None => peer.offers.get(name).map(|offered| offered.pieces.is_all()),
         };
         let holders = self.peers.iter().filter_map(whole);
         let (whole, some): (Vec<bool>, Vec<bool>) = holders.partition(|whole| *whole);
@@ -257,11 +257,13 @@ impl State {
         let verified = held.map_or(0, Held::verified);
         let part = held.filter(|held| held.stamp.is_none());
         let down = part.map_or(0.0, |held| held.down.per_second(now));
-        let missing = held.map_or(0, |held| held.torrent.size() - verified);
+        let missing = held.map_or(0, |held| held.torrent.whole_size() - verified);
         let doing = self.doing(name, min_peers);
         // of what nobody sends any more, no time is left
         let comes = matches!(doing, Doing::Fetching { peers: 1.. });
-        let md5 = held.map(|held| held.torrent.md5());
+        // nobody knows yet what the head of a file will be
+        let known = held.filter(|held| !held.is_head());
+        let md5 = known.map(|held| held.torrent.md5());
         let md5 = md5.or(listed.map(|listed| listed.md5));
         FileView {
             name: name.as_str().to_owned(),
@@ -285,7 +287,8 @@ impl State {
 
     /// Returns the size of a file, bytes, if it is known.
     pub(super) fn size_of(&self, name: &Name) -> Option<u64> {
-        let held = self.files.get(name).map(|held| held.torrent.size());
+        let held = self.files.get(name);
+        let held = held.map(|held| held.torrent.whole_size());
         let listed = || self.swarm.get(name).map(|listed| listed.size);
         let standing = || Some(self.standing.get(name)?.stamp().size);
         let uploaded = || self.uploads.get(name).map(|upload| upload.of);
@@ -318,7 +321,7 @@ impl State {
         let (name, n_pieces) = (held.torrent.name(), held.torrent.n_pieces());
         let mut copies = vec![0_u32; n_pieces as usize];
         for (no, peer) in &self.peers {
-            let of_offer = || peer.offers.get(name)?.bits(n_pieces);
+            let of_offer = || peer.offers.get(name)?.pieces.bits(n_pieces);
             let has = self.picker.has(*no, name).cloned().or_else(of_offer);
             let idxs = has.iter().flat_map(|has| has.iter());
             idxs.for_each(|idx| copies[idx as usize] += 1);

@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom;
 
-use super::{NotAskedFor, State};
+use super::{Held, NotAskedFor, State};
 use crate::causes::Lost;
+use crate::md5::Digest;
 use crate::net::Sender;
 use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, PieceHeader, Pieces, TORRENT_CAP};
-use crate::torrent::{BLOCKS_A_PIECE, Name};
+use crate::torrent::{BLOCKS_A_PIECE, Name, Torrent};
 
 /// A hello has the tracker asked what is new this often at most.
-const PROMPTED_EVERY: Duration = Duration::from_secs(1);
+const PROMPTED_EVERY: Duration = Duration::from_millis(200);
 /// How long a peer that said hello stays known without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
 /// The most peers of one address that are known only by their hellos, so that a single machine can't fill the memory.
@@ -72,7 +73,7 @@ pub struct OtherPeer {
     /// The smallest round trip seen.
     pub latency: Option<Duration>,
     /// The pieces that it has of files that aren't being fetched at present.
-    pub(super) offers: BTreeMap<Name, Pieces>,
+    pub(super) offers: BTreeMap<Name, OfferedPieces>,
     /// Why its last connection ended, or what was wrong with what it sent.
     pub trouble: Option<Lost>,
     /// The number of the last list that it was on, as long as it counts as listed.
@@ -89,6 +90,13 @@ impl OtherPeer {
     }
 }
 
+/// The pieces that a peer has of a file that isn't being fetched at present.
+pub(super) struct OfferedPieces {
+    /// Of which content, if the peer itself said so; what the tracker lists is of the listed one.
+    md5: Option<Digest>,
+    pub(super) pieces: Pieces,
+}
+
 /// A peer that connected.
 pub struct MetPeer {
     /// Its id.
@@ -97,6 +105,14 @@ pub struct MetPeer {
     pub have: Vec<Have>,
     /// The place in the news from which later pieces are new to it.
     pub news_from: usize,
+}
+
+/// Returns true if what a peer has of a name is of this content: a tracker lists no heads.
+fn is_of(torrent: &Torrent, md5: Option<Digest>) -> bool {
+    match md5 {
+        Some(md5) => md5 == torrent.md5(),
+        None => torrent.head_of().is_none(),
+    }
 }
 
 impl State {
@@ -167,7 +183,7 @@ impl State {
             }
             for (name, digits) in &entry.pieces {
                 if let Ok(name) = Name::parse(name) {
-                    self.offers(peer, &name, Pieces::Digits(digits.clone()));
+                    self.offers(peer, &name, None, Pieces::Digits(digits.clone()));
                 }
             }
             self.lists(peer, &entry.file_list);
@@ -215,20 +231,27 @@ impl State {
                     parts.entry(name).or_default().push(idx);
                 }
             } else if let Ok(name) = Name::parse(listed) {
-                self.offers(peer, &name, Pieces::Digits("all".to_owned()));
+                self.offers(peer, &name, None, Pieces::Digits("all".to_owned()));
             }
         }
         for (name, idxs) in parts {
-            self.offers(peer, &name, Pieces::These(idxs));
+            self.offers(peer, &name, None, Pieces::These(idxs));
         }
     }
 
-    /// Notes that a peer has these pieces of a file.
-    pub(super) fn offers(&mut self, peer: PeerId, name: &Name, pieces: Pieces) {
+    /// Notes that a peer has these pieces of a file, of this content if it said so.
+    pub(super) fn offers(
+        &mut self,
+        peer: PeerId,
+        name: &Name,
+        md5: Option<Digest>,
+        pieces: Pieces,
+    ) {
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };
-        let wanted = self.files.get(name).filter(|_| self.picker.wants(name));
+        let of_it = |held: &&Held| is_of(&held.torrent, md5) && self.picker.wants(name);
+        let wanted = self.files.get(name).filter(of_it);
         match wanted.map(|held| held.have.len()) {
             // an original serves a large file's name as the whole file, which nobody can check
             Some(n) if !known.ours && n > 1 && matches!(pieces, Pieces::Digits(_)) => {}
@@ -239,8 +262,9 @@ impl State {
             }
             None => {
                 let offers = &mut known.offers;
-                let pieces = match offers.get(name) {
-                    Some(before) => pieces.with(before),
+                let before = offers.get(name).filter(|before| before.md5 == md5);
+                let pieces = match before {
+                    Some(before) => pieces.with(&before.pieces),
                     None => pieces,
                 };
                 let len = match &pieces {
@@ -249,9 +273,24 @@ impl State {
                 };
                 let fits = offers.len() < OFFERS || offers.contains_key(name);
                 if fits && len <= OFFER_LEN {
-                    offers.insert(name.clone(), pieces);
+                    offers.insert(name.clone(), OfferedPieces { md5, pieces });
                 }
             }
+        }
+    }
+
+    /// Takes what peers said that they have of a content before its download began.
+    pub(super) fn take_offers(&mut self, torrent: &Torrent) {
+        let name = torrent.name();
+        let mut taken = Vec::new();
+        for (no, peer) in &mut self.peers {
+            let offered = peer.offers.get(name);
+            if offered.is_some_and(|offered| is_of(torrent, offered.md5)) {
+                taken.extend(peer.offers.remove(name).map(|offered| (*no, offered)));
+            }
+        }
+        for (no, OfferedPieces { md5, pieces }) in taken {
+            self.offers(no, name, md5, pieces);
         }
     }
 
@@ -279,12 +318,15 @@ impl State {
             .cloned()
             .collect::<Vec<_>>()
         {
-            let md5 = self.files.get(&have.name).map(|held| held.torrent.md5());
+            let held = self.files.get(&have.name);
+            let md5 = held.map(|held| held.torrent.md5());
+            // a head is to become what others have of the file by now
+            let becomes = held.is_some_and(Held::is_incoming_head);
             if md5
                 .or(self.swarm.get(&have.name).map(|summary| summary.md5))
-                .is_none_or(|md5| md5 == have.md5)
+                .is_none_or(|md5| md5 == have.md5 || becomes)
             {
-                self.offers(peer, &have.name, have.pieces);
+                self.offers(peer, &have.name, Some(have.md5), have.pieces);
             }
         }
     }
@@ -380,12 +422,15 @@ impl State {
         listed.map(|peer| peer.addr).collect()
     }
 
-    /// Returns true if a hello tells of a content that isn't on the tracker's list, and that the tracker wasn't asked about
-    /// in the last second: whoever says hello can't have it asked without end.
+    /// Returns true if a hello tells of a content that isn't on the tracker's list, nor a head that is fetched already, and the
+    /// tracker wasn't asked because of a hello a moment ago: whoever says hello can't have it asked without end.
     pub fn is_prompted(&mut self, hello: &Hello, now: Instant) -> bool {
         let is_new = |have: &Have| {
-            let listed = self.swarm.get(&have.name);
-            listed.is_none_or(|listed| listed.md5 != have.md5)
+            let listed = self.swarm.get(&have.name).map(|listed| listed.md5);
+            let held = self.files.get(&have.name);
+            let held = held.filter(|held| held.is_head());
+            let held = held.map(|held| held.torrent.md5());
+            ![listed, held].contains(&Some(have.md5))
         };
         let due = self
             .prompted
@@ -530,7 +575,8 @@ impl State {
     /// Returns the files that are wanted by name and not here, for a tracker that only tells of some peers; if there are
     /// none, all files are wanted.
     pub fn wanted_names(&self) -> Vec<Name> {
-        let whole = |name: &Name| self.files.get(name).is_some_and(|held| held.have.is_full());
+        let is_whole = |held: &Held| held.have.is_full() && !held.is_head();
+        let whole = |name: &Name| self.files.get(name).is_some_and(is_whole);
         let mut room = WANTS_ROOM;
         let missing = self.named().filter(|name| !whole(name));
         let fits = missing.take_while(|name| {
@@ -549,7 +595,8 @@ impl State {
             .iter()
             .filter(|(_, peer)| !peer.ours && peer.on_list.is_some())
         {
-            for (name, _) in peer.offers.iter().filter(|(_, pieces)| pieces.is_all()) {
+            let whole = peer.offers.iter();
+            for (name, _) in whole.filter(|(_, offered)| offered.pieces.is_all()) {
                 names.entry(name).or_default().push((*no, peer.addr));
             }
         }

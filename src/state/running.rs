@@ -197,7 +197,7 @@ impl State {
     pub fn came_twice(&mut self, peer: PeerId, torrent: &Torrent, idx: u32) {
         let name = torrent.name();
         let held = self.files.get(name);
-        let same = held.filter(|held| held.torrent.md5() == torrent.md5());
+        let same = held.filter(|held| held.begins_with(torrent.md5()));
         match same.map(|held| held.have.get(idx)) {
             Some(true) => {
                 self.picker.landed(name, idx);

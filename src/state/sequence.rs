@@ -14,8 +14,8 @@ use super::*;
 use crate::md5::digest;
 use crate::net::{Connection, Sender};
 use crate::picker::{Route, Subnet};
-use crate::protocol::{Have, Hello, Outcome, Pieces, VERSION};
-use crate::store::{Location, Part, Seen, WholeFile};
+use crate::protocol::{Have, Head, Hello, Outcome, Pieces, VERSION};
+use crate::store::{Location, Part, Seen, StoredPieces, WholeFile};
 use crate::torrent::BadPiece;
 
 #[path = "../../tests/it/parsers/dice.rs"]
@@ -28,6 +28,13 @@ static SENDER: LazyLock<Sender> = LazyLock::new(|| {
     let stream = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
     let _other_end = listener.accept().expect("it connected");
     Connection::new(stream).expect("a connection").sender()
+});
+
+/// A file that has heads, behind all of them.
+static WITH_HEADS: LazyLock<Vec<Arc<Torrent>>> = LazyLock::new(|| {
+    let whole = dice::torrent("d", 256 << 20, 256 << 10, "with heads");
+    let heads = whole.heads_for_a_test();
+    heads.into_iter().chain([whole]).map(Arc::new).collect()
 });
 
 fn hello(id: &str, have: Vec<Have>) -> Hello {
@@ -97,7 +104,9 @@ pub fn of_a_peer(bytes: &[u8]) {
 
 impl Course {
     fn step(&mut self, dice: &mut Dice) {
-        match dice.below(24) {
+        match dice.below(26) {
+            24 => self.is_hashed_elsewhere(dice),
+            25 => self.hashes(dice),
             0 => self.is_listed(dice),
             1 => self.is_published(dice),
             2 => {
@@ -128,7 +137,7 @@ impl Course {
             20 => {
                 let name = dice.name();
                 match dice.below(4) {
-                    0 => self.state.drop_file(&name),
+                    0 => drop(self.state.drop_file(&name)),
                     1 => self.state.give_up(&name, "why".to_owned()),
                     2 => drop(self.state.withdraw(&name)),
                     _ => self.publishes(dice),
@@ -200,6 +209,61 @@ impl Course {
         self.begins.extend(wanted);
     }
 
+    /// A peer is hashing a file, and has a head of it to give, or has published it.
+    fn is_hashed_elsewhere(&mut self, dice: &mut Dice) {
+        let content = dice.of(&WITH_HEADS);
+        let is_head = content.head_of().is_some();
+        let coming = Coming {
+            name: content.name().clone(),
+            size: content.whole_size(),
+            done: content.size(),
+            peer: "10.0.0.9:9".to_owned(),
+            head: is_head.then(|| Head::of(content)),
+        };
+        let list = SwarmList {
+            v: VERSION,
+            local: false,
+            edition: None,
+            n_peers: None,
+            sweep_every: None,
+            peers: Vec::new(),
+            torrents: Vec::from_iter((!is_head).then(|| summary(content))),
+            coming: vec![coming],
+        };
+        let wanted = self.state.update_list(&sent(&list), self.now);
+        self.begins.extend(wanted);
+        let have = Have {
+            name: content.name().clone(),
+            md5: content.md5(),
+            pieces: Pieces::of(&dice.bits(content.n_pieces())),
+        };
+        let peer = self.a_peer(dice);
+        self.state.learn(peer, &sent(&vec![have]));
+        self.begins(dice);
+    }
+
+    /// A file of the folder is hashed, up to the end of a head or of the file.
+    fn hashes(&mut self, dice: &mut Dice) {
+        let (content, stamp) = (Arc::clone(dice.of(&WITH_HEADS)), dice.stamp());
+        let name = content.name().clone();
+        if !self.state.files.contains_key(&name) {
+            self.state
+                .standing
+                .insert(name.clone(), Standing::Hashing(stamp));
+        }
+        match (content.head_of(), dice.below(4)) {
+            (_, 0) => self.state.changed_meanwhile(&name, stamp),
+            (None, _) => {
+                let file = WholeFile::for_a_test(&content, stamp, false);
+                self.state.share(&file, self.now);
+            }
+            (Some(_), _) => {
+                let all = StoredPieces::all_for_a_test(&content);
+                self.state.offer_head(&content, all, stamp, self.now);
+            }
+        }
+    }
+
     /// A content is listed, perhaps in place of another, and its download begins; a peer has some of it.
     fn is_published(&mut self, dice: &mut Dice) {
         let content = dice.content();
@@ -234,7 +298,8 @@ impl Course {
             (torrent.name(), torrent.md5(), torrent.size())
                 == (&summary.name, summary.md5, summary.size)
         };
-        let cuts: Vec<_> = CONTENTS.iter().filter(of).collect();
+        let cuts = CONTENTS.iter().chain(&*WITH_HEADS).filter(of);
+        let cuts: Vec<_> = cuts.collect();
         if dice.one_in(8) {
             self.state.end_beginning(&summary.name); // no .torrent, or no disk
             return;
@@ -245,6 +310,12 @@ impl Course {
             for idx in dice.bits(torrent.n_pieces()).iter() {
                 part.pieces.add(&StoredPiece::for_a_test(&torrent, idx));
             }
+        }
+        let head = self.state.incoming_head(torrent.name());
+        let head = head.filter(|(head, _)| torrent.extends(head) && dice.one_in(2));
+        if let Some((head, pieces)) = head {
+            part.pieces = StoredPieces::of_head(&head, &pieces, &torrent);
+            part.continues = Some(head);
         }
         let missing = (0..torrent.n_pieces()).filter(|idx| !part.pieces.get(*idx));
         let first = missing.take(dice.below(3)).map(|idx| (idx, blocks(dice)));
@@ -423,7 +494,7 @@ impl Course {
             } else if dice.one_in(4) {
                 self.state.stands_unverified(&name, stamp, content.md5());
             } else {
-                self.state.changed_meanwhile(&name);
+                self.state.changed_meanwhile(&name, stamp);
             }
         }
         self.state.unsettled();
@@ -440,7 +511,8 @@ impl Course {
             wait: 0.0,
         });
         if let Served::Piece(torrent, _, idx) = self.state.choose(&get) {
-            assert!(get.pieces.contains(&idx) && torrent.md5() == get.md5);
+            assert!(get.pieces.contains(&idx));
+            assert!(self.held(torrent.name()).begins_with(get.md5));
             assert!(self.held(torrent.name()).have.get(idx));
         }
         if let Found::Here(place, range) = self.state.find(&dice.listed()) {
@@ -548,7 +620,9 @@ impl Course {
                 .take_answer(peer, get.n, Some(get.pieces[0]), self.now);
             assert_eq!(answered, Ok(()));
             self.lands(peer, &torrent, get.pieces[0]);
-            self.holds();
+            if get.pieces[0].is_multiple_of(50) {
+                self.holds();
+            }
         }
         assert!(self.state.picker.is_idle(), "everything is here");
     }

@@ -33,6 +33,8 @@ pub(super) struct ToldUser {
     pub(super) list: Option<RefusedList>,
     /// What files wait for, when that began, and when it was last told.
     pub(super) waits: Vec<ToldWait>,
+    /// The heads that the tracker was told of.
+    pub(super) heads: BTreeMap<Name, Digest>,
     /// The peers with other contents.
     pub(super) conflicts: BTreeMap<Name, Vec<OtherCopy>>,
     /// Names in the folder that can't be shared, or that something is in the way of.
@@ -152,7 +154,9 @@ impl Held {
 
     /// Returns true if the last piece that came completed another tenth, and nothing was said about the file lately.
     pub(super) fn is_tenth(&self, now: Instant) -> bool {
-        let (have, n) = (self.have.count(), self.torrent.n_pieces());
+        let whole = self.torrent.whole_size();
+        let n = whole.div_ceil(self.torrent.full_piece_len() as u64) as u32;
+        let have = self.have.count();
         let tenth = |have: u32| u64::from(have) * 10 / u64::from(n.max(1));
         let is_tenth = n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1));
         is_tenth && now.saturating_duration_since(self.told.progress) >= PROGRESS_LEAST

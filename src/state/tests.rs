@@ -426,6 +426,7 @@ fn what_others_hash_is_said_to_be_waited_for() {
             size: 200,
             done: 50,
             peer: "10.0.0.2:1".to_owned(),
+            head: None,
         };
         state.coming.insert(name(file), coming);
     }

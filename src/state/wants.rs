@@ -77,7 +77,7 @@ impl State {
     }
 
     /// Returns true if a file is wanted, and neither here, nor in the folder under another content, nor on its way, nor
-    /// deleted by the user.
+    /// deleted by the user. Nobody knows yet what the head of a file will be, so a pin doesn't count for it.
     pub(super) fn lacks(&self, listed: &Summary) -> bool {
         let name = &listed.name;
         let free = match self.standing.get(name) {
@@ -85,8 +85,8 @@ impl State {
             Some(standing) => matches!(standing, Standing::Outdated(..)),
         };
         free && self.is_wanted(name)
-            && self.may_be(listed)
-            && !self.files.contains_key(name)
+            && (listed.head_of.is_some() || self.may_be(listed))
+            && (!self.files.contains_key(name) || self.goes_on_as(listed))
             && !self.beginning.contains(name)
             && !self.given_up.contains_key(name)
             && self.deleted.get(name) != Some(&listed.md5)
@@ -120,7 +120,7 @@ impl State {
         let originals = self.peers.values().filter(|peer| !peer.ours);
         let offers = originals.flat_map(|peer| &peer.offers);
         let whole =
-            offers.filter(|(name, pieces)| pieces.is_all() && !self.swarm.contains_key(*name));
+            offers.filter(|(name, it)| it.pieces.is_all() && !self.swarm.contains_key(*name));
         let names: BTreeSet<&Name> = self
             .swarm
             .keys()
@@ -147,7 +147,8 @@ impl State {
     /// Returns true if a file was picked and isn't whole: [`State::cancel`] takes that back.
     pub(super) fn can_cancel(&self, name: &Name) -> bool {
         let held = self.files.get(name);
-        let is_whole = held.is_some_and(|held| held.stamp.is_some() || held.have.is_full());
+        let is_whole =
+            held.is_some_and(|held| held.stamp.is_some() || held.have.is_full() && !held.is_head());
         self.picked.contains(name) && !self.wants.only.contains(name) && !is_whole
     }
 

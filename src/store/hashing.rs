@@ -72,7 +72,7 @@ impl Store {
     /// Finds out the content of a file in the folder: by the `.torrent` that the swarm has under its name, if that fits
     /// (such a check takes several blocks at a time), or else by hashing it. The result is remembered. Returns `None` if
     /// the file doesn't have this stamp, or no longer has it, or if `progress`, which is called with the number of bytes
-    /// so far, returned false.
+    /// so far, returned false. `heads` is called with each head that is hashed on the way.
     ///
     /// # Errors
     /// Returns an error if it can't be read.
@@ -82,6 +82,7 @@ impl Store {
         stamp: Stamp,
         listed: Option<Torrent>,
         mut progress: impl FnMut(u64) -> bool,
+        heads: impl FnMut(Torrent, StoredPieces),
     ) -> Result<Option<WholeFile>, StoreError> {
         let (file, opened) = self.open_shared(name)?;
         if opened != stamp {
@@ -93,7 +94,7 @@ impl Store {
         };
         let torrent = match listed.filter(is_it) {
             Some(torrent) => Some(torrent),
-            None => self.hash(name, &file, stamp.size, progress)?,
+            None => self.hash(name, &file, stamp.size, progress, heads)?,
         };
         let (_, after) = self.open_shared(name)?;
         let Some(torrent) = torrent.filter(|_| after == stamp) else {
@@ -132,7 +133,8 @@ impl Store {
     }
 
     /// Hashes a file from front to back; `progress` is called with the number of bytes so far, and stops the hashing by
-    /// returning false. Returns `None` if it was stopped, or if the file is shorter than its stamp says.
+    /// returning false; `heads` is called with each head on the way. Returns `None` if it was stopped, or if the file is
+    /// shorter than its stamp says.
     ///
     /// # Errors
     /// Returns an error if it can't be read.
@@ -142,10 +144,12 @@ impl Store {
         file: &File,
         size: u64,
         mut progress: impl FnMut(u64) -> bool,
+        mut heads: impl FnMut(Torrent, StoredPieces),
     ) -> Result<Option<Torrent>, StoreError> {
         let piece_len = Torrent::piece_len_for(size);
         let mut hasher = Hasher::new(piece_len as usize / BLOCKS_A_PIECE);
         let mut buf = vec![0; STRIDE.min(size as usize)];
+        let mut sizes = Torrent::head_sizes(size).peekable();
         let mut done = 0;
         while done < size {
             let n = buf.len().min((size - done) as usize);
@@ -157,6 +161,12 @@ impl Store {
             done += n as u64;
             if !progress(done) {
                 return Ok(None);
+            }
+            if sizes.next_if(|head| done == *head).is_some()
+                && let Ok(head) = Torrent::head(name.clone(), size, hasher.clone())
+            {
+                let pieces = StoredPieces::verified(&head, Bitfield::full(head.n_pieces()));
+                heads(head, pieces);
             }
         }
         let (checkpoints, md5) = hasher.finish();

@@ -9,9 +9,10 @@ use std::io::ErrorKind;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use super::cache::OpenKey;
+use super::cache::{Location, OpenKey};
 use super::faults::{StoreError, at};
 use super::{Store, digits_of};
 use crate::md5::Digest;
@@ -26,6 +27,9 @@ struct OpenPart {
     file: String,
     /// Which strides were written to. `None` if the part existed before: then it may have any content.
     written: Option<HashSet<u64>>,
+    /// Whether it is done with. Locked for reading by each thread that writes to it: the next content's part may be the same
+    /// file.
+    is_done: Arc<RwLock<bool>>,
 }
 
 /// The parts that were opened in this run and are still in use, and how long has been written to them, summed up over the
@@ -107,10 +111,13 @@ impl Store {
         let is_at_second = self.is_at_second(name, md5);
         let mut parts = self.parts.lock().expect("no panic while locked");
         let file = parts.place_of(name, md5, is_at_second);
-        let (path, written) = (self.hidden.join(&file), None);
-        parts
-            .0
-            .insert((name.clone(), md5), OpenPart { file, written });
+        let path = self.hidden.join(&file);
+        let part = OpenPart {
+            file,
+            written: None,
+            is_done: Arc::default(),
+        };
+        parts.0.insert((name.clone(), md5), part);
         path
     }
 
@@ -120,10 +127,14 @@ impl Store {
         parts.0.contains_key(&(name.clone(), md5))
     }
 
-    /// Ends the writing to a part.
+    /// Ends the writing to a part. When it returns, nobody writes to it any more.
     pub(super) fn end_writing(&self, name: &Name, md5: Digest) {
         let mut parts = self.parts.lock().expect("no panic while locked");
-        parts.0.remove(&(name.clone(), md5));
+        let part = parts.0.remove(&(name.clone(), md5));
+        drop(parts);
+        if let Some(part) = part {
+            *part.is_done.write().expect("no panic while locked") = true;
+        }
     }
 
     /// Ends the use of a part: nothing is written to it any more, and it isn't kept open.
@@ -226,6 +237,35 @@ impl Store {
         Ok(true)
     }
 
+    /// Continues a head's part as that of a content that extends it, without a check: this run has verified what is in it.
+    /// Returns false if there is no such part, or one of the longer content.
+    ///
+    /// # Errors
+    /// Returns an error if it can't be renamed, or can't be as long.
+    pub fn continue_part(&self, head: &Torrent, longer: &Torrent) -> Result<bool, StoreError> {
+        let name = longer.name();
+        let written = {
+            let parts = self.parts.lock().expect("no panic while locked");
+            let part = parts.0.get(&(name.clone(), head.md5()));
+            part.map(|part| part.written.clone())
+        };
+        let Some(written) = written.filter(|_| longer.extends(head)) else {
+            return Ok(false);
+        };
+        if !self.adopt_part(head.md5(), longer)? {
+            return Ok(false);
+        }
+        let path = self.take_part(name, longer.md5());
+        let file = self.open_at(&Location::part(longer))?;
+        let set = self.disk.set_len(&file, longer.size());
+        set.map_err(at(&path))?;
+        let mut parts = self.parts.lock().expect("no panic while locked");
+        if let Some(part) = parts.0.get_mut(&(name.clone(), longer.md5())) {
+            part.written = written;
+        }
+        Ok(true)
+    }
+
     /// Removes what is unfinished of one content of a name.
     pub fn discard_part_of(&self, name: &Name, md5: Digest) {
         let file = self.find_part(name, md5);
@@ -251,17 +291,21 @@ impl Store {
         offset: u64,
     ) -> Result<bool, StoreError> {
         let key = (torrent.name().clone(), torrent.md5());
-        let ranges = {
+        let (ranges, is_done) = {
             let mut parts = self.parts.lock().expect("no panic while locked");
-            match parts.0.get_mut(&key) {
-                None => return Ok(false),
-                Some(OpenPart {
-                    written: Some(written),
-                    ..
-                }) => to_write(written, bytes, offset),
-                Some(_) => std::iter::once(0..bytes.len()).collect(),
-            }
+            let Some(part) = parts.0.get_mut(&key) else {
+                return Ok(false);
+            };
+            let ranges = match &mut part.written {
+                Some(written) => to_write(written, bytes, offset),
+                None => std::iter::once(0..bytes.len()).collect(),
+            };
+            (ranges, Arc::clone(&part.is_done))
         };
+        let is_done = is_done.read().expect("no panic while locked");
+        if *is_done {
+            return Ok(false);
+        }
         let start = Instant::now();
         for range in ranges {
             self.disk

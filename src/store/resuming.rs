@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::Arc;
 
 use super::cache::Location;
 use super::faults::StoreError;
 use super::{Store, StoredPieces};
+use crate::bitfield::Bitfield;
 use crate::torrent::{BlockSet, Torrent};
 
 /// What is here of an unfinished file.
@@ -19,6 +21,8 @@ pub struct Part {
     pub blocks: BTreeMap<u32, BlockSet>,
     /// How many bytes were copied from other files.
     pub reused: u64,
+    /// The head that it was until now: what is here of that is here of this.
+    pub continues: Option<Arc<Torrent>>,
 }
 
 impl Part {
@@ -28,7 +32,21 @@ impl Part {
             pieces: StoredPieces::none_of(torrent),
             blocks: BTreeMap::new(),
             reused: 0,
+            continues: None,
         }
+    }
+}
+
+impl StoredPieces {
+    /// Returns the pieces of `longer` that are here as `pieces` of its head: none if it doesn't extend that.
+    pub fn of_head(head: &Torrent, pieces: &Self, longer: &Torrent) -> Self {
+        let mut bits = Bitfield::new(longer.n_pieces());
+        if longer.extends(head) && pieces.content == head.md5() {
+            pieces.bits.iter().for_each(|idx| {
+                bits.set(idx);
+            });
+        }
+        Self::verified(longer, bits)
     }
 }
 

@@ -262,7 +262,7 @@ fn a_file_that_shrinks_while_it_is_hashed_has_no_torrent() {
     };
     assert!(
         own.store()
-            .hash(&name("shrinks"), &file, stamp.size, cut)
+            .hash(&name("shrinks"), &file, stamp.size, cut, |_, _| ())
             .expect("readable")
             .is_none()
     );
@@ -1152,4 +1152,80 @@ fn what_another_version_has_in_common_is_copied_block_by_block() {
         .verify(1, &piece)
         .expect("with the missing block it is good");
     assert!(own.store().write_piece(verified).expect("room").is_some());
+}
+
+/// A large file with holes, and its first two heads.
+fn with_heads() -> (Vec<u8>, Torrent, [Torrent; 2]) {
+    let mut content = vec![0; 256 << 20];
+    for at in (0..content.len()).step_by(8 << 20) {
+        content[at..at + 4096].fill((at >> 23) as u8 + 1);
+    }
+    let torrent = torrent_as("large", &content);
+    let mut heads = torrent.heads_for_a_test().into_iter();
+    let heads = [(); 2].map(|()| heads.next().expect("two heads"));
+    (content, torrent, heads)
+}
+
+#[test]
+fn a_heads_part_becomes_the_next_ones_and_the_files() {
+    let own = Own::new();
+    let (content, torrent, heads) = with_heads();
+    let write = |torrent: &Torrent, from: u32| {
+        for idx in from..torrent.n_pieces() {
+            let start = torrent.piece_start(idx) as usize;
+            let bytes = &content[start..start + torrent.piece_len(idx)];
+            let piece = torrent.verify(idx, bytes).expect("its own bytes");
+            let written = own.store().write_piece(piece).expect("room");
+            assert!(written.is_some());
+        }
+    };
+    own.store().open_part(&heads[0]).expect("room");
+    write(&heads[0], 0);
+    let [first, second] = &heads;
+    assert!(own.store().continue_part(first, second).expect("room"));
+    let old = first.verify(0, &content[..first.piece_len(0)]);
+    let old = own.store().write_piece(old.expect("its own bytes"));
+    assert!(old.expect("no fault").is_none(), "it is done with");
+    assert!(!own.store().continue_part(first, &torrent).expect("no part"));
+    write(second, first.n_pieces());
+    assert!(own.store().continue_part(second, &torrent).expect("room"));
+    write(&torrent, second.n_pieces());
+    let pieces = StoredPieces::all_for_a_test(&torrent);
+    let torrent = Arc::new(torrent);
+    own.store().complete(&torrent, &pieces, None).expect("room");
+    assert!(own.content("large") == content);
+    let used = fs::metadata(own.1.join("large")).expect("a file").blocks() * 512;
+    assert!(used < 8 << 20, "{used} bytes are used");
+}
+
+#[test]
+fn a_head_gets_no_name_and_another_run_finds_it() {
+    let mut own = Own::new();
+    let (content, torrent, [head, _]) = with_heads();
+    own.store().open_part(&head).expect("room");
+    let bytes = &content[..head.piece_len(0)];
+    let piece = head.verify(0, bytes).expect("its own bytes");
+    own.store().write_piece(piece).expect("room");
+    let pieces = StoredPieces::all_for_a_test(&head);
+    let named = own.store().complete(&Arc::new(head.clone()), &pieces, None);
+    assert!(matches!(named, Err(StoreError::Changed(_))));
+    own.reopen(Fake::default());
+    assert!(
+        !own.store()
+            .continue_part(&head, &torrent)
+            .expect("no fault"),
+        "unchecked"
+    );
+    let adopts = |md5| own.store().adopt_part(md5, &torrent).expect("no fault");
+    assert_eq!(
+        torrent
+            .heads()
+            .into_iter()
+            .filter(|md5| adopts(*md5))
+            .count(),
+        1
+    );
+    let part = own.store().resume(&torrent, |_| true).expect("room");
+    assert!(part.pieces.get(0) && part.continues.is_none());
+    assert!(hidden(&own, ".part").exists());
 }

@@ -56,6 +56,13 @@ pub enum TorrentError {
     Empty(Digest),
     /// The checkpoints aren't 32 hexadecimal digits each.
     NotHex,
+    /// It can't be the beginning of a file.
+    Head {
+        /// Its size, bytes.
+        size: u64,
+        /// The file's.
+        of: u64,
+    },
     /// The number of pieces doesn't follow from the size.
     Pieces {
         /// The number that follows.
@@ -85,6 +92,10 @@ impl fmt::Display for TorrentError {
                 "the first checkpoint isn't the state that MD5 begins with"
             ),
             Self::Empty(md5) => write!(f, "the MD5 of an empty file isn't {md5}"),
+            Self::Head { size, of } => write!(
+                f,
+                "{size} bytes can't be the first pieces of a file of {of}"
+            ),
             Self::NotHex => write!(f, "the checkpoints aren't 32 hexadecimal digits each"),
             Self::Pieces { expected, came } => {
                 write!(f, "expected {expected} pieces, got {came}")

@@ -13,6 +13,8 @@ pub(super) struct TorrentJson {
     size: u64,
     piece_len: u32,
     n_pieces: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    head_of: Option<u64>,
     md5: Digest,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     publisher: String,
@@ -77,6 +79,7 @@ impl Torrent {
             md5,
             checkpoints_md5: crate::md5::digest(&listed),
             checkpoints,
+            head_of: None,
             published: 0,
             peers: Vec::new(),
             publisher: String::new(),
@@ -94,6 +97,7 @@ impl From<Torrent> for TorrentJson {
             size,
             piece_len,
             md5,
+            head_of,
             peers,
             publisher,
             published,
@@ -104,6 +108,7 @@ impl From<Torrent> for TorrentJson {
             size,
             piece_len,
             n_pieces,
+            head_of,
             md5,
             publisher,
             published,
@@ -132,7 +137,7 @@ impl TryFrom<TorrentJson> for Torrent {
             peers: wire.peers,
             publisher: wire.publisher,
             published: wire.published,
-            ..torrent
+            ..torrent.into_head_of(wire.head_of)?
         })
     }
 }

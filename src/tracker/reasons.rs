@@ -78,6 +78,7 @@ mod tests {
             here: true,
             pinned: false,
             others: Vec::new(),
+            head_of: None,
         }
     }
 

@@ -162,6 +162,7 @@ fn record(name: &str) -> Record {
         here: false,
         pinned: false,
         others: Vec::new(),
+        head_of: None,
     };
     Record { summary, key }
 }

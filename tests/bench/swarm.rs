@@ -232,11 +232,11 @@ pub fn ours(work: &Work) -> Outcome {
     outcome
 }
 
-/// How long after it had published its file the seed had given a piece of it.
+/// How long after it had something to give, a head or the published file, the seed had given a piece of it.
 fn first_piece(seed: &Program) -> f64 {
     let at = |kind: &str| seed.events(kind).first()?["t"].as_f64();
-    let times = at("published").zip(at("gave"));
-    times.map_or(f64::NAN, |(published, gave)| gave - published)
+    let times = at("head").or(at("published")).zip(at("gave"));
+    times.map_or(f64::NAN, |(has, gave)| gave - has)
 }
 
 /// Requests and their answers for each piece of the files that came whole.

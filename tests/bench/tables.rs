@@ -247,16 +247,28 @@ pub fn messages() {
 
 /// The seed hashes while the others wait for it.
 pub fn cold() {
-    let warm = Work {
-        is_logged: true,
-        ..between_hosts(1024, 4)
+    let unlimited = between_hosts(1024, 4);
+    let gigabit = Work {
+        net: Net::Shaped(links(&[1000.0], 1000.0, 1000.0)),
+        ..unlimited.clone()
     };
-    if let Some(why) = obstacle(&warm) {
+    if let Some(why) = obstacle(&unlimited) {
         println!("  left out: {why}");
         return;
     }
+    head();
+    for (name, warm) in [
+        ("1024 MiB to 4: hosts, cold", unlimited),
+        ("1000 up, 1000 down, cold", gigabit),
+    ] {
+        cold_beside_warm(name, &warm);
+    }
+}
+
+fn cold_beside_warm(name: &'static str, warm: &Work) {
     let cold = Work {
         is_cold: true,
+        is_logged: true,
         ..warm.clone()
     };
     let (mut colds, mut warms, mut firsts) = (Vec::new(), Vec::new(), Vec::new());
@@ -264,33 +276,18 @@ pub fn cold() {
         let outcome = ours(&cold);
         colds.push(outcome.last(&cold));
         firsts.push(outcome.first_piece);
-        warms.push(ours(&warm).last(&warm));
+        warms.push(ours(warm).last(warm));
     }
     let ratios = colds.iter().zip(&warms).map(|(cold, warm)| cold / warm);
     let ratio = median(ratios.collect());
-    head();
-    line(
-        "1024 MiB to 4: hosts, cold",
-        SECONDS.name,
-        median(colds),
-        None,
-        f64::NAN,
-    );
-    line(
-        "the same, warm",
-        SECONDS.name,
-        median(warms),
-        None,
-        f64::NAN,
-    );
-    line("", "cold / warm", ratio, Some(1.2), f64::NAN);
-    line(
-        "its first piece, after the hashing",
-        SECONDS.name,
-        median(firsts),
-        Some(1.0),
-        f64::NAN,
-    );
+    for (name, figure, found, goal) in [
+        (name, SECONDS.name, median(colds), None),
+        ("the same, warm", SECONDS.name, median(warms), None),
+        ("", "cold / warm", ratio, Some(1.2)),
+        ("its first piece", SECONDS.name, median(firsts), Some(1.0)),
+    ] {
+        line(name, figure, found, goal, f64::NAN);
+    }
 }
 
 /// What some work took: each round of ours, and of aria2's where it is installed.

@@ -282,9 +282,9 @@ fn whichever_read_fails_no_file_is_hashed_wrong() {
         loop {
             let seen = Arc::new(AtomicUsize::new(0));
             let store = open(&dir, &failing(fault, k, &seen));
-            let hashed = store
-                .open_shared(&name)
-                .and_then(|(file, stamp)| store.hash(&name, &file, stamp.size, |_| true));
+            let hashed = store.open_shared(&name).and_then(|(file, stamp)| {
+                store.hash(&name, &file, stamp.size, |_| true, |_, _| ())
+            });
             match hashed {
                 Ok(hashed) => assert_eq!(hashed.expect("all of it").md5(), right, "{fault:?}, {k}"),
                 Err(_) => wrong += 1,

@@ -11,6 +11,7 @@ mod downloads;
 #[cfg(target_os = "linux")] // what a process uses is told by /proc
 mod floods;
 mod folders;
+mod heads;
 mod hostile;
 mod hosts;
 mod lab;

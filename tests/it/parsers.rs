@@ -7,7 +7,7 @@ use std::ops::Range;
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{
-    Answer, Ask, Coming, FirstMessage, Get, Have, Hello, PeerEntry, PieceHeader, Pieces,
+    Answer, Ask, Coming, FirstMessage, Get, Have, Head, Hello, PeerEntry, PieceHeader, Pieces,
     PingAnswer, PingRefusal, Publication, Reply, Summary, SwarmList, ToTracker, VERSION,
     read_message, read_value, to_bytes,
 };
@@ -100,6 +100,7 @@ fn coming(peer: &str) -> Coming {
         size: 99,
         done: 10,
         peer: peer.to_owned(),
+        head: Some(Head::of(&torrent())),
     }
 }
 
@@ -175,6 +176,10 @@ fn between_peers() -> Vec<Sample> {
     vec![
         of(to_bytes(&FirstMessage::Original {
             filename: "image.iso.part0001".to_owned(),
+        })),
+        of(to_bytes(&FirstMessage::Head {
+            head: name("b.iso"),
+            md5: torrent().md5(),
         })),
         of(to_bytes(&FirstMessage::Ours(Ask::Hello(hello())))),
         of(to_bytes(&Ask::Get(get))),

@@ -79,6 +79,7 @@ fn lists(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16, v: Op
             size: 9,
             done: 1,
             peer: String::new(),
+            head: None,
         }),
         others: dice
             .up_to(2, |dice| (dice.name(), dice.content().md5()))
