@@ -80,7 +80,7 @@ impl Client {
 
     /// Sends a request on a connection of its own: to an original, or in a classic round.
     pub(super) fn request_alone(&self, decision: Decision, addr: SocketAddr, ours: bool) {
-        let (client, peer) = (self.clone(), decision.peer);
+        let (client, peer, n) = (self.clone(), decision.peer, decision.get.n);
         let thread = Builder::new().name(format!("request_piece {addr}"));
         let spawned = thread.spawn(move || {
             let done = match ours {
@@ -88,7 +88,13 @@ impl Client {
                 false => client.take_one_from_original(decision, addr),
             };
             let failed = done.is_err();
-            client.lock().disconnected(peer, failed, Instant::now());
+            {
+                let mut state = client.lock();
+                // a round may have come between the answer and this, with a connection of its own
+                if failed || !state.is_asked_since(peer, n) {
+                    state.disconnected(peer, failed, Instant::now());
+                }
+            }
             if let Err(fault) = done {
                 client.lost(peer, addr, &fault);
             }

@@ -452,6 +452,11 @@ impl State {
         self.picker.is_asked(peer)
     }
 
+    /// Returns true if request `n` of a peer was answered, and it owes the answer to another.
+    pub fn is_asked_since(&self, peer: PeerId, n: u64) -> bool {
+        !self.picker.awaits(peer, n) && self.picker.is_asked(peer)
+    }
+
     /// How a request that was decided on is to be sent. It is counted.
     pub fn request_link(&mut self, decision: &Decision) -> LinkState {
         let (peer, get) = (decision.peer, &decision.get);

@@ -692,3 +692,31 @@ fn news_of_two_contents_under_one_name_stay_apart() {
     let md5s: Vec<Digest> = news.iter().map(|have| have.md5).collect();
     assert_eq!(md5s.len(), 2, "{md5s:?}");
 }
+
+#[test]
+fn an_answered_request_takes_nothing_from_the_next() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    let peer = state.know(([10, 0, 0, 2], 1).into(), true);
+    let all = Pieces::Digits("all".to_owned());
+    let (name, md5) = (torrent.name().clone(), torrent.md5());
+    let have = Have {
+        name,
+        md5,
+        pieces: all,
+    };
+    state.learn(peer, &[have]);
+    state.picker.open(peer, ROUTE);
+    let mut round = || state.picker.classic_round(now, &mut state.rng);
+    let first = round().expect("a piece is missing").get;
+    assert!(!state.is_asked_since(peer, first.n));
+    let answered = state.take_answer(peer, first.n, Some(first.pieces[0]), now);
+    assert_eq!(answered, Ok(()));
+    assert!(
+        !state.is_asked_since(peer, first.n),
+        "nothing more is asked"
+    );
+    let mut round = || state.picker.classic_round(now, &mut state.rng);
+    let second = round().expect("others are missing").get;
+    assert!(state.is_asked_since(peer, first.n) && !state.is_asked_since(peer, second.n));
+}
