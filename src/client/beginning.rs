@@ -9,7 +9,7 @@ use super::Client;
 use super::starting::BeginOrder;
 use crate::events::Event;
 use crate::protocol::Summary;
-use crate::store::{Part, Saved, StoreError, StoredPieces};
+use crate::store::{Part, Saved, StoreError};
 use crate::torrent::{Name, Torrent};
 use crate::units::bytes;
 
@@ -135,11 +135,10 @@ impl Client {
         if let Some((head, pieces)) = &head
             && store.continue_part(head, torrent)?
         {
-            return Ok(Part {
-                pieces: StoredPieces::of_head(head, pieces, torrent),
-                continues: Some(Arc::clone(head)),
-                ..Part::none_of(torrent)
-            });
+            let mut part = Part::none_of(torrent);
+            part.pieces.add_head(head, pieces, torrent);
+            part.continues = Some(Arc::clone(head));
+            return Ok(part);
         }
         let before = self.lock().content_before(name);
         let head = head.map(|(head, _)| head.md5());

@@ -139,7 +139,8 @@ impl Held {
             return;
         };
         self.sent[..head.sent.len()].copy_from_slice(&head.sent);
-        (self.since, self.had, self.reused) = (head.since, head.had, head.reused);
+        (self.since, self.had) = (head.since, head.had);
+        self.reused += head.reused;
         (self.exchanged, self.down, self.up) = (head.exchanged, head.down, head.up);
         (self.tally, self.told) = (head.tally, head.told);
     }
@@ -383,6 +384,24 @@ mod tests {
         );
         let completing = state.completes(&name("f")).expect("all of it is here");
         assert!(completing.pieces.is_full());
+    }
+
+    #[test]
+    fn what_was_copied_counts_beside_what_came() {
+        let (_, heads) = file();
+        let (mut state, now) = (state(), Instant::now());
+        let to_begin = state.update_list(&listed(&[], &[&heads[0]]), now);
+        begins(&mut state, &to_begin, &heads[0]);
+        lands(&mut state, &heads[0], 3);
+        let mut part = Part::none_of(&heads[1]);
+        part.pieces.add(&StoredPiece::for_a_test(&heads[1], 70));
+        (part.reused, part.continues) = (5, Some(Arc::clone(&heads[0])));
+        // one more comes while others are copied
+        lands(&mut state, &heads[0], 4);
+        assert!(state.begin(&heads[1], part, now));
+        let held = &state.files[&name("f")];
+        assert_eq!(held.have.iter().collect::<Vec<u32>>(), [3, 4, 70]);
+        assert_eq!(held.reused, 5);
     }
 
     #[test]

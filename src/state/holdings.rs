@@ -156,10 +156,11 @@ impl State {
             continued.is_some_and(|continued| Arc::ptr_eq(continued, &head.torrent))
         };
         let head = self.files.remove(&name).filter(continues);
-        let have = match &head {
-            Some(head) => StoredPieces::of_head(&head.torrent, &head.have, torrent),
-            None => part.pieces,
-        };
+        let mut have = part.pieces;
+        if let Some(head) = &head {
+            // more of it may have come since
+            have.add_head(&head.torrent, &head.have, torrent);
+        }
         if have.is_full() {
             self.picker.unwant(&name);
         } else if head.is_some() {

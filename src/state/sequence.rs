@@ -314,7 +314,7 @@ impl Course {
         let head = self.state.incoming_head(torrent.name());
         let head = head.filter(|(head, _)| torrent.extends(head) && dice.one_in(2));
         if let Some((head, pieces)) = head {
-            part.pieces = StoredPieces::of_head(&head, &pieces, &torrent);
+            part.pieces.add_head(&head, &pieces, &torrent);
             part.continues = Some(head);
         }
         let missing = (0..torrent.n_pieces()).filter(|idx| !part.pieces.get(*idx));

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::cache::Location;
 use super::faults::StoreError;
 use super::{Store, StoredPieces};
-use crate::bitfield::Bitfield;
 use crate::torrent::{BlockSet, Torrent};
 
 /// What is here of an unfinished file.
@@ -38,15 +37,12 @@ impl Part {
 }
 
 impl StoredPieces {
-    /// Returns the pieces of `longer` that are here as `pieces` of its head: none if it doesn't extend that.
-    pub fn of_head(head: &Torrent, pieces: &Self, longer: &Torrent) -> Self {
-        let mut bits = Bitfield::new(longer.n_pieces());
-        if longer.extends(head) && pieces.content == head.md5() {
-            pieces.bits.iter().for_each(|idx| {
-                bits.set(idx);
-            });
+    /// Adds the pieces of this content, `longer`, that are here as `pieces` of its head: none if it doesn't extend that.
+    pub fn add_head(&mut self, head: &Torrent, pieces: &Self, longer: &Torrent) {
+        let is_its_head = longer.extends(head) && pieces.content == head.md5();
+        if is_its_head && self.content == longer.md5() {
+            self.bits.set_all(&pieces.bits);
         }
-        Self::verified(longer, bits)
     }
 }
 
