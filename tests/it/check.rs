@@ -318,9 +318,9 @@ fn unused_port() -> String {
     (22_000 + nth % 7000).to_string()
 }
 
-/// A peer in place of a program: what it does with the tracker that `check` plays.
-fn odd_peer(act: impl FnOnce(u16)) -> Found {
-    let args = ["peer", "--port", "0", "--scale", "0.05", "--within", "5"];
+/// A peer in place of a program: what it does with the tracker that `check` plays, for so many seconds.
+fn odd_peer(within: &str, act: impl FnOnce(u16)) -> Found {
+    let args = ["peer", "--port", "0", "--scale", "0.05", "--within", within];
     let checking = Checking::start(&args);
     act(checking.port());
     checking.end()
@@ -334,7 +334,9 @@ fn say(port: u16, text: &str) {
 
 #[test]
 fn check_names_the_field_that_is_wrong() {
-    let found = odd_peer(|port| say(port, r#"{"port": "41120", "msg": "ping"}"#));
+    let found = odd_peer("1.2", |port| {
+        say(port, r#"{"port": "41120", "msg": "ping"}"#)
+    });
     let text = &found.text;
     assert_eq!(
         (found.code, found.verdicts["F1"].as_str()),
@@ -345,13 +347,20 @@ fn check_names_the_field_that_is_wrong() {
         text.contains("port") && text.contains("\"41120\""),
         "{text}"
     );
-    let found = odd_peer(|port| say(port, r#"{"port": 5, "msg": "file_list", "files": "1.txt"}"#));
+    let list = r#"{"port": 5, "msg": "file_list", "files": "1.txt"}"#;
+    let found = odd_peer("1.2", |port| say(port, list));
     assert_eq!(found.verdicts["F2"], "fails", "{}", found.text);
 }
 
 #[test]
+fn check_sees_that_a_peer_falls_silent() {
+    let found = odd_peer("4", |port| say(port, r#"{"port": 5, "msg": "ping"}"#));
+    assert_eq!(found.verdicts["F1"], "fails", "{}", found.text);
+}
+
+#[test]
 fn check_survives_what_isnt_a_message() {
-    let found = odd_peer(|port| {
+    let found = odd_peer("4", |port| {
         let _silent = TcpStream::connect((HERE, port)).expect("it listens");
         for garbage in ["", "hello", "{", "[[[[", "\0\0", r#"{"msg": 7}"#] {
             let mut stream = TcpStream::connect((HERE, port)).expect("it listens");

@@ -5,20 +5,21 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
 use bittorrentish::cli::{self, Exit};
 use bittorrentish::net::addresses::host_name;
-use bittorrentish::net::{connect, resolve};
+use bittorrentish::net::connect;
 use bittorrentish::protocol::TRACKER_PORT;
+use bittorrentish::torrent::Name;
 use getopts::{Matches, Options};
 
 use crate::program::{ENDED, ON_STDERR, Program};
-use crate::record::{PRINTED, last_lines, note, verdict};
-use crate::rows::{CourseRow, RowVerdict};
-use crate::tracker::TrackerPlay;
+use crate::record::{PRINTED, judged, last_lines};
+use crate::rows::{CourseRow, FAILS};
 
 mod peer;
 mod program;
@@ -40,12 +41,11 @@ const SHOWN: usize = 20;
 /// What the command line asks for.
 struct CheckArgs {
     flags: Matches,
+    /// `peer` or `tracker`; or what is only to be printed.
     kind: String,
     rows: Vec<CourseRow>,
     command: Vec<String>,
     port: u16,
-    /// The peer's, within the fresh one.
-    folder: String,
     scale: f64,
     /// In seconds of the course text.
     within: f64,
@@ -56,16 +56,11 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(fault) => return cli::fail(Exit::Usage, fault),
     };
+    let lines = args.rows.iter().map(CourseRow::line);
     match args.kind.as_str() {
         "help" => cli::say(include_str!("help.txt").trim_end()),
         "version" => cli::say(concat!("check ", env!("CARGO_PKG_VERSION"))),
-        "list" => cli::say(
-            args.rows
-                .iter()
-                .map(CourseRow::line)
-                .collect::<String>()
-                .trim_end(),
-        ),
+        "list" => cli::say(lines.collect::<Vec<_>>().join("\n")),
         _ => check(&args).unwrap_or_else(|(exit, fault)| cli::fail(exit, fault)),
     }
 }
@@ -91,19 +86,14 @@ fn args() -> Result<CheckArgs, String> {
     let most = Duration::from_secs_f64((MOST * scale).max(LEAST));
     let within = cli::seconds(&flags, "within", most)?.as_secs_f64() / scale;
     let folder = flags.opt_str("folder");
-    let folder = folder.unwrap_or_else(|| "files".to_owned());
     let wrong = match (kind.as_str(), flags.opt_present("at")) {
         _ if !(0.02..=10.0).contains(&scale) => "--scale takes a number from 0.02 to 10",
-        _ if folder.is_empty() || folder.contains('/') || folder.starts_with('.') => {
+        _ if folder.is_some_and(|folder| Name::parse(&folder).is_err()) => {
             "--folder takes the name of a folder, such as files"
         }
         ("peer", true) => "--at is for a tracker: a peer comes to --port",
-        ("tracker", _) if flags.opt_present("within") => {
-            "--within is for a peer: a tracker takes three minutes"
-        }
-        ("tracker", false) if command.is_empty() => {
-            "where is the tracker? Give --at, or a command behind --"
-        }
+        ("tracker", _) if flags.opt_present("within") => "--within is for a peer",
+        ("tracker", false) if command.is_empty() => "a tracker takes --at, or a command behind --",
         ("peer" | "tracker" | "help" | "version" | "list", _) => "",
         _ => "expected tracker or peer; a command comes behind --",
     };
@@ -117,7 +107,6 @@ fn args() -> Result<CheckArgs, String> {
         rows,
         command,
         port,
-        folder,
         scale,
         within,
     })
@@ -125,19 +114,20 @@ fn args() -> Result<CheckArgs, String> {
 
 fn chosen_rows(chosen: Option<String>, kind: &str) -> Result<Vec<CourseRow>, String> {
     let mut rows = rows::rows();
-    if let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) {
-        let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
-        let shows = |row: &CourseRow| kind == "list" || row.shows_on == kind;
-        let is_there = |id: &str| rows.iter().any(|row| row.id == id && shows(row));
-        if let Some(id) = ids.iter().find(|id| !is_there(id)) {
-            return Err(format!("--rows: no {kind} shows a row {id:?}, see --list"));
-        }
-        rows.retain(|row| ids.contains(&row.id));
+    let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) else {
+        return Ok(rows);
+    };
+    let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
+    rows.retain(|row| ids.contains(&row.id) && (kind == "list" || row.shows_on == kind));
+    let is_missing = |id: &&&str| rows.iter().all(|row| row.id != **id);
+    match ids.iter().find(is_missing) {
+        Some(id) => Err(format!("--rows: no {kind} shows a row {id:?}, see --list")),
+        None => Ok(rows),
     }
-    Ok(rows)
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
+    // the paths are tried before the run
     let create = |flag: &str| {
         let path = args.flags.opt_str(flag);
         let file = path.as_ref().map(File::create).transpose();
@@ -152,68 +142,61 @@ fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
     };
     // what it printed last
     sleep(LOOK);
-    if let Err(why) = played {
-        let printed = last_lines(PRINTED, SHOWN);
-        let why = [vec![why], printed].concat().join("\n");
-        write(junit, &rows::junit_of_error(&args.kind, &why))?;
-        return Err((Exit::Unreachable, why));
+    let printed = || last_lines(PRINTED, SHOWN).join("\n");
+    let played = played.map_err(|why| format!("{why}\n{}", printed()).trim_end().to_owned());
+    if let Some(mut junit) = junit {
+        let cases = match &played {
+            Ok(rows) => rows.iter().map(CourseRow::case).collect(),
+            Err(why) => rows::case_of_error(&args.kind, why),
+        };
+        let written = junit.write_all(rows::junit(&args.kind, &cases).as_bytes());
+        written.map_err(|fault| (Exit::Other, format!("--junit: {fault}")))?;
     }
-    report(args, junit)
+    let rows = played.map_err(|why| (Exit::Unreachable, why))?;
+    Ok(report(args, &rows).into())
 }
 
-fn write(junit: Option<File>, text: &str) -> Result<(), (Exit, String)> {
-    let written = junit.map_or(Ok(()), |mut file| file.write_all(text.as_bytes()));
-    written.map_err(|fault| (Exit::Other, format!("--junit: {fault}")))
+fn start(args: &CheckArgs, port: u16) -> Result<Program, String> {
+    let folder = args.flags.opt_str("folder").unwrap_or("files".to_owned());
+    let program = Program::start(&args.command, &folder, port, args.scale);
+    program.map_err(|fault| format!("{} can't be started: {fault}", args.command.join(" ")))
 }
 
-/// Starts the program, where a command is given.
-fn start(args: &CheckArgs, port: u16) -> Result<Option<Program>, String> {
-    if args.command.is_empty() {
-        return Ok(None);
-    }
-    let command = args.command.join(" ");
-    note(format!("it was started: {command}"));
-    let program = Program::start(&args.command, &args.folder, port, args.scale);
-    let program = program.map_err(|fault| format!("{command} can't be started: {fault}"))?;
-    Ok(Some(program))
+/// Judges each row, while the program still runs: what comes of its end is no fault of its own.
+fn judge(args: &CheckArgs) -> Vec<CourseRow> {
+    let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
+    rows.cloned().map(judged).collect()
 }
 
-fn play_peer(args: &CheckArgs) -> Result<(), String> {
+fn play_peer(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
     let listeners = peer::start(args.within, args.port, !args.command.is_empty());
-    let listeners = listeners.map_err(|fault| {
-        let port = args.port;
-        format!("port {port}: {fault}; end what uses it, or give --port")
-    })?;
+    let told = |fault| {
+        format!(
+            "port {}: {fault}; end what uses it, or give --port",
+            args.port
+        )
+    };
+    let listeners = listeners.map_err(told)?;
     let (port, within) = (listeners[0].addr.port(), args.within * args.scale);
     eprintln!("check: the peer's tracker is at port {port}; this takes up to {within:.0} s");
     let mut program = start(args, port)?;
-    match peer::run(&mut program) {
-        true => Ok(()),
-        false => {
-            let ended = Program::ended(&mut program);
-            let hint = "is its tracker at another port, see --port?".to_owned();
-            Err(format!(
-                "no peer came to port {port}; {}",
-                ended.unwrap_or(hint)
-            ))
-        }
+    if peer::run(&mut program) {
+        return Ok(judge(args));
     }
+    let hint = || "is its tracker at another port, see --port?".to_owned();
+    let ended = program.ended().unwrap_or_else(hint);
+    Err(format!("no peer came to port {port}; {ended}"))
 }
 
-fn play_tracker(args: &CheckArgs) -> Result<(), String> {
+fn play_tracker(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
     // one that binds to its host's name isn't at 127.0.0.1
     let own = ["127.0.0.1".to_owned(), host_name()].map(|host| format!("{host}:{}", args.port));
     let hosts = args.flags.opt_str("at").map_or(own.to_vec(), |at| vec![at]);
-    let mut addrs = Vec::new();
-    for host in &hosts {
-        let (host, port) = host.rsplit_once(':').unwrap_or((host, "29283"));
-        let port = port.parse().map_err(|_| format!("{port:?} is no port"))?;
-        addrs.extend(resolve(host, port).unwrap_or_default());
-    }
+    let found = hosts.iter().filter_map(|host| host.to_socket_addrs().ok());
+    let addrs: Vec<SocketAddr> = found.flatten().collect();
     let hosts = hosts.join(" or ");
     if !args.command.is_empty() && connect(&addrs).is_ok() {
-        let hint = "end what is there, or give --port";
-        return Err(format!("{hosts} is taken: {hint}"));
+        return Err(format!("{hosts} is taken: end it, or give --port"));
     }
     let is_remote = args.command.iter().any(|word| word == "--remote");
     let is_remote = is_remote || args.flags.opt_present("remote");
@@ -222,11 +205,11 @@ fn play_tracker(args: &CheckArgs) -> Result<(), String> {
         if let Ok(connection) = connect(&addrs) {
             let seconds = tracker::ENDS * args.scale;
             eprintln!("check: a tracker is there; this takes {seconds:.0} s");
-            let play = TrackerPlay::start(connection, is_remote);
-            play.map_err(|fault| fault.to_string())?.run(&mut program);
-            return Ok(());
+            let played = tracker::run(connection, is_remote, &mut program);
+            played.map_err(|fault| fault.to_string())?;
+            return Ok(judge(args));
         }
-        if let Some(ended) = Program::ended(&mut program) {
+        if let Some(ended) = program.ended() {
             return Err(format!("no tracker at {hosts}; {ended}"));
         }
         sleep(LOOK);
@@ -235,30 +218,29 @@ fn play_tracker(args: &CheckArgs) -> Result<(), String> {
 }
 
 /// Says what is found of each row.
-fn report(args: &CheckArgs, junit: Option<File>) -> Result<ExitCode, (Exit, String)> {
-    let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
-    let judged: Vec<(&CourseRow, RowVerdict)> = rows.map(|row| (row, verdict(row))).collect();
-    let texts = judged.iter().map(|(row, verdict)| row.text(verdict));
-    let mut text: String = texts.collect();
-    let is_failed = |(_, verdict): &(_, RowVerdict)| matches!(verdict, RowVerdict::Fails(..));
-    let fails = judged.iter().any(is_failed);
+fn report(args: &CheckArgs, rows: &[CourseRow]) -> Exit {
+    let mut lines: Vec<String> = rows.iter().map(CourseRow::text).collect();
+    let fails = rows.iter().any(|row| row.word == FAILS);
     let ended = last_lines(ENDED, 1);
     let mut printed = last_lines(ON_STDERR, SHOWN);
     if printed.is_empty() && !ended.is_empty() {
         printed = last_lines(PRINTED, SHOWN);
     }
-    ended.iter().for_each(|how| text += &format!("{how}\n"));
+    lines.extend(ended);
     if fails && !printed.is_empty() {
-        let printed = printed.join("\n    ");
-        text += &format!("the last that it printed:\n    {printed}\n");
+        lines.push("the last that it printed:".to_owned());
+        lines.extend(printed.iter().map(|line| format!("    {line}")));
     }
-    let is_other = |row: &&CourseRow| judged.iter().all(|(one, _)| one.id != row.id);
-    let others = args.rows.iter().filter(is_other).map(|row| row.id);
-    let others: Vec<&str> = others.collect();
+    let is_other = |row: &&CourseRow| rows.iter().all(|one| one.id != row.id);
+    let others: Vec<&str> = args
+        .rows
+        .iter()
+        .filter(is_other)
+        .map(|row| row.id)
+        .collect();
     if !others.is_empty() {
-        text += &format!("not judged, see --list: {}\n", others.join(" "));
+        lines.push(format!("not judged, see --list: {}", others.join(" ")));
     }
-    cli::say(text.trim_end());
-    write(junit, &rows::junit(&args.kind, &judged))?;
-    Ok(if fails { Exit::Other } else { Exit::Done }.into())
+    cli::say(lines.join("\n"));
+    if fails { Exit::Other } else { Exit::Done }
 }

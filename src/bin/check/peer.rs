@@ -2,19 +2,19 @@
 //! each message and request shows of the rows.
 
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
 use bittorrentish::net::{BODY, Connection, HEADER, Listener, connect, is_timeout, listen};
 use bittorrentish::protocol::{
-    Ask, FirstMessage, Get, PEER_CAP, TORRENT_CAP, ToTracker, VERSION, parse, to_bytes,
+    Ask, FirstMessage, PEER_CAP, TORRENT_CAP, ToTracker, VERSION, parse, to_bytes,
 };
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{course_time, end, note, now, tick};
+use crate::record::{course_time, note, now, tick};
 use judging::{LIST, PING, REQUEST};
 use swarm::*;
 
@@ -29,6 +29,9 @@ const TORRENT_TIME: [Duration; 2] = [Duration::from_millis(250), Duration::from_
 /// How long a piece of the film takes, and for how long it is held back at the most.
 const PIECE_TIME: Duration = Duration::from_millis(30);
 const HELD: Duration = Duration::from_secs(12);
+/// For how long a peer keeps a connection on which nothing is asked for, and how long it waits before it has no news.
+const IDLE: Duration = Duration::from_secs(120);
+const NEWS_TIME: f64 = 1.0;
 /// How long it takes for a file to get to the disk, and for how long a peer may be busy.
 const SETTLED: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_secs(5);
@@ -45,30 +48,22 @@ fn swarm() -> MutexGuard<'static, Swarm> {
     SWARM.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn port_of(door: &TcpListener) -> u16 {
-    door.local_addr().map_or(0, |addr| addr.port())
-}
-
 /// Listens as the tracker and as all the peers. `is_planted` is whether the peer's folder has the file that is put there.
 pub fn start(within: f64, port: u16, is_planted: bool) -> io::Result<Vec<Listener>> {
-    let doors = (0..=DYING).map(|who| listen(if who == 0 { port } else { 0 }));
-    let mut doors = doors.collect::<io::Result<Vec<_>>>()?;
+    // whoever comes already waits for it
+    let mut swarm = swarm();
+    let start = |port| Listener::start("played", listen(port)?, AT_ONCE, serve, |_| {});
+    let ports = [port].into_iter().chain([0; DYING]);
+    let mut listeners = ports.map(start).collect::<io::Result<Vec<_>>>()?;
     // listed in this order: whoever takes the first, or the lowest port, takes the same place each time
-    doors[1..].sort_by_key(port_of);
-    *swarm() = Swarm::new(within, doors.iter().map(port_of).collect(), is_planted);
-    let listeners = doors.into_iter().enumerate().map(|(who, door)| {
-        let serve = move |to| serve(who, to);
-        Listener::start("played", door, AT_ONCE, serve, |_| {})
-    });
-    listeners.collect()
+    listeners[1..].sort_by_key(|listener| listener.addr.port());
+    let ports = listeners.iter().map(|listener| listener.addr.port());
+    *swarm = Swarm::new(within, ports.collect(), is_planted);
+    Ok(listeners)
 }
 
 /// Plays until there is enough to judge, the program has ended, or the time is over. Returns whether anything came.
-pub fn run(program: &mut Option<Program>) -> bool {
-    let ends = |swarm: &Swarm, now: f64| {
-        let is_watched = swarm.stage == Stage::Complete && now > swarm.since + WATCHED;
-        is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come()
-    };
+pub fn run(program: &mut Program) -> bool {
     // it ends with the process: who knows for how long a peer answers
     thread::spawn(|| {
         loop {
@@ -76,115 +71,100 @@ pub fn run(program: &mut Option<Program>) -> bool {
             ask_back();
         }
     });
-    while !ends(&swarm(), now()) && !Program::has_ended(program) {
+    let is_over = |swarm: &Swarm, now: f64| {
+        let is_watched = swarm.stage == Stage::Complete && now > swarm.since + WATCHED;
+        is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come()
+    };
+    while !is_over(&swarm(), now()) && !program.has_ended() {
         tick();
     }
     let swarm = swarm();
     swarm.conclude();
-    end();
     swarm.has_come()
 }
 
-fn serve(who: usize, mut to: Connection) {
-    let served = match who {
+/// Answers as whoever is at the port: the tracker, or one of the peers.
+fn serve(mut to: Connection) {
+    let who = swarm().ports.iter().position(|port| *port == to.own.port());
+    match who.unwrap_or_default() {
         0 => answer(&mut to),
-        who => give(who, &mut to),
-    };
-    match served {
-        Err(fault) if who == 0 => {
-            swarm().odd(PING, format!("a connection had no message: {fault}"));
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-            swarm().odd(REQUEST, fault.to_string());
-        }
-        // whoever has gone misses the answer; that shows in what it does next
-        _ => {}
+        who => match give(who, &mut to) {
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
+                swarm().odd(REQUEST, fault.to_string());
+            }
+            // whoever has gone misses the answer; that shows in what it does next
+            _ => {}
+        },
     }
 }
 
-/// Answers as the tracker. Fails if no message comes.
-fn answer(to: &mut Connection) -> io::Result<()> {
-    let value: Value = to.expect(HEADER, TORRENT_CAP)?;
-    match parse(&to_bytes(&value)) {
-        Ok(message) => drop(to.sender().send_bytes(&answer_to(message, to))),
-        // a list, if it has files, or else a ping
-        Err(fault) => {
-            let what = if value["files"].is_null() { PING } else { LIST };
-            swarm().odd(what, fault.to_string());
+/// Answers as the tracker.
+fn answer(to: &mut Connection) {
+    let value: io::Result<Value> = to.expect(HEADER, TORRENT_CAP);
+    // meant as a list, if it has files, or else as a ping
+    let has_files = value.as_ref().is_ok_and(|value| !value["files"].is_null());
+    let at = |port| SocketAddr::new(to.peer.ip(), port);
+    let answer = match value.and_then(|value| parse(&to_bytes(&value))) {
+        Ok(ToTracker::Ping { port, v, .. }) => {
+            let mut swarm = swarm();
+            swarm.pinged(at(port), v.is_some());
+            Some(swarm.list(&to.own.ip().to_string()))
         }
-    }
-    Ok(())
-}
-
-fn answer_to(message: ToTracker, from: &Connection) -> Vec<u8> {
-    let at = |port| SocketAddr::new(from.peer.ip(), port);
-    let answer = match message {
-        ToTracker::Ping { port, v, .. } => {
-            swarm().pinged(at(port), v.is_some());
-            swarm().list(&from.own.ip().to_string())
-        }
-        ToTracker::FileList { port, files, v, .. } => {
+        Ok(ToTracker::FileList { port, files, v, .. }) => {
             swarm().sent_list(at(port), files);
-            let Some(v) = v else { return Vec::new() };
-            json!({"v": v})
+            v.map(|v| json!({"v": v}))
         }
-        ToTracker::Publish { files, .. } => {
+        Ok(ToTracker::Publish { files, .. }) => {
             let stands = json!({"is": "stands", "mine": true, "published": 1, "publisher": ""});
-            json!({"v": VERSION, "files": vec![stands; files.len()]})
+            Some(json!({"v": VERSION, "files": vec![stands; files.len()]}))
         }
-        ToTracker::GetTorrent { name } => {
+        Ok(ToTracker::GetTorrent { name }) => {
             let is_film = name.as_str().starts_with(FILM);
             sleep(TORRENT_TIME[usize::from(is_film)]);
             note(format!("it was given the .torrent of {name}"));
             let mut swarm = swarm();
             swarm.has_torrent |= is_film;
-            json!({"v": VERSION, "torrent": swarm.torrents.get(name.as_str())})
+            Some(json!({"v": VERSION, "torrent": swarm.torrents.get(name.as_str())}))
         }
-        ToTracker::Report(_) | ToTracker::Status => json!({"v": VERSION}),
+        Ok(ToTracker::Report(_) | ToTracker::Status) => Some(json!({"v": VERSION})),
+        Err(fault) => {
+            swarm().odd(if has_files { LIST } else { PING }, fault.to_string());
+            None
+        }
     };
-    to_bytes(&answer)
+    let _ = answer.map(|answer| to.send(&answer));
 }
 
 /// Answers as one of the other peers: the original's one request, or hellos and requests of ours.
 fn give(who: usize, to: &mut Connection) -> io::Result<()> {
-    let away = Duration::from_millis(AWAY[who.saturating_sub(NEAR)]);
-    let (mut wait, mut news) = (HEADER, None);
-    loop {
-        let message = to.read::<FirstMessage>(wait, PEER_CAP);
-        if let Some(n) = news.take() {
-            to.send(&json!({"msg": "news", "n": n}))?;
-        }
-        wait = BODY;
+    to.lag = Duration::from_millis(AWAY[who.saturating_sub(NEAR)]);
+    while let Some(message) = to.read::<FirstMessage>(IDLE, PEER_CAP)? {
         match message {
-            Err(fault) if is_timeout(&fault) && who >= NEAR => {}
-            Ok(Some(FirstMessage::Original { filename })) => {
-                return give_file(who, &filename, None, to);
-            }
-            Ok(Some(FirstMessage::Ours(Ask::Hello(_)))) if who >= NEAR => {
+            FirstMessage::Original { filename } => return give_file(who, &filename, &[], to),
+            FirstMessage::Ours(Ask::Hello(_)) if who >= NEAR => {
                 let hello = swarm().hello(who);
-                sleep(away);
                 to.send(&hello)?;
             }
-            Ok(Some(FirstMessage::Ours(Ask::Get(get)))) if who >= NEAR => {
+            FirstMessage::Ours(Ask::Get(get)) if who >= NEAR => {
                 let Some(idx) = get.pieces.first() else {
-                    (wait, news) = (Duration::from_secs_f64(get.wait), Some(get.n));
+                    sleep(Duration::from_secs_f64(get.wait.clamp(0.0, NEWS_TIME)));
+                    to.send(&json!({"msg": "news", "n": get.n}))?;
                     continue;
                 };
-                // what came while another one was answered was on its way meanwhile
-                if to.silent > LOOK / 10 {
-                    sleep(away);
-                }
                 let torrent = swarm().torrents.get(get.name.as_str()).cloned();
                 let torrent = torrent.ok_or(io::ErrorKind::NotFound)?;
-                give_file(who, &torrent.original_name(*idx), Some(&get), to)?;
+                let len = torrent.piece_len(*idx);
+                let header = json!({"msg": "piece", "n": get.n, "idx": idx, "len": len});
+                give_file(who, &torrent.original_name(*idx), &to_bytes(&header), to)?;
             }
-            other => return other.map(|_| ()),
+            _ => break,
         }
     }
+    Ok(())
 }
 
-/// Gives a file, or the first piece of a request: one of the film not before it is time, and not if this peer dies.
-fn give_file(who: usize, name: &str, get: Option<&Get>, to: &Connection) -> io::Result<()> {
+/// Gives a file or a piece behind its header: one of the film not before it is time, and not if this peer dies.
+fn give_file(who: usize, name: &str, header: &[u8], to: &Connection) -> io::Result<()> {
     swarm().asked(who, name);
     if name.starts_with(FILM) {
         sleep(PIECE_TIME);
@@ -201,23 +181,17 @@ fn give_file(who: usize, name: &str, get: Option<&Get>, to: &Connection) -> io::
     if who == CORRUPT {
         bytes.iter_mut().for_each(|byte| *byte ^= 1);
     }
-    if let Some(Get { n, pieces, .. }) = get {
-        to.send(&json!({"msg": "piece", "n": n, "idx": pieces[0], "len": bytes.len()}))?;
-    }
-    let sent = to.sender().send_within(&bytes, BODY);
+    let sent = to.sender().send_within(&[header, &bytes].concat(), BODY);
     swarm().gave(who, name, &sent);
     sent
 }
 
 /// Asks the peer for what it has and is due, as the original does.
 fn ask_back() {
-    let swarm_now = swarm();
-    let due = swarm_now.due(now() - course_time(SETTLED)).cloned();
-    let (Some(name), Some(peer)) = (due, swarm_now.peer) else {
+    let due = swarm().due(now() - course_time(SETTLED));
+    let Some((peer, name, bytes)) = due else {
         return;
     };
-    let bytes = Arc::clone(&swarm_now.files[&name].bytes);
-    drop(swarm_now);
     // it may be busy, or still writing
     let until = now() + course_time(BUSY);
     let mut fault = fetch(peer, &name, &bytes).err();
@@ -236,19 +210,13 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> Result<(), String> {
     let (mut came, most) = (Vec::new(), content.len() as u64 + 1);
     let end = to.send(&json!({"filename": name}));
     let end = end.and_then(|()| to.sender().take(most).read_to_end(&mut came));
-    let (n, of) = (came.len(), content.len());
-    match end {
-        Ok(_) if came == content => Ok(()),
-        Ok(_) if n == of => Err("and sent other bytes".to_owned()),
-        Ok(_) => Err(format!(
-            "and sent {n} of {of} bytes: did less come, or is less sent?"
-        )),
-        Err(_) if came == content => {
-            Err("and sent it, but doesn't close: where is its end?".to_owned())
-        }
-        Err(fault) if is_timeout(&fault) => {
-            Err(format!("and sent {n} of {of} bytes, and then nothing more"))
-        }
-        Err(fault) => Err(format!("and sent {n} of {of} bytes: {fault}")),
-    }
+    let some = format!("and sent {} of {} bytes", came.len(), content.len());
+    Err(match end {
+        Ok(_) if came == content => return Ok(()),
+        Ok(_) if came.len() == content.len() => "and sent other bytes".to_owned(),
+        Ok(_) => format!("{some}: did less come, or is less sent?"),
+        Err(_) if came == content => "and sent it, but doesn't close: where is its end?".to_owned(),
+        Err(fault) if is_timeout(&fault) => format!("{some}, and then nothing more"),
+        Err(fault) => format!("{some}: {fault}"),
+    })
 }

@@ -17,32 +17,37 @@ const AGE: Duration = Duration::from_secs(60);
 /// How lines of its errors begin, and what tells that it ended.
 pub const ON_STDERR: &str = "it printed on stderr";
 pub const ENDED: &str = "it ended";
-/// A longer line counts as several, bytes; and so many lines of each output are taken down.
+/// A longer line counts as several, and so much of each output is taken down, bytes.
 const LINE: u64 = 400;
-const LINES: usize = 50_000;
+const MOST: u64 = 4 << 20;
 
-/// A running program.
+/// The program, running; or none, where somebody else starts it.
+#[derive(Default)]
 pub struct Program {
-    child: Child,
+    child: Option<Child>,
     /// The fresh folder, removed at the end.
     dir: PathBuf,
 }
 
 impl Program {
-    /// Starts a command in a fresh folder with one file in the `folder` in it. `port` is the tracker's.
+    /// Starts a command, if there is one, in a fresh folder with one file in the `folder` in it. `port` is the tracker's.
     pub fn start(command: &[String], folder: &str, port: u16, scale: f64) -> io::Result<Self> {
+        if command.is_empty() {
+            return Ok(Self::default());
+        }
+        note(format!("it was started: {}", command.join(" ")));
         let dir = std::env::temp_dir().join(format!("check-{}", std::process::id()));
         let files = dir.join(folder);
+        let mut program = Self { child: None, dir };
         fs::create_dir_all(&files)?;
         fs::write(files.join(PLANTED), PLANTED_BYTES)?;
         let planted = File::options().write(true).open(files.join(PLANTED))?;
         planted.set_modified(SystemTime::now() - AGE)?;
-        let files = files.to_string_lossy();
         let every = |seconds: f64| (seconds * scale).to_string();
         let marks = [
             ("{ip}", "127.0.0.1".to_owned()),
             ("{port}", port.to_string()),
-            ("{dir}", files.into_owned()),
+            ("{dir}", files.to_string_lossy().into_owned()),
             ("{ping}", every(10.0)),
             ("{list}", every(20.0)),
             ("{round}", every(30.0)),
@@ -52,23 +57,28 @@ impl Program {
         let filled = |word: &String| absolute(marks.iter().fold(word.clone(), fill));
         let words: Vec<String> = command.iter().map(filled).collect();
         let mut started = Command::new(&words[0]);
-        started.args(&words[1..]).current_dir(&dir).process_group(0);
+        started
+            .args(&words[1..])
+            .current_dir(&program.dir)
+            .process_group(0);
         started.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = started.stderr(Stdio::piped()).spawn()?;
+        let child = program
+            .child
+            .insert(started.stderr(Stdio::piped()).spawn()?);
         read(child.stdout.take().expect("piped"), PRINTED);
         read(child.stderr.take().expect("piped"), ON_STDERR);
-        Ok(Self { child, dir })
+        Ok(program)
     }
 
-    /// How it ended, if it was started and has.
-    pub fn ended(program: &mut Option<Self>) -> Option<String> {
-        let status = program.as_mut()?.child.try_wait().ok()??;
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.as_mut()?.try_wait().ok()??;
         Some(format!("{ENDED}: {status}"))
     }
 
     /// Whether it has ended, which is a fault.
-    pub fn has_ended(program: &mut Option<Self>) -> bool {
-        let ended = Self::ended(program);
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.ended();
         if let Some(how) = &ended {
             note(how);
             fails("F1", how, ENDED);
@@ -78,13 +88,15 @@ impl Program {
 }
 
 impl Drop for Program {
+    /// Ends it with what it has started, which is a group of its own.
     fn drop(&mut self) {
-        // with what it has started: a group of its own
-        let mut kill = Command::new("kill");
-        kill.args(["-9", "--", &format!("-{}", self.child.id())]);
-        let _ = kill.stderr(Stdio::null()).status();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let mut kill = Command::new("kill");
+            kill.args(["-9", "--", &format!("-{}", child.id())]);
+            let _ = kill.stderr(Stdio::null()).status();
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let _ = fs::remove_dir_all(&self.dir);
     }
 }
@@ -99,15 +111,13 @@ fn absolute(word: String) -> String {
 
 /// Reads an output to its end, so that the program never waits.
 fn read(from: impl Read + Send + 'static, what: &'static str) {
-    let (mut from, mut line, mut left) = (BufReader::new(from), Vec::new(), LINES);
+    let (mut from, mut line) = (BufReader::new(from).take(MOST), Vec::new());
     thread::spawn(move || {
         while let Ok(1..) = from.by_ref().take(LINE).read_until(b'\n', &mut line) {
-            if left > 0 {
-                let text = String::from_utf8_lossy(&line);
-                note(format!("{what}: {}", text.trim_end()));
-                left -= 1;
-            }
+            let text = String::from_utf8_lossy(&line);
+            note(format!("{what}: {}", text.trim_end()));
             line.clear();
         }
+        io::copy(&mut from.into_inner(), &mut io::sink())
     });
 }

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 use bittorrentish::md5::digest;
 use serde_json::{Value, json};
 
-use crate::rows::CourseRow;
-use crate::rows::RowVerdict::{self, CantTell, Fails, Holds, NotSpoken};
+use crate::rows::{CANT_TELL, CourseRow, FAILS, HOLDS, NOT_SPOKEN};
 
 /// How often it is measured how late this machine is; so many measures in a row count as one, the largest.
 const TICK: Duration = Duration::from_millis(20);
@@ -45,8 +44,6 @@ struct Book {
     /// How late this machine was at each tick, seconds.
     late: Vec<f64>,
     log: Option<File>,
-    /// Whether all was seen: what comes while the program is ended is no fault of its own.
-    is_over: bool,
 }
 
 /// What the run shows of a row.
@@ -54,7 +51,7 @@ struct Book {
 struct Findings {
     /// How often the program did what it asks for; and what is said at the end, where counting isn't enough.
     n_good: usize,
-    told: Option<RowVerdict>,
+    told: Option<(&'static str, String)>,
     /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the lines
     /// have in them that show it.
     at: f64,
@@ -101,28 +98,22 @@ pub fn note(text: impl Into<String>) -> f64 {
     at
 }
 
-/// When something happened for the first time, and for the last.
-pub fn span() -> [f64; 2] {
+/// When something happened for the first time: the program was started, or came.
+pub fn first_time() -> f64 {
     let book = book();
-    let is_event = |(_, text): &&(f64, String)| !text.starts_with(PRINTED);
-    let mut lines = book.lines.iter().filter(is_event);
-    let first = lines.next().map_or(0.0, |(at, _)| *at);
-    [first, lines.next_back().map_or(first, |(at, _)| *at)]
+    let mut lines = book.lines.iter();
+    let first = lines.find(|(_, text)| !text.starts_with(PRINTED));
+    first.map_or(0.0, |(at, _)| *at)
 }
 
 /// The program did what a row asks for.
 pub fn good(row: &'static str) {
-    book().of(row).n_good += 1;
+    book().findings.entry(row).or_default().n_good += 1;
 }
 
 /// What is said of a row that doesn't fail, where counting isn't enough.
-pub fn tell(row: &'static str, verdict: RowVerdict) {
-    book().of(row).told = Some(verdict);
-}
-
-/// From here on nothing counts.
-pub fn end() {
-    book().is_over = true;
+pub fn tell(row: &'static str, word: &'static str, why: String) {
+    book().findings.entry(row).or_default().told = Some((word, why));
 }
 
 /// The program does something else, which the lines with `about` in them show. The first one counts.
@@ -133,47 +124,45 @@ pub fn fails(row: &'static str, why: impl Into<String>, about: &str) {
 /// Something came `over` so many seconds later than it should, with an interval of `every`. The worst one counts.
 pub fn late(row: &'static str, over: f64, every: f64, why: impl Into<String>, about: &str) {
     let (at, mut book) = (now(), book());
-    let (least, is_over) = (book.tolerance(every, 0.0), book.is_over);
-    let found = book.of(row);
-    if is_over || over <= found.over.max(least) {
-        return;
+    let least = book.tolerance(every, 0.0);
+    let found = book.findings.entry(row).or_default();
+    if over > found.over.max(least) {
+        (found.at, found.over, found.every) = (at, over, every);
+        (found.why, found.about) = (why.into(), about.to_owned());
+        let line = json!({"at": at, "row": row, "fault": found.why});
+        book.log(&line);
     }
-    (found.at, found.over, found.every) = (at, over, every);
-    (found.why, found.about) = (why.into(), about.to_owned());
-    let line = json!({"at": at, "row": row, "fault": found.why});
-    book.log(&line);
 }
 
-/// Judges what comes again and again, until a time: by the middle one of its intervals, if none is far too long.
-pub fn judge_beat(row: &'static str, beat: &Beat, what: &str, every: f64, ended: f64) {
-    let [usually_late, _] = lateness();
-    let tolerance = book().tolerance(every, usually_late);
-    let odd = beat.odd.as_ref();
-    let odd = odd.map_or(String::new(), |fault| format!("; {fault}"));
-    if beat.times.is_empty() && !odd.is_empty() {
-        fails(row, format!("no {what} is understood{odd}"), what);
-    }
-    let mut from = beat.times.first().copied().unwrap_or(span()[0]);
+/// Judges whether something that comes again and again ever took longer than `most`, until a time.
+pub fn judge_gaps(row: &'static str, beat: &Beat, what: &str, most: f64, ended: f64) {
+    let mut from = beat.times.first().copied().unwrap_or(first_time());
     for at in beat.times.iter().copied().chain([ended]) {
         let gap = at - from;
-        let why = format!("no {what} for {gap:.1} s, from {from:.1} s on{odd}");
-        late(row, gap - 2.0 * every, 2.0 * every, why, what);
+        let why = format!("no {what} for {gap:.1} s, from {from:.1} s on");
+        late(row, gap - most, most, why, what);
         from = at;
     }
+}
+
+/// Judges what comes again and again by the middle one of its intervals, if none is far too long.
+pub fn judge_beat(row: &'static str, beat: &Beat, what: &str, every: f64, ended: f64) {
+    if let (Some(odd), []) = (&beat.odd, &beat.times[..]) {
+        fails(row, format!("no {what} is understood; {odd}"), what);
+    }
+    judge_gaps(row, beat, what, 2.0 * every, ended);
     let gaps: Vec<f64> = beat.times.windows(2).map(|two| two[1] - two[0]).collect();
-    let n_gaps = gaps.len();
-    let middle = middle_of(gaps).unwrap_or(every);
-    let mut told = format!("a {what} every {middle:.1} s ({every:.1} ± {tolerance:.1} s)");
+    let (n_gaps, middle) = (gaps.len(), middle_of(gaps));
+    let [usually_late, _] = lateness();
+    let tolerance = book().tolerance(every, usually_late);
+    let told = format!("a {what} every {middle:.1} s ({every:.1} ± {tolerance:.1} s)");
     let often = middle < every - tolerance;
-    if n_gaps < INTERVALS {
-        tell(row, CantTell(format!("too few in the time: {what}")));
-    } else if middle > every + tolerance || often && EXACT.contains(&row) {
-        fails(row, told + &odd, what);
-    } else {
-        if often {
-            told += ", more often than asked for";
-        }
-        tell(row, Holds(told));
+    match n_gaps {
+        ..INTERVALS => tell(row, CANT_TELL, format!("too few in the time: {what}")),
+        _ if middle > every + tolerance => fails(row, told, what),
+        _ if often && EXACT.contains(&row) => fails(row, told, what),
+        _ if often => tell(row, HOLDS, told + ", more often than asked for"),
+        _ => tell(row, HOLDS, told),
     }
 }
 
@@ -182,32 +171,37 @@ pub fn lateness() -> [f64; 2] {
     let book = book();
     let most = |late: &[f64]| late.iter().copied().fold(0.0, f64::max);
     let usually = middle_of(book.late.chunks(TICKS).map(most).collect());
-    [usually.unwrap_or(0.0), most(&book.late)]
+    [usually, most(&book.late)]
 }
 
-/// What is said of a row.
-pub fn verdict(row: &CourseRow) -> RowVerdict {
+/// A row with what is said of it.
+pub fn judged(mut row: CourseRow) -> CourseRow {
     let ([_, late], book) = (lateness(), book());
     let found = book.findings.get(row.id).cloned().unwrap_or_default();
-    let n = found.n_good.to_string();
-    if row.id.starts_with('P') && !book.findings.contains_key(OURS) {
-        return NotSpoken;
+    let is_spoken = !row.id.starts_with('P') || book.findings.contains_key(OURS);
+    let is_sure = found.over > book.tolerance(found.every, late) && 8.0 * late < found.every;
+    let is_cause = |id: &&str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
+    let cause = row.causes.split_whitespace().find(is_cause);
+    let counted = |text: &str| text.replace("{n}", &found.n_good.to_string());
+    (row.word, row.why) = match (cause, found.told) {
+        _ if !is_spoken => (
+            NOT_SPOKEN,
+            "it doesn't speak the messages for this".to_owned(),
+        ),
+        (Some(cause), _) if is_sure => (CANT_TELL, format!("{}; see {cause}", found.why)),
+        (None, _) if is_sure => (FAILS, found.why),
+        _ if found.over > 0.0 => (
+            CANT_TELL,
+            format!("this machine was up to {late:.1} s late"),
+        ),
+        (_, Some(told)) => told,
+        _ if found.n_good >= row.needs => (HOLDS, counted(row.holds)),
+        _ => (CANT_TELL, counted(row.untold)),
+    };
+    if row.word == FAILS {
+        row.shown = book.lines_about(&found.about, found.at, SHOWN);
     }
-    if found.over > book.tolerance(found.every, late) && 4.0 * late < found.every / 2.0 {
-        let is_cause = |id: &&str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
-        return match row.causes.split_whitespace().find(is_cause) {
-            Some(cause) => CantTell(format!("{}; see {cause}", found.why)),
-            None => Fails(found.why, book.lines_about(&found.about, found.at, SHOWN)),
-        };
-    }
-    if found.over > 0.0 {
-        return CantTell(format!("this machine was up to {late:.1} s late"));
-    }
-    match found.told {
-        Some(told) => told,
-        None if found.n_good >= row.needs => Holds(row.holds.replace("{n}", &n)),
-        None => CantTell(row.untold.replace("{n}", &n)),
-    }
+    row
 }
 
 /// The last lines that begin so.
@@ -231,10 +225,6 @@ pub fn was_late(late: f64) {
 }
 
 impl Book {
-    fn of(&mut self, row: &'static str) -> &mut Findings {
-        self.findings.entry(row).or_default()
-    }
-
     /// How far an interval may be from what it is to be: a fifth, what programs need to do anything, and what this
     /// machine was late.
     fn tolerance(&self, every: f64, late: f64) -> f64 {
@@ -274,7 +264,8 @@ fn excerpt(text: &str, about: &str) -> String {
     }
 }
 
-fn middle_of(mut times: Vec<f64>) -> Option<f64> {
+/// The middle one of several times; 0 of none.
+fn middle_of(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied()
+    times.get(times.len() / 2).copied().unwrap_or_default()
 }

@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::peer::swarm::{CHOICES, PlayedFile, Swarm};
-use crate::record::{Beat, begin, judge_beat, verdict, was_late};
-use crate::rows::{RowVerdict, rows};
+use crate::peer::swarm::{CHOICES, Stage, Swarm};
+use crate::record::{Beat, begin, judge_beat, judged, was_late};
+use crate::rows::{CourseRow, rows};
 
 /// A process has one record: each test begins it anew, and has it for itself.
 fn anew() -> MutexGuard<'static, ()> {
@@ -14,30 +14,24 @@ fn anew() -> MutexGuard<'static, ()> {
     alone
 }
 
-fn said(id: &str, kind: &str) -> RowVerdict {
-    let rows = rows();
-    let mut found = rows
-        .iter()
-        .filter(|row| row.id == id && row.shows_on == kind);
-    verdict(found.next().expect("a row"))
+fn said(id: &str, kind: &str) -> CourseRow {
+    let mut found = rows();
+    found.retain(|row| row.id == id && row.shows_on == kind);
+    judged(found.remove(0))
 }
 
 fn word(id: &str) -> &'static str {
-    said(id, "peer").in_short().0
+    said(id, "peer").word
 }
 
 /// A swarm in which each choice has a0.txt at peers 1 to 2, b0.txt at 1 to 3 and so on, and gets these requests.
 fn chosen(asked: &[(usize, &str)]) {
     let mut swarm = Swarm::default();
     for nth in 0..CHOICES {
-        for (more, kind) in ["a", "b", "c", "d"].into_iter().enumerate() {
-            let file = PlayedFile {
-                holders: (1..=2 + more).collect(),
-                choice: Some(nth),
-                ..PlayedFile::default()
-            };
-            swarm.files.insert(format!("{kind}{nth}.txt"), file);
-        }
+        let kinds = ["a", "b", "c", "d"].into_iter().enumerate();
+        let files =
+            kinds.map(|(more, kind)| (format!("{kind}{nth}.txt"), (1..=2 + more).collect()));
+        swarm.list_now(Stage::Choice, "files to choose from", files.collect());
         for (who, kind) in asked {
             swarm.asked(*who, &format!("{kind}{nth}.txt"));
         }
@@ -120,8 +114,8 @@ fn a_message_that_isnt_understood_is_told() {
     let mut swarm = Swarm::default();
     swarm.odd("ping", "msg is \"pingg\"".to_owned());
     swarm.conclude();
-    let verdict = said("F1", "peer");
-    assert!(verdict.in_short().1.contains("pingg"), "{verdict:?}");
+    let why = said("F1", "peer").why;
+    assert!(why.contains("pingg"), "{why}");
 }
 
 #[test]
@@ -131,12 +125,11 @@ fn every_row_has_its_words_and_holds_only_if_something_was_seen() {
     ids.dedup();
     assert_eq!(ids.len(), 24);
     for (kind, n) in [("peer", 15), ("tracker", 10)] {
-        let mut judged = rows();
-        judged.retain(|row| row.shows_on == kind);
-        assert_eq!(judged.len(), n);
-        for row in judged {
-            let (word, why) = (verdict(&row).in_short().0, row.untold);
-            assert!(word != "holds" && !why.is_empty(), "{}", row.id);
+        let mut found = rows();
+        found.retain(|row| row.shows_on == kind);
+        assert_eq!(found.len(), n);
+        for row in found.into_iter().map(judged) {
+            assert!(row.word != "holds" && !row.untold.is_empty(), "{}", row.id);
             let known = |id: &str| ids.contains(&id);
             assert!(row.causes.split_whitespace().all(known), "{}", row.id);
         }

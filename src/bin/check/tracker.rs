@@ -1,6 +1,6 @@
 //! Plays the peers towards a tracker under test, by a timetable; [`lists`] judges what it hands out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 use std::{fmt, io, thread};
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{Beat, OURS, end, fails, good, note, now, tick};
+use crate::record::{Beat, OURS, fails, good, note, now, tick};
 
 mod lists;
 
@@ -43,8 +43,9 @@ impl fmt::Display for Message {
     }
 }
 
+/// What is played towards a tracker, and what was seen of it.
 #[derive(Default)]
-pub struct TrackerPlay {
+struct TrackerPlay {
     began: f64,
     /// Where the tracker is; and another address of it, from which it sees another one of this machine.
     at: Vec<SocketAddr>,
@@ -52,15 +53,14 @@ pub struct TrackerPlay {
     ips: Vec<String>,
     /// The steady peer's port, where one listens, to see whether the tracker asks it for something.
     steady: u16,
-    _listener: Option<Listener>,
     /// The ports of peers that were there before, of which nothing is known.
     strangers: Vec<u16>,
     /// Whether it answers our pings with our list.
     ours: bool,
-    /// So many pings in a row had no answer, and whether the long list was sent before.
+    /// So many pings in a row had no answer.
     n_mute: usize,
-    is_long_sent: bool,
-    sent: Vec<Message>,
+    /// All messages of each port.
+    sent: BTreeMap<u16, Vec<Message>>,
     /// Who was ever on the newcomer's list or the observer's, who was on that last and when; and when somebody silent was
     /// missing there for the first time.
     were_on: BTreeSet<u16>,
@@ -72,75 +72,66 @@ pub struct TrackerPlay {
     most: usize,
 }
 
+/// Plays the timetable to its end, or until the program has ended or answers nothing any more. Begins with an open
+/// connection, as a close without a message would end an original.
+pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Result<()> {
+    let listener = Listener::start("steady", listen(0)?, 8, was_asked, |_| {})?;
+    let (peer, own, steady) = (first.peer, first.own.ip(), listener.addr.port());
+    let mut play = TrackerPlay::default();
+    (play.began, play.at, play.steady) = (now(), vec![peer], steady);
+    play.ips = vec![own.to_string(), peer.ip().to_string()];
+    // whether it speaks our messages: an original takes no notice of the version
+    let ping = json!({"msg": "ping", "port": steady, "v": VERSION});
+    if let Ok((answer, _)) = ask::<PingAnswer>(first, &ping, HEADER) {
+        play.ours = matches!(answer, PingAnswer::Ours(_));
+        let peers = peers_of(answer).unwrap_or_default().into_iter();
+        let ports = peers.map(|peer| peer.port).filter(|port| *port != steady);
+        play.strangers = ports.collect();
+    }
+    if is_remote
+        && is_local(peer.ip(), own)
+        && let Some(other) = find_other(peer.port(), own)
+    {
+        play.at.push(other.peer);
+        play.ips.push(other.own.ip().to_string());
+        let _ = ask::<Value>(other, &ping, HEADER);
+    }
+    let mut is_whole = true;
+    for due in timetable(steady) {
+        while now() < play.began + due.at {
+            tick();
+        }
+        if play.n_mute == GIVEN_UP || program.has_ended() {
+            is_whole = false;
+            break;
+        }
+        play.send(peer, &due);
+        if let (Some(other), "steady") = (play.at.get(1), due.role) {
+            play.send(*other, &due);
+        }
+    }
+    play.conclude(is_whole);
+    if play.ours {
+        good(OURS);
+        note("a .torrent is published");
+        match publish(peer, steady) {
+            Ok(()) => good("P1"),
+            Err(fault) => fails("P1", fault.to_string(), "publish"),
+        }
+    }
+    Ok(())
+}
+
+/// Looks for a second address of this machine at which the tracker is.
+fn find_other(port: u16, own: IpAddr) -> Option<Connection> {
+    let mut ips = own_addresses(4);
+    ips.push(Ipv6Addr::LOCALHOST.into());
+    let others = ips.into_iter().map(|ip| connect(&[(ip, port).into()]));
+    let mut others = others.filter_map(Result::ok);
+    others.find(|other| other.own.ip() != own)
+}
+
 impl TrackerPlay {
-    /// Begins with an open connection, as a close without a message would end an original.
-    pub fn start(first: Connection, is_remote: bool) -> io::Result<Self> {
-        let (peer, own) = (first.peer, first.own.ip());
-        let mut play = Self::default();
-        (play.began, play.at) = (now(), vec![peer]);
-        play.ips = vec![own.to_string(), peer.ip().to_string()];
-        let listener = Listener::start("steady", listen(0)?, 8, was_asked, |_| {})?;
-        play.steady = listener.addr.port();
-        play._listener = Some(listener);
-        // whether it speaks our messages: an original takes no notice of the version
-        let ping = json!({"msg": "ping", "port": play.steady, "v": VERSION});
-        if let Ok((answer, _)) = ask::<PingAnswer>(first, &ping, HEADER) {
-            play.ours = matches!(answer, PingAnswer::Ours(_));
-            let peers = peers_of(answer).unwrap_or_default();
-            let ports = peers.iter().map(|peer| peer.port);
-            play.strangers = ports.filter(|port| *port != play.steady).collect();
-        }
-        if is_remote && is_local(peer.ip(), own) {
-            play.find_other(&ping, own);
-        }
-        Ok(play)
-    }
-
-    /// Looks for a second address of this machine at which the tracker is.
-    fn find_other(&mut self, ping: &Value, own: IpAddr) {
-        let mut ips = own_addresses(4);
-        ips.push(Ipv6Addr::LOCALHOST.into());
-        let port = self.at[0].port();
-        let others = ips.into_iter().map(|ip| connect(&[(ip, port).into()]));
-        let mut others = others.filter_map(Result::ok);
-        if let Some(other) = others.find(|other| other.own.ip() != own) {
-            self.at.push(other.peer);
-            self.ips.push(other.own.ip().to_string());
-            // a close without a message would end an original
-            let _ = ask::<Value>(other, ping, HEADER);
-        }
-    }
-
-    /// Plays the timetable to its end, or until the program has ended.
-    pub fn run(&mut self, program: &mut Option<Program>) {
-        let mut has_ended = false;
-        for due in timetable(self.steady) {
-            while now() < self.began + due.at {
-                tick();
-            }
-            has_ended = Program::has_ended(program);
-            if has_ended {
-                break;
-            }
-            let most = if due.role == "steady" { 2 } else { 1 };
-            for at in self.at.clone().into_iter().take(most) {
-                if self.n_mute < GIVEN_UP {
-                    self.send(at, &due);
-                }
-            }
-        }
-        self.conclude(!has_ended && self.n_mute < GIVEN_UP);
-        if self.ours {
-            good(OURS);
-            note("a .torrent is published");
-            match self.publish() {
-                Ok(()) => good("P1"),
-                Err(fault) => fails("P1", fault.to_string(), "publish"),
-            }
-        }
-        end();
-    }
-
     /// Sends a message, and judges what comes of it.
     fn send(&mut self, to: SocketAddr, due: &Message) {
         self.said(due);
@@ -150,7 +141,6 @@ impl TrackerPlay {
         }
         if !due.files.is_empty() {
             good("F6");
-            self.is_long_sent |= due.role == "long";
             (message["msg"], message["files"]) = ("file_list".into(), json!(due.files));
             let sent = connect(&[to]).and_then(|to| to.send(&message).map(|()| to));
             return match sent {
@@ -161,10 +151,9 @@ impl TrackerPlay {
         let patience = if self.n_mute == 0 { HEADER } else { CLOSES };
         let answer = connect(&[to]).and_then(|to| ask(to, &message, patience));
         match answer.and_then(|(answer, to)| Ok((peers_of(answer)?, to))) {
-            Ok((mut peers, to)) => {
+            Ok((peers, to)) => {
                 self.n_mute = 0;
-                peers.retain(|peer| !self.strangers.contains(&peer.port));
-                self.heard(due, &peers);
+                self.heard(due, peers);
                 wait_for_close(to, due);
             }
             Err(fault) => self.missed(&fault, due),
@@ -179,7 +168,7 @@ impl TrackerPlay {
         if fault.kind() == io::ErrorKind::InvalidData {
             self.n_mute = 0;
             fails("C3", told, &who);
-        } else if !self.is_long_sent {
+        } else if self.sent.values().all(|said| said[0].role != "long") {
             fails("F1", "a ping had no answer", &who);
         } else if self.n_mute > 1 {
             let why = "after a list of more than 3,000 bytes nothing is answered: is it read \
@@ -187,26 +176,26 @@ impl TrackerPlay {
             fails("F2", why, "long");
         }
     }
+}
 
-    /// Publishes a `.torrent`, and fetches it.
-    fn publish(&self) -> io::Result<()> {
-        let (name, port) = ("published.bin", self.steady);
-        let torrent = Torrent::of_content(Name::parse(name).expect("letters"), &[7; 3 << 16]);
-        let mut file = Publication::of(&torrent);
-        file.torrent = Some(torrent.clone());
-        let ask = |message| ask::<Reply>(connect(&self.at[..1])?, &message, HEADER);
-        ask(json!({"msg": "publish", "port": port, "key": "check", "files": [file]}))?;
-        ask(json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}))?;
-        let kept = ask(json!({"msg": "get_torrent", "name": name}))?.0.torrent;
-        let kept = kept.ok_or_else(|| invalid("the tracker has no such .torrent"))?;
-        let named = kept.peers.iter().any(|peer| peer.port == port);
-        if named && kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces() {
-            return Ok(());
-        }
-        let (at, sent) = (&kept.peers, format!("{torrent:?} from port {port}"));
-        let why = format!("published was {sent}; it came back as {kept:?}, at {at:?}");
-        Err(invalid(why))
+/// Publishes a `.torrent`, and fetches it.
+fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
+    let name = "published.bin";
+    let torrent = Torrent::of_content(Name::parse(name).expect("letters"), &[7; 3 << 16]);
+    let mut file = Publication::of(&torrent);
+    file.torrent = Some(torrent.clone());
+    let ask = |message| ask::<Reply>(connect(&[to])?, &message, HEADER);
+    ask(json!({"msg": "publish", "port": port, "key": "check", "files": [file]}))?;
+    ask(json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}))?;
+    let kept = ask(json!({"msg": "get_torrent", "name": name}))?.0.torrent;
+    let kept = kept.ok_or_else(|| invalid("the tracker has no such .torrent"))?;
+    let named = kept.peers.iter().any(|peer| peer.port == port);
+    if named && kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces() {
+        return Ok(());
     }
+    let (at, sent) = (&kept.peers, format!("{torrent:?} from port {port}"));
+    let why = format!("published was {sent}; it came back as {kept:?}, at {at:?}");
+    Err(invalid(why))
 }
 
 /// Judges what still comes behind an answer or a list, or that nothing ends the connection: on a thread of its own, as
@@ -228,30 +217,33 @@ fn wait_for_close(mut to: Connection, due: &Message) {
 
 /// All messages, in order. The steady peer's port is where one listens.
 fn timetable(steady: u16) -> Vec<Message> {
-    let lines = include_str!("tracker/timetable.txt").lines();
     let mut table = Vec::new();
+    let lines = include_str!("tracker/timetable.txt").lines();
     for line in lines.filter(|line| !line.starts_with('#')) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let number = |column: usize| words[column].parse::<f64>().expect("a number");
-        let [first, n, later, every, from, to] = [1, 2, 3, 4, 5, 6].map(number);
+        let [port, n, later, every, from, to] = [1, 2, 3, 4, 5, 6].map(number);
+        let role = words[0];
         let mut files: Vec<String> = words[7..].iter().map(|file| file.to_string()).collect();
-        if words[0] == "long" {
+        if role == "long" {
             files.extend((0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt")));
         }
         for nth in 0..n as u16 {
-            let mut due = Message {
-                at: from + f64::from(nth) * later,
-                role: words[0],
-                port: if words[0] == "steady" {
-                    steady
-                } else {
-                    first as u16 + nth
-                },
-                files: files.clone(),
+            let port = if role == "steady" {
+                steady
+            } else {
+                port as u16 + nth
             };
-            while due.at < to {
-                table.push(due.clone());
-                due.at += every;
+            let mut at = from + f64::from(nth) * later;
+            while at < to {
+                let files = files.clone();
+                table.push(Message {
+                    at,
+                    role,
+                    port,
+                    files,
+                });
+                at += every;
             }
         }
     }

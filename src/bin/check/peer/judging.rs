@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::swarm::*;
 use crate::record::*;
-use crate::rows::RowVerdict::{CantTell, Holds};
+use crate::rows::{CANT_TELL, HOLDS};
 
 /// What comes again and again.
 pub const PING: &str = "ping";
 pub const LIST: &str = "list of its files";
 pub const REQUEST: &str = "request";
 /// How long a program may take to start and ping; and C6's interval, seconds.
-const FIRST_PING: f64 = 1.5 * PING_EVERY + 3.0;
+const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
 const THREE_MINUTES: f64 = 180.0;
 /// What is given so shortly before a source dies may be asked for again; and whoever asks for nothing for so long has given
 /// up.
@@ -30,11 +30,10 @@ impl Swarm {
         self.peer.is_some() || self.pings.odd.is_some() || self.lists.odd.is_some()
     }
 
+    /// The first message shows how long it took to come.
     fn contacted(&self, at: f64) {
         if self.pings.times.is_empty() && self.pings.odd.is_none() {
-            let after = at - span()[0];
-            let why = format!("no ping for {after:.1} s");
-            late("C2", after - FIRST_PING, PING_EVERY, why, PING);
+            judge_gaps("C2", &self.pings, PING, FIRST_PING, at);
             good("C2");
         }
     }
@@ -52,24 +51,16 @@ impl Swarm {
 
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
         let at = note(format!("it sent a {LIST}: {}", files.join(" ")));
-        self.no_list_until(at);
         good("C6");
         self.lists.times.push(at);
-        for (name, file) in &self.files {
-            // a piece of a file of ours is listed otherwise
-            if name.ends_with(".txt") && !files.contains(name) {
-                let after = at - file.given.unwrap_or(at);
-                let why = format!("a list lacks {name}, which it had {after:.1} s before");
-                late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
-            }
+        // a piece of a file of ours is listed otherwise
+        let lacks = |name: &&String| name.ends_with(".txt") && !files.contains(name);
+        for name in self.files.keys().filter(lacks) {
+            let after = at - self.files[name].given.unwrap_or(at);
+            let why = format!("a list lacks {name}, which it had {after:.1} s before");
+            late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
         }
         (self.peer, self.own_files) = (Some(peer), files);
-    }
-
-    fn no_list_until(&self, at: f64) {
-        let gap = at - self.lists.times.last().copied().unwrap_or(span()[0]);
-        let why = format!("no list for {gap:.1} s");
-        late("C6", gap - THREE_MINUTES, THREE_MINUTES, why, LIST);
     }
 
     /// Something came that isn't understood, and may have been meant as one of these.
@@ -87,32 +78,43 @@ impl Swarm {
     /// One of the other peers is asked for something.
     pub fn asked(&mut self, who: usize, name: &str) {
         let at = note(format!("{REQUEST} to peer {who} for {name}"));
-        if who >= NEAR {
-            return self.asked_in_download(at, who, name);
+        match who {
+            NEAR.. if name.starts_with(SMALL) => self.small.push(who),
+            NEAR.. if name.starts_with(FILM) => self.asked_for_film(at, name),
+            NEAR.. => {}
+            _ => self.asked_as_original(at, who, name),
         }
+    }
+
+    fn asked_as_original(&mut self, at: f64, who: usize, name: &str) {
         if self.stage == Stage::Complete {
             let after = at - self.since;
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
         }
-        let holders = self.files.get(name).map_or(&[][..], |file| &file.holders);
-        let Some(place) = holders.iter().position(|holder| *holder == who) else {
+        let copies = |name: &String| (self.files[name].holders.len(), name.clone());
+        let rarest = self.listed.iter().map(copies).min();
+        let mut holders = self
+            .files
+            .get(name)
+            .into_iter()
+            .flat_map(|file| &file.holders);
+        let Some(place) = holders.position(|holder| *holder == who) else {
             return fails("C3", format!("peer {who} doesn't list {name}"), name);
         };
         good("C3");
-        let (n, choice) = (holders.len(), self.files[name].choice);
-        if choice.is_none() || self.stage == Stage::Complete {
+        if self.stage != Stage::Choice || !self.listed.iter().any(|listed| listed == name) {
             return;
         }
+        let n = self.files[name].holders.len();
         self.places[0].insert(place);
         self.places[1].insert(n - place);
-        if !self.choices.insert(choice.unwrap_or_default()) {
+        if self.is_chosen {
             return;
         }
+        self.is_chosen = true;
         self.requests.times.push(at);
-        let others = self.files.iter().filter(|(_, file)| file.choice == choice);
-        let others = others.map(|(name, file)| (file.holders.len(), name));
-        match others.min() {
+        match rarest {
             Some((least, rarer)) if least < n => {
                 let instead = format!("{rarer} ({least}) was missing");
                 let why = format!("asked for {name} ({n} copies) while {instead}");
@@ -122,21 +124,13 @@ impl Swarm {
         }
     }
 
-    fn asked_in_download(&mut self, at: f64, who: usize, name: &str) {
-        if name.starts_with(SMALL) {
-            self.small.push(who);
-        }
-        if !name.starts_with(FILM) {
-            return;
-        }
+    fn asked_for_film(&mut self, at: f64, name: &str) {
         self.last_film = at;
-        match self.has_torrent {
-            true => good("P2"),
-            false => fails(
-                "P2",
-                format!("{name} was asked for before the .torrent came"),
-                FILM,
-            ),
+        if self.has_torrent {
+            good("P2");
+        } else {
+            let why = format!("{name} was asked for before the .torrent came");
+            fails("P2", why, FILM);
         }
         let given = self.files.get(name).and_then(|file| file.given);
         let since = given.zip(self.died).map(|(given, died)| died - given);
@@ -154,11 +148,8 @@ impl Swarm {
         };
         let at = note(&told);
         self.is_answered = true;
-        self.is_short_given |= name.starts_with(SHORT);
-        let is_film = usize::from(name.starts_with(FILM));
-        self.n_film += is_film;
         match self.files.get_mut(name) {
-            _ if who == CORRUPT => self.n_corrupt += is_film,
+            _ if who == CORRUPT => self.is_corrupt_given |= name.starts_with(FILM),
             Some(file) if sent.is_ok() => file.given = file.given.or(Some(at)),
             _ if name.starts_with(LARGE) => fails("C1", told, name),
             _ => {}
@@ -167,7 +158,7 @@ impl Swarm {
 
     /// Whether one of the other peers goes away instead of giving something: once, in the middle of the film.
     pub fn dies(&mut self, who: usize) -> bool {
-        let dies = who == DYING && self.is_film_back;
+        let dies = who == DYING && self.was_asked_for(FILM, "");
         if dies {
             let at = note(format!("peer {who}, which had the {FILM}, went away"));
             self.died.get_or_insert(at);
@@ -179,44 +170,38 @@ impl Swarm {
     pub fn came_back(&mut self, name: &str, fault: Option<String>) {
         let is_good = fault.is_none();
         let told = format!("it was asked for {name} {}", fault.unwrap_or_default());
-        self.last_back = note(&told);
-        let is_complete = self.stage == Stage::Complete;
-        self.is_serving |= is_good && is_complete;
-        let is_film = name.starts_with(FILM);
-        let is_whole = is_film && name.ends_with(".bin");
-        self.is_film_back |= is_film;
-        self.has_film |= is_whole;
+        note(&told);
         let row = match name {
-            _ if is_whole => "P4",
-            _ if is_film => "P6",
+            _ if name.starts_with(FILM) && name.ends_with(WHOLE) => "P4",
+            _ if name.starts_with(FILM) => "P6",
             _ if name.starts_with(LARGE) => "C1",
             _ => "C5",
         };
         let file = self.files.entry(name.to_owned()).or_default();
-        match file.came_back {
-            None if !is_good => fails(row, told, name),
-            None if row != "P4" || self.n_corrupt > 0 => good(row),
-            Some(true) if !is_good && is_complete => fails("F5", told, name),
+        file.came_back.push(is_good);
+        match file.came_back[..] {
+            [false] => fails(row, told, name),
+            [true] if row != "P4" || self.is_corrupt_given => good(row),
+            [true, false] => fails("F5", told, name),
             _ => {}
         }
-        file.came_back.get_or_insert(is_good);
-        if is_whole && self.died.is_some() {
+        if row == "P4" && self.died.is_some() {
             good("P5");
         }
     }
 
     /// Judges what takes the whole time.
     pub fn conclude(&self) {
-        let [_, ended] = span();
-        self.no_list_until(ended);
+        let ended = now();
+        judge_gaps("C6", &self.lists, LIST, THREE_MINUTES, ended);
         judge_beat("F1", &self.pings, PING, PING_EVERY, ended);
         judge_beat("F2", &self.lists, LIST, LIST_EVERY, ended);
         let end = self.choices_end.unwrap_or(ended);
         judge_beat("F4", &self.requests, REQUEST, ROUND_EVERY, end);
-        let n = self.choices.len();
+        let n = self.requests.times.len();
         if n < CHOICES {
             let why = format!("choices that were answered: {n}, and {CHOICES} are needed");
-            tell("F4", CantTell(why));
+            tell("F4", CANT_TELL, why);
             if let Some(odd) = &self.requests.odd {
                 fails("C4", odd, REQUEST);
                 fails("F4", odd, REQUEST);
@@ -225,27 +210,28 @@ impl Swarm {
             let why = "it asked the holder at the same place of the list each time";
             fails("F4", why, REQUEST);
         }
-        if self.is_short_given && n == 0 {
+        if n == 0 && self.last_given(SHORT).is_some() {
             let why = "it asks for what comes in a short list, and for nothing in a long one: \
                        does it read with one recv()?";
             fails("C3", why, "bytes");
         }
-        let watched = ended - self.since;
-        let is_complete = self.stage == Stage::Complete && !self.listed.is_empty();
-        if is_complete && watched > WATCHED - PING_EVERY {
-            if self
-                .lists
-                .times
-                .last()
-                .is_none_or(|last| *last < self.since)
-            {
-                fails("F5", "no list comes since it has everything", LIST);
-            } else if self.is_serving && n > 0 {
-                let told = format!("for {watched:.0} s it asked for nothing, listed and served");
-                tell("F5", Holds(told));
-            }
+        if self.stage == Stage::Complete && !self.listed.is_empty() {
+            self.conclude_complete(ended - self.since);
         }
         self.conclude_download(ended);
+    }
+
+    fn conclude_complete(&self, watched: f64) {
+        let has_listed = self.lists.times.iter().any(|at| *at >= self.since);
+        let has_served = |file: &PlayedFile| file.came_back.get(1) == Some(&true);
+        let is_serving = self.files.values().any(has_served);
+        if watched < WATCHED - PING_EVERY {
+        } else if !has_listed {
+            fails("F5", "no list comes since it has everything", LIST);
+        } else if is_serving && !self.requests.times.is_empty() {
+            let told = format!("for {watched:.0} s it asked for nothing, listed and served");
+            tell("F5", HOLDS, told);
+        }
     }
 
     fn conclude_download(&self, ended: f64) {
@@ -258,14 +244,14 @@ impl Swarm {
         let is_late = lateness()[1] > course_time(LATE);
         match near >= 2 * (next + last) {
             _ if small.len() < MEETS => {}
-            true => tell("P3", Holds(told)),
-            false if is_late => tell("P3", CantTell(told + "; but this machine was late")),
+            true => tell("P3", HOLDS, told),
+            false if is_late => tell("P3", CANT_TELL, told + "; but this machine was late"),
             false => fails("P3", told, SMALL),
         }
         let is_complete = self.stage == Stage::Complete;
         let end = if is_complete { self.since } else { ended };
         let has_given_up = end > self.last_film + course_time(GIVES_UP);
-        if self.died.is_some() && !self.has_film && has_given_up {
+        if self.died.is_some() && !self.was_asked_for(FILM, WHOLE) && has_given_up {
             let why = "nothing more was asked for after a source went away";
             fails("P5", why, FILM);
         }

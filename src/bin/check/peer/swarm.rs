@@ -38,7 +38,8 @@ const FEW: usize = 4;
 pub const SMALL: &str = "a-small";
 const SMALL_FILES: usize = 24;
 pub const FILM: &str = "film";
-const FILM_PIECES: usize = 96;
+pub const WHOLE: &str = ".bin";
+const FILM_PIECES: usize = 64;
 const DOWNLOAD_TIME: Duration = Duration::from_secs(20);
 const UNDER_WAY: usize = 20;
 
@@ -49,11 +50,12 @@ pub const ROUND_EVERY: f64 = 30.0;
 /// How long a complete peer is watched, seconds: a round and a list must come, both with some delay.
 pub const WATCHED: f64 = 60.0;
 
-/// What is listed.
+/// What is listed: nothing yet or one file, files to choose from, files of ours, or only what the peer has.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub enum Stage {
     #[default]
-    Choices,
+    Alone,
+    Choice,
     Download,
     Complete,
 }
@@ -62,12 +64,10 @@ pub enum Stage {
 #[derive(Default)]
 pub struct PlayedFile {
     pub bytes: Arc<Vec<u8>>,
-    /// Who has it, and which choice it is a part of.
-    pub holders: Vec<usize>,
-    pub choice: Option<usize>,
-    /// When the peer was given it first, and whether it sent it when it was asked for it first.
+    pub holders: BTreeSet<usize>,
+    /// When the peer was given it first, and whether it sent it each time that it was asked for it.
     pub given: Option<f64>,
-    pub came_back: Option<bool>,
+    pub came_back: Vec<bool>,
 }
 
 /// What is played towards a peer, and what was seen of it.
@@ -82,34 +82,25 @@ pub struct Swarm {
     pub stage: Stage,
     pub listed: Vec<String>,
     pub since: f64,
-    n_offers: usize,
     /// Where the peer is, whether it speaks our messages, and what it lists.
     pub peer: Option<SocketAddr>,
     pub ours: bool,
     pub own_files: Vec<String>,
     pub pings: Beat,
     pub lists: Beat,
-    /// The first request of each choice, the choices that had one, and when the last choice was over.
+    /// The first request of each choice, whether the one that is listed had it, and when the last choice was over.
     pub requests: Beat,
-    pub choices: BTreeSet<usize>,
+    pub is_chosen: bool,
     pub choices_end: Option<f64>,
     /// The place on the list of each holder that was asked, from either end.
     pub places: [BTreeSet<usize>; 2],
-    pub is_short_given: bool,
-    /// Whether something was given since something else is listed; when it was last asked for something, and whether it
-    /// answered since it is complete.
+    /// Whether something was given since something else is listed.
     pub is_answered: bool,
-    pub last_back: f64,
-    pub is_serving: bool,
-    /// Of the download: who was asked for small files; how much of the film was given, and how much of it wrongly; whether
-    /// its `.torrent` was, it was asked for some of it, and for the whole; when the source went away, and when some of the
-    /// film was asked for last.
+    /// Of the download: who was asked for small files; whether the film's `.torrent` was given, and some of it wrongly; when
+    /// a source went away, and when some of the film was asked for last.
     pub small: Vec<usize>,
-    pub n_film: usize,
-    pub n_corrupt: usize,
     pub has_torrent: bool,
-    pub is_film_back: bool,
-    pub has_film: bool,
+    pub is_corrupt_given: bool,
     pub died: Option<f64>,
     pub last_film: f64,
 }
@@ -140,7 +131,7 @@ impl Swarm {
 
     /// Makes a file of ours. Returns its name, and its pieces'.
     fn new_torrent(&mut self, kind: &str, n_pieces: usize) -> (String, Vec<String>) {
-        let name = self.new_file(kind, ".bin", n_pieces * PIECE);
+        let name = self.new_file(kind, WHOLE, n_pieces * PIECE);
         let bytes = Arc::clone(&self.files[&name].bytes);
         let torrent = Torrent::of_content(Name::parse(&name).expect("letters"), &bytes);
         let pieces = (0..torrent.n_pieces()).map(|idx| torrent.original_name(idx));
@@ -158,36 +149,31 @@ impl Swarm {
         let rest = WATCHED + PING_EVERY + if self.ours { download } else { 0.0 };
         let (is_time, waited) = (now() + rest < self.within, now() - self.since);
         match self.stage {
-            Stage::Choices if self.n_offers == 0 => self.offer(LARGE),
-            Stage::Choices if is_time && !self.is_answered && waited < UNANSWERED => {}
-            Stage::Choices if is_time && !self.is_answered => self.offer(SHORT),
-            Stage::Choices if is_time && self.n_offers <= CHOICES => self.offer(""),
-            Stage::Choices if self.ours => self.offer_download(),
-            Stage::Download if waited < download && !self.has_film => {}
             Stage::Complete => {}
-            _ => {
-                let mut known = self.own_files.clone();
-                known.retain(|name| self.files.contains_key(name));
-                let everybody = |name| (name, (1..=HOLDERS).collect());
-                let known = known.into_iter().map(everybody);
-                self.list_now(Stage::Complete, "only what it has", known.collect());
-            }
+            Stage::Download if waited < download && !self.was_asked_for(FILM, WHOLE) => {}
+            Stage::Download => self.offer_nothing(),
+            _ if self.listed.is_empty() => self.offer(LARGE),
+            _ if is_time && !self.is_answered && waited < UNANSWERED => {}
+            _ if is_time && !self.is_answered => self.offer(SHORT),
+            _ if is_time && self.requests.times.len() < CHOICES => self.offer(""),
+            _ if self.ours => self.offer_download(),
+            _ => self.offer_nothing(),
         }
     }
 
     /// Lists files, each with its holders.
-    fn list_now(&mut self, stage: Stage, what: &str, files: Vec<(String, Vec<usize>)>) {
-        let copies = |(name, who): &(String, Vec<usize>)| format!(" {name} ×{}", who.len());
+    pub fn list_now(&mut self, stage: Stage, what: &str, files: Vec<(String, BTreeSet<usize>)>) {
+        let copies = |(name, who): &(String, BTreeSet<usize>)| format!(" {name} ×{}", who.len());
         let told: String = files.iter().map(copies).collect();
         self.since = note(format!("the tracker lists {what}:{told}"));
-        if stage != Stage::Choices {
+        if [Stage::Download, Stage::Complete].contains(&stage) {
             self.choices_end.get_or_insert(self.since);
         }
         self.listed = files.iter().map(|(name, _)| name.clone()).collect();
         for (name, holders) in files {
             self.files.entry(name).or_default().holders = holders;
         }
-        (self.stage, self.is_answered) = (stage, false);
+        (self.stage, self.is_answered, self.is_chosen) = (stage, false, false);
     }
 
     /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours, these
@@ -205,27 +191,34 @@ impl Swarm {
             true => self.new_torrent(kind, n).1,
             false => (0..n).map(|_| self.new_file(kind, ".txt", len)).collect(),
         };
-        let holders = copies.into_iter().map(|n| -> Vec<usize> {
-            let mut holders = sample(&mut rand::rng(), HOLDERS, n).into_vec();
-            holders.sort();
-            holders.into_iter().map(|nth| nth + 1).collect()
+        let holders = copies.into_iter().map(|n| {
+            let sampled = sample(&mut rand::rng(), HOLDERS, n).into_iter();
+            sampled.map(|nth| nth + 1).collect()
         });
-        let files = names.iter().cloned().zip(holders).collect();
-        self.list_now(Stage::Choices, "others, with files to choose from", files);
-        for name in names {
-            let file = self.files.entry(name).or_default();
-            file.choice = kind.is_empty().then_some(self.n_offers);
-        }
-        self.n_offers += 1;
+        let files = names.into_iter().zip(holders).collect();
+        let stage = if kind.is_empty() {
+            Stage::Choice
+        } else {
+            Stage::Alone
+        };
+        self.list_now(stage, "others, with files to choose from", files);
     }
 
     fn offer_download(&mut self) {
         let near = || (NEAR..CORRUPT).collect();
         let small = (0..SMALL_FILES).map(|_| (self.new_torrent(SMALL, 1).0, near()));
-        let mut files: Vec<(String, Vec<usize>)> = small.collect();
+        let mut files: Vec<(String, BTreeSet<usize>)> = small.collect();
         let film = self.new_torrent(FILM, FILM_PIECES).0;
         files.push((film, (NEAR..=DYING).collect()));
         self.list_now(Stage::Download, "files with .torrents", files);
+    }
+
+    fn offer_nothing(&mut self) {
+        let mut known = self.own_files.clone();
+        known.retain(|name| self.files.contains_key(name));
+        let everybody = |name| (name, (1..=HOLDERS).collect());
+        let files = known.into_iter().map(everybody).collect();
+        self.list_now(Stage::Complete, "only what it has", files);
     }
 
     /// What a peer has of what is listed.
@@ -279,29 +272,47 @@ impl Swarm {
         json!({"msg": "hello", "v": VERSION, "id": id, "port": port, "have": have})
     }
 
+    /// When the peer was last given something of a kind.
+    pub fn last_given(&self, kind: &str) -> Option<f64> {
+        let given = self.of_kind(kind).filter_map(|(_, file)| file.given);
+        given.reduce(f64::max)
+    }
+
+    fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&String, &PlayedFile)> {
+        let files = self.files.iter();
+        files.filter(move |(name, _)| name.starts_with(kind))
+    }
+
+    /// Whether the peer was asked for something of the film: for what begins and ends so.
+    pub fn was_asked_for(&self, kind: &str, ending: &str) -> bool {
+        let mut files = self
+            .of_kind(kind)
+            .filter(|(name, _)| name.ends_with(ending));
+        files.any(|(_, file)| !file.came_back.is_empty())
+    }
+
     /// Whether nothing more of the film is given before the peer was asked for some of it.
     pub fn is_held(&self) -> bool {
-        self.n_film > UNDER_WAY && !self.is_film_back
+        let given = self.of_kind(FILM).filter(|(_, file)| file.given.is_some());
+        given.count() > UNDER_WAY && !self.was_asked_for(FILM, "")
     }
 
     /// What the peer has, and is to be asked for now: each file once, and one once more when it has been complete for a
     /// round. What it was given after `before` may not be written yet.
-    pub fn due(&self, before: f64) -> Option<&String> {
-        if self.is_held() {
-            let of_film = self.files.iter().filter(|(name, _)| name.starts_with(FILM));
-            let mut given = of_film.filter(|(_, file)| file.given.is_some_and(|at| at < before));
-            return given.next().map(|(name, _)| name);
-        }
-        let again = self.since + ROUND_EVERY;
-        let again = self.stage == Stage::Complete && before > again && self.last_back < again;
+    pub fn due(&self, before: f64) -> Option<(SocketAddr, String, Arc<Vec<u8>>)> {
+        let is_settled = |file: &PlayedFile| file.given.is_some_and(|at| at < before);
+        let is_rested = self.stage == Stage::Complete && before > self.since + ROUND_EVERY;
+        let again = is_rested && self.files.values().all(|file| file.came_back.len() < 2);
         let is_due = |name: &&String| {
-            let files = self.files.iter();
-            let parts = files.filter(|(part, _)| part.starts_with(*name));
-            let last_given = parts.filter_map(|(_, file)| file.given).reduce(f64::max);
-            let came = *name == PLANTED || last_given.is_some_and(|at| at < before);
-            let file = self.files.get(*name);
-            came && file.is_some_and(|file| again || file.came_back.is_none())
+            let is_here = *name == PLANTED || self.last_given(name).is_some_and(|at| at < before);
+            let file = self.files.get(*name).filter(|_| is_here);
+            file.is_some_and(|file| again || file.came_back.is_empty())
         };
-        self.own_files.iter().find(is_due)
+        let name = match self.is_held() {
+            true => self.of_kind(FILM).find(|(_, file)| is_settled(file))?.0,
+            false => self.own_files.iter().find(is_due)?,
+        };
+        let bytes = Arc::clone(&self.files[name].bytes);
+        Some((self.peer?, name.clone(), bytes))
     }
 }

@@ -6,7 +6,7 @@ use bittorrentish::protocol::PeerEntry;
 
 use super::{Message, TrackerPlay};
 use crate::record::{fails, good, judge_beat, late, note, tell};
-use crate::rows::RowVerdict::Holds;
+use crate::rows::HOLDS;
 
 /// The interval of the course text, seconds.
 const SWEEP_EVERY: f64 = 15.0;
@@ -18,13 +18,6 @@ const CROWD_COMES: f64 = 100.0;
 const TALKS: f64 = 12.0;
 const RECENT: usize = 6;
 
-/// A list that tells of everybody.
-struct WatchedList {
-    at: f64,
-    is_newcomers: bool,
-    files: BTreeMap<u16, BTreeSet<String>>,
-}
-
 impl TrackerPlay {
     /// A peer pings, or sends a list.
     pub(super) fn said(&mut self, due: &Message) {
@@ -32,55 +25,47 @@ impl TrackerPlay {
             [] => format!("{due} pinged"),
             files => format!("{due} sent its list: {}", files.join(" ")),
         });
-        self.sent.push(Message { at, ..due.clone() });
+        let said = self.sent.entry(due.port).or_default();
+        said.push(Message { at, ..due.clone() });
     }
 
     /// A ping is answered with a list.
-    pub(super) fn heard(&mut self, due: &Message, entries: &[PeerEntry]) {
+    pub(super) fn heard(&mut self, due: &Message, mut entries: Vec<PeerEntry>) {
+        entries.retain(|entry| !self.strangers.contains(&entry.port));
         let told = |peer: &PeerEntry| format!(" port {}: {}", peer.port, peer.file_list.join(" "));
         let told: Vec<String> = entries.iter().map(told).collect();
         let at = note(format!("{due} was sent the list:{}", told.join(",")));
         good("F1");
-        let (mut files, is_newcomers) = (BTreeMap::new(), due.role == "newcomer");
-        for entry in entries {
-            let listed: BTreeSet<String> = entry.file_list.iter().cloned().collect();
-            self.judge_entry(entry, &listed);
-            files.entry(entry.port).or_insert(listed);
+        let mut list = BTreeMap::new();
+        for entry in &entries {
+            let files: BTreeSet<&str> = entry.file_list.iter().map(String::as_str).collect();
+            self.judge_entry(entry, &files);
+            list.entry(entry.port).or_insert(files);
         }
-        let since = at - self.began;
+        let (since, is_newcomers) = (at - self.began, due.role == "newcomer");
         if since > CROWD_COMES || !is_newcomers && due.role != "observer" {
             return;
         }
-        let list = WatchedList {
-            at,
-            is_newcomers,
-            files,
-        };
-        let ports: BTreeSet<u16> = list.files.keys().copied().collect();
-        let known: BTreeSet<u16> = self.sent.iter().map(|said| said.port).collect();
-        for port in known.iter().filter(|port| **port != due.port) {
-            self.judge_place(*port, &list);
+        for (port, said) in self.sent.iter().filter(|(port, _)| **port != due.port) {
+            let rows = match said[0].role {
+                _ if is_newcomers => ["C2", "C2"],
+                "changer" => ["F2", "F3"],
+                _ => ["C2", "F3"],
+            };
+            self.judge_place(rows, said, at, list.get(port));
         }
-        if since > SETTLED {
-            self.most = self.most.max(ports.len());
-            for port in &ports {
-                let n = entries.iter().filter(|entry| entry.port == *port).count();
-                let is_twin = *port == self.steady;
-                let n_due = if is_twin { self.at.len() } else { 1 };
-                if n != n_due {
-                    let why = format!("port {port} is {n} times on a list, not {n_due}");
-                    fails("F9", why, "observer");
-                }
-            }
-        }
+        let ports: BTreeSet<u16> = list.into_keys().collect();
         let is_dropped = |port: &u16| !ports.contains(port) && self.stays(*port);
         if is_newcomers {
             good("C2");
-        } else if ports.len() - usize::from(ports.contains(&due.port)) >= 2 {
+        } else if ports.iter().filter(|port| **port != due.port).count() >= 2 {
             good("C3");
         } else if since > SETTLED && !self.were_on.iter().any(is_dropped) {
             let why = "a list has fewer than two besides the asker, where four keep in touch";
             fails("C3", why, "list");
+        }
+        if since > SETTLED {
+            self.judge_twins(&ports, &entries);
         }
         if !is_newcomers {
             let mut gone = self.on.difference(&ports);
@@ -95,56 +80,70 @@ impl TrackerPlay {
 
     /// Whether a peer keeps in touch.
     fn stays(&self, port: u16) -> bool {
-        let mut sent = self.sent.iter();
-        let said = sent.find(|said| said.port == port);
-        said.is_some_and(|said| !["silent", "newcomer"].contains(&said.role))
+        let said = self.sent.get(&port);
+        said.is_some_and(|said| !["silent", "newcomer"].contains(&said[0].role))
+    }
+
+    /// Judges how often each port is on a list: once, or once for each address.
+    fn judge_twins(&mut self, ports: &BTreeSet<u16>, entries: &[PeerEntry]) {
+        self.most = self.most.max(ports.len());
+        for port in ports {
+            let n = entries.iter().filter(|entry| entry.port == *port).count();
+            let n_due = if *port == self.steady {
+                self.at.len()
+            } else {
+                1
+            };
+            if n != n_due {
+                let why = format!("port {port} is {n} times on a list, not {n_due}");
+                fails("F9", why, "observer");
+            }
+        }
     }
 
     /// Judges one place on a list by itself.
-    fn judge_entry(&mut self, entry: &PeerEntry, files: &BTreeSet<String>) {
-        let (ip, port, ips) = (&entry.ip, entry.port, self.ips.join(" or "));
-        let about = format!("port {port}");
+    fn judge_entry(&mut self, entry: &PeerEntry, files: &BTreeSet<&str>) {
+        let (ip, about) = (&entry.ip, format!("port {}", entry.port));
         if !self.ips.contains(ip) {
+            let ips = self.ips.join(" or ");
             let why = format!("a list has ip {ip:?} for {about}, which is at {ips}");
             fails("C3", why, &about);
         }
-        let mut sent = self.sent.iter().rev();
-        let Some(last) = sent.find(|said| said.port == port) else {
+        let Some(last) = self.sent.get(&entry.port).and_then(|said| said.last()) else {
             let why = "which is in no message: is it a connection's?";
             return fails("C3", format!("a list has {about}, {why}"), &about);
         };
+        // how many can be listed is one thing, with what another
         let row = match last.role {
             "crowd" => "F7",
-            "long" => "F2",
+            "long" if is_same(&last.files, files) => "F2",
             _ => return,
         };
-        // how many can be listed is one thing, with what another
-        let is_shown = last.role == "crowd" || is_same(&last.files, files);
-        if is_shown && self.shown.insert(port) {
+        if self.shown.insert(entry.port) {
             good(row);
         }
     }
 
-    /// Compares a peer's place on a list, or that it has none, with what it had said until then.
-    fn judge_place(&self, port: u16, list: &WatchedList) {
-        let said = self.sent.iter().filter(|said| said.port == port);
-        let said: Vec<&Message> = said.collect();
-        let (row, drops) = match said[0].role {
-            _ if list.is_newcomers => ("C2", "C2"),
-            "changer" => ("F2", "F3"),
-            _ => ("C2", "F3"),
-        };
+    /// Compares a peer's place on a list, or that it has none, with what it had said until then. Of the rows, one is about who
+    /// isn't listed as it should be, and one about who isn't any more.
+    fn judge_place(
+        &self,
+        [row, drops]: [&'static str; 2],
+        said: &[Message],
+        at: f64,
+        files: Option<&BTreeSet<&str>>,
+    ) {
+        let port = said[0].port;
         let about = format!("port {port}");
         let late = |row, over, why| late(row, over, SWEEP_EVERY, format!("{about} {why}"), &about);
-        let (known, silent) = (list.at - said[0].at, list.at - said[said.len() - 1].at);
-        let Some(files) = list.files.get(&port) else {
+        let (known, silent) = (at - said[0].at, at - said[said.len() - 1].at);
+        let Some(files) = files else {
             if self.were_on.contains(&port) {
                 // this machine may have been late with one of its messages
                 let recent = said[said.len().saturating_sub(RECENT)..].windows(2);
                 let gaps = recent.map(|two| two[1].at - two[0].at);
                 let gap = gaps.fold(0.0, f64::max);
                 let quiet = silent.max(if gap > TALKS { gap } else { 0.0 });
-                let at = list.at;
                 let why = format!("isn't on the list of {at:.1} s, {silent:.1} s after a message");
                 late(drops, 2.0 * (SWEEP_EVERY - quiet), why);
             } else if self.stays(port) {
@@ -159,40 +158,45 @@ impl TrackerPlay {
         let lists = said.iter().filter(|said| !said.files.is_empty()).rev();
         let newer = lists.take_while(|said| !is_same(&said.files, files));
         if let Some(newer) = newer.last() {
-            let had = Vec::from_iter(files.iter().map(String::as_str)).join(" ");
+            let had = Vec::from_iter(files.iter().copied()).join(" ");
             let had = if had.is_empty() { "no files" } else { &had };
-            let (sent, at) = (newer.files.join(" "), newer.at);
-            let why = format!("is on the list with {had}, and had sent {sent} at {at:.1} s");
-            late(row, list.at - newer.at - 2.0 * SWEEP_EVERY, why);
+            let (sent, since) = (newer.files.join(" "), newer.at);
+            let why = format!("is on the list with {had}, and had sent {sent} at {since:.1} s");
+            late(row, at - since - 2.0 * SWEEP_EVERY, why);
         }
     }
 
     /// Judges what takes the whole time.
     pub(super) fn conclude(&self, is_whole: bool) {
         judge_beat("F3", &self.sweeps, SWEEP, SWEEP_EVERY, self.last);
-        let is_unseen = |said: &&Message| !self.shown.contains(&said.port);
-        for Message { role, .. } in self.sent.iter().filter(is_unseen) {
-            match *role {
-                "crowd" if is_whole => {
-                    fails("F7", "many came at once, and not all were listed", role)
-                }
-                "long" if is_whole => fails("F2", "a list of 3,000 bytes never showed", role),
+        let unseen = self
+            .sent
+            .iter()
+            .filter(|(port, _)| !self.shown.contains(port));
+        for role in unseen.map(|(_, said)| said[0].role).filter(|_| is_whole) {
+            match role {
+                "crowd" => fails("F7", "many came at once, and not all were listed", role),
+                "long" => fails("F2", "a list of 3,000 bytes never showed", role),
                 _ => {}
             }
         }
-        let twin = self.at.get(1);
-        let twin = twin.map_or("", |_| ", and one of them at two addresses");
+        let twin = if self.at.len() > 1 {
+            ", and one of them at two addresses"
+        } else {
+            ""
+        };
         match self.most {
             0 => {}
             1 => fails("F9", "of several peers one alone is listed", "list"),
             n => tell(
                 "F9",
-                Holds(format!("{n} ports, each listed by itself{twin}")),
+                HOLDS,
+                format!("{n} ports, each listed by itself{twin}"),
             ),
         }
     }
 }
 
-fn is_same(files: &[String], listed: &BTreeSet<String>) -> bool {
-    files.len() == listed.len() && files.iter().all(|file| listed.contains(file))
+fn is_same(files: &[String], listed: &BTreeSet<&str>) -> bool {
+    files.len() == listed.len() && files.iter().all(|file| listed.contains(file.as_str()))
 }
