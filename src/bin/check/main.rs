@@ -170,12 +170,8 @@ fn judge(args: &CheckArgs) -> Vec<CourseRow> {
 
 fn play_peer(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
     let listeners = peer::start(args.within, args.port, !args.command.is_empty());
-    let told = |fault| {
-        format!(
-            "port {}: {fault}; end what uses it, or give --port",
-            args.port
-        )
-    };
+    let hint = "end what uses it, or give --port";
+    let told = |fault| format!("port {}: {fault}; {hint}", args.port);
     let listeners = listeners.map_err(told)?;
     let (port, within) = (listeners[0].addr.port(), args.within * args.scale);
     eprintln!("check: the peer's tracker is at port {port}; this takes up to {within:.0} s");
@@ -232,12 +228,8 @@ fn report(args: &CheckArgs, rows: &[CourseRow]) -> Exit {
         lines.extend(printed.iter().map(|line| format!("    {line}")));
     }
     let is_other = |row: &&CourseRow| rows.iter().all(|one| one.id != row.id);
-    let others: Vec<&str> = args
-        .rows
-        .iter()
-        .filter(is_other)
-        .map(|row| row.id)
-        .collect();
+    let others = args.rows.iter().filter(is_other).map(|row| row.id);
+    let others: Vec<&str> = others.collect();
     if !others.is_empty() {
         lines.push(format!("not judged, see --list: {}", others.join(" ")));
     }

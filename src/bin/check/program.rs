@@ -57,14 +57,10 @@ impl Program {
         let filled = |word: &String| absolute(marks.iter().fold(word.clone(), fill));
         let words: Vec<String> = command.iter().map(filled).collect();
         let mut started = Command::new(&words[0]);
-        started
-            .args(&words[1..])
-            .current_dir(&program.dir)
-            .process_group(0);
-        started.stdin(Stdio::null()).stdout(Stdio::piped());
-        let child = program
-            .child
-            .insert(started.stderr(Stdio::piped()).spawn()?);
+        started.args(&words[1..]).current_dir(&program.dir);
+        started.process_group(0).stdin(Stdio::null());
+        started.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = program.child.insert(started.spawn()?);
         read(child.stdout.take().expect("piped"), PRINTED);
         read(child.stderr.take().expect("piped"), ON_STDERR);
         Ok(program)

@@ -100,10 +100,7 @@ pub fn note(text: impl Into<String>) -> f64 {
 
 /// When something happened for the first time: the program was started, or came.
 pub fn first_time() -> f64 {
-    let book = book();
-    let mut lines = book.lines.iter();
-    let first = lines.find(|(_, text)| !text.starts_with(PRINTED));
-    first.map_or(0.0, |(at, _)| *at)
+    book().lines.first().map_or(0.0, |(at, _)| *at)
 }
 
 /// The program did what a row asks for.
@@ -183,17 +180,12 @@ pub fn judged(mut row: CourseRow) -> CourseRow {
     let is_cause = |id: &&str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
     let cause = row.causes.split_whitespace().find(is_cause);
     let counted = |text: &str| text.replace("{n}", &found.n_good.to_string());
+    let unspoken = "it doesn't speak the messages for this".to_owned();
     (row.word, row.why) = match (cause, found.told) {
-        _ if !is_spoken => (
-            NOT_SPOKEN,
-            "it doesn't speak the messages for this".to_owned(),
-        ),
+        _ if !is_spoken => (NOT_SPOKEN, unspoken),
         (Some(cause), _) if is_sure => (CANT_TELL, format!("{}; see {cause}", found.why)),
         (None, _) if is_sure => (FAILS, found.why),
-        _ if found.over > 0.0 => (
-            CANT_TELL,
-            format!("this machine was up to {late:.1} s late"),
-        ),
+        _ if found.over > 0.0 => (CANT_TELL, format!("this machine was {late:.1} s late")),
         (_, Some(told)) => told,
         _ if found.n_good >= row.needs => (HOLDS, counted(row.holds)),
         _ => (CANT_TELL, counted(row.untold)),

@@ -100,10 +100,9 @@ pub fn junit(kind: &str, cases: &str) -> String {
     let elements = ["testcase", "failure", "skipped", "error"];
     let counted = elements.map(|name| cases.matches(&format!("<{name} ")).count());
     let [tests, failures, skipped, errors] = counted;
-    format!(
-        "<?xml version=\"1.0\"?>\n<testsuite name=\"{kind}\" tests=\"{tests}\" failures=\"{failures}\" \
-         skipped=\"{skipped}\" errors=\"{errors}\">\n{cases}</testsuite>\n"
-    )
+    let mut suite = format!("<testsuite name=\"{kind}\" tests=\"{tests}\" failures=\"{failures}\"");
+    suite += &format!(" skipped=\"{skipped}\" errors=\"{errors}\">\n{cases}</testsuite>\n");
+    "<?xml version=\"1.0\"?>\n".to_owned() + &suite
 }
 
 /// Text within XML, which has no control characters.

@@ -47,8 +47,8 @@ impl fmt::Display for Message {
 #[derive(Default)]
 struct TrackerPlay {
     began: f64,
-    /// Where the tracker is; and another address of it, from which it sees another one of this machine.
-    at: Vec<SocketAddr>,
+    /// Another address of the tracker, from which it sees another one of this machine.
+    other: Option<SocketAddr>,
     /// The addresses at which the peers are.
     ips: Vec<String>,
     /// The steady peer's port, where one listens, to see whether the tracker asks it for something.
@@ -61,11 +61,10 @@ struct TrackerPlay {
     n_mute: usize,
     /// All messages of each port.
     sent: BTreeMap<u16, Vec<Message>>,
-    /// Who was ever on the newcomer's list or the observer's, who was on that last and when; and when somebody silent was
-    /// missing there for the first time.
+    /// Who was ever on the newcomer's list or the observer's, who was on that last, and when somebody silent was missing
+    /// there for the first time.
     were_on: BTreeSet<u16>,
     on: BTreeSet<u16>,
-    last: f64,
     sweeps: Beat,
     /// Who was on any list with the files that it sent last, and the most ports on one that is watched.
     shown: BTreeSet<u16>,
@@ -78,23 +77,21 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
     let listener = Listener::start("steady", listen(0)?, 8, was_asked, |_| {})?;
     let (peer, own, steady) = (first.peer, first.own.ip(), listener.addr.port());
     let mut play = TrackerPlay::default();
-    (play.began, play.at, play.steady) = (now(), vec![peer], steady);
+    (play.began, play.steady) = (now(), steady);
     play.ips = vec![own.to_string(), peer.ip().to_string()];
     // whether it speaks our messages: an original takes no notice of the version
     let ping = json!({"msg": "ping", "port": steady, "v": VERSION});
-    if let Ok((answer, _)) = ask::<PingAnswer>(first, &ping, HEADER) {
+    if let Ok(answer) = ask::<PingAnswer>(first, &ping) {
         play.ours = matches!(answer, PingAnswer::Ours(_));
         let peers = peers_of(answer).unwrap_or_default().into_iter();
         let ports = peers.map(|peer| peer.port).filter(|port| *port != steady);
         play.strangers = ports.collect();
     }
-    if is_remote
-        && is_local(peer.ip(), own)
-        && let Some(other) = find_other(peer.port(), own)
-    {
-        play.at.push(other.peer);
+    let is_split = is_remote && is_local(peer.ip(), own);
+    if let Some(other) = is_split.then(|| find_other(peer.port(), own)).flatten() {
+        play.other = Some(other.peer);
         play.ips.push(other.own.ip().to_string());
-        let _ = ask::<Value>(other, &ping, HEADER);
+        let _ = ask::<Value>(other, &ping);
     }
     let mut is_whole = true;
     for due in timetable(steady) {
@@ -105,9 +102,9 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
             is_whole = false;
             break;
         }
-        play.send(peer, &due);
-        if let (Some(other), "steady") = (play.at.get(1), due.role) {
-            play.send(*other, &due);
+        let other = play.other.filter(|_| due.role == "steady");
+        for to in [peer].into_iter().chain(other) {
+            play.send(to, &due);
         }
     }
     play.conclude(is_whole);
@@ -135,28 +132,31 @@ impl TrackerPlay {
     /// Sends a message, and judges what comes of it.
     fn send(&mut self, to: SocketAddr, due: &Message) {
         self.said(due);
+        let (is_ping, ours) = (due.files.is_empty(), self.ours);
         let mut message = json!({"port": due.port, "msg": "ping"});
-        if self.ours {
+        if ours {
             message["v"] = VERSION.into();
         }
-        if !due.files.is_empty() {
+        if !is_ping {
             good("F6");
             (message["msg"], message["files"]) = ("file_list".into(), json!(due.files));
-            let sent = connect(&[to]).and_then(|to| to.send(&message).map(|()| to));
-            return match sent {
-                Ok(to) if !self.ours => wait_for_close(to, due),
-                _ => {}
-            };
         }
         let patience = if self.n_mute == 0 { HEADER } else { CLOSES };
-        let answer = connect(&[to]).and_then(|to| ask(to, &message, patience));
-        match answer.and_then(|(answer, to)| Ok((peers_of(answer)?, to))) {
-            Ok((peers, to)) => {
+        let heard = connect(&[to]).and_then(|mut to| {
+            to.send(&message)?;
+            let answer = is_ping.then(|| to.expect(patience, LIST_CAP)).transpose()?;
+            Ok((answer.map(peers_of).transpose()?, to))
+        });
+        match heard {
+            Ok((Some(peers), to)) => {
                 self.n_mute = 0;
                 self.heard(due, peers);
                 wait_for_close(to, due);
             }
-            Err(fault) => self.missed(&fault, due),
+            // a tracker of ours answers a list, too
+            Ok((None, to)) if !ours => wait_for_close(to, due),
+            Err(fault) if is_ping => self.missed(&fault, due),
+            _ => {}
         }
     }
 
@@ -184,10 +184,10 @@ fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
     let torrent = Torrent::of_content(Name::parse(name).expect("letters"), &[7; 3 << 16]);
     let mut file = Publication::of(&torrent);
     file.torrent = Some(torrent.clone());
-    let ask = |message| ask::<Reply>(connect(&[to])?, &message, HEADER);
+    let ask = |message| ask::<Reply>(connect(&[to])?, &message);
     ask(json!({"msg": "publish", "port": port, "key": "check", "files": [file]}))?;
     ask(json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}))?;
-    let kept = ask(json!({"msg": "get_torrent", "name": name}))?.0.torrent;
+    let kept = ask(json!({"msg": "get_torrent", "name": name}))?.torrent;
     let kept = kept.ok_or_else(|| invalid("the tracker has no such .torrent"))?;
     let named = kept.peers.iter().any(|peer| peer.port == port);
     if named && kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces() {
@@ -223,17 +223,14 @@ fn timetable(steady: u16) -> Vec<Message> {
         let words: Vec<&str> = line.split_whitespace().collect();
         let number = |column: usize| words[column].parse::<f64>().expect("a number");
         let [port, n, later, every, from, to] = [1, 2, 3, 4, 5, 6].map(number);
+        let first = if port == 0.0 { steady } else { port as u16 };
         let role = words[0];
         let mut files: Vec<String> = words[7..].iter().map(|file| file.to_string()).collect();
         if role == "long" {
             files.extend((0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt")));
         }
         for nth in 0..n as u16 {
-            let port = if role == "steady" {
-                steady
-            } else {
-                port as u16 + nth
-            };
+            let port = first + nth;
             let mut at = from + f64::from(nth) * later;
             while at < to {
                 let files = files.clone();
@@ -251,14 +248,10 @@ fn timetable(steady: u16) -> Vec<Message> {
     table
 }
 
-/// Sends a message. Returns the answer, and the connection.
-fn ask<T: DeserializeOwned>(
-    mut to: Connection,
-    message: &Value,
-    patience: Duration,
-) -> io::Result<(T, Connection)> {
+/// Sends a message, and returns the answer.
+fn ask<T: DeserializeOwned>(mut to: Connection, message: &Value) -> io::Result<T> {
     to.send(message)?;
-    Ok((to.expect(patience, LIST_CAP)?, to))
+    to.expect(HEADER, LIST_CAP)
 }
 
 fn peers_of(answer: PingAnswer) -> io::Result<Vec<PeerEntry>> {

@@ -92,13 +92,8 @@ impl Swarm {
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
         }
-        let copies = |name: &String| (self.files[name].holders.len(), name.clone());
-        let rarest = self.listed.iter().map(copies).min();
-        let mut holders = self
-            .files
-            .get(name)
-            .into_iter()
-            .flat_map(|file| &file.holders);
+        let file = self.files.get(name).into_iter();
+        let mut holders = file.flat_map(|file| &file.holders);
         let Some(place) = holders.position(|holder| *holder == who) else {
             return fails("C3", format!("peer {who} doesn't list {name}"), name);
         };
@@ -114,21 +109,20 @@ impl Swarm {
         }
         self.is_chosen = true;
         self.requests.times.push(at);
-        match rarest {
-            Some((least, rarer)) if least < n => {
-                let instead = format!("{rarer} ({least}) was missing");
-                let why = format!("asked for {name} ({n} copies) while {instead}");
-                fails("C4", why, name);
-            }
-            _ => good("C4"),
+        good("C4");
+        let copies = |name| (self.files[name].holders.len(), name);
+        let (least, rarer) = self.listed.iter().map(copies).min().expect("it is listed");
+        if least < n {
+            let instead = format!("{rarer} ({least}) was missing");
+            let why = format!("asked for {name} ({n} copies) while {instead}");
+            fails("C4", why, name);
         }
     }
 
     fn asked_for_film(&mut self, at: f64, name: &str) {
         self.last_film = at;
-        if self.has_torrent {
-            good("P2");
-        } else {
+        good("P2");
+        if !self.has_torrent {
             let why = format!("{name} was asked for before the .torrent came");
             fails("P2", why, FILM);
         }

@@ -152,10 +152,10 @@ impl Swarm {
             Stage::Complete => {}
             Stage::Download if waited < download && !self.was_asked_for(FILM, WHOLE) => {}
             Stage::Download => self.offer_nothing(),
-            _ if self.listed.is_empty() => self.offer(LARGE),
+            _ if self.listed.is_empty() => self.offer(Stage::Alone, LARGE),
             _ if is_time && !self.is_answered && waited < UNANSWERED => {}
-            _ if is_time && !self.is_answered => self.offer(SHORT),
-            _ if is_time && self.requests.times.len() < CHOICES => self.offer(""),
+            _ if is_time && !self.is_answered => self.offer(Stage::Alone, SHORT),
+            _ if is_time && self.requests.times.len() < CHOICES => self.offer(Stage::Choice, ""),
             _ if self.ours => self.offer_download(),
             _ => self.offer_nothing(),
         }
@@ -178,7 +178,7 @@ impl Swarm {
 
     /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours, these
     /// are pieces, and there are more of the rarest than can be asked for at once.
-    fn offer(&mut self, kind: &str) {
+    fn offer(&mut self, stage: Stage, kind: &str) {
         let mut copies = match (self.ours, kind) {
             (false, "") => vec![8, 9, 10, 11, 12],
             (true, "") => [vec![8; 24], vec![10; 6], vec![12; 6]].concat(),
@@ -196,11 +196,6 @@ impl Swarm {
             sampled.map(|nth| nth + 1).collect()
         });
         let files = names.into_iter().zip(holders).collect();
-        let stage = if kind.is_empty() {
-            Stage::Choice
-        } else {
-            Stage::Alone
-        };
         self.list_now(stage, "others, with files to choose from", files);
     }
 
@@ -243,12 +238,9 @@ impl Swarm {
             _ => (1..=HOLDERS).map(entry).collect(),
         };
         let list = if self.ours {
-            let is_listed = |torrent: &&Torrent| {
-                let name = torrent.name().as_str();
-                self.listed.iter().any(|file| file.starts_with(name))
-            };
-            let torrents = self.torrents.values().filter(is_listed).map(Summary::of);
-            let torrents: Vec<Summary> = torrents.collect();
+            let is_listed = |name: &String| self.listed.iter().any(|file| file.starts_with(name));
+            let torrents = self.torrents.iter().filter(|(name, _)| is_listed(name));
+            let torrents: Vec<Summary> = torrents.map(|(_, of)| Summary::of(of)).collect();
             json!({"v": VERSION, "local": false, "peers": peers, "torrents": torrents})
         } else {
             // an original tracker's list has the asker, too
@@ -285,10 +277,8 @@ impl Swarm {
 
     /// Whether the peer was asked for something of the film: for what begins and ends so.
     pub fn was_asked_for(&self, kind: &str, ending: &str) -> bool {
-        let mut files = self
-            .of_kind(kind)
-            .filter(|(name, _)| name.ends_with(ending));
-        files.any(|(_, file)| !file.came_back.is_empty())
+        let mut files = self.of_kind(kind);
+        files.any(|(name, file)| name.ends_with(ending) && !file.came_back.is_empty())
     }
 
     /// Whether nothing more of the film is given before the peer was asked for some of it.

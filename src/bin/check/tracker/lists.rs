@@ -18,6 +18,9 @@ const CROWD_COMES: f64 = 100.0;
 const TALKS: f64 = 12.0;
 const RECENT: usize = 6;
 
+/// What a list has of one peer.
+type Files<'a> = BTreeSet<&'a str>;
+
 impl TrackerPlay {
     /// A peer pings, or sends a list.
     pub(super) fn said(&mut self, due: &Message) {
@@ -38,7 +41,7 @@ impl TrackerPlay {
         good("F1");
         let mut list = BTreeMap::new();
         for entry in &entries {
-            let files: BTreeSet<&str> = entry.file_list.iter().map(String::as_str).collect();
+            let files: Files = entry.file_list.iter().map(String::as_str).collect();
             self.judge_entry(entry, &files);
             list.entry(entry.port).or_insert(files);
         }
@@ -47,12 +50,7 @@ impl TrackerPlay {
             return;
         }
         for (port, said) in self.sent.iter().filter(|(port, _)| **port != due.port) {
-            let rows = match said[0].role {
-                _ if is_newcomers => ["C2", "C2"],
-                "changer" => ["F2", "F3"],
-                _ => ["C2", "F3"],
-            };
-            self.judge_place(rows, said, at, list.get(port));
+            self.judge_place(said, at, list.get(port), is_newcomers);
         }
         let ports: BTreeSet<u16> = list.into_keys().collect();
         let is_dropped = |port: &u16| !ports.contains(port) && self.stays(*port);
@@ -73,7 +71,7 @@ impl TrackerPlay {
                 good("F8");
                 self.sweeps.times.push(note(format!("a {SWEEP} was seen")));
             }
-            (self.on, self.last) = (ports.clone(), at);
+            self.on = ports.clone();
         }
         self.were_on.extend(ports);
     }
@@ -89,11 +87,7 @@ impl TrackerPlay {
         self.most = self.most.max(ports.len());
         for port in ports {
             let n = entries.iter().filter(|entry| entry.port == *port).count();
-            let n_due = if *port == self.steady {
-                self.at.len()
-            } else {
-                1
-            };
+            let n_due = 1 + usize::from(*port == self.steady && self.other.is_some());
             if n != n_due {
                 let why = format!("port {port} is {n} times on a list, not {n_due}");
                 fails("F9", why, "observer");
@@ -102,7 +96,7 @@ impl TrackerPlay {
     }
 
     /// Judges one place on a list by itself.
-    fn judge_entry(&mut self, entry: &PeerEntry, files: &BTreeSet<&str>) {
+    fn judge_entry(&mut self, entry: &PeerEntry, files: &Files) {
         let (ip, about) = (&entry.ip, format!("port {}", entry.port));
         if !self.ips.contains(ip) {
             let ips = self.ips.join(" or ");
@@ -126,13 +120,12 @@ impl TrackerPlay {
 
     /// Compares a peer's place on a list, or that it has none, with what it had said until then. Of the rows, one is about who
     /// isn't listed as it should be, and one about who isn't any more.
-    fn judge_place(
-        &self,
-        [row, drops]: [&'static str; 2],
-        said: &[Message],
-        at: f64,
-        files: Option<&BTreeSet<&str>>,
-    ) {
+    fn judge_place(&self, said: &[Message], at: f64, files: Option<&Files>, is_newcomers: bool) {
+        let [row, drops] = match said[0].role {
+            _ if is_newcomers => ["C2", "C2"],
+            "changer" => ["F2", "F3"],
+            _ => ["C2", "F3"],
+        };
         let port = said[0].port;
         let about = format!("port {port}");
         let late = |row, over, why| late(row, over, SWEEP_EVERY, format!("{about} {why}"), &about);
@@ -168,11 +161,10 @@ impl TrackerPlay {
 
     /// Judges what takes the whole time.
     pub(super) fn conclude(&self, is_whole: bool) {
-        judge_beat("F3", &self.sweeps, SWEEP, SWEEP_EVERY, self.last);
-        let unseen = self
-            .sent
-            .iter()
-            .filter(|(port, _)| !self.shown.contains(port));
+        let ended = self.began + CROWD_COMES;
+        judge_beat("F3", &self.sweeps, SWEEP, SWEEP_EVERY, ended);
+        let sent = self.sent.iter();
+        let unseen = sent.filter(|(port, _)| !self.shown.contains(port));
         for role in unseen.map(|(_, said)| said[0].role).filter(|_| is_whole) {
             match role {
                 "crowd" => fails("F7", "many came at once, and not all were listed", role),
@@ -180,23 +172,18 @@ impl TrackerPlay {
                 _ => {}
             }
         }
-        let twin = if self.at.len() > 1 {
-            ", and one of them at two addresses"
-        } else {
-            ""
+        let ports = match self.other {
+            Some(_) => "ports, each listed by itself, and one of them at two addresses",
+            None => "ports, each listed by itself",
         };
         match self.most {
             0 => {}
             1 => fails("F9", "of several peers one alone is listed", "list"),
-            n => tell(
-                "F9",
-                HOLDS,
-                format!("{n} ports, each listed by itself{twin}"),
-            ),
+            n => tell("F9", HOLDS, format!("{n} {ports}")),
         }
     }
 }
 
-fn is_same(files: &[String], listed: &BTreeSet<&str>) -> bool {
+fn is_same(files: &[String], listed: &Files) -> bool {
     files.len() == listed.len() && files.iter().all(|file| listed.contains(file.as_str()))
 }
