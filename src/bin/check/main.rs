@@ -1,7 +1,7 @@
 //! `check`: grades any tracker and any peer, in whatever language, by the rows of `tests/REQUIREMENTS.md`.
 //!
-//! It plays the other side: [`peer`] the tracker and the other peers, [`tracker`] the peers. Whatever comes is judged by
-//! whoever answers it, and is in one [`record`] with its time. What is told of each row stands in `rows.txt`.
+//! It plays the other side: [`peer`] the tracker and the other peers, [`tracker`] the peers. Whatever comes is judged
+//! by whoever answers it, and is in one [`record`] with its time. What is told of each row stands in `rows.json`.
 
 use std::fs::File;
 use std::io::Write;
@@ -188,8 +188,9 @@ fn play_tracker(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
     // one that binds to its host's name isn't at 127.0.0.1
     let own = ["127.0.0.1".to_owned(), host_name()].map(|host| format!("{host}:{}", args.port));
     let hosts = args.flags.opt_str("at").map_or(own.to_vec(), |at| vec![at]);
-    let found = hosts.iter().filter_map(|host| host.to_socket_addrs().ok());
-    let addrs: Vec<SocketAddr> = found.flatten().collect();
+    let with_port = |host: &String| (host.as_str(), args.port).to_socket_addrs();
+    let found = |host: &String| host.to_socket_addrs().or_else(|_| with_port(host));
+    let addrs: Vec<SocketAddr> = hosts.iter().flat_map(found).flatten().collect();
     let hosts = hosts.join(" or ");
     if !args.command.is_empty() && connect(&addrs).is_ok() {
         return Err(format!("{hosts} is taken: end it, or give --port"));

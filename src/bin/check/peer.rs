@@ -1,5 +1,5 @@
-//! Plays the tracker and the other peers towards a peer under test: [`mod@swarm`] decides what they have, and [`judging`] what
-//! each message and request shows of the rows.
+//! Plays the tracker and the other peers towards a peer under test: [`mod@swarm`] decides what they have, and
+//! [`judging`] what each message and request shows of the rows.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -48,7 +48,8 @@ fn swarm() -> MutexGuard<'static, Swarm> {
     SWARM.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Listens as the tracker and as all the peers. `is_planted` is whether the peer's folder has the file that is put there.
+/// Listens as the tracker and as all the peers. `is_planted` is whether the peer's folder has the file that is put
+/// there.
 pub fn start(within: f64, port: u16, is_planted: bool) -> io::Result<Vec<Listener>> {
     // whoever comes already waits for it
     let mut swarm = swarm();

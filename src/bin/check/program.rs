@@ -30,7 +30,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts a command, if there is one, in a fresh folder with one file in the `folder` in it. `port` is the tracker's.
+    /// Starts a command, if there is one, in a fresh folder with one file in the `folder` in it. `port` is the
+    /// tracker's.
     pub fn start(command: &[String], folder: &str, port: u16, scale: f64) -> io::Result<Self> {
         if command.is_empty() {
             return Ok(Self::default());

@@ -1,8 +1,8 @@
 //! The record of the one run that a process makes: the time, how late this machine is, all that was sent, came and was
 //! printed, and what it shows of each row. Seconds are the course text's: with `--scale 0.1`, ten in a real one.
 //!
-//! Whoever plays says here at once what a row does well or badly. A fault that is a time counts only at the end, when it is
-//! known how late this machine was itself.
+//! Whoever plays says here at once what a row does well or badly. A fault that is a time counts only at the end, when
+//! it is known how late this machine was itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +21,8 @@ const TICK: Duration = Duration::from_millis(20);
 const TICKS: usize = 25;
 /// What is hashed in one of them, bytes: whoever only sleeps is woken in time even where there is none for work.
 const WORK: usize = 1 << 20;
-/// How many lines about a fault are shown, the first and the last ones; how many characters of each, and of its beginning.
+/// How many lines about a fault are shown, the first and the last ones; how many characters of each, and of its
+/// beginning.
 const SHOWN: [usize; 2] = [2, 4];
 const WIDTH: usize = 160;
 const BEGIN: usize = 50;
@@ -52,8 +53,8 @@ struct Findings {
     /// How often the program did what it asks for; and what is said at the end, where counting isn't enough.
     n_good: usize,
     told: Option<(&'static str, String)>,
-    /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the lines
-    /// have in them that show it.
+    /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the
+    /// lines have in them that show it.
     at: f64,
     over: f64,
     every: f64,
@@ -177,8 +178,8 @@ pub fn judged(mut row: CourseRow) -> CourseRow {
     let found = book.findings.get(row.id).cloned().unwrap_or_default();
     let is_spoken = !row.id.starts_with('P') || book.findings.contains_key(OURS);
     let is_sure = found.over > book.tolerance(found.every, late) && 8.0 * late < found.every;
-    let is_cause = |id: &&str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
-    let cause = row.causes.split_whitespace().find(is_cause);
+    let is_cause = |id: &str| book.findings.get(id).is_some_and(|found| found.over > 0.0);
+    let cause = row.causes.iter().find(|id| is_cause(id));
     let counted = |text: &str| text.replace("{n}", &found.n_good.to_string());
     let unspoken = "it doesn't speak the messages for this".to_owned();
     (row.word, row.why) = match (cause, found.told) {

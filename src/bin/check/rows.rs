@@ -1,5 +1,7 @@
-//! The rows of the two course texts, and their verdicts as people read them and as a grader does. What is told of each row
-//! stands in `rows.txt`.
+//! The rows of the two course texts, and their verdicts as people read them and as a grader does. What is told of each
+//! row stands in `rows.json`.
+
+use serde::Deserialize;
 
 pub const HOLDS: &str = "holds";
 pub const FAILS: &str = "fails";
@@ -8,20 +10,21 @@ pub const CANT_TELL: &str = "can't tell";
 pub const NOT_SPOKEN: &str = "not spoken";
 
 /// A sentence of the assignment, as far as it shows on one kind of program, and what is said of it.
-#[derive(Clone)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default)]
 pub struct CourseRow {
     pub id: &'static str,
     /// `peer`, `tracker`, or why it isn't judged.
     pub shows_on: &'static str,
     /// The rows whose failing explains that this one fails.
-    pub causes: &'static str,
+    pub causes: Vec<&'static str>,
     /// How often it must be seen to hold, what is said then, and what otherwise; `{n}` is how often it was.
     pub needs: usize,
     pub holds: &'static str,
     pub untold: &'static str,
-    expected: &'static str,
-    /// In the language of the terminal.
-    sentence: &'static str,
+    expected: String,
+    /// In English, and in Portuguese.
+    sentences: [String; 2],
     /// The verdict in a word and in a line; where it fails, with the lines that show it.
     pub word: &'static str,
     pub why: String,
@@ -30,34 +33,21 @@ pub struct CourseRow {
 
 /// All rows, in the order of the course texts.
 pub fn rows() -> Vec<CourseRow> {
-    let names = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
-    let mut set = names.filter_map(|name| std::env::var(name).ok());
-    let language = set.find(|value| !value.is_empty()).unwrap_or_default();
-    let sentence = if language.starts_with("pt") { 8 } else { 7 };
-    let row = |line: &'static str| {
-        let fields: Vec<&str> = line.split('|').collect();
-        CourseRow {
-            id: fields[0],
-            shows_on: fields[1],
-            causes: fields[2],
-            needs: fields[3].parse().unwrap_or(1),
-            holds: fields[4],
-            untold: fields[5],
-            expected: fields[6],
-            sentence: fields[sentence],
-            word: "",
-            why: String::new(),
-            shown: Vec::new(),
-        }
-    };
-    let lines = include_str!("rows.txt").lines().skip(1);
-    lines.map(row).collect()
+    serde_json::from_str(include_str!("rows.json")).expect("each has the fields of a row")
 }
 
 impl CourseRow {
+    /// The sentence, in the language of the terminal.
+    fn sentence(&self) -> &str {
+        let names = ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter();
+        let mut set = names.filter_map(|name| std::env::var(name).ok());
+        let language = set.find(|value| !value.is_empty()).unwrap_or_default();
+        &self.sentences[usize::from(language.starts_with("pt"))]
+    }
+
     /// A line of the list of rows.
     pub fn line(&self) -> String {
-        let (id, on, sentence) = (self.id, self.shows_on, self.sentence);
+        let (id, on, sentence) = (self.id, self.shows_on, self.sentence());
         match on {
             "peer" | "tracker" => format!("{id:<4}{on:<9}{sentence}"),
             _ => format!("{id:<4}{:<9}{sentence} (Not judged: {on}.)", "-"),
@@ -70,7 +60,7 @@ impl CourseRow {
         if self.word == FAILS {
             text += &format!("\n           expected: {}", self.expected);
             text.extend(self.shown.iter().map(|line| format!("\n    {line}")));
-            text += &format!("\n           « {} »", self.sentence);
+            text += &format!("\n           « {} »", self.sentence());
         }
         text
     }
@@ -78,7 +68,7 @@ impl CourseRow {
     /// The row for graders.
     pub fn case(&self) -> String {
         let (id, kind) = (self.id, self.shows_on);
-        let texts = [self.sentence, &self.why, &self.text()];
+        let texts = [self.sentence(), &self.why, &self.text()];
         let [sentence, why, text] = texts.map(escaped);
         let inner = match self.word {
             HOLDS => String::new(),

@@ -61,8 +61,8 @@ struct TrackerPlay {
     n_mute: usize,
     /// All messages of each port.
     sent: BTreeMap<u16, Vec<Message>>,
-    /// Who was ever on the newcomer's list or the observer's, who was on that last, and when somebody silent was missing
-    /// there for the first time.
+    /// Who was ever on the newcomer's list or the observer's, who was on that last, and when somebody silent was
+    /// missing there for the first time.
     were_on: BTreeSet<u16>,
     on: BTreeSet<u16>,
     sweeps: Beat,

@@ -15,8 +15,8 @@ pub const REQUEST: &str = "request";
 /// How long a program may take to start and ping; and C6's interval, seconds.
 const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
 const THREE_MINUTES: f64 = 180.0;
-/// What is given so shortly before a source dies may be asked for again; and whoever asks for nothing for so long has given
-/// up.
+/// What is given so shortly before a source dies may be asked for again; and whoever asks for nothing for so long has
+/// given up.
 const JUST_GIVEN: Duration = Duration::from_secs(1);
 const GIVES_UP: Duration = Duration::from_secs(5);
 /// Being so late is as if a peer was as far away.

@@ -1,7 +1,8 @@
 //! The swarm that a peer under test meets: what is listed, and from when on. Nothing waits here.
 //!
-//! First a large file; then *choices*, each of files that nobody has seen before, and a new one once the last was answered;
-//! for a peer that speaks our messages, a *download* of files with `.torrent`s; at the end, nothing but what it has.
+//! First a large file; then *choices*, each of files that nobody has seen before, and a new one once the last was
+//! answered; for a peer that speaks our messages, a *download* of files with `.torrent`s; at the end, nothing but what
+//! it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -17,8 +18,8 @@ use serde_json::{Value, json};
 use crate::program::{PLANTED, PLANTED_BYTES};
 use crate::record::{Beat, course_time, note, now};
 
-/// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the same
-/// place six times comes once in 30,000 runs.
+/// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the
+/// same place six times comes once in 30,000 runs.
 const HOLDERS: usize = 12;
 /// How many choices are watched.
 pub const CHOICES: usize = 6;
@@ -26,15 +27,16 @@ pub const CHOICES: usize = 6;
 pub const NEAR: usize = 13;
 pub const CORRUPT: usize = 16;
 pub const DYING: usize = 17;
-/// The first file, 4 MiB, and another one where no choice is answered for so many seconds. Few have them: the list is short.
+/// The first file, 4 MiB, and another one where no choice is answered for so many seconds. Few have them: the list is
+/// short.
 pub const LARGE: &str = "large";
 const LARGE_LEN: usize = 64 * PIECE;
 const PIECE: usize = MIN_PIECE_LEN as usize;
 pub const SHORT: &str = "short";
 const UNANSWERED: f64 = 2.2 * ROUND_EVERY;
 const FEW: usize = 4;
-/// The download: many small files, each of which is a decision between three that are free, and one of many pieces; the most
-/// time for it; and how many pieces are given before the peer is asked for one.
+/// The download: many small files, each of which is a decision between three that are free, and one of many pieces; the
+/// most time for it; and how many pieces are given before the peer is asked for one.
 pub const SMALL: &str = "a-small";
 const SMALL_FILES: usize = 24;
 pub const FILM: &str = "film";
@@ -96,8 +98,8 @@ pub struct Swarm {
     pub places: [BTreeSet<usize>; 2],
     /// Whether something was given since something else is listed.
     pub is_answered: bool,
-    /// Of the download: who was asked for small files; whether the film's `.torrent` was given, and some of it wrongly; when
-    /// a source went away, and when some of the film was asked for last.
+    /// Of the download: who was asked for small files; whether the film's `.torrent` was given, and some of it wrongly;
+    /// when a source went away, and when some of the film was asked for last.
     pub small: Vec<usize>,
     pub has_torrent: bool,
     pub is_corrupt_given: bool,
@@ -176,8 +178,8 @@ impl Swarm {
         (self.stage, self.is_answered, self.is_chosen) = (stage, false, false);
     }
 
-    /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours, these
-    /// are pieces, and there are more of the rarest than can be asked for at once.
+    /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours,
+    /// these are pieces, and there are more of the rarest than can be asked for at once.
     fn offer(&mut self, stage: Stage, kind: &str) {
         let mut copies = match (self.ours, kind) {
             (false, "") => vec![8, 9, 10, 11, 12],

@@ -11,7 +11,8 @@ use crate::rows::HOLDS;
 /// The interval of the course text, seconds.
 const SWEEP_EVERY: f64 = 15.0;
 const SWEEP: &str = "sweep that drops whoever fell silent";
-/// From when on all are known, and when many come: until then all are watched. Of a large swarm, a list may have some alone.
+/// From when on all are known, and when many come: until then all are watched. Of a large swarm, a list may have some
+/// alone.
 const SETTLED: f64 = 2.0 * SWEEP_EVERY;
 const CROWD_COMES: f64 = 100.0;
 /// Whoever keeps in touch says something so often, seconds, and so many messages go back for two sweeps.
@@ -118,8 +119,8 @@ impl TrackerPlay {
         }
     }
 
-    /// Compares a peer's place on a list, or that it has none, with what it had said until then. Of the rows, one is about who
-    /// isn't listed as it should be, and one about who isn't any more.
+    /// Compares a peer's place on a list, or that it has none, with what it had said until then. Of the rows, one is
+    /// about who isn't listed as it should be, and one about who isn't any more.
     fn judge_place(&self, said: &[Message], at: f64, files: Option<&Files>, is_newcomers: bool) {
         let [row, drops] = match said[0].role {
             _ if is_newcomers => ["C2", "C2"],
