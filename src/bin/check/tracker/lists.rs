@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bittorrentish::protocol::PeerEntry;
 
 use super::{Message, TrackerPlay};
-use crate::record::{fails, good, judge_beat, late, note, tell};
+use crate::record::{fails, good, judge_beat, late, note, now, tell};
 use crate::rows::HOLDS;
 
 /// The interval of the course text, seconds.
@@ -162,7 +162,7 @@ impl TrackerPlay {
 
     /// Judges what takes the whole time.
     pub(super) fn conclude(&self, is_whole: bool) {
-        let ended = self.began + CROWD_COMES;
+        let ended = now().min(self.began + CROWD_COMES);
         judge_beat("F3", &self.sweeps, SWEEP, SWEEP_EVERY, ended);
         let sent = self.sent.iter();
         let unseen = sent.filter(|(port, _)| !self.shown.contains(port));
