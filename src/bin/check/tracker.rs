@@ -93,13 +93,11 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
         play.ips.push(other.own.ip().to_string());
         let _ = ask::<Value>(other, &ping);
     }
-    let mut is_whole = true;
     for due in timetable(steady) {
         while now() < play.began + due.at {
             tick();
         }
         if play.n_mute == GIVEN_UP || program.has_ended() {
-            is_whole = false;
             break;
         }
         let other = play.other.filter(|_| due.role == "steady");
@@ -107,7 +105,7 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
             play.send(to, &due);
         }
     }
-    play.conclude(is_whole);
+    play.conclude(play.n_mute < GIVEN_UP && program.ended().is_none());
     if play.ours {
         good(OURS);
         note("a .torrent is published");

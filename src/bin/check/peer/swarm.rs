@@ -289,10 +289,9 @@ impl Swarm {
         given.count() > UNDER_WAY && !self.was_asked_for(FILM, "")
     }
 
-    /// What the peer has, and is to be asked for now: each file once, and one once more when it has been complete for a
-    /// round. What it was given after `before` may not be written yet.
+    /// What the peer has, and is to be asked for now: each file once, one once more when it has been complete for a round,
+    /// and a piece of the film while that is held. What it was given after `before` may not be written yet.
     pub fn due(&self, before: f64) -> Option<(SocketAddr, String, Arc<Vec<u8>>)> {
-        let is_settled = |file: &PlayedFile| file.given.is_some_and(|at| at < before);
         let is_rested = self.stage == Stage::Complete && before > self.since + ROUND_EVERY;
         let again = is_rested && self.files.values().all(|file| file.came_back.len() < 2);
         let is_due = |name: &&String| {
@@ -300,10 +299,14 @@ impl Swarm {
             let file = self.files.get(*name).filter(|_| is_here);
             file.is_some_and(|file| again || file.came_back.is_empty())
         };
-        let name = match self.is_held() {
-            true => self.of_kind(FILM).find(|(_, file)| is_settled(file))?.0,
-            false => self.own_files.iter().find(is_due)?,
-        };
+        let is_held = self.is_held();
+        let film = self
+            .of_kind(FILM)
+            .filter(|(_, file)| is_held && file.given.is_some());
+        let name = film
+            .map(|(name, _)| name)
+            .chain(&self.own_files)
+            .find(is_due)?;
         let bytes = Arc::clone(&self.files[name].bytes);
         Some((self.peer?, name.clone(), bytes))
     }
