@@ -277,7 +277,7 @@ impl Swarm {
         files.filter(move |(name, _)| name.starts_with(kind))
     }
 
-    /// Whether the peer was asked for something of the film: for what begins and ends so.
+    /// Whether the peer was asked for a file or a piece of a kind whose name ends so.
     pub fn was_asked_for(&self, kind: &str, ending: &str) -> bool {
         let mut files = self.of_kind(kind);
         files.any(|(name, file)| name.ends_with(ending) && !file.came_back.is_empty())
@@ -289,8 +289,8 @@ impl Swarm {
         given.count() > UNDER_WAY && !self.was_asked_for(FILM, "")
     }
 
-    /// What the peer has, and is to be asked for now: each file once, one once more when it has been complete for a round,
-    /// and a piece of the film while that is held. What it was given after `before` may not be written yet.
+    /// What the peer has, and is to be asked for now: each file once, one once more when it has been complete for a
+    /// round, and a piece of the film while that is held. What it was given after `before` may not be written yet.
     pub fn due(&self, before: f64) -> Option<(SocketAddr, String, Arc<Vec<u8>>)> {
         let is_rested = self.stage == Stage::Complete && before > self.since + ROUND_EVERY;
         let again = is_rested && self.files.values().all(|file| file.came_back.len() < 2);
@@ -300,13 +300,9 @@ impl Swarm {
             file.is_some_and(|file| again || file.came_back.is_empty())
         };
         let is_held = self.is_held();
-        let film = self
-            .of_kind(FILM)
-            .filter(|(_, file)| is_held && file.given.is_some());
-        let name = film
-            .map(|(name, _)| name)
-            .chain(&self.own_files)
-            .find(is_due)?;
+        let is_given = |(_, file): &(&String, &PlayedFile)| is_held && file.given.is_some();
+        let film = self.of_kind(FILM).filter(is_given).map(|(name, _)| name);
+        let name = film.chain(&self.own_files).find(is_due)?;
         let bytes = Arc::clone(&self.files[name].bytes);
         Some((self.peer?, name.clone(), bytes))
     }
