@@ -151,11 +151,12 @@ fn all_at_once<T: Sync + std::fmt::Debug>(cases: &[T], judge: impl Fn(&T) + Sync
 
 #[test]
 fn check_finds_each_row_that_a_peer_breaks() {
-    let cases: [(Twist, &[&str], &[&str]); 16] = [
+    let cases: [(Twist, &[&str], &[&str]); 17] = [
         (Twist::Rarest, &[], &[]),
         // the original computes the rarity and doesn't use it
         (Twist::No, &["C4"], &[]),
         (Twist::OneReadKept, &["C1"], &[]),
+        (Twist::OneShortRead, &["C1"], &["F5"]),
         (Twist::LatePings, &["C2"], &["F4"]),
         (Twist::AsksWhoHasNot, &["C3"], &["C1", "C4", "F4", "F5"]),
         (Twist::ShortList, &["C3"], &["C4", "F4", "F5"]),

@@ -82,6 +82,8 @@ pub enum Twist {
     Rarest,
     /// What comes with the first read is all that is kept.
     OneReadKept,
+    /// What comes with a short first read is kept, and the connection closed.
+    OneShortRead,
     /// Many pings are left out at the start.
     LatePings,
     /// Any peer is asked that doesn't have the file.
@@ -684,10 +686,14 @@ impl Peer {
             .change(|s| s.asked.push((name.to_string(), holder)));
         let most = match self.twist {
             Twist::OneReadKept => ONE_READ as u64,
+            Twist::OneShortRead => 1024,
             _ => u64::MAX,
         };
         let all = io::copy(&mut Read::by_ref(&mut stream).take(most), &mut file);
-        let rest = all.and_then(|_| io::copy(&mut stream, &mut io::sink()));
+        let rest = all.and_then(|len| match self.twist {
+            Twist::OneShortRead => Ok(len),
+            _ => io::copy(&mut stream, &mut io::sink()),
+        });
         if let Err(e) = rest {
             self.note(format!("{name:?} from {holder}: {e}"));
         }

@@ -141,7 +141,16 @@ fn give(who: usize, to: &mut Connection) -> io::Result<()> {
     to.lag = Duration::from_millis(AWAY[who.saturating_sub(NEAR)]);
     while let Some(message) = to.read::<FirstMessage>(IDLE, PEER_CAP)? {
         match message {
-            FirstMessage::Original { filename } => return give_file(who, &filename, &[], to),
+            FirstMessage::Original { filename } => {
+                give_file(who, &filename, &[], to)?;
+                // it fails where the peer has closed by now; the system says if it left bytes unread
+                let _ = to.finish();
+                let end = to.read_some(&mut [0]);
+                if end.is_err_and(|fault| fault.kind() == io::ErrorKind::ConnectionReset) {
+                    swarm().left_unread(&filename);
+                }
+                return Ok(());
+            }
             FirstMessage::Ours(Ask::Hello(_)) if who >= NEAR => {
                 let hello = swarm().hello(who);
                 to.send(&hello)?;

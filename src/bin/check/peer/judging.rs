@@ -150,6 +150,16 @@ impl Swarm {
         }
     }
 
+    /// The peer closed before it had read all of a file, of which it can't hand on more.
+    pub fn left_unread(&mut self, name: &str) {
+        let told = format!("it closed before it had read all of {name}");
+        note(&told);
+        if let Some(file) = self.files.get_mut(name) {
+            file.given = None;
+        }
+        fails("C1", told, name);
+    }
+
     /// Whether one of the other peers goes away instead of giving something: once, in the middle of the film.
     pub fn dies(&mut self, who: usize) -> bool {
         let dies = who == DYING && self.was_asked_for(FILM, "");
