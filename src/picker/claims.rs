@@ -47,6 +47,12 @@ impl Picker {
         for idx in before..n {
             file.open.set(idx);
         }
+        // some may have been copied from other files
+        for idx in have.iter() {
+            file.open.clear(idx);
+            file.claims.remove(&idx);
+            file.missing_blocks.remove(&idx);
+        }
         file.md5 = torrent.md5();
         file.have = have.clone();
         file.copies.resize(n as usize, 0);

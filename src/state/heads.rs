@@ -402,6 +402,24 @@ mod tests {
         let held = &state.files[&name("f")];
         assert_eq!(held.have.iter().collect::<Vec<u32>>(), [3, 4, 70]);
         assert_eq!(held.reused, 5);
+        // and isn't asked for
+        let peer = state.know(([10, 0, 0, 2], 1).into(), true);
+        let route = Route {
+            latency: Duration::ZERO,
+            ours: true,
+            subnet: None,
+        };
+        state.learn(peer, &all(&heads[1]));
+        state.picker.open(peer, route);
+        let (mut asked, n) = (0, heads[1].n_pieces());
+        while let Some(decision) = state.picker.classic_round(now, &mut state.rng) {
+            let Get { n, pieces, .. } = decision.get;
+            assert!(![3, 4, 70].contains(&pieces[0]));
+            let answered = state.take_answer(peer, n, Some(pieces[0]), now);
+            assert_eq!(answered, Ok(()));
+            asked += 1;
+        }
+        assert_eq!(asked, n - 3);
     }
 
     #[test]
