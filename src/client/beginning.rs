@@ -114,8 +114,7 @@ impl Client {
         // it may have come into the folder meanwhile, or have been cancelled
         let is_moot = {
             let state = self.lock();
-            let held = state.files().get(name);
-            held.is_some_and(|held| !held.is_incoming_head()) || !state.is_wanted(name)
+            state.is_taken(name) || !state.is_wanted(name)
         };
         if is_moot {
             return Ok(false);

@@ -47,19 +47,15 @@ impl Picker {
         for idx in before..n {
             file.open.set(idx);
         }
-        // some may have been copied from other files
-        for idx in have.iter() {
-            file.open.clear(idx);
-            file.claims.remove(&idx);
-            file.missing_blocks.remove(&idx);
-        }
         file.md5 = torrent.md5();
-        file.have = have.clone();
+        file.have = file.have.of_longer(n);
         file.copies.resize(n as usize, 0);
         let has = self.links.values_mut();
         for has in has.filter_map(|link| link.has.get_mut(name)) {
             *has = has.of_longer(n);
         }
+        // some were copied from other files, and may have been asked for
+        have.iter().for_each(|idx| self.landed(name, idx));
     }
 
     /// Removes a wanted file: it is whole, or given up.

@@ -103,6 +103,23 @@ pub struct Head {
     pub checkpoints: Digest,
 }
 
+#[cfg(any(test, fuzzing))]
+impl super::SwarmList {
+    /// A list of these files, without an edition and without other peers.
+    pub fn for_a_test(torrents: Vec<Summary>, coming: Vec<Coming>) -> Self {
+        Self {
+            v: super::VERSION,
+            local: false,
+            edition: None,
+            n_peers: None,
+            sweep_every: None,
+            peers: Vec::new(),
+            torrents,
+            coming,
+        }
+    }
+}
+
 impl Head {
     /// Returns what is told of a head.
     pub fn of(torrent: &Torrent) -> Self {

@@ -48,8 +48,7 @@ impl State {
 
     /// A head that was fetched can't go on: what is here of it is found again when the file's download begins.
     pub fn drop_incoming_head(&mut self, name: &Name) {
-        let held = self.files.get(name);
-        if held.is_some_and(Held::is_incoming_head) {
+        if self.held_incoming(name).is_some() {
             self.drop_file(name);
         }
     }
@@ -81,17 +80,22 @@ impl State {
     /// Returns true if what is held under this name may go on as `listed`: it is a head that was fetched so far, and `listed`
     /// is the file, or a longer head.
     pub(super) fn goes_on_as(&self, listed: &Summary) -> bool {
-        let held = self.files.get(&listed.name);
-        let head = held.filter(|held| held.is_incoming_head());
+        let head = self.held_incoming(&listed.name);
         head.is_some_and(|head| listed.head_of.is_none() || listed.size > head.torrent.size())
+    }
+
+    fn held_incoming(&self, name: &Name) -> Option<&Held> {
+        self.files.get(name).filter(|held| held.is_incoming_head())
+    }
+
+    /// Returns true if a download under this name can't begin: a file is here already, and not only a head that was fetched.
+    pub fn is_taken(&self, name: &Name) -> bool {
+        self.files.contains_key(name) && self.held_incoming(name).is_none()
     }
 
     /// Returns the head that is being fetched under this name.
     pub fn incoming_head(&self, name: &Name) -> Option<(Arc<Torrent>, StoredPieces)> {
-        let held = self
-            .files
-            .get(name)
-            .filter(|held| held.is_incoming_head())?;
+        let held = self.held_incoming(name)?;
         Some((Arc::clone(&held.torrent), held.have.clone()))
     }
 }
@@ -129,7 +133,7 @@ impl Held {
     }
 
     /// Returns true if it is the beginning of a file that another peer is hashing.
-    pub fn is_incoming_head(&self) -> bool {
+    pub(super) fn is_incoming_head(&self) -> bool {
         self.is_head() && self.hashing.is_none()
     }
 
@@ -180,19 +184,9 @@ mod tests {
             peer: "10.0.0.2:1".to_owned(),
             head: Some(Head::of(head)),
         };
-        let list = SwarmList {
-            v: VERSION,
-            local: false,
-            edition: None,
-            n_peers: None,
-            sweep_every: None,
-            peers: Vec::new(),
-            torrents: torrents
-                .iter()
-                .map(|torrent| Summary::of(torrent))
-                .collect(),
-            coming: heads.iter().map(coming).collect(),
-        };
+        let files = torrents.iter().map(|torrent| Summary::of(torrent));
+        let coming = heads.iter().map(coming).collect();
+        let list = SwarmList::for_a_test(files.collect(), coming);
         parse(&to_bytes(&list)).expect("its own bytes")
     }
 

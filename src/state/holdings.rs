@@ -147,8 +147,7 @@ impl State {
         let name = torrent.name().clone();
         self.beginning.remove(&name);
         self.stuck.remove(&name);
-        let held = self.files.get(&name);
-        if held.is_some_and(|held| !held.is_incoming_head()) {
+        if self.is_taken(&name) {
             return false;
         }
         let continues = |head: &Held| {

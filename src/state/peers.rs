@@ -638,14 +638,8 @@ mod tests {
             pieces: BTreeMap::new(),
         };
         SwarmList {
-            v: VERSION,
-            local: false,
-            edition: None,
-            n_peers: None,
-            sweep_every: None,
             peers: peers.iter().map(entry).collect(),
-            torrents: Vec::new(),
-            coming: Vec::new(),
+            ..SwarmList::for_a_test(Vec::new(), Vec::new())
         }
     }
 

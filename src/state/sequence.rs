@@ -184,29 +184,38 @@ impl Course {
     }
 
     fn is_listed(&mut self, dice: &mut Dice) {
+        let edition = dice.one_in(2).then_some(7);
+        let peers = dice.up_to(4, Dice::entry);
+        let torrents = dice.up_to(4, |dice| {
+            let lie = dice.one_in(8);
+            let summary = summary(&dice.content());
+            let n_pieces = if lie { u32::MAX } else { summary.n_pieces };
+            Summary {
+                n_pieces,
+                ..summary
+            }
+        });
         let list = SwarmList {
-            v: VERSION,
-            local: false,
-            edition: dice.one_in(2).then_some(7),
-            n_peers: None,
-            sweep_every: None,
-            peers: dice.up_to(4, Dice::entry),
-            torrents: dice.up_to(4, |dice| {
-                let lie = dice.one_in(8);
-                let summary = summary(&dice.content());
-                let n_pieces = if lie { u32::MAX } else { summary.n_pieces };
-                Summary {
-                    n_pieces,
-                    ..summary
-                }
-            }),
-            coming: Vec::new(),
+            edition,
+            peers,
+            ..SwarmList::for_a_test(torrents, Vec::new())
         };
         if dice.one_in(2) {
             self.state.asks_tracker_for();
         }
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
+    }
+
+    /// A peer says which pieces of a content it has.
+    fn has_some(&mut self, content: &Torrent, dice: &mut Dice) {
+        let have = Have {
+            name: content.name().clone(),
+            md5: content.md5(),
+            pieces: Pieces::of(&dice.bits(content.n_pieces())),
+        };
+        let peer = self.a_peer(dice);
+        self.state.learn(peer, &sent(&vec![have]));
     }
 
     /// A peer is hashing a file, and has a head of it to give, or has published it.
@@ -220,25 +229,11 @@ impl Course {
             peer: "10.0.0.9:9".to_owned(),
             head: is_head.then(|| Head::of(content)),
         };
-        let list = SwarmList {
-            v: VERSION,
-            local: false,
-            edition: None,
-            n_peers: None,
-            sweep_every: None,
-            peers: Vec::new(),
-            torrents: Vec::from_iter((!is_head).then(|| summary(content))),
-            coming: vec![coming],
-        };
+        let torrents = Vec::from_iter((!is_head).then(|| summary(content)));
+        let list = SwarmList::for_a_test(torrents, vec![coming]);
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
-        let have = Have {
-            name: content.name().clone(),
-            md5: content.md5(),
-            pieces: Pieces::of(&dice.bits(content.n_pieces())),
-        };
-        let peer = self.a_peer(dice);
-        self.state.learn(peer, &sent(&vec![have]));
+        self.has_some(content, dice);
         self.begins(dice);
     }
 
@@ -267,26 +262,11 @@ impl Course {
     /// A content is listed, perhaps in place of another, and its download begins; a peer has some of it.
     fn is_published(&mut self, dice: &mut Dice) {
         let content = dice.content();
-        let list = SwarmList {
-            v: VERSION,
-            local: false,
-            edition: None,
-            n_peers: None,
-            sweep_every: None,
-            peers: Vec::new(),
-            torrents: vec![summary(&content)],
-            coming: Vec::new(),
-        };
+        let list = SwarmList::for_a_test(vec![summary(&content)], Vec::new());
         let wanted = self.state.update_list(&sent(&list), self.now);
         self.begins.extend(wanted);
         self.begins(dice);
-        let have = Have {
-            name: content.name().clone(),
-            md5: content.md5(),
-            pieces: Pieces::of(&dice.bits(content.n_pieces())),
-        };
-        let peer = self.a_peer(dice);
-        self.state.learn(peer, &sent(&vec![have]));
+        self.has_some(&content, dice);
     }
 
     /// The `.torrent` of a listed file arrives: in any of the cuts that its content has.

@@ -104,15 +104,12 @@ fn a_download_does_not_begin_over_a_shared_file() {
 fn files_of_a_known_edition_stay_as_they_were() {
     let (mut state, torrent) = (state(), torrent());
     let file = Summary::of(&torrent);
-    let list = |edition: Option<u64>, torrents: &[&Summary]| SwarmList {
-        v: 1,
-        local: false,
-        edition,
-        n_peers: None,
-        sweep_every: None,
-        peers: Vec::new(),
-        torrents: torrents.iter().copied().cloned().collect(),
-        coming: Vec::new(),
+    let list = |edition: Option<u64>, torrents: &[&Summary]| {
+        let torrents = torrents.iter().copied().cloned().collect();
+        SwarmList {
+            edition,
+            ..SwarmList::for_a_test(torrents, Vec::new())
+        }
     };
     let files = |state: &mut State, list| {
         state.asks_tracker_for();
@@ -584,14 +581,8 @@ fn a_publisher_that_is_not_here_convicts_nobody() {
 fn an_answer_that_leaves_out_the_files_empties_no_list() {
     let (mut state, now) = (state(), Instant::now());
     let list = |torrents: Vec<Summary>| SwarmList {
-        v: 1,
-        local: false,
         edition: Some(7),
-        n_peers: None,
-        sweep_every: None,
-        peers: Vec::new(),
-        torrents,
-        coming: Vec::new(),
+        ..SwarmList::for_a_test(torrents, Vec::new())
     };
     state.update_list(&list(vec![Summary::of(&torrent())]), now);
     state.asks_tracker_for();

@@ -72,16 +72,11 @@ impl Torrent {
 
     /// Returns true if every piece of this head is the same in this longer content.
     pub fn extends(&self, head: &Self) -> bool {
-        let of = |torrent: &Self| {
-            (
-                torrent.name.clone(),
-                torrent.whole_size(),
-                torrent.piece_len,
-            )
-        };
+        let cut = |torrent: &Self| (torrent.whole_size(), torrent.piece_len);
         let next = self.checkpoints.get(head.checkpoints.len());
         head.head_of.is_some()
-            && of(self) == of(head)
+            && self.name == head.name
+            && cut(self) == cut(head)
             && self.checkpoints.starts_with(&head.checkpoints)
             && next.is_some_and(|next| digest_at(*next, head.size) == head.md5)
     }

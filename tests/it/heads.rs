@@ -67,6 +67,14 @@ fn head(peer: &Program) -> Value {
     peer.until_event("head", |_| true)
 }
 
+/// Waits until the tracker has answered it a few times more.
+fn until_more_lists(peer: &Program) {
+    let n_lists = peer.events("list").len();
+    until("three more lists", || {
+        (peer.events("list").len() > n_lists + 3).then_some(())
+    });
+}
+
 /// The unfinished files of a folder.
 fn parts(image: &Path) -> Vec<String> {
     let hidden = image.with_file_name(".bittorrentish");
@@ -161,10 +169,7 @@ fn a_pinned_peer_fetches_what_may_be_its_file_and_takes_no_other() {
     assert_eq!(right.until_ended().code(), Some(0), "{right:?}");
     assert_eq!(lab.md5("m1").map(|md5| md5.to_string()), Some(md5));
     seed.until_event("published", |_| true);
-    let n_lists = wrong.events("list").len();
-    until("three more lists", || {
-        (wrong.events("list").len() > n_lists + 3).then_some(())
-    });
+    until_more_lists(&wrong);
     assert!(wrong.is_running() && !lab.image("m2").exists(), "{wrong:?}");
 }
 
@@ -175,10 +180,7 @@ fn a_publisher_that_goes_away_meanwhile_leaves_no_file() {
     let mut seed = lab.peer("seed", &[]);
     head(&peer);
     seed.kill();
-    let n_lists = peer.events("list").len();
-    until("three more lists", || {
-        (peer.events("list").len() > n_lists + 3).then_some(())
-    });
+    until_more_lists(&peer);
     assert!(peer.is_running() && !lab.image("m1").exists(), "{peer:?}");
     // the tracker's list is empty: the head that came is nobody's file
     assert!(swarm_list(&lab.tracker).torrents.is_empty());
