@@ -176,8 +176,8 @@ impl Client {
         ranges: &[Range<u64>],
     ) -> Result<(), ClientError> {
         let (limit, sender, mut pace) = (self.0.up.as_ref(), to.sender(), Pace::default());
-        buffer.resize(Limit::stride(limit), 0);
         for Range { mut start, end } in ranges.iter().cloned() {
+            buffer.resize((end - start).min(Limit::stride(limit) as u64) as usize, 0);
             while start < end {
                 let stride = (end - start).min(buffer.len() as u64) as usize;
                 self.0.store.read(file, &mut buffer[..stride], start)?;
