@@ -181,8 +181,9 @@ fn check_finds_each_row_that_a_peer_breaks() {
 fn check_finds_each_row_that_a_tracker_breaks() {
     // where one peer alone is listed, no more can be seen
     let alone: &[&str] = &["C2", "C3", "F2", "F3", "F7", "F8"];
-    let cases: [(Twist, Mode, &[&str], &[&str]); 16] = [
+    let cases: [(Twist, Mode, &[&str], &[&str]); 17] = [
         (Twist::No, Mode::Local, &[], &[]),
+        (Twist::KnownByPing, Mode::Local, &[], &[]),
         (Twist::No, Mode::Remote, &["F9"], alone),
         (Twist::FirstPingInVain, Mode::Local, &["C2"], &[]),
         (Twist::WrongAddress, Mode::Local, &["C3"], &[]),

@@ -59,6 +59,8 @@ pub enum Twist {
     FirstListStays,
     /// Only pings keep a peer on the list.
     PingsAlone,
+    /// The lists of peers that haven't pinged are ignored, which no row forbids.
+    KnownByPing,
     /// It fetches what peers list.
     Fetches,
     /// More than 40 peers aren't taken.
@@ -313,10 +315,14 @@ fn append_client(
         Mode::Local => e.port == port,
         Mode::Remote => e.ip == ip,
     };
-    let full = twist == Twist::Full && s.roster.len() >= 40;
+    let refused = match twist {
+        Twist::Full => s.roster.len() >= 40,
+        Twist::KnownByPing => files.is_some(),
+        _ => false,
+    };
     let Some((entry, alive)) = s.roster.iter_mut().find(same) else {
         let files = files.unwrap_or_default();
-        if !full {
+        if !refused {
             s.roster.push((Entry { ip, port, files }, true));
         }
         return;

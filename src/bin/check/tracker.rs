@@ -37,6 +37,12 @@ struct Message {
     files: Vec<String>,
 }
 
+impl Message {
+    fn is_long(&self) -> bool {
+        self.files.len() > LONG
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} (port {})", self.role, self.port)
@@ -166,7 +172,7 @@ impl TrackerPlay {
         if fault.kind() == io::ErrorKind::InvalidData {
             self.n_mute = 0;
             fails("C3", told, &who);
-        } else if self.sent.values().all(|said| said[0].role != "long") {
+        } else if !self.sent.values().flatten().any(Message::is_long) {
             fails("F1", "a ping had no answer", &who);
         } else if self.n_mute > 1 {
             let why = "after a list of more than 3,000 bytes nothing is answered: is it read \
@@ -224,7 +230,7 @@ fn timetable(steady: u16) -> Vec<Message> {
         let first = if port == 0.0 { steady } else { port as u16 };
         let role = words[0];
         let mut files: Vec<String> = words[7..].iter().map(|file| file.to_string()).collect();
-        if role == "long" {
+        if role == "long" && !files.is_empty() {
             files.extend((0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt")));
         }
         for nth in 0..n as u16 {
