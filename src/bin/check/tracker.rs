@@ -37,12 +37,6 @@ struct Message {
     files: Vec<String>,
 }
 
-impl Message {
-    fn is_long(&self) -> bool {
-        self.files.len() > LONG
-    }
-}
-
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} (port {})", self.role, self.port)
@@ -168,11 +162,13 @@ impl TrackerPlay {
     fn missed(&mut self, fault: &io::Error, due: &Message) {
         let (who, told) = (due.to_string(), format!("{due} had no list: {fault}"));
         note(&told);
+        let mut sent = self.sent.values().flatten();
+        let is_after_long = sent.any(|sent| sent.files.len() > LONG);
         self.n_mute += 1;
         if fault.kind() == io::ErrorKind::InvalidData {
             self.n_mute = 0;
             fails("C3", told, &who);
-        } else if !self.sent.values().flatten().any(Message::is_long) {
+        } else if !is_after_long {
             fails("F1", "a ping had no answer", &who);
         } else if self.n_mute > 1 {
             let why = "after a list of more than 3,000 bytes nothing is answered: is it read \
