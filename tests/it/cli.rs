@@ -820,7 +820,7 @@ fn small_files_have_a_line_each() {
         plant(&folder, &format!("{n}.txt"), format!("file {n}").as_bytes());
     }
     plant(&folder, "some.bin", &random_bytes(5_000_000, 1));
-    let mut seed = Program::peer(&tracker, &folder, &[]);
+    let seed = Program::peer(&tracker, &folder, &[]);
     // what is still hashed is told, too, in a line of its own
     seed.until_line("sharing some.bin");
     let port = tracker.port().to_string();
