@@ -119,7 +119,7 @@ pub struct State {
     told: ToldUser,
     choices: RecentChoices,
     wants: Wants,
-    /// When a hello last had the tracker asked what is new.
+    /// When a hello last had the tracker asked what is new, or will have it asked.
     prompted: Option<Instant>,
     /// The time between two pings, as the tracker's sweeps ask for it.
     pings_every: Duration,

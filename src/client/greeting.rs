@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::thread::Builder;
+use std::thread::{Builder, sleep};
 use std::time::Instant;
 
 use super::Client;
@@ -55,11 +55,13 @@ impl Client {
         Ok(())
     }
 
-    /// Asks the tracker now if a hello tells of what isn't on its list.
+    /// Asks the tracker if a hello tells of what isn't on its list: now, or a moment later if it was asked a moment ago.
     pub(super) fn ask_what_is_new(&self, hello: &Hello) {
-        let asks = self.lock().is_prompted(hello, Instant::now());
-        if let Some(timer) = self.0.ping_timer.get().filter(|_| asks) {
-            timer.fire();
-        }
+        let wait = self.lock().prompted_in(hello, Instant::now());
+        let Some((timer, wait)) = self.0.ping_timer.get().zip(wait) else {
+            return;
+        };
+        sleep(wait);
+        timer.fire();
     }
 }

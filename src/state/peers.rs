@@ -14,7 +14,7 @@ use crate::picker::{Decision, PeerId, Route};
 use crate::protocol::{Have, Hello, PeerEntry, PieceHeader, Pieces, TORRENT_CAP};
 use crate::torrent::{BLOCKS_A_PIECE, Name, Torrent};
 
-/// A hello has the tracker asked what is new this often at most.
+/// Hellos have the tracker asked what is new this often at most.
 const PROMPTED_EVERY: Duration = Duration::from_millis(200);
 /// How long a peer that said hello stays known without being on the tracker's list.
 const HELLO_KEPT: Duration = Duration::from_secs(60);
@@ -422,9 +422,10 @@ impl State {
         listed.map(|peer| peer.addr).collect()
     }
 
-    /// Returns true if a hello tells of a content that isn't on the tracker's list, nor a head that is fetched already, and the
-    /// tracker wasn't asked because of a hello a moment ago: whoever says hello can't have it asked without end.
-    pub fn is_prompted(&mut self, hello: &Hello, now: Instant) -> bool {
+    /// Returns after which time the tracker is to be asked because a hello tells of a content that isn't on its list, nor a head
+    /// that is fetched already. Whoever says hello can't have it asked without end: what comes a moment after another has it
+    /// asked once, for all that come until then.
+    pub fn prompted_in(&mut self, hello: &Hello, now: Instant) -> Option<Duration> {
         let is_new = |have: &Have| {
             let listed = self.swarm.get(&have.name).map(|listed| listed.md5);
             let held = self.files.get(&have.name);
@@ -432,14 +433,14 @@ impl State {
             let held = held.map(|held| held.torrent.md5());
             ![listed, held].contains(&Some(have.md5))
         };
-        let due = self
-            .prompted
-            .is_none_or(|at| now.saturating_duration_since(at) >= PROMPTED_EVERY);
-        let asks = due && hello.have.iter().any(is_new);
-        if asks {
-            self.prompted = Some(now);
+        let is_due = self.prompted.is_some_and(|at| at > now);
+        if is_due || !hello.have.iter().any(is_new) {
+            return None;
         }
-        asks
+        let soonest = self.prompted.map(|at| at + PROMPTED_EVERY);
+        let at = soonest.map_or(now, |soonest| soonest.max(now));
+        self.prompted = Some(at);
+        Some(at - now)
     }
 
     /// Returns the address where a peer listens.

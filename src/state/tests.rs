@@ -10,7 +10,7 @@ use super::*;
 use crate::md5::digest;
 use crate::picker::Route;
 use crate::protocol::Outcome;
-use crate::protocol::{Have, Pieces};
+use crate::protocol::{Have, Hello, Pieces};
 use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
@@ -405,6 +405,33 @@ fn a_replaced_download_goes_on_with_the_new_content() {
         assert_eq!(before, (!goes_on).then_some(torrent.md5()));
         begin(&mut state, &torrent);
     }
+}
+
+#[test]
+fn hellos_have_the_tracker_asked_in_turns() {
+    let (mut state, start) = (state(), Instant::now());
+    let (name, pieces) = (name("f"), Pieces::These(vec![0]));
+    let have = |md5| Have {
+        name: name.clone(),
+        md5: digest(md5),
+        pieces: pieces.clone(),
+    };
+    let mut prompted = |have, millis| {
+        let hello = Hello {
+            v: 1,
+            id: String::new(),
+            port: 1,
+            have,
+        };
+        let after = state.prompted_in(&hello, start + Duration::from_millis(millis));
+        after.map(|after| after.as_millis())
+    };
+    assert_eq!(prompted(Vec::new(), 0), None);
+    assert_eq!(prompted(vec![have(b"1")], 0), Some(0));
+    assert_eq!(prompted(vec![have(b"2")], 50), Some(150));
+    assert_eq!(prompted(vec![have(b"3")], 100), None, "it comes before 200");
+    assert_eq!(prompted(vec![have(b"4")], 300), Some(100));
+    assert_eq!(prompted(vec![have(b"5")], 1000), Some(0));
 }
 
 #[test]

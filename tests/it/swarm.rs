@@ -864,9 +864,9 @@ fn max_up_holds_the_sum_of_all_that_is_sent() {
     drop(seed);
 }
 
-/// With pings that are minutes apart: nobody waits for the next one, whoever came first.
+/// With pings that are minutes apart: nobody waits for the next one, whoever came first, and however many files come.
 #[test]
-fn who_waits_learns_of_a_new_file_at_once() {
+fn who_waits_learns_of_new_files_at_once() {
     let rare = [
         "--ping-every",
         "500",
@@ -884,9 +884,12 @@ fn who_waits_learns_of_a_new_file_at_once() {
             peer.until_event("list", |_| true);
             peer
         });
-        plant(&swarm.dir("seed"), "image.iso", &content);
-        for name in names {
-            until_content(&swarm.dir(name).join("image.iso"), &content);
+        let files = ["1.txt", "2.txt", "3.txt", "image.iso"];
+        for file in files {
+            plant(&swarm.dir("seed"), file, &content);
+        }
+        for (name, file) in names.iter().flat_map(|name| files.map(|file| (name, file))) {
+            until_content(&swarm.dir(name).join(file), &content);
         }
         drop(peers);
     }
