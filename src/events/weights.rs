@@ -1,6 +1,7 @@
 //! Whom each event is for, and whether it is good or bad news.
 
 use super::{Event, SMALL, SOON};
+use crate::causes::{Cause, Waits};
 use crate::report::{Reportable, Tone, Weight};
 use crate::state::{Choice, WaitNews};
 
@@ -20,6 +21,12 @@ impl Reportable for Event {
             Self::Begin { size, here: 0, .. } if *size < SMALL => Weight::Routine,
             Self::Head { first: false, .. } => Weight::Routine,
             Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
+            // it has just been put into that folder, and mostly comes in a moment
+            Self::Waiting {
+                cause: Cause::Waits(Waits::HashedElsewhere { percent: 0, .. }),
+                news: WaitNews::First,
+                ..
+            } => Weight::Routine,
             Self::Refused { .. }
             | Self::OtherCopy { .. }
             | Self::PublisherFaulty { .. }
