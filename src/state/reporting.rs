@@ -145,7 +145,12 @@ impl State {
                 pace: self.pace(name, &view, disk),
                 md5: view.md5.and_then(|md5| md5.parse().ok()),
                 size,
-                here: if whole.is_some() { size } else { view.verified },
+                here: match view.doing {
+                    _ if whole.is_some() => size,
+                    // it gets on, and doesn't stand still
+                    Doing::Hashing { done, .. } | Doing::Checking { done, .. } => done,
+                    _ => view.verified,
+                },
                 whole: whole.is_some(),
                 mine: held.is_some_and(|held| held.word == TrackerWord::Stands { mine: true }),
                 speed: view.down,

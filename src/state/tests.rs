@@ -512,6 +512,17 @@ fn a_file_is_hashed_once_it_was_left_alone() {
 }
 
 #[test]
+fn a_file_that_is_hashed_is_reported_as_it_grows() {
+    let mut state = state();
+    look(&mut state, &[("f", aged(100, 10))]);
+    for done in [0, 40, 90] {
+        assert!(state.note_progress(&name("f"), done, 100));
+        let reports = state.file_reports(0, 0.0, Instant::now());
+        assert_eq!((reports[0].here, reports[0].whole), (done, false));
+    }
+}
+
+#[test]
 fn a_changing_file_is_withdrawn_and_coming() {
     let mut state = state();
     share(&mut state, TrackerWord::Stands { mine: true });
