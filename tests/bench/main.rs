@@ -2,7 +2,7 @@
 //!
 //! Parts: `md5`, `picker`, `copy`, `announce`, `scale`, `growth`, and, as root with iproute2, `shaped`, `latency`, `rooms`, `swarm`, `messages` and
 //! `cold`. aria2c and opentracker are measured beside in the same minutes where they are installed. `ROUNDS=n` sets how often
-//! each is measured; medians are printed.
+//! each is measured; medians are printed. `CONGESTION=bbr` gives the hosts another TCP than CUBIC.
 
 #[allow(dead_code)] // the tests use the rest
 #[path = "../it/lab.rs"]

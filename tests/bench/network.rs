@@ -36,6 +36,13 @@ impl Network {
             Net::Shaped(links) => Some(links),
         };
         let lab = Lab::new(work.peers + 2)?;
+        let tcp = congestion_control();
+        for i in 0..work.peers + 2 {
+            let of = lab.ns(i);
+            ip(&format!(
+                "netns exec {of} sysctl -qw net.ipv4.tcp_congestion_control={tcp}"
+            ))?;
+        }
         if let Some(links) = links {
             lab.shape(0, links.seed_up, links.down.max(links.seed_up))?;
             for i in 0..work.peers {
@@ -61,6 +68,11 @@ impl Network {
         let bytes = fs::read_to_string(format!("/sys/class/net/{far}/statistics/rx_bytes"));
         bytes.ok()?.trim().parse().ok()
     }
+}
+
+/// How the hosts' TCP finds its speed: as a machine of a lab does, where nobody has set another.
+pub fn congestion_control() -> String {
+    std::env::var("CONGESTION").unwrap_or("cubic".to_owned())
 }
 
 /// What joins a second room to the first. Gone with this value.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::aria2::{aria2, is_installed};
 use super::copy::plain_copy;
-use super::network::obstacle;
+use super::network::{congestion_control, obstacle};
 use super::swarm::{Links, Net, Outcome, Work, bound, bound_of_late, ours};
 use super::{median, rounds};
 
@@ -375,9 +375,10 @@ fn head() {
     } else {
         "aria2c isn't installed"
     };
+    let hosts = format!("(hosts with {})", congestion_control());
     println!(
-        "  {:47} {:14} {:>7} {:>6}  met  {beside}",
-        "", "", "ours", "goal"
+        "  {hosts:47} {:14} {:>7} {:>6}  met  {beside}",
+        "", "ours", "goal"
     );
 }
 
