@@ -437,8 +437,7 @@ impl State {
         if is_due || !hello.have.iter().any(is_new) {
             return None;
         }
-        let soonest = self.prompted.map(|at| at + PROMPTED_EVERY);
-        let at = soonest.map_or(now, |soonest| soonest.max(now));
+        let at = self.prompted.map_or(now, |at| now.max(at + PROMPTED_EVERY));
         self.prompted = Some(at);
         Some(at - now)
     }
