@@ -78,20 +78,19 @@ impl Swarm {
     /// One of the other peers is asked for something.
     pub fn asked(&mut self, who: usize, name: &str) {
         let at = note(format!("{REQUEST} to peer {who} for {name}"));
-        match who {
-            NEAR.. if name.starts_with(SMALL) => self.small.push(who),
-            NEAR.. if name.starts_with(FILM) => self.asked_for_film(at, name),
-            NEAR.. => {}
-            _ => self.asked_as_original(at, who, name),
-        }
-    }
-
-    fn asked_as_original(&mut self, at: f64, who: usize, name: &str) {
         if self.stage == Stage::Complete {
             let after = at - self.since;
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
         }
+        match name {
+            _ if who < NEAR => self.asked_as_original(at, who, name),
+            _ if name.starts_with(SMALL) => self.small.push(who),
+            _ => self.asked_for_film(at, name),
+        }
+    }
+
+    fn asked_as_original(&mut self, at: f64, who: usize, name: &str) {
         let file = self.files.get(name).into_iter();
         let mut holders = file.flat_map(|file| &file.holders);
         let Some(place) = holders.position(|holder| *holder == who) else {
@@ -214,10 +213,10 @@ impl Swarm {
             let why = "it asked the holder at the same place of the list each time";
             fails("F4", why, REQUEST);
         }
-        if n == 0 && self.last_given(SHORT).is_some() {
-            let why = "it asks for what comes in a short list, and for nothing in a long one: \
-                       does it read with one recv()?";
-            fails("C3", why, "bytes");
+        if n == 0 && self.requests.odd.is_none() {
+            let waited = ended - self.since;
+            let why = format!("for {waited:.0} s it asked for nothing; is a long list read whole?");
+            late("C3", waited - 2.0 * ROUND_EVERY, ROUND_EVERY, why, "list");
         }
         if self.stage == Stage::Complete && !self.listed.is_empty() {
             self.conclude_complete(ended - self.since);

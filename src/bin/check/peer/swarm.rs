@@ -1,8 +1,7 @@
 //! The swarm that a peer under test meets: what is listed, and from when on. Nothing waits here.
 //!
-//! First a large file; then *choices*, each of files that nobody has seen before, and a new one once the last was
-//! answered; for a peer that speaks our messages, a *download* of files with `.torrent`s; at the end, nothing but what
-//! it has.
+//! First *choices*, each of files that nobody has seen before, and a new one once the last was answered; then, for a
+//! peer that speaks our messages, a *download* of files with `.torrent`s; at the end, nothing but what it has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -21,20 +20,16 @@ use crate::record::{Beat, course_time, note, now};
 /// The peers that are chosen from are 1 to 12. The rarest file has eight holders: that a random choice falls on the
 /// same place six times comes once in 30,000 runs.
 const HOLDERS: usize = 12;
-/// How many choices are watched.
+/// How many choices are watched. In the first one, all files are large, 1 MiB.
 pub const CHOICES: usize = 6;
+const LEN: usize = 3000;
+pub const LARGE: &str = "large";
+const LARGE_LEN: usize = 16 * PIECE;
+const PIECE: usize = MIN_PIECE_LEN as usize;
 /// The peers that have the download: three that are ever farther away, one that sends other bytes, and one that dies.
 pub const NEAR: usize = 13;
 pub const CORRUPT: usize = 16;
 pub const DYING: usize = 17;
-/// The first file, 4 MiB, and another one where no choice is answered for so many seconds. Few have them: the list is
-/// short.
-pub const LARGE: &str = "large";
-const LARGE_LEN: usize = 64 * PIECE;
-const PIECE: usize = MIN_PIECE_LEN as usize;
-pub const SHORT: &str = "short";
-const UNANSWERED: f64 = 2.2 * ROUND_EVERY;
-const FEW: usize = 4;
 /// The download: many small files, each of which is a decision between three that are free, and one of many pieces; the
 /// most time for it; and how many pieces are given before the peer is asked for one.
 pub const SMALL: &str = "a-small";
@@ -52,11 +47,10 @@ pub const ROUND_EVERY: f64 = 30.0;
 /// How long a complete peer is watched, seconds: a round and a list must come, both with some delay.
 pub const WATCHED: f64 = 60.0;
 
-/// What is listed: nothing yet or one file, files to choose from, files of ours, or only what the peer has.
+/// What is listed: files to choose from, files of ours, or only what the peer has.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub enum Stage {
     #[default]
-    Alone,
     Choice,
     Download,
     Complete,
@@ -78,12 +72,13 @@ pub struct Swarm {
     /// When the run ends, seconds; and the ports of the tracker and the peers.
     pub within: f64,
     pub ports: Vec<u16>,
-    /// All that was ever listed, and what is listed since a time.
+    /// All that was ever listed, what is listed since a time, and whether some of it was given.
     pub files: BTreeMap<String, PlayedFile>,
     pub torrents: BTreeMap<String, Torrent>,
     pub stage: Stage,
     pub listed: Vec<String>,
     pub since: f64,
+    pub is_answered: bool,
     /// Where the peer is, whether it speaks our messages, and what it lists.
     pub peer: Option<SocketAddr>,
     pub ours: bool,
@@ -96,8 +91,6 @@ pub struct Swarm {
     pub choices_end: Option<f64>,
     /// The place on the list of each holder that was asked, from either end.
     pub places: [BTreeSet<usize>; 2],
-    /// Whether something was given since something else is listed.
-    pub is_answered: bool,
     /// Of the download: who was asked for small files; whether the film's `.torrent` was given, and some of it wrongly;
     /// when a source went away, and when some of the film was asked for last.
     pub small: Vec<usize>,
@@ -111,13 +104,13 @@ impl Swarm {
     pub fn new(within: f64, ports: Vec<u16>, is_planted: bool) -> Self {
         let mut swarm = Self::default();
         (swarm.within, swarm.ports) = (within, ports);
-        swarm.add(PLANTED, PLANTED_BYTES.to_vec()).given = is_planted.then_some(0.0);
+        swarm.add(PLANTED, PLANTED_BYTES).given = is_planted.then_some(0.0);
         swarm
     }
 
-    fn add(&mut self, name: &str, bytes: Vec<u8>) -> &mut PlayedFile {
+    fn add(&mut self, name: &str, bytes: &[u8]) -> &mut PlayedFile {
         let file = self.files.entry(name.to_owned()).or_default();
-        file.bytes = Arc::new(bytes);
+        file.bytes = Arc::new(bytes.to_vec());
         file
     }
 
@@ -127,7 +120,7 @@ impl Swarm {
         let name = [kind, &letters.collect::<String>(), ending].concat();
         let mut bytes = vec![0; len];
         rng.fill_bytes(&mut bytes);
-        self.add(&name, bytes);
+        self.add(&name, &bytes);
         name
     }
 
@@ -136,10 +129,10 @@ impl Swarm {
         let name = self.new_file(kind, WHOLE, n_pieces * PIECE);
         let bytes = Arc::clone(&self.files[&name].bytes);
         let torrent = Torrent::of_content(Name::parse(&name).expect("letters"), &bytes);
-        let pieces = (0..torrent.n_pieces()).map(|idx| torrent.original_name(idx));
-        let pieces: Vec<String> = pieces.collect();
-        for (piece, bytes) in pieces.iter().zip(bytes.chunks(PIECE)) {
-            self.add(piece, bytes.to_vec());
+        let mut pieces = Vec::new();
+        for (idx, bytes) in (0..).zip(bytes.chunks(PIECE)) {
+            pieces.push(torrent.original_name(idx));
+            self.add(&pieces[pieces.len() - 1], bytes);
         }
         self.torrents.insert(name.clone(), torrent);
         (name, pieces)
@@ -147,18 +140,16 @@ impl Swarm {
 
     /// Decides at a ping whether something else is listed from now on.
     fn turn(&mut self) {
-        let download = course_time(DOWNLOAD_TIME);
+        let (download, waited) = (course_time(DOWNLOAD_TIME), now() - self.since);
         let rest = WATCHED + PING_EVERY + if self.ours { download } else { 0.0 };
-        let (is_time, waited) = (now() + rest < self.within, now() - self.since);
+        let (is_time, n_choices) = (now() + rest < self.within, self.requests.times.len());
         match self.stage {
-            Stage::Complete => {}
+            Stage::Choice if self.listed.is_empty() => self.offer(LARGE, LARGE_LEN),
+            Stage::Choice if !self.is_answered && (is_time || n_choices == 0) => {}
+            Stage::Choice if is_time && n_choices < CHOICES => self.offer("", LEN),
+            Stage::Choice if self.ours => self.offer_download(),
             Stage::Download if waited < download && !self.was_asked_for(FILM, WHOLE) => {}
-            Stage::Download => self.offer_nothing(),
-            _ if self.listed.is_empty() => self.offer(Stage::Alone, LARGE),
-            _ if is_time && !self.is_answered && waited < UNANSWERED => {}
-            _ if is_time && !self.is_answered => self.offer(Stage::Alone, SHORT),
-            _ if is_time && self.requests.times.len() < CHOICES => self.offer(Stage::Choice, ""),
-            _ if self.ours => self.offer_download(),
+            Stage::Complete => {}
             _ => self.offer_nothing(),
         }
     }
@@ -168,26 +159,25 @@ impl Swarm {
         let copies = |(name, who): &(String, BTreeSet<usize>)| format!(" {name} ×{}", who.len());
         let told: String = files.iter().map(copies).collect();
         self.since = note(format!("the tracker lists {what}:{told}"));
-        if [Stage::Download, Stage::Complete].contains(&stage) {
+        if stage != Stage::Choice {
             self.choices_end.get_or_insert(self.since);
         }
-        self.listed = files.iter().map(|(name, _)| name.clone()).collect();
+        self.listed.clear();
         for (name, holders) in files {
+            self.listed.push(name.clone());
             self.files.entry(name).or_default().holders = holders;
         }
         (self.stage, self.is_answered, self.is_chosen) = (stage, false, false);
     }
 
-    /// Lists new names: one file alone, of a kind, or files to choose from, each at another number of peers. Of ours,
-    /// these are pieces, and there are more of the rarest than can be asked for at once.
-    fn offer(&mut self, stage: Stage, kind: &str) {
-        let mut copies = match (self.ours, kind) {
-            (false, "") => vec![8, 9, 10, 11, 12],
-            (true, "") => [vec![8; 24], vec![10; 6], vec![12; 6]].concat(),
-            (ours, _) => vec![FEW; if ours { LARGE_LEN / PIECE } else { 1 }],
-        };
+    /// Lists new names to choose from, each at another number of peers. Of ours, these are pieces, and there are more of
+    /// the rarest than can be asked for at once.
+    fn offer(&mut self, kind: &str, len: usize) {
+        let mut copies = vec![8, 9, 10, 11, 12];
+        if self.ours {
+            copies = [vec![8; 24], vec![10; 6], vec![12; 6]].concat();
+        }
         copies.shuffle(&mut rand::rng());
-        let len = if kind == LARGE { LARGE_LEN } else { 3000 };
         let n = copies.len();
         let names: Vec<String> = match self.ours {
             true => self.new_torrent(kind, n).1,
@@ -198,7 +188,7 @@ impl Swarm {
             sampled.map(|nth| nth + 1).collect()
         });
         let files = names.into_iter().zip(holders).collect();
-        self.list_now(stage, "others, with files to choose from", files);
+        self.list_now(Stage::Choice, "others, with files to choose from", files);
     }
 
     fn offer_download(&mut self) {
@@ -239,21 +229,16 @@ impl Swarm {
             Stage::Download => (NEAR..=DYING).map(entry).collect(),
             _ => (1..=HOLDERS).map(entry).collect(),
         };
-        let list = if self.ours {
+        if self.ours {
             let is_listed = |name: &String| self.listed.iter().any(|file| file.starts_with(name));
             let torrents = self.torrents.iter().filter(|(name, _)| is_listed(name));
             let torrents: Vec<Summary> = torrents.map(|(_, of)| Summary::of(of)).collect();
-            json!({"v": VERSION, "local": false, "peers": peers, "torrents": torrents})
-        } else {
-            // an original tracker's list has the asker, too
-            let (own, files) = (self.peer.into_iter(), &self.own_files);
-            let own = own.map(|at| json!({"ip": at.ip(), "port": at.port(), "file_list": files}));
-            peers.extend(own);
-            json!(peers)
-        };
-        let len = list.to_string().len();
-        note(format!("the tracker's list was sent, {len} bytes"));
-        list
+            return json!({"v": VERSION, "local": false, "peers": peers, "torrents": torrents});
+        }
+        // an original tracker's list has the asker, too
+        let (own, files) = (self.peer.into_iter(), &self.own_files);
+        peers.extend(own.map(|at| json!({"ip": at.ip(), "port": at.port(), "file_list": files})));
+        json!(peers)
     }
 
     /// What one of the peers of the download says of itself.
@@ -262,14 +247,7 @@ impl Swarm {
         let files = files.filter_map(|name| self.torrents.get(name));
         let have = files.map(|of| json!({"name": of.name(), "md5": of.md5(), "pieces": "all"}));
         let (id, have) = (format!("check {who}"), have.collect::<Vec<_>>());
-        let port = self.ports[who];
-        json!({"msg": "hello", "v": VERSION, "id": id, "port": port, "have": have})
-    }
-
-    /// When the peer was last given something of a kind.
-    pub fn last_given(&self, kind: &str) -> Option<f64> {
-        let given = self.of_kind(kind).filter_map(|(_, file)| file.given);
-        given.reduce(f64::max)
+        json!({"msg": "hello", "v": VERSION, "id": id, "port": self.ports[who], "have": have})
     }
 
     fn of_kind(&self, kind: &str) -> impl Iterator<Item = (&String, &PlayedFile)> {
@@ -295,7 +273,9 @@ impl Swarm {
         let is_rested = self.stage == Stage::Complete && before > self.since + ROUND_EVERY;
         let again = is_rested && self.files.values().all(|file| file.came_back.len() < 2);
         let is_due = |name: &&String| {
-            let is_here = *name == PLANTED || self.last_given(name).is_some_and(|at| at < before);
+            // of a file of ours, the pieces were given
+            let given = self.of_kind(name).filter_map(|(_, file)| file.given);
+            let is_here = *name == PLANTED || given.reduce(f64::max).is_some_and(|at| at < before);
             let file = self.files.get(*name).filter(|_| is_here);
             file.is_some_and(|file| again || file.came_back.is_empty())
         };
@@ -303,7 +283,10 @@ impl Swarm {
         let is_given = |(_, file): &(&String, &PlayedFile)| is_held && file.given.is_some();
         let film = self.of_kind(FILM).filter(is_given).map(|(name, _)| name);
         let name = film.chain(&self.own_files).find(is_due)?;
-        let bytes = Arc::clone(&self.files[name].bytes);
-        Some((self.peer?, name.clone(), bytes))
+        Some((
+            self.peer?,
+            name.clone(),
+            Arc::clone(&self.files[name].bytes),
+        ))
     }
 }
