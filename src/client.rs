@@ -34,7 +34,7 @@ mod beginning;
 mod body;
 pub(crate) mod connecting;
 pub mod download;
-mod errors;
+pub(crate) mod errors;
 mod folder;
 mod greeting;
 mod heads;
@@ -44,7 +44,7 @@ mod publishing;
 mod reporting;
 mod starting;
 mod telling;
-mod tracker_answers;
+pub(crate) mod tracker_answers;
 pub mod upload;
 
 pub use self::pretending::Pretence;

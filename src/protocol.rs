@@ -33,8 +33,8 @@
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
 //! {"msg": "report", "port": 50001, "host": "pc07", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
 //!   "whole": false, "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
-//! {"msg": "status"}   → {"v": 1, "status": {"files": […], "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true,
-//!   "age": 1.5, "files": [the same], "still": [0.0]}]}}
+//! {"msg": "status", "only": "image.iso"}   → {"v": 1, "status": {"files": […], "n_files": 1, "coming": ["b.iso"],
+//!   "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true, "age": 1.5, "files": [the same], "still": [0.0]}]}}
 //! ```
 //! Between peers of ours, the opener asks and the holder answers, in order, on a connection that stays open:
 //! ```text
@@ -149,7 +149,11 @@ pub enum ToTracker {
     /// So far am I, for people who watch.
     Report(MachineReport),
     /// How far is everybody?
-    Status,
+    Status {
+        /// With this file: of many, others aren't told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<Name>,
+    },
 }
 
 /// A peer in the tracker's list. Originals know the first three fields.
@@ -217,7 +221,8 @@ pub struct PingRefusal {
 /// Our tracker's answer to whatever isn't a ping.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// [`VERSION`].
+    /// [`VERSION`]; whoever isn't a tracker answers without.
+    #[serde(default)]
     pub v: u32,
     /// What was wrong, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,8 @@
 //! `client --status`: how far everybody is, once or until enough machines have it. It is no peer: it asks the tracker, and
 //! serves nobody.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +15,10 @@ mod text;
 use self::standing::{Host, JudgedMachine, RolloutState, Target};
 use crate::bound::{self, HoldUp};
 use crate::cli::Exit;
+use crate::client::errors::ClientError;
+use crate::client::tracker_answers::to_tracker;
 use crate::md5::Digest;
-use crate::net::{HEADER, connect, resolve};
+use crate::net::{HEADER, resolve};
 use crate::protocol::{LIST_CAP, Reply, SwarmStatus, ToTracker};
 use crate::report::{Report, Reportable, Tone, Weight};
 use crate::torrent::{Name, legible};
@@ -100,6 +102,10 @@ impl fmt::Display for StatusEvent {
 /// Everything that is known at one moment.
 struct RolloutView {
     targets: Vec<Target>,
+    /// How many files every machine is to have beside these: of many, the tracker doesn't tell.
+    n_untold: usize,
+    /// Some of the files of which another content is coming.
+    coming: BTreeSet<Name>,
     all: Vec<JudgedMachine>,
     /// Who will have it last, and what holds it up.
     held_up: Option<(String, HoldUp)>,
@@ -108,6 +114,11 @@ struct RolloutView {
 impl RolloutView {
     fn n_done(&self) -> usize {
         self.all.iter().filter(|one| one.is_done()).count()
+    }
+
+    /// Returns true if enough machines have what won't be another content in a moment.
+    fn is_enough(&self, until: usize, hosts: &[Host]) -> bool {
+        self.coming.is_empty() && self.n_done() >= until && self.missing(hosts).is_empty()
     }
 
     /// Returns the expected machines that have it not.
@@ -121,7 +132,10 @@ impl RolloutView {
 
     /// Returns the count, and what holds them up.
     fn summary(&self, until: Option<usize>) -> String {
-        let count = text::summary(&self.all, &self.targets, until);
+        let mut count = text::summary(&self.all, &self.targets, until);
+        for name in self.coming.iter().filter(|_| until.is_some()) {
+            count += &format!("\na new {name} is coming, and is waited for");
+        }
         let held_up = self.held_up.as_ref();
         let held_up = held_up.map(|(host, by)| format!("\n{}", text::held_up(host, by)));
         count + &held_up.unwrap_or_default()
@@ -179,8 +193,8 @@ impl RolloutView {
 /// Asks once, or until enough machines have it. Returns the exit code and what is printed at the end.
 pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     let start = Instant::now();
-    let hosts: Vec<Host> = config.hosts.iter().map(|text| host(text)).collect();
-    let (mut last, mut told, mut fault): (Option<RolloutView>, Option<usize>, _) =
+    let hosts = hosts(&config.hosts);
+    let (mut last, mut told, mut fault): (Option<RolloutView>, Option<(usize, bool)>, _) =
         (None, None, None);
     let mut answered = start;
     loop {
@@ -191,13 +205,18 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
                 seen.held_up = seen.held_up.or(before);
                 answered = Instant::now();
                 fault = None;
+                if seen.n_untold > 0 && config.until.is_some() {
+                    let n = seen.targets.len() + seen.n_untold;
+                    let why = "more than can be waited for: name one with --only";
+                    return (Exit::Other, format!("{n} files are published, {why}"));
+                }
                 if config.until.is_some() {
                     tell(report, &seen, config.until, &mut told);
                 }
-                let is_enough = config
+                if config
                     .until
-                    .is_none_or(|until| seen.n_done() >= until && seen.missing(&hosts).is_empty());
-                if is_enough {
+                    .is_none_or(|until| seen.is_enough(until, &hosts))
+                {
                     return (Exit::Done, seen.ending(config.until, &hosts));
                 }
                 last = Some(seen);
@@ -228,52 +247,100 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     }
 }
 
-/// Shows the count as a status line, and prints it where that isn't possible or whenever it changes.
-fn tell(report: &Report, seen: &RolloutView, until: Option<usize>, told: &mut Option<usize>) {
+/// Shows the count as a status line, and prints it where that isn't possible or whenever it, or what is waited for, changes.
+fn tell(
+    report: &Report,
+    seen: &RolloutView,
+    until: Option<usize>,
+    told: &mut Option<(usize, bool)>,
+) {
     let event = seen.event(until);
     if report.status_terminal().is_some() {
         report.show(event.to_string().lines().map(str::to_owned).collect());
     }
-    if told.replace(seen.n_done()) != Some(seen.n_done()) {
+    let changes = (seen.n_done(), seen.coming.is_empty());
+    if told.replace(changes) != Some(changes) {
         report.say(&event);
     }
 }
 
-fn host(text: &str) -> Host {
-    let resolved = resolve(text, 0).unwrap_or_default();
-    let addresses: Vec<IpAddr> = resolved.into_iter().map(|addr| addr.ip()).collect();
-    Host {
-        text: text.to_owned(),
-        addresses,
-    }
+/// The expected machines. A short name means one of them alone, or else none.
+fn hosts(texts: &[String]) -> Vec<Host> {
+    let short = |text: &str| {
+        text.split('.')
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    };
+    let is_other = |text: &String, other: &String| text != other && short(text) == short(other);
+    let host = |text: &String| {
+        let resolved = resolve(text, 0).unwrap_or_default();
+        let is_address = text.parse::<IpAddr>().is_ok();
+        let is_shared = texts.iter().any(|other| is_other(text, other));
+        Host {
+            text: text.clone(),
+            name: (!is_address && !is_shared).then(|| short(text)),
+            addresses: resolved.into_iter().map(|addr| addr.ip()).collect(),
+        }
+    };
+    texts.iter().map(host).collect()
 }
 
 /// Asks the tracker.
+fn ask_tracker(config: &StatusConfig) -> Result<Reply, ClientError> {
+    let mut tracker = to_tracker(&config.tracker, config.port)?;
+    let only = config.only.clone();
+    tracker.send(&ToTracker::Status { only })?;
+    Ok(tracker.expect(HEADER, LIST_CAP)?)
+}
+
+/// Asks it, and judges what it answers.
 fn ask(config: &StatusConfig) -> Result<RolloutView, String> {
-    let answer = || {
-        let mut tracker = connect(&resolve(&config.tracker, config.port)?)?;
-        tracker.send(&ToTracker::Status)?;
-        tracker.expect::<Reply>(HEADER, LIST_CAP)
-    };
-    let reply = answer().map_err(|fault| match fault.kind() {
-        ErrorKind::ConnectionRefused => {
-            "nothing listens there; is the tracker started, and are these its address and port?"
-                .to_owned()
-        }
-        _ => fault.to_string(),
-    })?;
+    let reply = ask_tracker(config).map_err(|fault| fault.no_list().to_string())?;
     if let Some(why) = reply.error {
         return Err(legible(&why));
     }
     let status: SwarmStatus = reply.status.ok_or("it is no tracker that knows --status")?;
+    let n_untold = match config.only {
+        Some(_) => 0,
+        None => status.n_files.saturating_sub(status.files.len()),
+    };
     let targets = standing::targets(config.only.as_ref(), config.md5, &status.files);
     let all = standing::judge(&status, &targets);
     let last = |target: &Target| bound::of_last(&status.machines, &target.name, target.md5);
     let last = targets.iter().find_map(last);
     let held_up = last.map(|(machine, by)| (machine.label().to_owned(), by));
+    // a pinned content counts, whatever comes
+    let coming = match config.md5 {
+        Some(_) => BTreeSet::new(),
+        None => status.coming,
+    };
     Ok(RolloutView {
         targets,
+        n_untold,
+        coming,
         all,
         held_up,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_name_means_one_machine() {
+        let names = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            let hosts = hosts(&texts).into_iter();
+            hosts
+                .map(|host| host.name.unwrap_or_default())
+                .collect::<Vec<_>>()
+        };
+        let (one, other) = ("pc01.a.invalid", "pc01.b.invalid");
+        assert_eq!(names(&[one, "PC02.a.invalid"]), ["pc01", "pc02"]);
+        assert_eq!(names(&[one, other, "pc2"]), ["", "", "pc2"]);
+        assert_eq!(names(&[one, one]), ["pc01", "pc01"], "written twice");
+        assert_eq!(names(&["10.0.0.7", "10.0.0.8"]), ["", ""]);
+    }
 }

@@ -265,7 +265,7 @@ impl TrackerShared {
             ToTracker::Publish { port, key, files } => self.handle_publish(from, port, &key, files),
             ToTracker::GetTorrent { name } => self.handle_get_torrent(from, peer, &name),
             ToTracker::Report(report) => self.handle_report(from, report),
-            ToTracker::Status => self.handle_status(),
+            ToTracker::Status { only } => self.handle_status(only.as_ref()),
         };
         reply.unwrap_or_else(|refusal| {
             self.tell_refusal(peer, &refusal);

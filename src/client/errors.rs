@@ -13,7 +13,7 @@ use crate::torrent::legible;
 
 /// Why a connection was of no use.
 #[derive(Debug)]
-pub(super) enum ClientError {
+pub(crate) enum ClientError {
     /// The network, or a message that isn't one of the protocol's.
     Network(io::Error),
     /// The tracker's name has no address, or not yet.
@@ -56,7 +56,7 @@ impl ClientError {
     }
 
     /// Returns what it means where the tracker was asked for its list.
-    pub(super) fn no_list(&self) -> NoList {
+    pub(crate) fn no_list(&self) -> NoList {
         let said = self.to_string();
         match self {
             Self::NoAddress(_) => NoList::NoAddress { said },

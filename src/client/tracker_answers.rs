@@ -22,12 +22,15 @@ const LIST_PAUSE: Duration = Duration::from_micros(100);
 /// The most files that count towards this pause: half a second in total.
 const LONG_LIST: usize = 5000;
 
+/// Connects to a tracker, by its name or address.
+pub(crate) fn to_tracker(host: &str, port: u16) -> Result<Connection, ClientError> {
+    let addrs = resolve(host, port).map_err(ClientError::NoAddress)?;
+    connect(&addrs).map_err(ClientError::NotConnected)
+}
+
 impl Client {
     pub(super) fn to_tracker(&self) -> Result<Connection, ClientError> {
-        let config = &self.0.config;
-        let addrs = resolve(&config.tracker, config.tracker_port);
-        let addrs = addrs.map_err(ClientError::NoAddress)?;
-        connect(&addrs).map_err(ClientError::NotConnected)
+        to_tracker(&self.0.config.tracker, self.0.config.tracker_port)
     }
 
     /// Sends one message and reads the answer. Returns it with this machine's address as the tracker sees it.

@@ -1,12 +1,14 @@
 //! How far machines are: what peers report to the tracker, and what it tells of them to who asks.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::Summary;
 use crate::md5::Digest;
 use crate::torrent::Name;
 
-/// The most files in a report, the largest: of more, nobody asks how far they are.
+/// The most files in a report: those that were named, then unfinished ones, then the largest.
 pub const FILES_REPORTED: usize = 20;
 /// The most characters of a host's name: DNS allows no more in one part.
 pub const HOST_CHARS: usize = 63;
@@ -54,6 +56,24 @@ pub struct FileReport {
     /// How fast it moves here, for who asks what holds everybody up.
     #[serde(default, skip_serializing_if = "FilePace::is_none")]
     pub pace: FilePace,
+}
+
+impl FileReport {
+    /// What a peer would report of a published file that it has, if it told of all that it has.
+    pub fn of_whole(file: &Summary, mine: bool) -> Self {
+        Self {
+            name: file.name.clone(),
+            md5: Some(file.md5),
+            size: file.size,
+            here: file.size,
+            whole: true,
+            mine,
+            speed: 0.0,
+            left: None,
+            state: String::new(),
+            pace: FilePace::default(),
+        }
+    }
 }
 
 /// How fast a file moves at a peer, and what the peer itself can tell of the reasons. It measures what happens anyway:
@@ -119,8 +139,15 @@ pub struct RunEnd {
 /// What the tracker knows of everybody.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SwarmStatus {
-    /// What is published and somebody has, without the peers that have other contents.
+    /// What is published and somebody has, without the peers that have other contents; of many, the largest, and the
+    /// one that was asked for.
     pub files: Vec<Summary>,
+    /// How many are published.
+    #[serde(default)]
+    pub n_files: usize,
+    /// Under these names another content may stand soon: it is hashed, or still changes.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub coming: BTreeSet<Name>,
     /// The machines that have reported since the tracker started; those that left, too.
     pub machines: Vec<MachineStatus>,
 }

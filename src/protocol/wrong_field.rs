@@ -126,7 +126,7 @@ const MESSAGES: [(&str, Fields); 12] = [
             ("ended?", Object(&[("code", Whole(255)), ("why", Text)])),
         ],
     ),
-    ("status", &[]),
+    ("status", &[("only?", Text)]),
     (
         "hello",
         &[

@@ -1,12 +1,17 @@
 //! What a person may look at: who is there, how far each is, and who stands still. Pure.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Roster;
 use super::holdings::Holdings;
 use crate::protocol::Summary;
+use crate::torrent::Name;
+
+/// So many files that are coming are named.
+const COMING: usize = 20;
 
 /// Some of the peers at one moment; it needs no lock any more.
 pub struct SwarmOverview {
@@ -45,6 +50,32 @@ impl Roster {
     /// Whether the peer that others find at this address is here.
     pub fn is_here(&self, addr: SocketAddr) -> bool {
         self.peers.contains_key(&self.reach.key(addr))
+    }
+
+    /// How many files are published and at somebody's.
+    pub fn n_files(&self) -> usize {
+        self.files.live().len()
+    }
+
+    /// What is published under a name, if somebody has it.
+    pub fn published(&self, name: &Name) -> Option<Arc<Summary>> {
+        let file = self
+            .files
+            .get(name.as_str())
+            .filter(|file| file.is_live())?;
+        file.record.clone()
+    }
+
+    /// Some of the names under which another content may stand soon; of one file alone if `only` says so.
+    pub fn coming_names(&self, only: Option<&Name>) -> BTreeSet<Name> {
+        let peers = self.folders.coming.as_slice().iter();
+        let peers = peers.filter_map(|key| self.peers.get(key));
+        let coming = peers.flat_map(|peer| {
+            let names = peer.folder.coming.iter().map(|coming| &coming.name);
+            let names = names.filter(|name| only.is_none_or(|only| only == *name));
+            names.filter(|name| self.may_stand(name, peer.holdings.addr))
+        });
+        coming.take(COMING).cloned().collect()
     }
 
     /// At most so many peers, with what they have, and at most so many files.

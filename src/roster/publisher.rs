@@ -14,17 +14,21 @@ impl Roster {
         b.is_some_and(|b| self.reach.key(a) == self.reach.key(b))
     }
 
-    /// Returns true if a peer is here at this address that has all of a file, or has it coming.
-    fn has_at(&self, addr: SocketAddr, name: &str) -> bool {
-        let Some(peer) = self.peers.get(&self.reach.key(addr)) else {
-            return false;
-        };
-        let held = peer.holdings.files.get(name);
-        let whole = held.is_some_and(|held| match &held.pieces {
+    /// Returns true if a peer is here at this address that has all of a file.
+    pub fn has_whole(&self, addr: SocketAddr, name: &str) -> bool {
+        let peer = self.peers.get(&self.reach.key(addr));
+        let held = peer.and_then(|peer| peer.holdings.files.get(name));
+        held.is_some_and(|held| match &held.pieces {
             Some(bits) => bits.is_full(),
             None => held.named && self.files.n_pieces(name) == 0,
-        });
-        whole || peer.folder.has_coming(name)
+        })
+    }
+
+    /// Returns true if a peer is here at this address that has all of a file, or has it coming.
+    fn has_at(&self, addr: SocketAddr, name: &str) -> bool {
+        let peer = self.peers.get(&self.reach.key(addr));
+        let is_coming = peer.is_some_and(|peer| peer.folder.has_coming(name));
+        is_coming || self.has_whole(addr, name)
     }
 
     /// Looks again whether a record's publisher is here: after a change of the peer `of` this address, or in any case.

@@ -124,7 +124,8 @@ fn variance(of: &[f64]) -> f64 {
 }
 
 impl State {
-    /// Returns how far the files are that are here, on their way or wanted; of many, the largest. `disk` is how many
+    /// Returns how far the files are that are here, on their way or wanted; of many, those that were named, then unfinished
+    /// ones, then the largest. `disk` is how many
     /// writes have been under way lately, in the mean.
     pub fn file_reports(&self, min_peers: usize, disk: f64, now: Instant) -> Vec<FileReport> {
         let here = self.files.keys().chain(self.standing.keys());
@@ -132,7 +133,12 @@ impl State {
         let names: BTreeSet<&Name> = here.chain(wanted).collect();
         let mut names: Vec<&Name> = names.into_iter().collect();
         if names.len() > FILES_REPORTED {
-            names.sort_by_cached_key(|name| Reverse(self.size_of(name).unwrap_or(0)));
+            let named: BTreeSet<&Name> = self.named().collect();
+            let is_whole = |name: &Name| self.files.get(name).is_some_and(|it| it.stamp.is_some());
+            names.sort_by_cached_key(|name| {
+                let size = self.size_of(name).unwrap_or(0);
+                (!named.contains(name), is_whole(name), Reverse(size))
+            });
             names.truncate(FILES_REPORTED);
         }
         let report = |name: &Name| {

@@ -77,11 +77,10 @@ impl JudgedMachine {
 
     /// Returns true if a line of a list of hosts means this machine: its name, its address, or a name of this address.
     pub fn is_host(&self, host: &Host) -> bool {
-        let short = host.text.split('.').next().unwrap_or(&host.text);
         let ip = self.peer.parse().ok().map(|addr: SocketAddr| addr.ip());
-        let by_name = !self.host.is_empty() && short.eq_ignore_ascii_case(&self.host);
-        let is_address = host.text.parse::<IpAddr>().is_ok();
-        (by_name && !is_address) || ip.is_some_and(|ip| host.addresses.contains(&ip))
+        let name = host.name.as_ref().filter(|name| !name.is_empty());
+        let by_name = name.is_some_and(|name| name.eq_ignore_ascii_case(&self.host));
+        by_name || ip.is_some_and(|ip| host.addresses.contains(&ip))
     }
 }
 
@@ -90,6 +89,8 @@ impl JudgedMachine {
 pub struct Host {
     /// As it was written.
     pub text: String,
+    /// The short name, if no other machine that is expected has it, too.
+    pub name: Option<String>,
     /// The addresses of that name, as far as they are known.
     pub addresses: Vec<IpAddr>,
 }
@@ -322,6 +323,7 @@ mod tests {
         let judged = judge_one(&machine(file(b"a", 1)), &[]);
         let host = |text: &str, addresses: &[&str]| Host {
             text: text.to_owned(),
+            name: Some(text.split('.').next().unwrap_or_default().to_owned()),
             addresses: addresses
                 .iter()
                 .map(|ip| ip.parse().expect("an address"))

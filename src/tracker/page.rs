@@ -118,7 +118,7 @@ impl TrackerShared {
                 .map(part)
                 .collect(),
         };
-        let machines = self.machine_statuses(ROWS);
+        let machines = self.machine_statuses(ROWS, None);
         let held_up = |file: &Summary| {
             let (last, by) = bound::of_last(&machines, &file.name, Some(file.md5))?;
             let host = last.label().to_owned();

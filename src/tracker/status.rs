@@ -1,11 +1,13 @@
 //! Takes the reports of how far machines are, and hands out what is known of all.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::TrackerShared;
 use super::replies::{self, TrackerReply};
-use crate::protocol::{MachineReport, MachineStatus, SwarmStatus, VERSION};
+use crate::protocol::{FileReport, MachineReport, MachineStatus, Summary, SwarmStatus, VERSION};
 use crate::roster::{Endpoints, TrackerRefusal};
+use crate::torrent::Name;
 
 /// The most published files that are told, the largest.
 const FILES: usize = 20;
@@ -28,31 +30,56 @@ impl TrackerShared {
         Ok(replies::pace(pace).into())
     }
 
-    /// Tells how far everybody is.
-    pub(super) fn handle_status(&self) -> Result<TrackerReply<'_>, TrackerRefusal> {
+    /// Tells how far everybody is, above all with the file that is asked for.
+    pub(super) fn handle_status(
+        &self,
+        only: Option<&Name>,
+    ) -> Result<TrackerReply<'_>, TrackerRefusal> {
         let permit = self.permit_for(self.machines.len_hint())?;
         Ok(TrackerReply {
-            bytes: replies::status(self.status()),
+            bytes: replies::status(self.status(only)),
             _permit: permit,
         })
     }
 
     /// Returns what is published, and how far each machine is.
-    pub(super) fn status(&self) -> SwarmStatus {
-        let files = self.lock().overview(0, FILES).files;
-        let machines = self.machine_statuses(usize::MAX);
-        let mut files: Vec<_> = files.iter().map(|file| (**file).clone()).collect();
+    fn status(&self, only: Option<&Name>) -> SwarmStatus {
+        let roster = self.lock();
+        let mut files = roster.overview(0, FILES).files;
+        let asked = only.and_then(|name| roster.published(name));
+        let (n_files, coming) = (roster.n_files(), roster.coming_names(only));
+        drop(roster);
+        let is_told = |file: &Arc<Summary>| files.iter().any(|told| told.name == file.name);
+        files.extend(asked.clone().filter(|file| !is_told(file)));
+        let mut files: Vec<Summary> = files.iter().map(|file| (**file).clone()).collect();
         files.iter_mut().for_each(|file| file.others.clear());
-        SwarmStatus { files, machines }
+        SwarmStatus {
+            files,
+            n_files,
+            coming,
+            machines: self.machine_statuses(usize::MAX, asked.as_deref()),
+        }
     }
 
-    /// Returns how far the machines are, at most so many of them.
-    pub(super) fn machine_statuses(&self, most: usize) -> Vec<MachineStatus> {
+    /// Returns how far the machines are, at most so many of them. Whoever has much reports some of it: what it has of
+    /// the file that is asked for, its list says.
+    pub(super) fn machine_statuses(
+        &self,
+        most: usize,
+        asked: Option<&Summary>,
+    ) -> Vec<MachineStatus> {
         // there may be thousands, with their reports: these aren't copied under the roster's lock
         let mut all = self.machines.all(Instant::now(), most);
         let roster = self.lock();
         for (addr, machine) in &mut all {
             machine.here = machine.ended.is_none() && roster.is_here(*addr);
+            let is_told = |file: &&Summary| machine.files.iter().any(|it| it.name == file.name);
+            let asked = asked.filter(|file| machine.here && !is_told(file));
+            if let Some(file) = asked.filter(|file| roster.has_whole(*addr, file.name.as_str())) {
+                let mine = file.publisher == machine.peer;
+                machine.files.push(FileReport::of_whole(file, mine));
+                machine.still.push(0.0);
+            }
         }
         drop(roster);
         all.into_iter().map(|(_, machine)| machine).collect()

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bittorrentish::md5::digest;
 
@@ -232,4 +234,89 @@ fn figures_agree_with_the_disk_at_every_look() {
     });
     assert!(looks > 10, "{looks} looks");
     assert_eq!(md5_of(&folder.join("image.iso")), Some(digest(&content)));
+}
+
+#[test]
+fn what_is_about_to_change_is_waited_for() {
+    let content = random_bytes(CONTENT, 1);
+    let (dir, tracker, seed) = swarm(&content);
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    let file = dir.dir("seed").join("image.iso");
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // never left alone for two looks
+        scope.spawn(|| {
+            for n in 0.. {
+                fs::write(&file, format!("so far there are {n} lines")).expect("room");
+                std::thread::sleep(Duration::from_millis(100));
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+        let late = ["--only", "image.iso", "--until", "1", "--within", "0.1"];
+        until("the look at the change", || {
+            let (code, text) = status(&tracker, &late);
+            let waits = text.contains("a new image.iso is coming, and is waited for");
+            assert!(waits == (code == Some(6)), "{code:?}: {text}");
+            waits.then_some(())
+        });
+        // whatever comes, this one is there
+        let md5 = digest(&content).to_string();
+        let (code, text) = status(&tracker, &[&late[..], &["--md5", &md5]].concat());
+        over.store(true, Ordering::SeqCst);
+        assert_eq!(code, Some(0), "{text}");
+    });
+    drop(seed);
+}
+
+/// A seed of so many small files, and a machine that has them all and stays.
+fn many_files(n: usize) -> (Temp, Program, [Program; 2]) {
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    for nth in 0..n {
+        let content = random_bytes(100 + nth, nth as u64);
+        plant(&dir.dir("seed"), &format!("{nth}.txt"), &content);
+    }
+    let peers = ["seed", "peer"].map(|name| Program::peer(&tracker, &dir.dir(name), &[]));
+    let all = || fs::read_dir(dir.dir("peer")).expect("a folder").count();
+    // and the hidden one
+    until("all files", || (all() == n + 1).then_some(()));
+    (dir, tracker, peers)
+}
+
+#[test]
+fn one_of_many_files_is_told_and_not_all_are_waited_for() {
+    let (_dir, tracker, _peers) = many_files(25);
+    let (code, text) = status(&tracker, &["--until", "1"]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("25 files are published"), "{text}");
+    // it is the smallest, so nobody reports it; and of two machines that have it, one published it
+    let (code, text) = status(&tracker, &["--only", "0.txt", "--until", "1"]);
+    assert_eq!(code, Some(0), "{text}");
+    let late = ["--only", "0.txt", "--until", "2", "--within", "0.1"];
+    let (code, text) = status(&tracker, &late);
+    assert_eq!(code, Some(6), "{text}");
+}
+
+#[test]
+fn another_programs_port_is_named() {
+    let (_dir, tracker, seed) = swarm(b"small");
+    let port = |of: &str| {
+        let line = seed.lines().into_iter().find(|line| line.contains(of));
+        let line = line.expect("its first lines");
+        let (_, rest) = line.split_once(of).expect("found");
+        let digits = rest.split(|c: char| !c.is_ascii_digit()).next();
+        digits.expect("a port").to_owned()
+    };
+    for (at, why) in [
+        (port("listening on port "), "this is a peer's port"),
+        (port("page: http://127.0.0.1:"), "a web server"),
+    ] {
+        let mut asks = Program::start("client", &["127.0.0.1", &at, "--status"]);
+        assert_eq!(asks.until_ended().code(), Some(3), "{asks:?}");
+        let said = asks.lines().join("\n");
+        assert!(said.contains(why), "{said}");
+    }
+    drop(tracker);
 }

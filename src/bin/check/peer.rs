@@ -127,7 +127,7 @@ fn answer(to: &mut Connection) {
             swarm.has_torrent |= is_film;
             Some(json!({"v": VERSION, "torrent": swarm.torrents.get(name.as_str())}))
         }
-        Ok(ToTracker::Report(_) | ToTracker::Status) => Some(json!({"v": VERSION})),
+        Ok(ToTracker::Report(_) | ToTracker::Status { .. }) => Some(json!({"v": VERSION})),
         Err(fault) => {
             swarm().odd(if has_files { LIST } else { PING }, fault.to_string());
             None

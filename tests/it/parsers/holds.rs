@@ -38,7 +38,7 @@ pub fn to_tracker(bytes: &[u8]) -> bool {
             .files
             .iter()
             .for_each(|file| name_is_plain(&file.name)),
-        ToTracker::Status => {}
+        ToTracker::Status { .. } => {}
     }
     true
 }
