@@ -104,6 +104,8 @@ pub struct State {
     given_up: BTreeMap<Name, String>,
     /// Files that can't be read or begun at the moment, and why.
     stuck: BTreeMap<Name, String>,
+    /// Those of them under whose name something other than a file stands.
+    blocked: BTreeSet<Name>,
     /// Files that are being hashed or checked.
     progress: BTreeMap<Name, ByteProgress>,
     /// Files that come in through the page.
@@ -177,6 +179,7 @@ impl State {
             switched: BTreeMap::new(),
             given_up: BTreeMap::new(),
             stuck: BTreeMap::new(),
+            blocked: BTreeSet::new(),
             progress: BTreeMap::new(),
             uploads: BTreeMap::new(),
             paused_until: None,

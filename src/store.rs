@@ -95,6 +95,8 @@ pub struct Store {
     lock: Mutex<Option<File>>,
     is_read_only: bool,
     remarks: Vec<String>,
+    /// The files that this process writes its lines to, by device and number.
+    outputs: Vec<(u64, u64)>,
     key: OnceLock<String>,
     memory: Mutex<Memory>,
     parts: Mutex<OpenParts>,

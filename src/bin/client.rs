@@ -19,8 +19,9 @@ use bittorrentish::torrent::{Name, legible};
 use bittorrentish::{net, page};
 use getopts::{Matches, Options};
 
-/// The least of `--max-up`, bytes per second: twice what keeps a connection open.
-const LEAST_UP: u64 = 4 << 10;
+/// The least of `--max-up`, bytes per second: two connections are served at once, and each is given up below 64 KiB in
+/// 30 s.
+const LEAST_UP: u64 = 5 << 10;
 
 /// The most milliseconds that a peer pretends to be away: others give up after ten seconds.
 const MOST_PRETENDED: u64 = 5000;
@@ -352,11 +353,12 @@ fn pretence(matches: &Matches) -> Result<Pretence, String> {
 fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
     let path = matches.opt_str("reuse").map(PathBuf::from);
     if let Some(path) = &path {
-        let file = std::fs::File::open(path).and_then(|file| file.metadata());
-        let file = file.map_err(|fault| format!("--reuse {}: {fault}", path.display()))?;
-        if !file.is_file() {
+        let told = |fault| format!("--reuse {}: {fault}", path.display());
+        // whoever opens a pipe waits for its other end
+        if !std::fs::metadata(path).map_err(told)?.is_file() {
             return Err(format!("--reuse {}: expected a file", path.display()));
         }
+        std::fs::File::open(path).map_err(told)?;
     }
     Ok(path)
 }
@@ -366,7 +368,7 @@ fn max_up(matches: &Matches) -> Result<Option<u64>, String> {
     let rate = rate(matches, "max-up")?;
     match rate {
         Some(..LEAST_UP) => Err(
-            "--max-up takes at least 4K: other peers give up a piece that comes slower than 64 KiB in 30 s"
+            "--max-up takes at least 5K: other peers give up a piece that comes slower than 64 KiB in 30 s"
                 .to_owned(),
         ),
         rate => Ok(rate),
@@ -442,7 +444,10 @@ fn serve(
     at: &str,
     report: &Report,
 ) -> Result<Exit, (Exit, String)> {
-    let store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
+    let mut store = Store::open(&config.dir).map_err(|fault| (Exit::Disk, fault.to_string()))?;
+    if let Some(log) = matches.opt_str("log") {
+        store.leave_out(Path::new(&log));
+    }
     // a name that isn't known yet is looked up again at each ping
     let tracker = net::resolve(&config.tracker, config.tracker_port).unwrap_or_default();
     let listener = net::listen(listen).map_err(|fault| {

@@ -159,18 +159,16 @@ impl Client {
             self.give_up(&name.clone(), &StoreError::Folded { name, stands });
             return false;
         }
-        if replaces || !store.exists(name) {
-            return true;
-        }
         // a file that has just come into the folder is seen at the next look; anything else stays in the way
         let why = "a folder, link or the like has its name here; move it away";
-        if store.is_blocked(name) && self.lock().note_stuck(name, why) {
+        let why = store.is_blocked(name).then_some(why);
+        if self.lock().note_blocked(name, why) {
             self.say(&Event::NotShared {
                 name: name.to_string(),
-                why: why.to_owned(),
+                why: why.unwrap_or_default().to_owned(),
             });
         }
-        false
+        why.is_none() && (replaces || !store.exists(name))
     }
 
     fn no_torrent(&self, name: &Name, why: String) {

@@ -11,7 +11,7 @@ use crate::torrent::{Name, legible};
 /// With `--exit-when-complete`, a run without any answer from the tracker gives up after this time.
 const NO_ANSWER: Duration = Duration::from_secs(60);
 
-/// A wanted file of the user's own that can't be read ends the program after this time.
+/// A wanted file of the user's own that can't be read, or something else in its place, ends the program after this time.
 const UNREADABLE: Duration = Duration::from_secs(60);
 /// When the program ends, it reports the publishers of this many files.
 const CREDITED: usize = 10;
@@ -29,7 +29,7 @@ pub enum Ending {
 
 enum Unfinished {
     Missing,
-    /// The user's own file can't be read.
+    /// The user's own file can't be read, or something that isn't one has its name.
     Unreadable(String),
     Wrong(String),
 }
@@ -70,6 +70,10 @@ impl State {
             (Some(Standing::Shared(_)), Some(held), _) => self.fault_of_whole(name, held),
             (Some(Standing::Hashing(_)), ..) if self.stuck.contains_key(name) => {
                 Err(Unfinished::Unreadable(self.stuck[name].clone()))
+            }
+            (None, None, _) if self.blocked.contains(name) => {
+                let why = self.stuck.get(name).map_or("", String::as_str);
+                Err(Unfinished::Unreadable(format!("{name}: {why}")))
             }
             (None, None, listed) => match self.deleted.get(name) {
                 Some(md5) if listed.is_none_or(|listed| listed.md5 == *md5) => {
@@ -506,6 +510,20 @@ mod tests {
         assert_eq!(state.ending(now), Ending::Wait(Some(until)));
         let why = vec!["no permission".to_owned()];
         assert_eq!(state.ending(until), Ending::Now(Exit::Disk, why));
+    }
+
+    #[test]
+    fn something_in_the_way_ends_it_after_a_minute() {
+        let mut state = done();
+        let now = state.start;
+        state.withdraw(&name("f"));
+        assert!(state.note_blocked(&name("f"), Some("a folder")));
+        let until = now + UNREADABLE;
+        assert_eq!(state.ending(now), Ending::Wait(Some(until)));
+        let why = vec!["f: a folder".to_owned()];
+        assert_eq!(state.ending(until), Ending::Now(Exit::Disk, why));
+        state.note_blocked(&name("f"), None);
+        assert_eq!(state.ending(until), Ending::Wait(None), "it was moved away");
     }
 
     #[test]

@@ -148,6 +148,20 @@ impl State {
         self.told.odd.insert(name.as_str().to_owned())
     }
 
+    /// Notes whether something other than a file has a wanted name. Returns true if that wasn't reported yet.
+    pub fn note_blocked(&mut self, name: &Name, why: Option<&str>) -> bool {
+        match why {
+            Some(why) => {
+                self.blocked.insert(name.clone());
+                self.note_stuck(name, why)
+            }
+            None => {
+                self.blocked.remove(name);
+                false
+            }
+        }
+    }
+
     /// Notes that a download can't begin. Returns true if that wasn't reported yet.
     pub fn cannot_begin(&mut self, name: &Name, why: &str) -> bool {
         if self.wants.exit_when_complete {

@@ -43,6 +43,8 @@ pub enum LeftOut {
     Link,
     /// It is a device, a pipe or a socket.
     Special,
+    /// It is this program's own output, or its log.
+    Output,
     /// Its name isn't text.
     NotUtf8,
     /// It is an unfinished download, or a system's own file: see [`TEMPORARY`].
@@ -62,6 +64,7 @@ impl fmt::Display for LeftOut {
             }
             Self::Link => write!(f, "a link: links aren't followed"),
             Self::Special => write!(f, "a device, a pipe or a socket: only files are shared"),
+            Self::Output => write!(f, "this program writes its lines to it"),
             Self::NotUtf8 => write!(f, "its name isn't UTF-8"),
             Self::Temporary => write!(f, "an unfinished download or a system's file, by its name"),
         }

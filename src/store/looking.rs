@@ -1,6 +1,7 @@
 //! What is in the folder, and which of it can be shared. A link is never followed.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::faults::{StoreError, at};
@@ -69,6 +70,9 @@ impl Store {
         }
         if !kind.is_file() {
             return Err(LeftOut::Special);
+        }
+        if self.outputs.contains(&(meta.dev(), meta.ino())) {
+            return Err(LeftOut::Output);
         }
         let name = name.ok_or(LeftOut::NotUtf8)?;
         let name = Name::parse(name).map_err(LeftOut::Name)?;

@@ -2,8 +2,9 @@
 //! the file system lacks.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -41,7 +42,9 @@ impl Store {
         let hidden = dir.join(HIDDEN);
         fs::create_dir_all(dir).map_err(|fault| {
             // it, or what it is to be in
-            let mut above = dir.ancestors().filter(|path| path.exists());
+            let mut above = dir
+                .ancestors()
+                .filter(|path| path.is_symlink() || path.exists());
             let in_the_way = above.next().filter(|path| !path.is_dir());
             match in_the_way {
                 Some(path) => StoreError::NotAFolder(path.to_owned()),
@@ -62,6 +65,7 @@ impl Store {
             is_read_only: matches!(locked, Locked::ReadOnly),
             remarks: Vec::new(),
             lock: Mutex::default(),
+            outputs: outputs(),
             key: OnceLock::new(),
             memory: Mutex::default(),
             parts: Mutex::default(),
@@ -103,6 +107,12 @@ impl Store {
         remarks
     }
 
+    /// Leaves one more file out that this process writes to.
+    pub fn leave_out(&mut self, path: &Path) {
+        self.outputs
+            .extend(fs::metadata(path).map(|meta| (meta.dev(), meta.ino())));
+    }
+
     /// Returns what the folder's file system lacks, one sentence each, to be told at the start.
     pub fn remarks(&self) -> Vec<String> {
         self.remarks.clone()
@@ -138,7 +148,8 @@ impl Store {
         if let Locked::Ours(file) = lock(&*self.disk, &self.dir, &self.hidden)? {
             *self.lock.lock().expect("no panic while locked") = Some(file);
         }
-        Ok(())
+        // or else the next run would be another publisher
+        self.key.get().map_or(Ok(()), |key| self.keep_key(key))
     }
 
     /// Returns the key by which a publisher is known: 32 hexadecimal digits, created at their first use. If they can't be
@@ -159,19 +170,21 @@ impl Store {
 
     fn make_key(&self) -> String {
         let key = format!("{:032x}", rand::rng().random::<u128>());
-        let beside = self.hidden.join("key.new");
-        let _ = self.in_hidden(|| {
-            let _ = self.disk.remove(&beside);
-            let mut options = File::options();
-            options.write(true).create_new(true).mode(0o600);
-            let written = self.disk.open(&beside, &options).and_then(|file| {
-                self.disk.write_all_at(&file, key.as_bytes(), 0)?;
-                self.disk.sync(&file)?;
-                self.disk.rename(&beside, &self.hidden.join("key"))
-            });
-            written.map_err(at(&beside))
-        });
+        let _ = self.in_hidden(|| self.keep_key(&key));
         key
+    }
+
+    fn keep_key(&self, key: &str) -> Result<(), StoreError> {
+        let beside = self.hidden.join("key.new");
+        let _ = self.disk.remove(&beside);
+        let mut options = File::options();
+        options.write(true).create_new(true).mode(0o600);
+        let written = self.disk.open(&beside, &options).and_then(|file| {
+            self.disk.write_all_at(&file, key.as_bytes(), 0)?;
+            self.disk.sync(&file)?;
+            self.disk.rename(&beside, &self.hidden.join("key"))
+        });
+        written.map_err(at(&beside))
     }
 
     /// Returns the bytes that are free for files in the folder, by `df`; `None` if that can't be found out.
@@ -188,12 +201,28 @@ impl Store {
     }
 }
 
+/// Returns where this process's output goes: a file that grows with each line about it is never left alone.
+fn outputs() -> Vec<(u64, u64)> {
+    let (out, err) = (io::stdout(), io::stderr());
+    let fds = [
+        out.as_fd().try_clone_to_owned(),
+        err.as_fd().try_clone_to_owned(),
+    ];
+    let files = fds.into_iter().flatten().map(File::from);
+    let metas = files.filter_map(|file| file.metadata().ok());
+    metas.map(|meta| (meta.dev(), meta.ino())).collect()
+}
+
 /// Takes the folder for this process.
 pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked, StoreError> {
     if !disk.lstat(hidden).map_err(at(hidden))?.is_dir() {
         return Err(StoreError::HiddenInTheWay(hidden.to_owned()));
     }
     let path = hidden.join("lock");
+    // whoever opens a pipe waits for its other end
+    if disk.lstat(&path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(StoreError::InTheWay(path));
+    }
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
     let file = match disk.open(&path, &options) {

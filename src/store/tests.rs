@@ -555,6 +555,12 @@ fn a_key_is_kept_and_a_broken_one_replaced() {
     let other = own.store().key();
     assert_eq!(other.len(), 32);
     assert!(other != key && own.content(&format!("{HIDDEN}/key")) == other.as_bytes());
+    // somebody has removed it all, while this runs
+    fs::remove_dir_all(own.1.join(HIDDEN)).expect("ours");
+    let saved = saved(&torrent_as("f", b"abc"), None);
+    own.store().save(&saved).expect("room");
+    own.reopen(Fake::default());
+    assert_eq!(own.store().key(), other);
 }
 
 #[test]
@@ -892,7 +898,7 @@ fn zeros_replace_what_was_written() {
 #[test]
 fn whatever_is_not_shared_is_told_with_its_reason() {
     use std::os::unix::ffi::OsStrExt;
-    let own = Own::new();
+    let mut own = Own::new();
     for file in [
         "plain",
         ".dot",
@@ -950,6 +956,11 @@ fn whatever_is_not_shared_is_told_with_its_reason() {
         let opened = own.store().open_shared(&name(other));
         assert!(matches!(opened, Err(StoreError::InTheWay(_))), "{other}");
     }
+    let log = own.1.join("plain");
+    own.0.as_mut().expect("open").leave_out(&log);
+    let seen = own.store().look().expect("readable");
+    let is_left_out = Seen::Odd("plain".to_owned(), LeftOut::Output);
+    assert!(seen.contains(&is_left_out), "{seen:?}");
 }
 
 #[test]

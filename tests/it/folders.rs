@@ -374,3 +374,48 @@ fn on_exfat_names_that_differ_in_case_never_mix() {
     drop(peer);
     drop(exfat);
 }
+
+/// As `nohup` leaves it: what it prints of a file would change the file.
+#[test]
+fn what_a_peer_prints_and_logs_into_its_folder_is_not_shared() {
+    let (tracker, dir) = swarm();
+    let folder = dir.dir("seed");
+    plant(&folder, "image.iso", b"content");
+    let (folder, port) = (folder.to_str().expect("UTF-8"), tracker.port().to_string());
+    let (into, log) = (
+        format!("exec \"$@\" > '{folder}/nohup.out' 2>&1"),
+        format!("{folder}/client.log"),
+    );
+    let by = ["sh", "-c", &into, "sh"];
+    let args = ["127.0.0.1", &port, folder, "--no-page", "--log", &log];
+    let _seed = Program::start_by(&by, "client", &args);
+    let all = dir.dir("peer");
+    let mut peer = Program::peer(&tracker, &all, &["--exit-when-complete"]);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+    let names = fs::read_dir(&all).expect("a folder").flatten();
+    let mut names: Vec<_> = names.map(|entry| entry.file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".bittorrentish", "image.iso"]);
+}
+
+/// Its machine would be waited for for ever.
+#[test]
+fn a_link_in_the_place_of_the_wanted_file_ends_a_run_within_a_minute() {
+    let (tracker, dir) = swarm();
+    plant(&dir.dir("seed"), "image.iso", b"content");
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let peer = dir.dir("peer");
+    fs::create_dir_all(&peer).expect("room");
+    symlink("/nowhere", peer.join("image.iso")).expect("room");
+    let flags = ["--only", "image.iso", "--exit-when-complete"];
+    let mut peer = Program::peer(&tracker, &peer, &flags);
+    until_within(DEADLINE * 2, "the end after a minute", || {
+        (!peer.is_running()).then_some(())
+    });
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
+    let said = peer.lines().join("\n");
+    assert!(
+        said.contains("image.iso") && said.contains("move it away"),
+        "{said}"
+    );
+}
