@@ -215,7 +215,7 @@ fn range_of<T>() -> &'static str {
 /// `2h`.
 ///
 /// # Errors
-/// Returns an error, for people, if it isn't a number above zero.
+/// Returns an error, for people, if it isn't a number above zero; or zero, where that is the default.
 pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Duration, String> {
     let Some(text) = matches.opt_str(name) else {
         return Ok(default);
@@ -229,10 +229,11 @@ pub fn seconds(matches: &Matches, name: &str, default: Duration) -> Result<Durat
     let number: Option<f64> = digits.parse().ok();
     let seconds = number.map(|number| number * unit);
     // a century: the clock can't add every Duration
-    let fits = seconds.filter(|seconds| (1e-3..=3.2e9).contains(seconds));
+    let least = if default.is_zero() { 0.0 } else { 1e-3 };
+    let fits = seconds.filter(|seconds| (least..=3.2e9).contains(seconds));
     let wrong = || {
         format!(
-            "--{name} takes a time of at least 0.001 s, such as 90, 90s, 10m or 2h, got {text:?}"
+            "--{name} takes a time of at least {least} s, such as 90, 90s, 10m or 2h, got {text:?}"
         )
     };
     fits.map(Duration::from_secs_f64).ok_or_else(wrong)
@@ -365,11 +366,14 @@ mod tests {
                 .parse([format!("--every={text}")])
                 .expect("a flag with a value");
             assert_eq!(
-                seconds(&matches, "every", Duration::ZERO).ok(),
+                seconds(&matches, "every", Duration::from_secs(1)).ok(),
                 expected,
                 "{text:?}"
             );
         }
+        let zero = options.parse(["--every=0"]).expect("a flag with a value");
+        let zero = seconds(&zero, "every", Duration::ZERO);
+        assert_eq!(zero, Ok(Duration::ZERO), "the default may be given");
         let none = options.parse([""; 0]).expect("no flag");
         assert_eq!(
             seconds(&none, "every", Duration::from_secs(7)),

@@ -33,7 +33,7 @@
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
 //! {"msg": "report", "port": 50001, "host": "pc07", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
 //!   "whole": false, "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
-//! {"msg": "status", "only": "image.iso"}   → {"v": 1, "status": {"files": […], "n_files": 1, "coming": ["b.iso"],
+//! {"msg": "status", "only": "image.iso"}   → {"v": 1, "status": {"files": […], "n_files": 1, "changing": […],
 //!   "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true, "age": 1.5, "files": [the same], "still": [0.0]}]}}
 //! ```
 //! Between peers of ours, the opener asks and the holder answers, in order, on a connection that stays open:

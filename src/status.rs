@@ -104,8 +104,8 @@ struct RolloutView {
     targets: Vec<Target>,
     /// How many files every machine is to have beside these: of many, the tracker doesn't tell.
     n_untold: usize,
-    /// Some of the files of which another content is coming.
-    coming: BTreeSet<Name>,
+    /// Some of the files under whose names another content may stand soon.
+    changing: BTreeSet<Name>,
     all: Vec<JudgedMachine>,
     /// Who will have it last, and what holds it up.
     held_up: Option<(String, HoldUp)>,
@@ -118,7 +118,7 @@ impl RolloutView {
 
     /// Returns true if enough machines have what won't be another content in a moment.
     fn is_enough(&self, until: usize, hosts: &[Host]) -> bool {
-        self.coming.is_empty() && self.n_done() >= until && self.missing(hosts).is_empty()
+        self.changing.is_empty() && self.n_done() >= until && self.missing(hosts).is_empty()
     }
 
     /// Returns the expected machines that have it not.
@@ -133,7 +133,7 @@ impl RolloutView {
     /// Returns the count, and what holds them up.
     fn summary(&self, until: Option<usize>) -> String {
         let mut count = text::summary(&self.all, &self.targets, until);
-        for name in self.coming.iter().filter(|_| until.is_some()) {
+        for name in self.changing.iter().filter(|_| until.is_some()) {
             count += &format!("\na new {name} is coming, and is waited for");
         }
         let held_up = self.held_up.as_ref();
@@ -258,7 +258,7 @@ fn tell(
     if report.status_terminal().is_some() {
         report.show(event.to_string().lines().map(str::to_owned).collect());
     }
-    let changes = (seen.n_done(), seen.coming.is_empty());
+    let changes = (seen.n_done(), seen.changing.is_empty());
     if told.replace(changes) != Some(changes) {
         report.say(&event);
     }
@@ -311,14 +311,14 @@ fn ask(config: &StatusConfig) -> Result<RolloutView, String> {
     let last = targets.iter().find_map(last);
     let held_up = last.map(|(machine, by)| (machine.label().to_owned(), by));
     // a pinned content counts, whatever comes
-    let coming = match config.md5 {
+    let changing = match config.md5 {
         Some(_) => BTreeSet::new(),
-        None => status.coming,
+        None => status.changing,
     };
     Ok(RolloutView {
         targets,
         n_untold,
-        coming,
+        changing,
         all,
         held_up,
     })

@@ -66,11 +66,11 @@ impl fmt::Display for Lost {
             ),
             Self::NoRoute { said } => write!(
                 f,
-                "no way leads there ({said}): it is off, or in another network"
+                "no way leads there ({said}): it is off, in another network, or kept apart by its Wi-Fi"
             ),
             Self::NoReply => write!(
                 f,
-                "nothing comes back from that address: it is off, or a firewall drops what goes to its port"
+                "nothing comes back from that address: it is off, a firewall drops what goes to its port, or a Wi-Fi keeps its clients apart"
             ),
             Self::BrokeOff => write!(
                 f,

@@ -76,11 +76,11 @@ fn each_reason_for_a_lost_peer_says_what_is_known() {
             Lost::NoRoute {
                 said: said("No route to host"),
             },
-            "no way leads there (No route to host): it is off, or in another network",
+            "no way leads there (No route to host): it is off, in another network, or kept apart by its Wi-Fi",
         ),
         (
             Lost::NoReply,
-            "nothing comes back from that address: it is off, or a firewall drops what goes to its port",
+            "nothing comes back from that address: it is off, a firewall drops what goes to its port, or a Wi-Fi keeps its clients apart",
         ),
         (
             Lost::BrokeOff,

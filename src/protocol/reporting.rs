@@ -147,7 +147,7 @@ pub struct SwarmStatus {
     pub n_files: usize,
     /// Under these names another content may stand soon: it is hashed, or still changes.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub coming: BTreeSet<Name>,
+    pub changing: BTreeSet<Name>,
     /// The machines that have reported since the tracker started; those that left, too.
     pub machines: Vec<MachineStatus>,
 }

@@ -10,8 +10,8 @@ use super::holdings::Holdings;
 use crate::protocol::Summary;
 use crate::torrent::Name;
 
-/// So many files that are coming are named.
-const COMING: usize = 20;
+/// So many files that change are named.
+const CHANGING: usize = 20;
 
 /// Some of the peers at one moment; it needs no lock any more.
 pub struct SwarmOverview {
@@ -67,7 +67,7 @@ impl Roster {
     }
 
     /// Some of the names under which another content may stand soon; of one file alone if `only` says so.
-    pub fn coming_names(&self, only: Option<&Name>) -> BTreeSet<Name> {
+    pub fn changing(&self, only: Option<&Name>) -> BTreeSet<Name> {
         let peers = self.folders.coming.as_slice().iter();
         let peers = peers.filter_map(|key| self.peers.get(key));
         let coming = peers.flat_map(|peer| {
@@ -75,7 +75,7 @@ impl Roster {
             let names = names.filter(|name| only.is_none_or(|only| only == *name));
             names.filter(|name| self.may_stand(name, peer.holdings.addr))
         });
-        coming.take(COMING).cloned().collect()
+        coming.take(CHANGING).cloned().collect()
     }
 
     /// At most so many peers, with what they have, and at most so many files.

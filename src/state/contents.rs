@@ -149,7 +149,16 @@ impl State {
                     Some(listed) if listed.md5 == held.torrent.md5() => true,
                     _ => now >= *gone_since.get_or_insert(now) + again_after,
                 },
-                TrackerWord::Refused { at, .. } => now >= *at + again_after,
+                TrackerWord::Refused { at, .. } => {
+                    // whoever was in its way may have left
+                    let has_left = listed.is_some_and(|listed| !listed.here);
+                    let again_after = if has_left {
+                        self.wants.ping_every
+                    } else {
+                        again_after
+                    };
+                    now >= *at + again_after
+                }
             };
             if asks_again {
                 held.word = TrackerWord::Unasked;

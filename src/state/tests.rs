@@ -337,6 +337,8 @@ fn what_the_tracker_said_holds_as_long_as_its_list_agrees() {
         (&other(b"other", None), None, start, gone.clone()),
         (&refused, f(true), soon, refused.clone()),
         (&refused, f(true), later, TrackerWord::Unasked),
+        (&refused, new(true), soon, refused.clone()),
+        (&refused, new(false), soon, TrackerWord::Unasked),
     ] {
         let mut state = state_wanting(only(false, None));
         share(&mut state, word.clone());

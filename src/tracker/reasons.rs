@@ -37,7 +37,9 @@ pub(super) fn why_it_stays(
         Reason::Pinned if file.own => format!(
             "if yours is the right one, pin it with {pin}; otherwise move your file away"
         ),
-        Reason::CopiedFolder => "this folder is a copy of that publisher's: delete .bittorrentish in the copy, or stop one of the two".to_owned(),
+        Reason::CopiedFolder => "this folder is that publisher's, or a copy: if you have just started it again, wait until its last run is \
+                                 off the list; otherwise delete .bittorrentish in the copy, or stop one of the two"
+            .to_owned(),
         Reason::Settling => "the tracker has just started and waits for its peers to come back; this is tried again".to_owned(),
         Reason::PublisherIsHere | Reason::Pinned | Reason::Received => {
             let replaced = match file.replace {

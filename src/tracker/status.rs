@@ -47,7 +47,7 @@ impl TrackerShared {
         let roster = self.lock();
         let mut files = roster.overview(0, FILES).files;
         let asked = only.and_then(|name| roster.published(name));
-        let (n_files, coming) = (roster.n_files(), roster.coming_names(only));
+        let (n_files, changing) = (roster.n_files(), roster.changing(only));
         drop(roster);
         let is_told = |file: &Arc<Summary>| files.iter().any(|told| told.name == file.name);
         files.extend(asked.clone().filter(|file| !is_told(file)));
@@ -56,7 +56,7 @@ impl TrackerShared {
         SwarmStatus {
             files,
             n_files,
-            coming,
+            changing,
             machines: self.machine_statuses(usize::MAX, asked.as_deref()),
         }
     }

@@ -122,7 +122,7 @@ fn a_usage_mistake_is_one_line_and_code_2() {
         (&["127.0.0.1", "29283", "d", "--max-up", "5X"], "--max-up"),
         (
             &["127.0.0.1", "29283", "d", "--max-up", "3K"],
-            "at least 4K",
+            "at least 5K",
         ),
         (&["127.0.0.1", "29283", "d", "--max-up", "5KM"], "--max-up"),
         (
