@@ -264,26 +264,28 @@ fn tell(
     }
 }
 
-/// The expected machines. A short name means one of them alone, or else none.
+/// The expected machines, each perhaps with a user's name before it, as for `ssh`. A short name means one of them alone,
+/// or else none.
 fn hosts(texts: &[String]) -> Vec<Host> {
-    let short = |text: &str| {
-        text.split('.')
+    let bare = |text: &str| {
+        text.rsplit('@')
             .next()
             .unwrap_or_default()
             .to_ascii_lowercase()
     };
-    let is_other = |text: &String, other: &String| text != other && short(text) == short(other);
-    let host = |text: &String| {
-        let resolved = resolve(text, 0).unwrap_or_default();
-        let is_address = text.parse::<IpAddr>().is_ok();
-        let is_shared = texts.iter().any(|other| is_other(text, other));
+    let short = |bare: &str| bare.split('.').next().unwrap_or_default().to_owned();
+    let all: Vec<String> = texts.iter().map(|text| bare(text)).collect();
+    let host = |(text, bare): (&String, &String)| {
+        let is_other = |other: &String| other != bare && short(other) == short(bare);
+        let is_name = bare.parse::<IpAddr>().is_err() && !all.iter().any(is_other);
+        let resolved = resolve(bare, 0).unwrap_or_default();
         Host {
             text: text.clone(),
-            name: (!is_address && !is_shared).then(|| short(text)),
+            name: is_name.then(|| short(bare)),
             addresses: resolved.into_iter().map(|addr| addr.ip()).collect(),
         }
     };
-    texts.iter().map(host).collect()
+    texts.iter().zip(&all).map(host).collect()
 }
 
 /// Asks the tracker.
@@ -341,6 +343,7 @@ mod tests {
         assert_eq!(names(&[one, "PC02.a.invalid"]), ["pc01", "pc02"]);
         assert_eq!(names(&[one, other, "pc2"]), ["", "", "pc2"]);
         assert_eq!(names(&[one, one]), ["pc01", "pc01"], "written twice");
+        assert_eq!(names(&["root@PC7", "admin@pc7"]), ["pc7", "pc7"]);
         assert_eq!(names(&["10.0.0.7", "10.0.0.8"]), ["", ""]);
     }
 }
