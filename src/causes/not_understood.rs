@@ -82,7 +82,7 @@ fn begin_of(bytes: &[u8]) -> String {
 impl fmt::Display for NotUnderstood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotJson { begins } => write!(f, "expected a JSON object, got \"{begins}\""),
+            Self::NotJson { begins } => write!(f, "expected JSON, got \"{begins}\""),
             Self::NoMessage { begins, said } => write!(
                 f,
                 "expected one of the protocol's messages, got \"{begins}\": {said}"

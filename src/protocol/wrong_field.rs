@@ -272,7 +272,7 @@ impl FieldKind {
 
     fn described(&self) -> String {
         match self {
-            Port => "a number from 1 to 65535".to_owned(),
+            Port => "a whole number from 1 to 65535".to_owned(),
             Whole(most) => format!("a whole number from 0 to {most}"),
             Seconds => "a number of seconds".to_owned(),
             Number => "a number".to_owned(),
@@ -319,23 +319,23 @@ mod tests {
             ),
             (
                 r#"{"port": "41120", "msg": "ping"}"#,
-                r#"expected "port" to be a number from 1 to 65535, got the string "41120""#,
+                r#"expected "port" to be a whole number from 1 to 65535, got the string "41120""#,
             ),
             (
                 r#"{"port": 70000, "msg": "ping", "v": 1}"#,
-                r#"expected "port" to be a number from 1 to 65535, got the number 70000"#,
+                r#"expected "port" to be a whole number from 1 to 65535, got the number 70000"#,
             ),
             (
                 r#"{"port": -1, "msg": "ping"}"#,
-                r#"expected "port" to be a number from 1 to 65535, got the number -1"#,
+                r#"expected "port" to be a whole number from 1 to 65535, got the number -1"#,
             ),
             (
                 r#"{"port": 41120.5, "msg": "ping"}"#,
-                r#"expected "port" to be a number from 1 to 65535, got the number 41120.5"#,
+                r#"expected "port" to be a whole number from 1 to 65535, got the number 41120.5"#,
             ),
             (
                 r#"{"msg": "ping"}"#,
-                r#"expected "port", a number from 1 to 65535, which is missing"#,
+                r#"expected "port", a whole number from 1 to 65535, which is missing"#,
             ),
             (
                 r#"{"port": 1, "files": []}"#,
@@ -363,7 +363,7 @@ mod tests {
             ),
             (
                 r#"{"v": 1, "local": true, "peers": [{"ip": "10.0.0.7", "port": "1", "file_list": []}]}"#,
-                r#"expected "peers[0].port" to be a number from 1 to 65535, got the string "1""#,
+                r#"expected "peers[0].port" to be a whole number from 1 to 65535, got the string "1""#,
             ),
             (
                 r#"{"v": 1, "local": "no", "peers": []}"#,

@@ -132,7 +132,7 @@ fn each_situation_has_its_text() {
                 tracker_with(list(&json!([peer]), &[], &json!([])))
             },
             &[],
-            r#"its answer isn't understood: expected "peers[0].port" to be a number from 1 to 65535, got the string "41120""#,
+            r#"its answer isn't understood: expected "peers[0].port" to be a whole number from 1 to 65535, got the string "41120""#,
         ),
         (
             "a wrong field in an original tracker's answer",
@@ -321,7 +321,7 @@ fn a_wrong_field_is_told_to_who_sent_it() {
     for (message, text) in [
         (
             r#"{"port": "41120", "msg": "ping"}"#,
-            r#"expected "port" to be a number from 1 to 65535, got the string "41120""#,
+            r#"expected "port" to be a whole number from 1 to 65535, got the string "41120""#,
         ),
         (
             r#"{"port": 41120, "msg": "pong"}"#,
@@ -333,7 +333,7 @@ fn a_wrong_field_is_told_to_who_sent_it() {
         ),
         (
             "GET / HTTP/1.1\r\n\r\n",
-            r#"expected a JSON object, got "GET / HTTP/1.1""#,
+            r#"expected JSON, got "GET / HTTP/1.1""#,
         ),
     ] {
         let answer: Value =

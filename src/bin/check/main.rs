@@ -224,7 +224,7 @@ fn report(args: &CheckArgs, rows: &[CourseRow]) -> Exit {
         printed = last_lines(PRINTED, SHOWN);
     }
     lines.extend(ended);
-    if fails && !printed.is_empty() {
+    if !printed.is_empty() {
         lines.push("the last that it printed:".to_owned());
         lines.extend(printed.iter().map(|line| format!("    {line}")));
     }

@@ -14,7 +14,8 @@ use bittorrentish::protocol::{
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{course_time, note, now, tick};
+use crate::record::{course_time, fails, note, now, tick};
+use crate::tracker::what_follows;
 use judging::{LIST, PING, REQUEST};
 use swarm::*;
 
@@ -76,11 +77,12 @@ pub fn run(program: &mut Program) -> bool {
         let is_watched = swarm.stage == Stage::Complete && now > swarm.since + WATCHED;
         is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come()
     };
-    while !is_over(&swarm(), now()) && !program.has_ended() {
+    while !is_over(&swarm(), now()) && program.ended().is_none() {
         tick();
     }
     let swarm = swarm();
     swarm.conclude();
+    program.judge_end();
     swarm.has_come()
 }
 
@@ -133,7 +135,15 @@ fn answer(to: &mut Connection) {
             None
         }
     };
-    let _ = answer.map(|answer| to.send(&answer));
+    let Some(answer) = answer else {
+        return;
+    };
+    let _ = to.send(&answer).and_then(|()| to.finish());
+    if let Ok(Some(came)) = what_follows(to) {
+        let row = if has_files { "F2" } else { "F1" };
+        let why = format!("behind a message comes more on its connection: {came}");
+        fails(row, why, "connection");
+    }
 }
 
 /// Answers as one of the other peers: the original's one request, or hellos and requests of ours.
@@ -220,10 +230,12 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> Result<(), String> {
     let (mut came, most) = (Vec::new(), content.len() as u64 + 1);
     let end = to.send(&json!({"filename": name}));
     let end = end.and_then(|()| to.sender().take(most).read_to_end(&mut came));
-    let some = format!("and sent {} of {} bytes", came.len(), content.len());
+    let n = came.len().min(content.len());
+    let some = format!("and sent {n} of {} bytes", content.len());
     Err(match end {
         Ok(_) if came == content => return Ok(()),
         Ok(_) if came.len() == content.len() => "and sent other bytes".to_owned(),
+        Ok(_) if came.len() > content.len() => format!("{some}, and more: is it read as text?"),
         Ok(_) => format!("{some}: did less come, or is less sent?"),
         Err(_) if came == content => "and sent it, but doesn't close: where is its end?".to_owned(),
         Err(fault) if is_timeout(&fault) => format!("{some}, and then nothing more"),

@@ -73,14 +73,12 @@ impl Program {
         Some(format!("{ENDED}: {status}"))
     }
 
-    /// Whether it has ended, which is a fault.
-    pub fn has_ended(&mut self) -> bool {
-        let ended = self.ended();
-        if let Some(how) = &ended {
-            note(how);
+    /// Judges that it has ended, if it has: behind all else, as what it sent may be why.
+    pub fn judge_end(&mut self) {
+        if let Some(how) = self.ended() {
+            note(&how);
             fails("F1", how, ENDED);
         }
-        ended.is_some()
     }
 }
 

@@ -79,8 +79,10 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
     let mut play = TrackerPlay::default();
     (play.began, play.steady) = (now(), steady);
     play.ips = vec![own.to_string(), peer.ip().to_string()];
+    play.ips.dedup();
     // whether it speaks our messages: an original takes no notice of the version
     let ping = json!({"msg": "ping", "port": steady, "v": VERSION});
+    note(format!("steady (port {steady}) pinged"));
     if let Ok(answer) = ask::<PingAnswer>(first, &ping) {
         play.ours = matches!(answer, PingAnswer::Ours(_));
         let peers = peers_of(answer).unwrap_or_default().into_iter();
@@ -97,7 +99,7 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
         while now() < play.began + due.at {
             tick();
         }
-        if play.n_mute == GIVEN_UP || program.has_ended() {
+        if play.n_mute == GIVEN_UP || program.ended().is_some() {
             break;
         }
         let other = play.other.filter(|_| due.role == "steady");
@@ -106,6 +108,7 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
         }
     }
     play.conclude(play.n_mute < GIVEN_UP && program.ended().is_none());
+    program.judge_end();
     if play.ours {
         good(OURS);
         note("a .torrent is published");
@@ -202,17 +205,29 @@ fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
 /// others don't wait.
 fn wait_for_close(mut to: Connection, due: &Message) {
     let (is_ping, who) = (due.files.is_empty(), due.to_string());
-    thread::spawn(move || match to.read::<Value>(CLOSES, PEER_CAP) {
-        Ok(Some(came)) if !is_ping => {
-            let why = format!("a list was answered, which nobody reads: {came}");
-            fails("F2", why, &who);
-        }
+    thread::spawn(move || match what_follows(&mut to) {
         Err(fault) if is_ping && is_timeout(&fault) => {
             let why = "the connection stays open behind a list: where is its end?";
             fails("F1", why, &who);
         }
+        Ok(Some(came)) if is_ping => {
+            let why = format!("behind the list comes what others can't read: {came}");
+            fails("C3", why, &who);
+        }
+        Ok(Some(came)) => {
+            let why = format!("a list was answered, which nobody reads: {came}");
+            fails("F2", why, &who);
+        }
         _ => {}
     });
+}
+
+/// What comes behind the one message of a connection: nothing, as a message or its answer is all that is read.
+pub fn what_follows(to: &mut Connection) -> io::Result<Option<String>> {
+    match to.read::<Value>(CLOSES, PEER_CAP) {
+        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => Ok(Some(fault.to_string())),
+        came => Ok(came?.map(|value| value.to_string())),
+    }
 }
 
 /// All messages, in order. The steady peer's port is where one listens.

@@ -34,23 +34,24 @@ impl Swarm {
     fn contacted(&self, at: f64) {
         if self.pings.times.is_empty() && self.pings.odd.is_none() {
             judge_gaps("C2", &self.pings, PING, FIRST_PING, at);
-            good("C2");
         }
     }
 
     pub fn pinged(&mut self, peer: SocketAddr, is_ours: bool) {
         let at = note(format!("it pinged the tracker, as {peer}"));
         self.contacted(at);
+        good("C2");
         if is_ours && !self.ours {
             note("it speaks our messages");
             good(OURS);
         }
         self.pings.times.push(at);
-        (self.peer, self.ours) = (Some(peer), self.ours || is_ours);
+        self.ours |= is_ours;
+        self.is_at(peer);
     }
 
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
-        let at = note(format!("it sent a {LIST}: {}", files.join(" ")));
+        let at = note(format!("it sent a {LIST}, as {peer}: {}", files.join(" ")));
         good("C6");
         self.lists.times.push(at);
         // a piece of a file of ours is listed otherwise
@@ -60,7 +61,18 @@ impl Swarm {
             let why = format!("a list lacks {name}, which it had {after:.1} s before");
             late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
         }
-        (self.peer, self.own_files) = (Some(peer), files);
+        self.own_files = files;
+        self.is_at(peer);
+    }
+
+    /// The port in its messages is where it is asked for files: always the same one.
+    fn is_at(&mut self, peer: SocketAddr) {
+        if let Some(before) = self.peer.replace(peer)
+            && before.port() != peer.port()
+        {
+            let ports = format!("{} and {}", before.port(), peer.port());
+            fails("C5", format!("its messages have two ports, {ports}"), "as");
+        }
     }
 
     /// Something came that isn't understood, and may have been meant as one of these.

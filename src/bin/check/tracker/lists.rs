@@ -1,6 +1,7 @@
 //! What a tracker's lists should have of what the played peers have said: each one is judged when it comes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use bittorrentish::protocol::PeerEntry;
 
@@ -43,7 +44,7 @@ impl TrackerPlay {
         let mut list = BTreeMap::new();
         for entry in &entries {
             let files: Files = entry.file_list.iter().map(String::as_str).collect();
-            self.judge_entry(entry, &files);
+            self.judge_entry(entry, &files, due.port);
             list.entry(entry.port).or_insert(files);
         }
         let (since, is_newcomers) = (at - self.began, due.role == "newcomer");
@@ -60,7 +61,7 @@ impl TrackerPlay {
         } else if ports.iter().filter(|port| **port != due.port).count() >= 2 {
             good("C3");
         } else if since > SETTLED && !self.were_on.iter().any(is_dropped) {
-            let why = "a list has fewer than two besides the asker, where four keep in touch";
+            let why = "a list has fewer than two besides the asker, where three keep in touch";
             fails("C3", why, "list");
         }
         if since > SETTLED {
@@ -96,10 +97,12 @@ impl TrackerPlay {
         }
     }
 
-    /// Judges one place on a list by itself.
-    fn judge_entry(&mut self, entry: &PeerEntry, files: &Files) {
+    /// Judges one place on a list by itself; `asker` is who was sent it.
+    fn judge_entry(&mut self, entry: &PeerEntry, files: &Files, asker: u16) {
         let (ip, about) = (&entry.ip, format!("port {}", entry.port));
-        if !self.ips.contains(ip) {
+        // Java writes ::1 as 0:0:0:0:0:0:0:1
+        let plain = ip.parse().map_or(ip.clone(), |ip: IpAddr| ip.to_string());
+        if !self.ips.contains(&plain) {
             let ips = self.ips.join(" or ");
             let why = format!("a list has ip {ip:?} for {about}, which is at {ips}");
             fails("C3", why, &about);
@@ -108,10 +111,11 @@ impl TrackerPlay {
             let why = "which is in no message: is it a connection's?";
             return fails("C3", format!("a list has {about}, {why}"), &about);
         };
-        // how many can be listed is one thing, with what another
+        // how many can be listed is one thing, with what another; whoever asks is no other
         let row = match last.role {
+            _ if entry.port == asker => return,
             "crowd" => "F7",
-            "long" if is_same(&last.files, files) => "F2",
+            "long" if !last.files.is_empty() && is_same(&last.files, files) => "F2",
             _ => return,
         };
         if self.shown.insert(entry.port) {
@@ -128,8 +132,15 @@ impl TrackerPlay {
             _ => ["C2", "F3"],
         };
         let port = said[0].port;
-        let about = format!("port {port}");
-        let late = |row, over, why| late(row, over, SWEEP_EVERY, format!("{about} {why}"), &about);
+        // of who isn't listed, what it sent shows that
+        let about = match files {
+            Some(_) => format!("port {port}"),
+            None => said[0].to_string(),
+        };
+        let late = |row, over, why| {
+            let why = format!("port {port} {why}");
+            late(row, over, SWEEP_EVERY, why, &about);
+        };
         let (known, silent) = (at - said[0].at, at - said[said.len() - 1].at);
         let Some(files) = files else {
             if self.were_on.contains(&port) {
@@ -169,7 +180,11 @@ impl TrackerPlay {
         for role in unseen.map(|(_, said)| said[0].role).filter(|_| is_whole) {
             match role {
                 "crowd" => fails("F7", "many came at once, and not all were listed", role),
-                "long" => fails("F2", "a list of 3,000 bytes never showed", role),
+                "long" => fails(
+                    "F2",
+                    "a list of 3,000 bytes never showed: is it read with one read() of fewer?",
+                    role,
+                ),
                 _ => {}
             }
         }
@@ -179,7 +194,10 @@ impl TrackerPlay {
         };
         match self.most {
             0 => {}
-            1 => fails("F9", "of several peers one alone is listed", "list"),
+            1 => {
+                let why = "one alone of several is listed: have all one key, or are they dropped at once?";
+                fails("F9", why, "list");
+            }
             n => tell("F9", HOLDS, format!("{n} {ports}")),
         }
     }
