@@ -31,7 +31,7 @@
 //!   → {"v": 1, "files": [{"is": "stands", "mine": true, "published": 1764000000, "publisher": "10.0.0.7:50001"}]}
 //!   → {"v": 1, "files": [{"is": "other_stands", "md5": "the swarm's", "why": "…"}]}, or {"is": "refused", "why": "…"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
-//! {"msg": "report", "port": 50001, "host": "pc07", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
+//! {"msg": "report", "port": 50001, "host": "pc07", "folder": "…", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
 //!   "whole": false, "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
 //! {"msg": "status", "only": "image.iso"}   → {"v": 1, "status": {"files": […], "n_files": 1, "changing": […],
 //!   "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true, "age": 1.5, "files": [the same], "still": [0.0]}]}}

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::Client;
 use crate::cli::Exit;
+use crate::md5::digest;
 use crate::net::addresses::host_name;
 use crate::protocol::{MachineReport, RunEnd, ToTracker};
 use crate::state::TrackerKind;
@@ -59,6 +60,7 @@ impl Client {
         MachineReport {
             port: self.0.port,
             host: host_name(),
+            folder: Some(digest(self.0.publisher_key.as_bytes())),
             files: self.lock().file_reports(min_peers, disk, Instant::now()),
             ended,
         }

@@ -22,6 +22,9 @@ pub struct MachineReport {
     pub port: u16,
     /// What its machine calls itself, of at most [`HOST_CHARS`]. Nobody checks it.
     pub host: String,
+    /// The MD5 of its publisher's key, which is kept in its folder: the same machine at another address has the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<Digest>,
     /// At most [`FILES_REPORTED`].
     pub files: Vec<FileReport>,
     /// Set in the last report of a run that ends by itself.

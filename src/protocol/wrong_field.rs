@@ -122,6 +122,7 @@ const MESSAGES: [(&str, Fields); 12] = [
         &[
             ("port", Port),
             ("host", Text),
+            ("folder?", Md5),
             ("files", List(&REPORT)),
             ("ended?", Object(&[("code", Whole(255)), ("why", Text)])),
         ],

@@ -1,7 +1,7 @@
 //! What the tracker remembers of the machines: how far each is by its last report, and who finished and left.
 //!
 //! It is for people who watch a rollout (`client --status`, and the page), and decides nothing. A machine is its address and
-//! what it calls itself: a run on another port is the same machine. On loopback, where many peers share one address, each is
+//! what it calls itself: a run on another port is the same machine, and so is one at another address with the same folder. On loopback, where many peers share one address, each is
 //! a machine by its port. The mutex is a leaf lock.
 
 use std::collections::BTreeMap;
@@ -146,7 +146,22 @@ impl Machines {
             };
             (machine.addr, status)
         };
-        self.lock().values().take(most).map(status).collect()
+        let machines = self.lock();
+        let mut last: BTreeMap<(&str, Digest), Instant> = BTreeMap::new();
+        for machine in machines.values() {
+            if let Some(folder) = machine.report.folder {
+                let of_it = last.entry((&machine.report.host, folder));
+                let at = of_it.or_insert(machine.reported);
+                *at = machine.reported.max(*at);
+            }
+        }
+        // at another address, it is the same machine: counted twice, it would stand for one that is missing
+        let is_last = |machine: &&Machine| {
+            let (host, folder) = (machine.report.host.as_str(), machine.report.folder);
+            folder.is_none_or(|folder| last[&(host, folder)] == machine.reported)
+        };
+        let machines = machines.values().filter(is_last);
+        machines.take(most).map(status).collect()
     }
 }
 
@@ -241,6 +256,7 @@ mod tests {
         MachineReport {
             port,
             host: host.to_owned(),
+            folder: None,
             files: vec![file],
             ended: None,
         }
@@ -253,6 +269,30 @@ mod tests {
 
     fn at(ip: [u8; 4], port: u16) -> SocketAddr {
         (ip, port).into()
+    }
+
+    #[test]
+    fn a_machine_that_comes_back_at_another_address_counts_once() {
+        let (machines, start) = (Machines::default(), Instant::now());
+        for (n, (ip, host, folder)) in [
+            ([10, 0, 0, 7], "pc07", "one"),
+            ([10, 0, 0, 19], "pc07", "one"),
+            // clones with one name, or with one folder
+            ([10, 0, 0, 8], "pc07", "another"),
+            ([10, 0, 0, 9], "pc09", "one"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let report = MachineReport {
+                folder: Some(digest(folder.as_bytes())),
+                ..report(1, host, 100)
+            };
+            machines.note(at(ip, 1), report, start + Duration::from_secs(n as u64));
+        }
+        let known = known(&machines, start + SILENT);
+        let peers: Vec<&str> = known.iter().map(|machine| machine.peer.as_str()).collect();
+        assert_eq!(peers, ["10.0.0.8:1", "10.0.0.9:1", "10.0.0.19:1"]);
     }
 
     #[test]

@@ -125,6 +125,7 @@ fn report(n: u32, n_peers: usize) -> MachineReport {
     MachineReport {
         port: FIRST_PORT + peer as u16,
         host: format!("pc{peer}"),
+        folder: None,
         files: vec![file],
         ended: None,
     }
