@@ -28,6 +28,9 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// A tracker that doesn't answer for so long is given up where nobody said how long to wait.
 const NO_ANSWER: Duration = Duration::from_secs(60);
 
+/// So many names are looked up at a time.
+const AT_ONCE: usize = 64;
+
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct StatusConfig {
@@ -267,25 +270,37 @@ fn tell(
 /// The expected machines, each perhaps with a user's name before it, as for `ssh`. A short name means one of them alone,
 /// or else none.
 fn hosts(texts: &[String]) -> Vec<Host> {
-    let bare = |text: &str| {
-        text.rsplit('@')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-    };
+    let bare = |text: &String| text.rsplit('@').next().map(str::to_ascii_lowercase);
+    let bare: Vec<String> = texts.iter().filter_map(bare).collect();
     let short = |bare: &str| bare.split('.').next().unwrap_or_default().to_owned();
-    let all: Vec<String> = texts.iter().map(|text| bare(text)).collect();
-    let host = |(text, bare): (&String, &String)| {
-        let is_other = |other: &String| other != bare && short(other) == short(bare);
-        let is_name = bare.parse::<IpAddr>().is_err() && !all.iter().any(is_other);
-        let resolved = resolve(bare, 0).unwrap_or_default();
+    let host = |((text, own), addresses): ((&String, &String), Vec<IpAddr>)| {
+        let is_other = |other: &String| other != own && short(other) == short(own);
+        let is_name = own.parse::<IpAddr>().is_err() && !bare.iter().any(is_other);
         Host {
             text: text.clone(),
-            name: is_name.then(|| short(bare)),
-            addresses: resolved.into_iter().map(|addr| addr.ip()).collect(),
+            name: is_name.then(|| short(own)),
+            addresses,
         }
     };
-    texts.iter().zip(&all).map(host).collect()
+    let addresses = bare.chunks(AT_ONCE).flat_map(addresses_of);
+    texts.iter().zip(&bare).zip(addresses).map(host).collect()
+}
+
+/// Looks names up, all at once: where no name server answers, each takes ten seconds.
+fn addresses_of(names: &[String]) -> Vec<Vec<IpAddr>> {
+    let look_up = |name: &String| -> Vec<IpAddr> {
+        let resolved = resolve(name, 0).unwrap_or_default();
+        resolved.into_iter().map(|addr| addr.ip()).collect()
+    };
+    thread::scope(|scope| {
+        let start = |name| thread::Builder::new().spawn_scoped(scope, move || look_up(name));
+        let started: Vec<_> = names.iter().map(start).collect();
+        let found = started.into_iter().zip(names).map(|(started, name)| {
+            let found = started.ok().and_then(|thread| thread.join().ok());
+            found.unwrap_or_else(|| look_up(name))
+        });
+        found.collect()
+    })
 }
 
 /// Asks the tracker.
