@@ -199,10 +199,11 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     let hosts = hosts(&config.hosts);
     let (mut last, mut told, mut fault): (Option<RolloutView>, Option<(usize, bool)>, _) =
         (None, None, None);
-    let mut answered = start;
+    let (mut answered, mut known) = (start, Vec::new());
     loop {
-        match ask(config) {
+        match ask(config, &known) {
             Ok(mut seen) => {
+                known.clone_from(&seen.targets);
                 // when all have it, nothing moves any more, and what held them up is what was seen last
                 let before = last.take().and_then(|last: RolloutView| last.held_up);
                 seen.held_up = seen.held_up.or(before);
@@ -311,8 +312,8 @@ fn ask_tracker(config: &StatusConfig) -> Result<Reply, ClientError> {
     Ok(tracker.expect(HEADER, LIST_CAP)?)
 }
 
-/// Asks it, and judges what it answers.
-fn ask(config: &StatusConfig) -> Result<RolloutView, String> {
+/// Asks it, and judges what it answers. What was `known` to be published is still waited for when nobody has it any more.
+fn ask(config: &StatusConfig, known: &[Target]) -> Result<RolloutView, String> {
     let reply = ask_tracker(config).map_err(|fault| fault.no_list().to_string())?;
     if let Some(why) = reply.error {
         return Err(legible(&why));
@@ -322,7 +323,10 @@ fn ask(config: &StatusConfig) -> Result<RolloutView, String> {
         Some(_) => 0,
         None => status.n_files.saturating_sub(status.files.len()),
     };
-    let targets = standing::targets(config.only.as_ref(), config.md5, &status.files);
+    let mut targets = standing::targets(config.only.as_ref(), config.md5, &status.files);
+    let is_gone = |before: &&Target| targets.iter().all(|target| target.name != before.name);
+    let gone: Vec<Target> = known.iter().filter(is_gone).cloned().collect();
+    targets.extend(gone);
     let all = standing::judge(&status, &targets);
     let last = |target: &Target| bound::of_last(&status.machines, &target.name, target.md5);
     let last = targets.iter().find_map(last);

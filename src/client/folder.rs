@@ -35,6 +35,10 @@ impl Client {
         let today = today.map_or(0, |since| since.as_secs() as i64);
         let looked = self.lock().looked(&before, &seen, today);
         self.tell_left_out(&seen);
+        let blocked = self.lock().blocked();
+        for name in blocked.iter().filter(|name| !self.0.store.is_blocked(name)) {
+            self.lock().note_blocked(name, None);
+        }
         for name in &looked.withdrawn {
             let name = name.to_string();
             self.say(&Event::Withdrawn { name });

@@ -156,10 +156,17 @@ impl State {
                 self.note_stuck(name, why)
             }
             None => {
-                self.blocked.remove(name);
+                if self.blocked.remove(name) {
+                    self.stuck.remove(name);
+                }
                 false
             }
         }
+    }
+
+    /// The wanted names under which something other than a file stands.
+    pub fn blocked(&self) -> Vec<Name> {
+        self.blocked.iter().cloned().collect()
     }
 
     /// Notes that a download can't begin. Returns true if that wasn't reported yet.

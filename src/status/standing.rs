@@ -16,12 +16,14 @@ pub struct Target {
     pub name: Name,
     /// The content: the pinned one, or else the one that stands; `None` if nothing stands.
     pub md5: Option<Digest>,
+    /// Its size, bytes, if something stands.
+    pub size: u64,
 }
 
 /// How a machine stands to the targets.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RolloutState {
-    /// It published one of them: it isn't counted.
+    /// It published the largest of them: it isn't counted.
     Publisher,
     /// It has them all.
     Done,
@@ -100,6 +102,7 @@ pub fn targets(only: Option<&Name>, pin: Option<Digest>, files: &[Summary]) -> V
     let of = |listed: &Summary| Target {
         name: listed.name.clone(),
         md5: Some(listed.md5),
+        size: listed.size,
     };
     let Some(name) = only else {
         return files.iter().map(of).collect();
@@ -108,6 +111,7 @@ pub fn targets(only: Option<&Name>, pin: Option<Digest>, files: &[Summary]) -> V
     vec![Target {
         name: name.clone(),
         md5: pin.or(stands.map(|listed| listed.md5)),
+        size: stands.map_or(0, |listed| listed.size),
     }]
 }
 
@@ -134,7 +138,9 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
         let file = report(&target.name).map(|at| &machine.files[at]);
         file.is_some_and(|file| file.whole && target.md5.is_some() && file.md5 == target.md5)
     };
-    let is_publisher = targets.iter().any(|target| {
+    // whoever has a small file of its own in the folder is no seed
+    let largest = targets.iter().max_by_key(|target| target.size);
+    let is_publisher = largest.is_some_and(|target| {
         let file = report(&target.name).map(|at| &machine.files[at]);
         file.is_some_and(|file| file.mine) && has(target)
     });
@@ -216,6 +222,7 @@ mod tests {
         let target = |content: Option<&[u8]>| Target {
             name: name("f"),
             md5: content.map(digest),
+            size: 100,
         };
         let right = || vec![target(Some(b"right"))];
         let whole = || machine(file(b"right", 100));
@@ -299,6 +306,26 @@ mod tests {
                 RolloutState::Ended(5, "disk full".to_owned()),
             ),
             (
+                "it published a small file of its own",
+                MachineStatus {
+                    files: vec![FileReport {
+                        name: name("g"),
+                        mine: true,
+                        ..file(b"right", 100)
+                    }],
+                    ..whole()
+                },
+                vec![
+                    right().remove(0),
+                    Target {
+                        name: name("g"),
+                        md5: Some(digest(b"right")),
+                        size: 3,
+                    },
+                ],
+                RolloutState::OnItsWay,
+            ),
+            (
                 "one of two files is missing",
                 whole(),
                 vec![
@@ -306,6 +333,7 @@ mod tests {
                     Target {
                         name: name("g"),
                         md5: None,
+                        size: 0,
                     },
                 ],
                 RolloutState::OnItsWay,

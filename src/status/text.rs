@@ -2,6 +2,7 @@
 
 use super::standing::{JudgedMachine, RolloutState, Target};
 use crate::bound::{BoundTerm, HoldUp};
+use crate::protocol::FileReport;
 use crate::report::{bytes, duration, plural};
 use crate::torrent::legible;
 
@@ -41,7 +42,10 @@ pub fn standing(one: &JudgedMachine) -> String {
             Some(md5) => format!("has another content, MD5 {md5}"),
             None => "has another content".to_owned(),
         },
-        RolloutState::Ended(0, _) => "ended, and wanted something else".to_owned(),
+        RolloutState::Ended(0, _) => match one.file.as_ref().filter(|file| file.whole) {
+            Some(FileReport { md5: Some(md5), .. }) => format!("ended, with MD5 {md5}"),
+            _ => "ended, and wanted something else".to_owned(),
+        },
         RolloutState::Ended(code, why) => format!("ended with exit code {code}: {}", legible(why)),
         RolloutState::Gone => format!("gone at {} %: ended, or cut off", one.percent()),
         RolloutState::Still(seconds) => {
@@ -104,7 +108,10 @@ pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) 
         [] => "anything: nothing is published so far".to_owned(),
         [one] => match one.md5 {
             Some(md5) => format!("{}, MD5 {md5}", one.name),
-            None => format!("{}: nobody has published it so far", one.name),
+            None => format!(
+                "{}: nobody who is here has published it (--md5 counts a content anyway)",
+                one.name
+            ),
         },
         many => plural(many.len(), "published file"),
     };
@@ -168,6 +175,7 @@ mod tests {
         let target = Target {
             name: Name::parse("f").expect("a name"),
             md5: None,
+            size: 100,
         };
         let mut by = HoldUp {
             term: BoundTerm::Downlink,
@@ -185,7 +193,7 @@ mod tests {
         );
         assert_eq!(
             summary(&all, &[target], Some(30)),
-            "0 of 30 machines have f: nobody has published it so far; 14 s left for the slowest"
+            "0 of 30 machines have f: nobody who is here has published it (--md5 counts a content anyway); 14 s left for the slowest"
         );
     }
 }

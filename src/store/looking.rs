@@ -71,7 +71,7 @@ impl Store {
         if !kind.is_file() {
             return Err(LeftOut::Special);
         }
-        if self.outputs.contains(&(meta.dev(), meta.ino())) {
+        if self.is_output(meta) {
             return Err(LeftOut::Output);
         }
         let name = name.ok_or(LeftOut::NotUtf8)?;
@@ -93,10 +93,15 @@ impl Store {
         self.disk.lstat(&self.path(name)).is_ok()
     }
 
-    /// Returns true if something other than a plain file has this name in the folder.
+    /// Returns true if something that is never shared has this name in the folder: no plain file, or this program's own
+    /// output.
     pub fn is_blocked(&self, name: &Name) -> bool {
         let found = self.disk.lstat(&self.path(name));
-        found.is_ok_and(|meta| !meta.is_file())
+        found.is_ok_and(|meta| !meta.is_file() || self.is_output(&meta))
+    }
+
+    fn is_output(&self, meta: &fs::Metadata) -> bool {
+        self.outputs.contains(&(meta.dev(), meta.ino()))
     }
 
     /// Opens a whole file of the folder for reading.

@@ -36,6 +36,8 @@ struct MachineId(IpAddr, String, u16);
 /// A machine that has reported.
 struct Machine {
     addr: SocketAddr,
+    /// When it reported first, and last.
+    began: Instant,
     reported: Instant,
     report: MachineReport,
     /// How much of each file there was when it last grew, and when that was.
@@ -99,9 +101,11 @@ impl Machines {
         let mut machines = self.lock();
         forget_old_name(&mut machines, &id, addr);
         make_room(&mut machines, &id);
-        let mut grew = machines
-            .remove(&id)
-            .map_or_else(BTreeMap::new, |before| before.grew);
+        let before = machines.remove(&id);
+        let (began, mut grew) = before.map_or_else(
+            || (now, BTreeMap::new()),
+            |before| (before.began, before.grew),
+        );
         grew.retain(|name, _| report.files.iter().any(|file| file.name == *name));
         for file in &report.files {
             match grew.get(&file.name) {
@@ -111,6 +115,7 @@ impl Machines {
         }
         let machine = Machine {
             addr,
+            began,
             reported: now,
             report,
             grew,
@@ -151,14 +156,15 @@ impl Machines {
         for machine in machines.values() {
             if let Some(folder) = machine.report.folder {
                 let of_it = last.entry((&machine.report.host, folder));
-                let at = of_it.or_insert(machine.reported);
-                *at = machine.reported.max(*at);
+                let began = of_it.or_insert(machine.began);
+                *began = machine.began.max(*began);
             }
         }
-        // at another address, it is the same machine: counted twice, it would stand for one that is missing
+        // at another address since then, it is the same machine: counted twice, it would stand for one that is missing;
+        // machines with a copied folder report at the same time
         let is_last = |machine: &&Machine| {
             let (host, folder) = (machine.report.host.as_str(), machine.report.folder);
-            folder.is_none_or(|folder| last[&(host, folder)] == machine.reported)
+            folder.is_none_or(|folder| last[&(host, folder)] <= machine.reported)
         };
         let machines = machines.values().filter(is_last);
         machines.take(most).map(status).collect()
@@ -274,25 +280,33 @@ mod tests {
     #[test]
     fn a_machine_that_comes_back_at_another_address_counts_once() {
         let (machines, start) = (Machines::default(), Instant::now());
-        for (n, (ip, host, folder)) in [
-            ([10, 0, 0, 7], "pc07", "one"),
-            ([10, 0, 0, 19], "pc07", "one"),
-            // clones with one name, or with one folder
-            ([10, 0, 0, 8], "pc07", "another"),
-            ([10, 0, 0, 9], "pc09", "one"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
+        let note = |second, ip, host, folder: &str| {
             let report = MachineReport {
                 folder: Some(digest(folder.as_bytes())),
                 ..report(1, host, 100)
             };
-            machines.note(at(ip, 1), report, start + Duration::from_secs(n as u64));
-        }
+            machines.note(at(ip, 1), report, start + Duration::from_secs(second));
+        };
+        note(0, [10, 0, 0, 7], "pc07", "one");
+        note(1, [10, 0, 0, 19], "pc07", "one");
+        // clones: with one name, with one folder, and with both
+        note(2, [10, 0, 0, 8], "pc07", "another");
+        note(3, [10, 0, 0, 9], "pc09", "one");
+        note(4, [10, 0, 0, 10], "vm", "copied");
+        note(5, [10, 0, 0, 11], "vm", "copied");
+        note(6, [10, 0, 0, 10], "vm", "copied");
         let known = known(&machines, start + SILENT);
-        let peers: Vec<&str> = known.iter().map(|machine| machine.peer.as_str()).collect();
-        assert_eq!(peers, ["10.0.0.8:1", "10.0.0.9:1", "10.0.0.19:1"]);
+        let peers: Vec<&str> = known.iter().map(|one| one.peer.as_str()).collect();
+        assert_eq!(
+            peers,
+            [
+                "10.0.0.8:1",
+                "10.0.0.9:1",
+                "10.0.0.10:1",
+                "10.0.0.11:1",
+                "10.0.0.19:1"
+            ]
+        );
     }
 
     #[test]

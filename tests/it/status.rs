@@ -320,3 +320,28 @@ fn another_programs_port_is_named() {
     }
     drop(tracker);
 }
+
+#[test]
+fn what_is_waited_for_stays_when_its_only_seed_goes() {
+    let (dir, tracker, seed) = swarm(&random_bytes(CONTENT, 1));
+    plant(&dir.dir("other"), "other.iso", b"small");
+    let other = Program::peer(&tracker, &dir.dir("other"), &["--only", "other.iso"]);
+    other.until_event("published", |_| true);
+    let peer = Program::peer(&tracker, &dir.dir("peer"), &["--only", "image.iso"]);
+    peer.until_event("complete", |_| true);
+    let port = tracker.port().to_string();
+    let ask = [
+        "127.0.0.1",
+        &port,
+        "--status",
+        "--until",
+        "1",
+        "--within",
+        "6",
+    ];
+    let mut asks = Program::start("client", &ask);
+    asks.until_line("2 published files");
+    drop(other);
+    assert_eq!(asks.until_ended().code(), Some(6), "{asks:?}");
+    drop(seed);
+}
