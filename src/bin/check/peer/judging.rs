@@ -71,7 +71,11 @@ impl Swarm {
             && before.port() != peer.port()
         {
             let ports = format!("{} and {}", before.port(), peer.port());
-            fails("C5", format!("its messages have two ports, {ports}"), "as");
+            fails(
+                "C5",
+                format!("its messages have two ports, {ports}"),
+                ", as ",
+            );
         }
     }
 
@@ -98,7 +102,8 @@ impl Swarm {
         match name {
             _ if who < NEAR => self.asked_as_original(at, who, name),
             _ if name.starts_with(SMALL) => self.small.push(who),
-            _ => self.asked_for_film(at, name),
+            _ if name.starts_with(FILM) => self.asked_for_film(at, name),
+            _ => {}
         }
     }
 
