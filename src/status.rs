@@ -199,11 +199,11 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     let hosts = hosts(&config.hosts);
     let (mut last, mut told, mut fault): (Option<RolloutView>, Option<(usize, bool)>, _) =
         (None, None, None);
-    let (mut answered, mut known) = (start, Vec::new());
+    let mut answered = start;
     loop {
-        match ask(config, &known) {
+        let known = last.as_ref().map_or(&[][..], |last| &last.targets);
+        match ask(config, known) {
             Ok(mut seen) => {
-                known.clone_from(&seen.targets);
                 // when all have it, nothing moves any more, and what held them up is what was seen last
                 let before = last.take().and_then(|last: RolloutView| last.held_up);
                 seen.held_up = seen.held_up.or(before);

@@ -159,16 +159,18 @@ impl Client {
             self.give_up(&name.clone(), &StoreError::Folded { name, stands });
             return false;
         }
-        // a file that has just come into the folder is seen at the next look; anything else stays in the way
+        if !store.is_blocked(name) {
+            // a file that has just come into the folder is seen at the next look
+            return replaces || !store.exists(name);
+        }
         let why = "a folder, link or the like has its name here; move it away";
-        let why = store.is_blocked(name).then_some(why);
         if self.lock().note_blocked(name, why) {
             self.say(&Event::NotShared {
                 name: name.to_string(),
-                why: why.unwrap_or_default().to_owned(),
+                why: why.to_owned(),
             });
         }
-        why.is_none() && (replaces || !store.exists(name))
+        false
     }
 
     fn no_torrent(&self, name: &Name, why: String) {

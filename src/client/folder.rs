@@ -37,7 +37,7 @@ impl Client {
         self.tell_left_out(&seen);
         let blocked = self.lock().blocked();
         for name in blocked.iter().filter(|name| !self.0.store.is_blocked(name)) {
-            self.lock().note_blocked(name, None);
+            self.lock().unblock(name);
         }
         for name in &looked.withdrawn {
             let name = name.to_string();

@@ -62,15 +62,15 @@ pub struct FileReport {
 }
 
 impl FileReport {
-    /// What a peer would report of a published file that it has, if it told of all that it has.
-    pub fn of_whole(file: &Summary, mine: bool) -> Self {
+    /// What a peer would report of somebody's file that it has, if it told of all that it has.
+    pub fn of_whole(file: &Summary) -> Self {
         Self {
             name: file.name.clone(),
             md5: Some(file.md5),
             size: file.size,
             here: file.size,
             whole: true,
-            mine,
+            mine: false,
             speed: 0.0,
             left: None,
             state: String::new(),

@@ -517,12 +517,12 @@ mod tests {
         let mut state = done();
         let now = state.start;
         state.withdraw(&name("f"));
-        assert!(state.note_blocked(&name("f"), Some("a folder")));
+        assert!(state.note_blocked(&name("f"), "a folder"));
         let until = now + UNREADABLE;
         assert_eq!(state.ending(now), Ending::Wait(Some(until)));
         let why = vec!["f: a folder".to_owned()];
         assert_eq!(state.ending(until), Ending::Now(Exit::Disk, why));
-        state.note_blocked(&name("f"), None);
+        state.unblock(&name("f"));
         assert_eq!(state.ending(until), Ending::Wait(None), "it was moved away");
     }
 

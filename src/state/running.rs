@@ -148,20 +148,16 @@ impl State {
         self.told.odd.insert(name.as_str().to_owned())
     }
 
-    /// Notes whether something other than a file has a wanted name. Returns true if that wasn't reported yet.
-    pub fn note_blocked(&mut self, name: &Name, why: Option<&str>) -> bool {
-        match why {
-            Some(why) => {
-                self.blocked.insert(name.clone());
-                self.note_stuck(name, why)
-            }
-            None => {
-                if self.blocked.remove(name) {
-                    self.stuck.remove(name);
-                }
-                false
-            }
-        }
+    /// Notes that something other than a file has a wanted name. Returns true if that wasn't reported yet.
+    pub fn note_blocked(&mut self, name: &Name, why: &str) -> bool {
+        self.blocked.insert(name.clone());
+        self.note_stuck(name, why)
+    }
+
+    /// Notes that it was moved away.
+    pub fn unblock(&mut self, name: &Name) {
+        self.blocked.remove(name);
+        self.stuck.remove(name);
     }
 
     /// The wanted names under which something other than a file stands.

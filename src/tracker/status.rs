@@ -73,18 +73,17 @@ impl TrackerShared {
         let roster = self.lock();
         for (addr, machine) in &mut all {
             machine.here = machine.ended.is_none() && roster.is_here(*addr);
+            let is_told = |file: &&Summary| machine.files.iter().any(|it| it.name == file.name);
+            let asked = asked.filter(|file| machine.here && !is_told(file));
+            if let Some(file) = asked.filter(|file| roster.has_whole(*addr, file.name.as_str())) {
+                machine.files.push(FileReport::of_whole(file));
+                machine.still.push(0.0);
+            }
             // its last report may be older than what it has published
             for file in machine.files.iter_mut().filter(|file| file.whole) {
                 let record = roster.published(&file.name);
                 let record = record.filter(|record| Some(record.md5) == file.md5);
                 file.mine |= record.is_some_and(|record| record.publisher == machine.peer);
-            }
-            let is_told = |file: &&Summary| machine.files.iter().any(|it| it.name == file.name);
-            let asked = asked.filter(|file| machine.here && !is_told(file));
-            if let Some(file) = asked.filter(|file| roster.has_whole(*addr, file.name.as_str())) {
-                let mine = file.publisher == machine.peer;
-                machine.files.push(FileReport::of_whole(file, mine));
-                machine.still.push(0.0);
             }
         }
         drop(roster);
