@@ -78,7 +78,10 @@ impl fmt::Display for Lost {
             ),
             Self::ClosedEarly => write!(f, "it closed the connection in the middle of an answer"),
             Self::Late { said } => {
-                write!(f, "{said}: it hangs, or the network between has failed")
+                write!(
+                    f,
+                    "{said}: it hangs, or the network between has failed or loses large packets (is an MTU too large?)"
+                )
             }
             Self::Failed { said } => write!(f, "{said}"),
             Self::Refused { said } => write!(f, "it takes no requests: {said}"),

@@ -97,7 +97,7 @@ impl fmt::Display for NoList {
             ),
             Self::Silent => write!(
                 f,
-                "it takes the connection, and no whole answer comes in time: it hangs, the network is slow, or this isn't the tracker's port"
+                "it takes the connection, and no whole answer comes in time: it hangs, the network is slow or loses large packets, or this isn't the tracker's port"
             ),
             Self::Closed => write!(
                 f,

@@ -36,7 +36,7 @@ fn each_reason_for_no_list_says_what_is_and_what_to_do() {
         ),
         (
             NoList::Silent,
-            "it takes the connection, and no whole answer comes in time: it hangs, the network is slow, or this isn't the tracker's port",
+            "it takes the connection, and no whole answer comes in time: it hangs, the network is slow or loses large packets, or this isn't the tracker's port",
         ),
         (
             NoList::Closed,
@@ -94,7 +94,7 @@ fn each_reason_for_a_lost_peer_says_what_is_known() {
             Lost::Late {
                 said: said("nothing came in time"),
             },
-            "nothing came in time: it hangs, or the network between has failed",
+            "nothing came in time: it hangs, or the network between has failed or loses large packets (is an MTU too large?)",
         ),
         (
             Lost::Refused { said: said("no") },

@@ -77,7 +77,12 @@ impl Client {
             // it is told of again, or the file is, at the next ping
             Err(_) if summary.head_of.is_some() => return Ok(false),
             Err(fault) => {
-                self.no_torrent(name, fault.to_string());
+                // the tracker answers pings, which are short
+                let why = match fault.is_timeout() {
+                    true => fault.lost().to_string(),
+                    false => fault.to_string(),
+                };
+                self.no_torrent(name, why);
                 return Ok(false);
             }
         };
@@ -174,9 +179,10 @@ impl Client {
     }
 
     fn no_torrent(&self, name: &Name, why: String) {
-        self.lock().note_stuck(name, &why);
-        let name = name.to_string();
-        self.say(&Event::NoTorrent { name, why });
+        if self.lock().note_stuck(name, &why) {
+            let name = name.to_string();
+            self.say(&Event::NoTorrent { name, why });
+        }
     }
 
     /// Copies what other files have in common with this content: the file that it replaces, and the one that the user
