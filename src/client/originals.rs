@@ -33,7 +33,7 @@ use crate::protocol::{
 };
 use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
-use crate::torrent::{MAX_PIECE_LEN, MIN_PIECE_LEN, Name, legible};
+use crate::torrent::{MIN_PIECE_LEN, Name, legible};
 
 /// How long an original's request waits for a piece that is still on its way here: after a refusal it would keep an
 /// empty piece for good.
@@ -145,11 +145,12 @@ impl Client {
         let mut latency = None;
         let asked = ask(addr, &torrent.original_name(idx), &mut latency);
         let came = asked.and_then(|mut connection| {
-            // one byte more than the longest piece is kept, so that a piece that is too long is seen as wrong
+            // one byte more than it has is kept, so that a piece that is too long is seen as wrong
+            let most = torrent.piece_len(idx) + 1;
             self.read_to_end(&mut connection, |bytes| {
-                let room = (MAX_PIECE_LEN as usize + 1).saturating_sub(piece.len());
+                let room = most - piece.len();
                 piece.extend_from_slice(&bytes[..bytes.len().min(room)]);
-                Ok(())
+                Ok(piece.len() < most)
             })
         });
         let piece_came = came.is_ok().then_some(idx);
@@ -165,26 +166,26 @@ impl Client {
         came
     }
 
-    /// Reads up to the close. Bytes that `keep` no longer takes are still read, as an original would end if it couldn't
-    /// send; but only as many as came before, as some may never stop.
+    /// Reads up to the close, or until `keep` returns false or fails. What comes after that is still read, as an original
+    /// would end if it couldn't send; but only as many bytes as came before, as some may never stop.
     fn read_to_end(
         &self,
         connection: &mut Connection,
-        mut keep: impl FnMut(&[u8]) -> Result<(), StoreError>,
+        mut keep: impl FnMut(&[u8]) -> Result<bool, StoreError>,
     ) -> Result<(), ClientError> {
         let limit = self.0.down.as_ref();
         let mut buffer = vec![0; Limit::stride(limit)];
         let mut pace = connection.begin_body()?;
-        let mut kept = Ok(());
+        let mut kept = Ok(true);
         let (mut good, mut over) = (0, 0);
         loop {
             let asked = Instant::now();
             let came = connection.read_some(&mut buffer)?;
             if came == 0 || over > good {
-                return kept.map_err(ClientError::Disk);
+                return kept.map(drop).map_err(ClientError::Disk);
             }
             pace.note(came, asked.elapsed())?;
-            if kept.is_ok() {
+            if let Ok(true) = kept {
                 kept = keep(&buffer[..came]);
                 good += came;
             } else {
@@ -272,7 +273,7 @@ impl Client {
         let mut connection = ask(from, name.as_str(), &mut None)?;
         self.read_to_end(&mut connection, |bytes| {
             hasher.update(bytes);
-            self.0.store.append(&mut copy, bytes)
+            self.0.store.append(&mut copy, bytes).map(|()| true)
         })?;
         Ok((copy, hasher.finish().1))
     }

@@ -1303,6 +1303,44 @@ fn an_originals_list_cannot_lead_out_of_the_folder() {
 }
 
 #[test]
+fn a_piece_of_an_originals_that_has_no_end_is_left() {
+    const MOST: usize = 256 * PIECE;
+    let honest = Honest::start();
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let counts = Arc::clone(&sent);
+    let endless = Fake::start(move |mut stream, _| {
+        let _: Option<Value> = read_message(&mut BufReader::new(&stream), PEER_CAP)?;
+        let all = (0..MOST / PIECE).take_while(|_| stream.write_all(&[0; PIECE]).is_ok());
+        let count = all.count() * PIECE;
+        counts.lock().expect("no panic").push(count);
+        Ok(())
+    });
+    let parts: Vec<String> = (0..N_PIECES)
+        .map(|idx| honest.torrent.original_name(idx))
+        .collect();
+    let at = (endless.addr.ip().to_string(), endless.addr.port());
+    let original = json!({"ip": at.0, "port": at.1, "file_list": parts});
+    let list = swarm_list(&[original], &[summary(&honest.torrent)]);
+    let then = listing(&[&honest.torrent], &[]);
+    let tracker = FakeTracker::start(move |message, stream| match message["msg"] == "ping" {
+        true => Some(list.clone()),
+        false => then(message, stream),
+    });
+    let mut peer = tracker.peer(&honest.dir, "peer", &[]);
+    peer.until_event("bad_piece", |event| {
+        event["peer"] == endless.addr.to_string()
+    });
+    tracker.becomes(listing(&[&honest.torrent], &[honest.seed.addr()]));
+    honest.has_all_and_serves(&mut peer, "peer");
+    let sent = sent.lock().expect("no panic").clone();
+    // the system takes some MiB that nobody reads
+    assert!(
+        !sent.is_empty() && sent.iter().all(|count| *count < MOST),
+        "{sent:?}"
+    );
+}
+
+#[test]
 fn a_list_full_of_peers_that_are_not_there() {
     let honest = Honest::start();
     let tracker = FakeTracker::listing(&[], &[]);
