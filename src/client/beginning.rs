@@ -33,8 +33,9 @@ impl Client {
             let name = &summary.name;
             let begun = self.begin_download(&summary);
             self.lock().end_beginning(name);
-            if summary.head_of.is_some() {
-                // there may be a longer one by now, or the file
+            let head = self.lock().incoming_head(name);
+            if head.is_some_and(|(head, _)| head.md5() == summary.md5) {
+                // there may be a longer one by now, or the file; what didn't begin waits for the next ping
                 let begins = self.lock().to_begin();
                 self.begin_all(begins);
             }

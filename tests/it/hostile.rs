@@ -1341,6 +1341,38 @@ fn a_piece_of_an_originals_that_has_no_end_is_left() {
 }
 
 #[test]
+fn a_head_that_cannot_be_had_is_asked_for_once_a_ping() {
+    let dir = Temp::new();
+    let n_asked = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&n_asked);
+    let publisher = Fake::start(move |_, _| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let md5 = digest(b"head").to_string();
+    let coming = json!({
+        "name": "c.iso", "size": 600 << 20, "done": 64 << 20, "peer": publisher.addr.to_string(),
+        "head": {"size": 32 << 20, "md5": md5, "checkpoints": md5},
+    });
+    let list = json!({"v": 1, "local": true, "peers": [], "torrents": [], "coming": [coming]});
+    let tracker = FakeTracker::start(move |message, _| {
+        let is_ping = message["msg"] == "ping";
+        Some(to_bytes(&if is_ping {
+            list.clone()
+        } else {
+            json!({"v": 1})
+        }))
+    });
+    let _peer = tracker.peer(&dir, "peer", &[]);
+    until("some pings", || {
+        (tracker.asked("ping").len() > 4).then_some(())
+    });
+    let n_asked = n_asked.load(Ordering::SeqCst);
+    let n_pings = tracker.asked("ping").len();
+    assert!((1..=n_pings).contains(&n_asked), "{n_asked} of {n_pings}");
+}
+
+#[test]
 fn a_list_full_of_peers_that_are_not_there() {
     let honest = Honest::start();
     let tracker = FakeTracker::listing(&[], &[]);
