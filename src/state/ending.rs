@@ -98,6 +98,10 @@ impl State {
                 Err(Unfinished::Missing)
             }
             TrackerWord::Stands { .. } => Ok(()),
+            // it is what this run was asked for, whatever stands elsewhere
+            TrackerWord::Other { .. } | TrackerWord::Refused { .. } if self.has_pinned(name) => {
+                Ok(())
+            }
             TrackerWord::Unasked | TrackerWord::Refused { .. } => Err(Unfinished::Missing),
             TrackerWord::Other { md5, gone_since } => {
                 let listed = self.swarm.get(name);
@@ -338,7 +342,7 @@ mod tests {
     fn a_run_ends_well_only_with_the_swarms_content() {
         const HERE: &str = "published 2025-11-25 04:46 UTC by 10.0.0.2:1, who is here";
         type Case = (&'static str, fn(&mut State), Expected);
-        let cases: [Case; 21] = [
+        let cases: [Case; 23] = [
             ("it is here", |_| (), Some((Exit::Done, HERE))),
             (
                 "its publisher has left since",
@@ -417,6 +421,23 @@ mod tests {
                 |state| {
                     state.wants.md5 = Some(torrent().md5());
                     comes(state, "f");
+                },
+                Some((Exit::Done, "as pinned")),
+            ),
+            (
+                "another one stands, and this one is pinned",
+                |state| {
+                    state.wants.md5 = Some(torrent().md5());
+                    other_stands(state, None);
+                },
+                Some((Exit::Done, "as pinned")),
+            ),
+            (
+                "another one stands, and this one is pinned, with --replace",
+                |state| {
+                    state.wants.md5 = Some(torrent().md5());
+                    state.wants.replace = true;
+                    other_stands(state, None);
                 },
                 Some((Exit::Done, "as pinned")),
             ),

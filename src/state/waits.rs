@@ -9,6 +9,7 @@ use crate::cli::nearest;
 use crate::picker::PeerId;
 use crate::protocol::Coming;
 use crate::torrent::{Name, legible};
+use crate::units::percent;
 
 /// How many of the pieces that nobody has are named.
 pub(super) const NAMED: usize = 5;
@@ -75,7 +76,7 @@ impl ToldWait {
 pub(super) fn hashed_elsewhere(coming: &Coming) -> Waits {
     Waits::HashedElsewhere {
         by: legible(&coming.peer),
-        percent: coming.done.saturating_mul(100) / coming.size.max(1),
+        percent: percent(coming.done, coming.size),
     }
 }
 
@@ -106,6 +107,7 @@ impl State {
         let coming = coming.filter(|coming| self.is_wanted(&coming.name));
         let coming = coming.map(|coming| (&coming.name, hashed_elsewhere(coming)));
         let other = self.swarm.values().filter(|listed| !self.may_be(listed));
+        let other = other.filter(|listed| !self.has_pinned(&listed.name));
         let other = other.map(|listed| {
             let (swarm, publisher) = (listed.md5, legible(&listed.publisher));
             (&listed.name, Waits::OtherThanPinned { swarm, publisher })

@@ -70,6 +70,12 @@ impl State {
         self.wants.md5.filter(|_| self.wants.only.contains(name))
     }
 
+    /// Returns true if the content that the user pinned is whole here.
+    pub(super) fn has_pinned(&self, name: &Name) -> bool {
+        let held = self.files.get(name).filter(|held| held.stamp.is_some());
+        held.is_some_and(|held| self.pin(name) == Some(held.torrent.md5()))
+    }
+
     /// Returns true if a content may be taken, shared or reported under its name: if the name is pinned, only the pinned
     /// one.
     pub fn may_be(&self, listed: &Summary) -> bool {

@@ -41,6 +41,7 @@ pub(super) fn why_it_stays(
                                  off the list; otherwise delete .bittorrentish in the copy, or stop one of the two"
             .to_owned(),
         Reason::Settling => "the tracker has just started and waits for its peers to come back; this is tried again".to_owned(),
+        _ if file.pinned => "it is what --md5 asks for, so it is kept and counts as done, but isn't shared".to_owned(),
         Reason::PublisherIsHere | Reason::Pinned | Reason::Received => {
             let replaced = match file.replace {
                 true => "where it is wanted, it is replaced once what stands is here; otherwise move it away",
@@ -88,6 +89,7 @@ mod tests {
     fn each_reason_says_what_stands_and_what_to_do() {
         let (own, received) = ((true, false), (false, false));
         let makes_way = (false, true);
+        let pinned = "what --md5 asks for";
         for (reason, (own, replace), todo) in [
             (Reason::PublisherIsHere, own, "stop the other publisher"),
             (Reason::PublisherIsHere, received, "again with --replace"),
@@ -97,6 +99,8 @@ mod tests {
             (Reason::Pinned, received, "again with --replace"),
             (Reason::Received, received, "again with --replace"),
             (Reason::Received, makes_way, "it is replaced once"),
+            (Reason::Received, received, pinned),
+            (Reason::PublisherIsHere, makes_way, pinned),
             (Reason::Settling, own, "tried again"),
         ] {
             let file = Publication {
@@ -105,7 +109,7 @@ mod tests {
                 md5: digest(b"new"),
                 checkpoints: digest(b"list"),
                 own,
-                pinned: false,
+                pinned: todo == pinned,
                 replace,
                 published: 0,
                 publisher: String::new(),
