@@ -210,7 +210,7 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
                 answered = Instant::now();
                 fault = None;
                 if seen.n_untold > 0 && config.until.is_some() {
-                    let n = seen.targets.len() + seen.n_untold;
+                    let n = seen.targets.len().saturating_add(seen.n_untold);
                     let why = "more than can be waited for: name one with --only";
                     return (Exit::Other, format!("{n} files are published, {why}"));
                 }

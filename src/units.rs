@@ -29,6 +29,12 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// How much of something is done, in whole percents: others say both numbers, which may be any.
+pub fn percent(done: u64, of: u64) -> u64 {
+    let done = u128::from(done.min(of));
+    (done * 100 / u128::from(of.max(1))) as u64
+}
+
 /// Formats a number of things: `1 file`, `2 files`.
 pub fn plural(n: usize, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
@@ -50,6 +56,21 @@ mod tests {
             (4 << 30, "4.0 GiB"),
         ] {
             assert_eq!(bytes(n), text);
+        }
+    }
+
+    #[test]
+    fn percents_are_of_any_numbers() {
+        const MOST: u64 = u64::MAX;
+        for (done, of, expected) in [
+            (0, 0, 0),
+            (5, 0, 0),
+            (1, 3, 33),
+            (7, 5, 100),
+            (MOST - 1, MOST, 99),
+            (MOST, MOST, 100),
+        ] {
+            assert_eq!(percent(done, of), expected, "{done} of {of}");
         }
     }
 

@@ -15,6 +15,7 @@ use crate::report::status::{self, Status};
 use crate::report::{Terminal, Weight};
 use crate::state::{BadPieceVerdict, Ending, Given, Landing, State};
 use crate::torrent::{BadPiece, Name, Torrent};
+use crate::units::percent;
 
 impl Client {
     pub(crate) fn say(&self, event: &Event) {
@@ -272,7 +273,7 @@ fn progress(state: &State, name: &Name, min_peers: usize, now: Instant) -> Optio
     let size = held.torrent.whole_size();
     let missing = size - view.verified;
     Some(Event::Progress {
-        percent: view.verified * 100 / size.max(1),
+        percent: percent(view.verified, size),
         bytes_a_second: speed as u64,
         left: view.left.map(|_| missing as f64 / speed),
         doing: view.doing,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Event;
 use crate::causes::Waits;
-use crate::units::bytes;
+use crate::units::{bytes, percent};
 
 impl Event {
     /// What is said of the files in the folder.
@@ -15,7 +15,7 @@ impl Event {
                 write!(
                     f,
                     "hashing {name}: {} %, {} of {}",
-                    done * 100 / size.max(&1),
+                    percent(*done, *size),
                     bytes(*done),
                     bytes(*size)
                 )
@@ -24,7 +24,7 @@ impl Event {
                 write!(
                     f,
                     "checking what is here of {name}: {} %",
-                    done * 100 / size.max(&1)
+                    percent(*done, *size)
                 )
             }
             Self::Hashed {
@@ -53,7 +53,7 @@ impl Event {
             Self::Reusing { name, done, size } => write!(
                 f,
                 "looking for what can be copied into {name}: {} %",
-                done * 100 / size.max(&1)
+                percent(*done, *size)
             ),
             _ => Ok(()),
         }

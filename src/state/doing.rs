@@ -11,7 +11,7 @@ use super::{Held, LinkState, OtherPeer, Standing, State};
 use crate::causes::Waits;
 use crate::md5::Digest;
 use crate::torrent::{Name, legible};
-use crate::units::{bytes, plural};
+use crate::units::{bytes, percent, plural};
 
 /// The urgency of a file that nobody has to look at.
 pub(super) const CALM: u8 = 6;
@@ -89,7 +89,6 @@ fn as_text<S: Serializer>(waits: &Waits, to: S) -> Result<S::Ok, S::Error> {
 
 impl fmt::Display for Doing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let percent = |done: &u64, of: &u64| done * 100 / of.max(&1);
         match self {
             Self::Starting => write!(f, "waiting for the tracker's first answer"),
             Self::Nowhere { waits, .. }
@@ -101,7 +100,7 @@ impl fmt::Display for Doing {
             Self::Listed => write!(f, "not fetched: it wasn't picked"),
             Self::Beginning => write!(f, "beginning"),
             Self::Checking { done, of } => {
-                write!(f, "checking what is here: {} %", percent(done, of))
+                write!(f, "checking what is here: {} %", percent(*done, *of))
             }
             Self::Fetching { peers } => write!(f, "from {}", plural(*peers, "peer")),
             Self::FewPeers { listed, least } => {
@@ -113,7 +112,7 @@ impl fmt::Display for Doing {
                 write!(f, "uploading: {} of {}", bytes(*done), bytes(*of))
             }
             Self::Settling => write!(f, "seen in the folder: hashed once it is left alone"),
-            Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(done, of)),
+            Self::Hashing { done, of } => write!(f, "hashing: {} %", percent(*done, *of)),
             Self::Verified => write!(f, "verified, serving"),
             Self::Unverified => write!(f, "unverified: originals know no MD5"),
             Self::OtherContent { here, swarm } => {
@@ -121,7 +120,7 @@ impl fmt::Display for Doing {
                 write!(f, "not shared: {}", Waits::OtherContent { here, swarm })
             }
             Self::Coming { done, of, peer } => {
-                let (by, percent) = (peer.clone(), percent(done, of));
+                let (by, percent) = (peer.clone(), percent(*done, *of));
                 write!(f, "waiting: {}", Waits::HashedElsewhere { by, percent })
             }
             Self::Deleted => write!(

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::md5::Digest;
 use crate::protocol::{FileReport, MachineStatus, Summary, SwarmStatus};
 use crate::torrent::Name;
+use crate::units::percent;
 
 /// A machine that hasn't got anything new for this long stands still, seconds: several reports.
 const STILL: f64 = 30.0;
@@ -73,7 +74,7 @@ impl JudgedMachine {
         let file = self.file.as_ref();
         file.map_or(0, |file| match file.size {
             0 if file.whole => 100,
-            size => file.here * 100 / size.max(1),
+            size => percent(file.here, size),
         })
     }
 

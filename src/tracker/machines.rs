@@ -26,6 +26,8 @@ const MACHINE_LEN: usize = 200;
 const FILE_LEN: usize = 350;
 /// Who hasn't reported for so long isn't counted as part of the swarm: at least every 15 s a peer reports.
 const SILENT: Duration = Duration::from_secs(20);
+/// The largest figure of a report that is believed, bytes a second: of larger ones the sum is no number.
+const FASTEST: f64 = 1e15;
 /// How fast the swarm is is summed up this often at most: everybody is told, and there may be thousands.
 const SUM_EVERY: Duration = Duration::from_secs(1);
 
@@ -195,9 +197,13 @@ fn bounded(mut report: MachineReport) -> MachineReport {
     report
 }
 
-/// A figure that can be shown.
+/// A figure that can be shown, and added to others.
 fn figure(n: f64) -> f64 {
-    if n.is_finite() { n.max(0.0) } else { 0.0 }
+    if n.is_finite() {
+        n.clamp(0.0, FASTEST)
+    } else {
+        0.0
+    }
 }
 
 /// Forgets the peer at this address by the name that its machine had before, which would count twice: a machine may get

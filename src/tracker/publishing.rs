@@ -322,8 +322,11 @@ fn misfit(file: &Publication, torrent: &Torrent) -> Option<String> {
         differs.then(|| format!("the .torrent has {what} {found}, expected {expected}"))
     };
     let list = "a list of checkpoints with the MD5";
+    let head = torrent.head_of();
+    let is_head = |of| format!("the .torrent is of the beginning of a file of {of} bytes");
     differs("the name", &file.name, torrent.name())
         .or_else(|| differs("the size", &file.size, &torrent.size()))
         .or_else(|| differs("the MD5", &file.md5, &torrent.md5()))
         .or_else(|| differs(list, &file.checkpoints, &torrent.checkpoints_md5()))
+        .or_else(|| head.map(is_head))
 }
