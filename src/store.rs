@@ -16,7 +16,7 @@
 //! In `.bittorrentish/`, under names of hexadecimal digits that no file system takes for one another:
 //! - `<MD5>.part`, the pieces so far: see `parts`;
 //! - `<MD5>.<digits of the name>.torrent`, what is known of a file, so that it isn't hashed or asked for again: `memory`;
-//! - `key`, by which a publisher is known; `lock`.
+//! - `key`, by which a publisher is known; `port`, where the last run listened; `lock`.
 //!
 //! Beside the lesson: `opening` takes the folder, `looking` sees what stands in it, `hashing` finds out what that is, `naming`
 //! gives final names, `cache` keeps files open, `copies` takes uploads. Called from several threads; it holds no lock but

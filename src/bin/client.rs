@@ -54,7 +54,7 @@ fn options() -> Options {
         .optopt(
             "",
             "listen",
-            "the port to serve others on (any free one)",
+            "the port to serve others on (the last run's, or any free one)",
             "PORT",
         )
         .optmulti(
@@ -450,13 +450,17 @@ fn serve(
     }
     // a name that isn't known yet is looked up again at each ping
     let tracker = net::resolve(&config.tracker, config.tracker_port).unwrap_or_default();
-    let listener = net::listen(listen).map_err(|fault| {
+    let at_last = store.last_port().filter(|_| listen == 0);
+    let at_last = at_last.and_then(|port| net::listen(port).ok());
+    let listener = at_last.map_or_else(|| net::listen(listen), Ok);
+    let listener = listener.map_err(|fault| {
         let why =
             format!("port {listen} can't be listened on: {fault}; choose another with --listen");
         (Exit::Other, why)
     })?;
     let site = site(matches, &tracker).map_err(|why| (Exit::Other, why))?;
     let port = listener.local_addr().map_or(listen, |addr| addr.port());
+    store.keep_port(port);
     report.say(&Event::Listening {
         port,
         dir: config.dir.display().to_string(),

@@ -8,6 +8,8 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock};
+use std::thread::sleep;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -17,6 +19,13 @@ use super::{HIDDEN, Store, lacks};
 
 /// How often `.bittorrentish` may be removed while something is done in it, before that is reported.
 const REMOVALS: usize = 3;
+/// How often a folder that another process has locked is tried again, and after what time each: one that was killed keeps
+/// its lock for a moment.
+const LOCK_TRIES: usize = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// The files with the publisher's key and with the port.
+const KEY: &str = "key";
+const PORT: &str = "port";
 
 /// What became of locking a folder.
 pub(super) enum Locked {
@@ -149,40 +158,55 @@ impl Store {
             *self.lock.lock().expect("no panic while locked") = Some(file);
         }
         // or else the next run would be another publisher
-        self.key.get().map_or(Ok(()), |key| self.keep_key(key))
+        self.key.get().map_or(Ok(()), |key| self.keep(KEY, key))
     }
 
     /// Returns the key by which a publisher is known: 32 hexadecimal digits, created at their first use. If they can't be
     /// stored, the next run has another key.
     pub fn key(&self) -> String {
-        let kept = || self.kept_key().unwrap_or_else(|| self.make_key());
-        self.key.get_or_init(kept).clone()
-    }
-
-    fn kept_key(&self) -> Option<String> {
-        let path = self.hidden.join("key");
-        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
-        let mut key = String::new();
-        file.take(64).read_to_string(&mut key).ok()?;
-        let is_key = key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
-        is_key.then_some(key)
+        let is_key =
+            |key: &String| key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let kept = || self.kept(KEY).filter(is_key);
+        let key = || kept().unwrap_or_else(|| self.make_key());
+        self.key.get_or_init(key).clone()
     }
 
     fn make_key(&self) -> String {
         let key = format!("{:032x}", rand::rng().random::<u128>());
-        let _ = self.in_hidden(|| self.keep_key(&key));
+        let _ = self.in_hidden(|| self.keep(KEY, &key));
         key
     }
 
-    fn keep_key(&self, key: &str) -> Result<(), StoreError> {
-        let beside = self.hidden.join("key.new");
+    /// Returns the port at which the last run listened: whoever is started again is found where it was, also while that
+    /// run is still listed.
+    pub fn last_port(&self) -> Option<u16> {
+        self.kept(PORT)?.parse().ok()
+    }
+
+    /// Keeps the port at which this run listens. If it can't be stored, the next run has another one.
+    pub fn keep_port(&self, port: u16) {
+        if self.last_port() != Some(port) {
+            let _ = self.in_hidden(|| self.keep(PORT, &port.to_string()));
+        }
+    }
+
+    fn kept(&self, what: &str) -> Option<String> {
+        let path = self.hidden.join(what);
+        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
+        let mut text = String::new();
+        file.take(64).read_to_string(&mut text).ok()?;
+        Some(text)
+    }
+
+    fn keep(&self, what: &str, text: &str) -> Result<(), StoreError> {
+        let beside = self.hidden.join(format!("{what}.new"));
         let _ = self.disk.remove(&beside);
         let mut options = File::options();
         options.write(true).create_new(true).mode(0o600);
         let written = self.disk.open(&beside, &options).and_then(|file| {
-            self.disk.write_all_at(&file, key.as_bytes(), 0)?;
+            self.disk.write_all_at(&file, text.as_bytes(), 0)?;
             self.disk.sync(&file)?;
-            self.disk.rename(&beside, &self.hidden.join("key"))
+            self.disk.rename(&beside, &self.hidden.join(what))
         });
         written.map_err(at(&beside))
     }
@@ -229,7 +253,15 @@ pub(super) fn lock(disk: &dyn Disk, dir: &Path, hidden: &Path) -> Result<Locked,
         Err(fault) if lacks::writing(&fault) => return Ok(Locked::ReadOnly),
         opened => opened.map_err(at(&path))?,
     };
-    match disk.try_lock(&file) {
+    let mut locked = disk.try_lock(&file);
+    for _ in 0..LOCK_TRIES {
+        if !matches!(locked, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        sleep(LOCK_PAUSE);
+        locked = disk.try_lock(&file);
+    }
+    match locked {
         Ok(()) => Ok(Locked::Ours(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(dir.to_owned())),
         Err(TryLockError::Error(fault)) if lacks::locks(&fault) => Ok(Locked::Unsupported),

@@ -370,9 +370,31 @@ fn the_publisher_comes_back_at_another_port() {
     let new = next_version(&old);
     drop(lab.seed("seed", &old, &[]));
     put(&lab.dir("seed"), &new);
+    let port = lab.dir("seed").join(".bittorrentish/port");
+    fs::remove_file(port).expect("it listened at one");
     let seed = lab.peer("seed", &[]);
     seed.until_event("sharing", |event| event["md5"] == digest(&new).to_string());
     assert_eq!(swarm_list(&lab.tracker).torrents[0].md5, digest(&new));
+}
+
+#[test]
+fn a_publisher_that_is_started_again_is_where_it_was() {
+    // its last run stays listed
+    let lab = Lab::new();
+    let old = random_bytes(LEN, 16);
+    let new = next_version(&old);
+    let seed = lab.seed("seed", &old, &[]);
+    let at = seed.addr();
+    let has_it = lab.peer("m1", &[]);
+    until_content(&lab.image("m1"), &old);
+    drop(seed);
+    put(&lab.dir("seed"), &new);
+    let seed = lab.peer("seed", &[]);
+    seed.until_event("list_sent", |_| true);
+    assert_eq!(seed.addr(), at);
+    ends(lab.peer("m2", &FETCH), 0);
+    assert_eq!(md5_of(&lab.image("m2")), Some(digest(&new)));
+    drop((seed, has_it));
 }
 
 #[test]
