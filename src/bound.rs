@@ -150,6 +150,7 @@ mod tests {
             here: 50,
             whole: false,
             mine: false,
+            unconfirmed: false,
             speed: speed * MIB,
             left: Some(1.0),
             state: String::new(),

@@ -49,6 +49,9 @@ pub struct FileReport {
     /// Whether this peer published it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mine: bool,
+    /// Whether an earlier run received it, and its publisher isn't here: a newer version may come.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unconfirmed: bool,
     /// Bytes a second that came recently.
     pub speed: f64,
     /// Seconds until it is whole, at that speed.
@@ -71,6 +74,7 @@ impl FileReport {
             here: file.size,
             whole: true,
             mine: false,
+            unconfirmed: false,
             speed: 0.0,
             left: None,
             state: String::new(),

@@ -85,6 +85,7 @@ const REPORT: FieldKind = Object(&[
     ("here", U64),
     ("whole", Truth),
     ("mine?", Truth),
+    ("unconfirmed?", Truth),
     ("speed", Number),
     ("left?", Seconds),
     ("state", Text),

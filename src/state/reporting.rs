@@ -146,6 +146,7 @@ impl State {
             let held = self.files.get(name);
             let whole = held.filter(|held| held.stamp.is_some());
             let size = view.size.unwrap_or(0);
+            let unconfirmed = held.is_some_and(|held| self.is_unconfirmed(name, held));
             FileReport {
                 name: name.clone(),
                 pace: self.pace(name, &view, disk),
@@ -159,9 +160,13 @@ impl State {
                 },
                 whole: whole.is_some(),
                 mine: held.is_some_and(|held| held.word == TrackerWord::Stands { mine: true }),
+                unconfirmed,
                 speed: view.down,
                 left: view.left,
-                state: view.doing.to_string(),
+                state: match unconfirmed {
+                    true => "from an earlier run, and its publisher isn't here: a newer version may come".to_owned(),
+                    false => view.doing.to_string(),
+                },
             }
         };
         names.into_iter().map(report).collect()
@@ -274,6 +279,7 @@ mod tests {
             here: 50,
             whole: false,
             mine: false,
+            unconfirmed: false,
             speed: 1.0,
             left: None,
             state: String::new(),

@@ -19,6 +19,8 @@ pub struct Target {
     pub md5: Option<Digest>,
     /// Its size, bytes, if something stands.
     pub size: u64,
+    /// Whether the user named its MD5: it counts, whatever stands elsewhere.
+    pub pinned: bool,
 }
 
 /// How a machine stands to the targets.
@@ -104,6 +106,7 @@ pub fn targets(only: Option<&Name>, pin: Option<Digest>, files: &[Summary]) -> V
         name: listed.name.clone(),
         md5: Some(listed.md5),
         size: listed.size,
+        pinned: false,
     };
     let Some(name) = only else {
         return files.iter().map(of).collect();
@@ -113,6 +116,7 @@ pub fn targets(only: Option<&Name>, pin: Option<Digest>, files: &[Summary]) -> V
         name: name.clone(),
         md5: pin.or(stands.map(|listed| listed.md5)),
         size: stands.map_or(0, |listed| listed.size),
+        pinned: pin.is_some(),
     }]
 }
 
@@ -137,7 +141,8 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
     let report = |name: &Name| machine.files.iter().position(|file| file.name == *name);
     let has = |target: &Target| {
         let file = report(&target.name).map(|at| &machine.files[at]);
-        file.is_some_and(|file| file.whole && target.md5.is_some() && file.md5 == target.md5)
+        let file = file.filter(|file| file.whole && (target.pinned || !file.unconfirmed));
+        file.is_some_and(|file| target.md5.is_some() && file.md5 == target.md5)
     };
     // whoever has a small file of its own in the folder is no seed
     let largest = targets.iter().max_by_key(|target| target.size);
@@ -159,7 +164,9 @@ fn judge_one(machine: &MachineStatus, targets: &[Target]) -> JudgedMachine {
         None if !targets.is_empty() => RolloutState::Done,
         _ => match (&machine.ended, &file) {
             (Some(ended), _) => RolloutState::Ended(ended.code, ended.why.clone()),
-            (None, Some(file)) if file.whole && !targets.is_empty() => RolloutState::Other,
+            (None, Some(file)) if file.whole && !file.unconfirmed && !targets.is_empty() => {
+                RolloutState::Other
+            }
             _ if !machine.here => RolloutState::Gone,
             _ => match still {
                 Some(still) if still >= STILL => RolloutState::Still(still),
@@ -195,6 +202,7 @@ mod tests {
             here,
             whole: here == 100,
             mine: false,
+            unconfirmed: false,
             speed: 0.0,
             left: None,
             state: String::new(),
@@ -224,8 +232,21 @@ mod tests {
             name: name("f"),
             md5: content.map(digest),
             size: 100,
+            pinned: false,
         };
         let right = || vec![target(Some(b"right"))];
+        let pinned = || {
+            vec![Target {
+                pinned: true,
+                ..target(Some(b"right"))
+            }]
+        };
+        let unconfirmed = || {
+            machine(FileReport {
+                unconfirmed: true,
+                ..file(b"right", 100)
+            })
+        };
         let whole = || machine(file(b"right", 100));
         let part = || machine(file(b"right", 60));
         let mine = FileReport {
@@ -234,6 +255,18 @@ mod tests {
         };
         for (what, machine, targets, expected) in [
             ("it has it", whole(), right(), RolloutState::Done),
+            (
+                "it has it from an earlier run, and nobody confirms it",
+                unconfirmed(),
+                right(),
+                RolloutState::OnItsWay,
+            ),
+            (
+                "so it has what is pinned",
+                unconfirmed(),
+                pinned(),
+                RolloutState::Done,
+            ),
             (
                 "it had it, and left",
                 MachineStatus {
@@ -322,6 +355,7 @@ mod tests {
                         name: name("g"),
                         md5: Some(digest(b"right")),
                         size: 3,
+                        pinned: false,
                     },
                 ],
                 RolloutState::OnItsWay,
@@ -335,6 +369,7 @@ mod tests {
                         name: name("g"),
                         md5: None,
                         size: 0,
+                        pinned: false,
                     },
                 ],
                 RolloutState::OnItsWay,

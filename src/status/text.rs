@@ -148,6 +148,7 @@ mod tests {
             here: 64,
             whole: false,
             mine: false,
+            unconfirmed: false,
             speed: 2048.0,
             left: Some(14.0),
             state: "from 3 peers".to_owned(),
@@ -176,6 +177,7 @@ mod tests {
             name: Name::parse("f").expect("a name"),
             md5: None,
             size: 100,
+            pinned: false,
         };
         let mut by = HoldUp {
             term: BoundTerm::Downlink,

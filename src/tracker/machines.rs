@@ -257,6 +257,7 @@ mod tests {
             here,
             whole: here == 100,
             mine: false,
+            unconfirmed: false,
             speed: 5.0,
             left: None,
             state: "from 1 peer".to_owned(),

@@ -132,6 +132,28 @@ fn who_finished_and_left_counts_until_the_content_changes() {
 }
 
 #[test]
+fn what_no_publisher_confirms_counts_only_if_it_is_pinned() {
+    let content = random_bytes(CONTENT, 1);
+    let (dir, tracker, mut seed) = swarm(&content);
+    fetch_and_leave(&tracker, &dir.dir("peer"));
+    seed.kill();
+    until("the seed to be off the list", || {
+        swarm_list(&tracker).peers.is_empty().then_some(())
+    });
+    // as an earlier run left it: a newer version may come
+    let waits = Program::peer(&tracker, &dir.dir("peer"), &["--only", "image.iso"]);
+    waits.until_event("waiting", |_| true);
+    let late = ["--only", "image.iso", "--until", "1", "--within", "0.1"];
+    until("its report", || {
+        let (code, text) = status(&tracker, &late);
+        (code == Some(6) && text.contains("from an earlier run")).then_some(())
+    });
+    let md5 = digest(&content).to_string();
+    let (code, text) = status(&tracker, &[&late[..], &["--md5", &md5]].concat());
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
 fn a_restarted_tracker_never_says_0_too_early() {
     let (dir, mut tracker, _seed) = swarm(&random_bytes(CONTENT, 1));
     fetch_and_leave(&tracker, &dir.dir("peer"));
