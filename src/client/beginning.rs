@@ -147,7 +147,9 @@ impl Client {
         }
         let before = self.lock().content_before(name);
         let head = head.map(|(head, _)| head.md5());
-        for before in before.into_iter().chain(head).chain(torrent.heads()) {
+        let earlier = store.unfinished(name).into_iter();
+        let before = before.into_iter().chain(head).chain(torrent.heads());
+        for before in before.chain(earlier) {
             if store.adopt_part(before, torrent)? {
                 break;
             }
@@ -229,6 +231,7 @@ impl Client {
                 let report = self.report_on_completion(name);
                 self.lock().completed(&file);
                 self.0.store.close_part(file.torrent());
+                self.0.store.discard_other_parts(file.torrent());
                 report.iter().for_each(|report| self.say(report));
                 self.list_now();
             }

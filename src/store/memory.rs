@@ -167,6 +167,13 @@ impl Store {
         entries.map(|entry| entry.known).collect()
     }
 
+    /// Returns the contents of a name that were never whole here, the most recent first.
+    pub fn unfinished(&self, name: &Name) -> Vec<Digest> {
+        let known = self.known(name).into_iter();
+        let unfinished = known.filter(|known| known.stamp.is_none());
+        unfinished.map(|known| known.md5).collect()
+    }
+
     /// Returns what is remembered of a name: of the file in the folder, if it wasn't touched; otherwise of the most
     /// recent content that was whole; otherwise of the most recent one.
     pub fn saved(&self, name: &Name) -> Option<Saved> {

@@ -279,6 +279,16 @@ impl Store {
         }
     }
 
+    /// Removes what is unfinished of other contents of a file's name, and of its heads: earlier runs left that, and nobody
+    /// goes on with it.
+    pub fn discard_other_parts(&self, torrent: &Torrent) {
+        let others = self.unfinished(torrent.name()).into_iter();
+        let others = others.filter(|md5| *md5 != torrent.md5());
+        for md5 in others.chain(torrent.heads()) {
+            self.discard_part_of(torrent.name(), md5);
+        }
+    }
+
     /// Writes into a part. Returns false without writing if the part is done with: by then `file` may be the user's.
     ///
     /// # Errors

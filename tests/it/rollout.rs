@@ -398,6 +398,36 @@ fn a_publisher_that_is_started_again_is_where_it_was() {
 }
 
 #[test]
+fn what_an_earlier_week_left_unfinished_is_used_and_leaves_nothing() {
+    let lab = Lab::sweeping("1");
+    let (other, old) = (random_bytes(LEN, 17), random_bytes(LEN, 18));
+    let new = next_version(&old);
+    for content in [&other, &old] {
+        let seed = lab.seed("seed", content, &["--max-up", "600K"]);
+        let peer = lab.peer("m1", &FETCH);
+        until("some pieces", || {
+            (peer.events("piece").len() > 5).then_some(())
+        });
+        drop((seed, peer));
+        for name in ["m1", "seed"] {
+            fs::remove_file(lab.dir(name).with_extension("log")).expect("it was written");
+        }
+    }
+    let seed = lab.seed("seed", &new, &[]);
+    let peer = ends(lab.peer("m1", &FETCH), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    let here = peer.events("begin")[0]["here"].as_u64();
+    assert!(here > Some(0), "{peer:?}");
+    let hidden = fs::read_dir(lab.dir("m1").join(".bittorrentish")).expect("a folder");
+    let names = hidden.map(|entry| entry.expect("an entry").file_name());
+    let parts: Vec<_> = names
+        .filter(|name| name.to_string_lossy().ends_with(".part"))
+        .collect();
+    assert!(parts.is_empty(), "{parts:?}");
+    drop(seed);
+}
+
+#[test]
 fn reuse_copies_what_another_file_has_in_common() {
     let lab = Lab::new();
     let old = random_bytes(LEN, 16);
