@@ -1,4 +1,4 @@
-//! Plays the tracker and the other peers towards a peer under test: [`mod@swarm`] decides what they have, and
+//! Plays the tracker and the other peers for a peer under test: [`mod@swarm`] decides what they have, and
 //! [`judging`] what each message and request shows of the rows.
 
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Plays the peers towards a tracker under test, by a timetable; [`lists`] judges what it hands out.
+//! Plays the peers for a tracker under test, by a timetable; [`lists`] judges what it hands out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -43,7 +43,7 @@ impl fmt::Display for Message {
     }
 }
 
-/// What is played towards a tracker, and what was seen of it.
+/// What is played for a tracker, and what was seen of it.
 #[derive(Default)]
 struct TrackerPlay {
     began: f64,

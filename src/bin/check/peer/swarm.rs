@@ -66,7 +66,7 @@ pub struct PlayedFile {
     pub came_back: Vec<bool>,
 }
 
-/// What is played towards a peer, and what was seen of it.
+/// What is played for a peer, and what was seen of it.
 #[derive(Default)]
 pub struct Swarm {
     /// When the run ends, seconds; and the ports of the tracker and the peers.
