@@ -5,10 +5,10 @@
 //! does all its downloading in that round, one file a round. Ours decides anew whenever something changed, so the round
 //! has work only if no holder could be asked before; `--classic` makes the course text's round instead.
 //!
-//! It owns the one lock of the process. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
+//! It owns the peer's lock. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
 //! print under the lock.
 //!
-//! Beside the lesson's [`download`] and [`upload`]: `starting` has the threads, `tracker_answers` what an answer changes,
+//! Beside the lesson's [`download`] and [`upload`], among others that [`crate`] lists: `starting` has the threads, `tracker_answers` what an answer changes,
 //! `publishing` the contents that the tracker is told of, `folder` and `beginning` the files, `connecting` the connections,
 //! `body` the bytes that come on them, `originals` what differs with them, `pretending` what a class wants
 //! to see, and `telling` what people are told.

@@ -7,8 +7,8 @@
 //! 1. While the publisher is here and still has its file, nobody else's different content replaces it, except by rule 4.
 //! 2. The publisher may change its mind: its own new version replaces the old one at once, and so does its corrected
 //!    list of checkpoints.
-//! 3. A received copy never competes with a user's own file: it is taken only if nothing stands, or if what stands is an
-//!    older received copy whose publisher has left. An own file replaces a content whose publisher has left.
+//! 3. A received copy never competes with a user's own file: it is taken only if nothing stands, or if what stands is
+//!    older and unpinned, and its publisher has left. An own file replaces a content whose publisher has left.
 //! 4. A pin is the operator's decision: a pinned own file replaces an unpinned content, and a pinned content yields
 //!    only to its publisher or to another pinned own file.
 //! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back.

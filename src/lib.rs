@@ -32,8 +32,9 @@
 //! number of the tracker's list of files. A *room* is a module.
 //!
 //! ## A ping
-//! 1. Every 10 s a peer's timer ([`repeated_timer::RepeatedTimer::start`]) calls [`client::Client::ping_tracker`]: a [`protocol::ToTracker::Ping`] with its port, the
-//!    files that it wants ([`state::State::asks_tracker_for`]) and the edition of the file list that it knows.
+//! 1. Every 10 s a peer's timer ([`repeated_timer::RepeatedTimer::start`]) calls [`client::Client::ping_tracker`]: a
+//!    [`protocol::ToTracker::Ping`] with its port, the files that it wants ([`state::State::asks_tracker_for`]) and the edition
+//!    of the file list that it knows.
 //! 2. At the tracker, [`tracker::listen_for_clients`] gives each connection a thread, and
 //!    [`tracker::TrackerShared::handle_client`] reads the one message. [`tracker::TrackerShared::answer`] tells which it is.
 //! 3. [`tracker::TrackerShared::handle_ping`] locks the roster. [`roster::Roster::append_client`] notes that the peer is
@@ -52,8 +53,9 @@
 //!    the original ([`client::Client::round`]).
 //!
 //! ## A list
-//! 1. Every 20 s, and whenever something changes here: a file becomes whole, is shared, changes or goes away ([`repeated_timer::Trigger::fire`]),
-//!    [`client::Client::send_tracker_file_list`] runs. What the tracker doesn't know yet is published first ([`client::Client::publish`]).
+//! 1. Every 20 s, and whenever something changes here: a file becomes whole, is shared, changes or goes away
+//!    ([`repeated_timer::Trigger::fire`]), [`client::Client::send_tracker_file_list`] runs. What the tracker doesn't know yet is
+//!    published first ([`client::Client::publish`]).
 //! 2. [`state::State::file_list`] says what is here: names of whole files, and the pieces of others as digits. Only verified
 //!    pieces count, and only the swarm's contents ([`state::State::is_listed`]). What is still being hashed is sent as
 //!    *coming*, and the MD5s of other contents as *others*. Until a tracker has answered the first ping, no list is sent.
@@ -72,12 +74,14 @@
 //!    now.
 //! 2. [`picker::Picker::next_request`] takes the original's three steps: [`picker::Picker::rank_file_rarity`] finds the rarest
 //!    missing pieces ([`picker::WantedFile::rank`]) of each peer that has a place free, [`picker::select_file`] takes one of
-//!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance of 1/latency.
+//!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance in proportion to 1/latency (those
+//!    below 2 ms count as 2 ms).
 //!    [`picker::Picker::ask`] claims up to eight equally rare pieces.
 //! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
 //! 4. There, the connection's thread calls [`client::Client::handle_piece_request`]. [`client::Client::choose_or_wait`] has
 //!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. If none is here, it
-//!    answers with news; a request for nothing but news is held until there is some, for 30 s at most. The bytes go from the disk to the network in [`client::Client::send_ranges`].
+//!    answers with news; a request for nothing but news is held until there is some, for as long as it says: ours say 1 s at
+//!    most. The bytes go from the disk to the network in [`client::Client::send_ranges`].
 //! 5. Back at the asker, [`client::Client::read_answers`] reads the header, and [`client::Client::receive_piece`] the bytes:
 //!    [`state::State::expects`] checks that they were asked for, and [`client::Client::read_piece`] that their number is right.
 //!    Before they are looked at, the next piece is asked for.
@@ -85,8 +89,8 @@
 //!    [`torrent::VerifiedPiece`]: where none of its blocks differs ([`torrent::Torrent::bad_blocks`]). Only
 //!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is taken by [`state::State::landed`],
 //!    which sets its bit ([`store::StoredPieces::add`]): from now on the piece is here, is told of, and is served.
-//! 7. With the last piece, `Client::complete` has [`store::Store::complete`] give the file its name: first its bytes are on the disk, then the name.
-//!    The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
+//! 7. With the last piece, `Client::complete` has [`store::Store::complete`] give the file its name: first its bytes are on the
+//!    disk, then the name. The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
 //!
 //! ## The life of a piece
 //! ```text
@@ -97,14 +101,15 @@
 //!    └───────────────────────── it fails its check ──────────┴─── the disk fails ──┘
 //! ```
 //! - *open*: missing, and nobody was asked for it ([`picker::Picker`]).
-//! - *requested*: one or more requests name it; each is a claim. If the holder sends one of the other pieces named in the request,
-//!   or if its connection ends ([`client::connecting`] gives back all claims of that connection), the piece is open again, and
-//!   the next decision follows at once. If it is late, it is asked for once more, of another holder.
+//! - *requested*: one or more requests name it; each is a claim. If the holder sends one of the other pieces named in the
+//!   request, or if its connection ends ([`client::connecting`] gives back all claims of that connection), the piece is open
+//!   again, and the next decision follows at once. If it is late, it is asked for once more, of another holder.
 //! - *received*: it is in memory ([`client::Client::receive_piece`]), and can't be late any more.
 //! - *verified*: each of its blocks leads from its checkpoint to the next ([`torrent::Torrent::verify`]). If a block is
 //!   wrong, the piece is open again, and that peer isn't asked for it as long as another one has it ([`state::State::failed`]).
 //!   Once a good copy has come from another peer, the bad one counts as a strike; after three strikes the peer is left alone.
-//!   The file's publisher is asked a second time: if its bytes are wrong again, its checkpoints are wrong, and the user is told.
+//!   The file's publisher is asked a second time: if its bytes are wrong again, its disk or its checkpoints
+//!   are at fault, and the user is told.
 //! - *stored*: it is in the part ([`store::Store::write_piece`]).
 //! - *here*: it is marked, and others are told of it with the next answer ([`state::State::landed`]).
 //!
@@ -121,8 +126,8 @@
 //! ```
 //!
 //! ## What else runs in these files
-//! Helpers, none of which decides, checks or marks anything. `tests/it/walk.rs` records what runs in a default swarm: whatever is
-//! neither in the four paths nor here fails it.
+//! Helpers, none of which decides, checks or marks anything. `tests/it/walk.rs` records what runs in a default swarm: any
+//! function that is in neither list fails the test.
 //! - [`repeated_timer`]: `trigger` makes the handle that fires; `drop` ends the timer.
 //! - [`tracker`]: `start`, `start_with` and `new` start it; `lock`; `addr` and `settles_in` are read by others.
 //! - [`roster`]: `new`; `key`, `is_ours`, `has_nothing` and `n_peers` read it; `listed` makes the peers of an answer.
@@ -161,7 +166,7 @@
 //! - `tracker::events`: what people are told.
 //! - `tracker::machines`: how far each machine is, and who finished and left.
 //! - `tracker::status`: takes and hands out how far machines are.
-//! - `tracker::notices`: when they are told it.
+//! - `tracker::notices`: when people are told, and how often.
 //! - `tracker::page`: the tracker's page.
 //!
 //! The tracker's roster:
@@ -285,14 +290,15 @@
 //! |---|---|---|---|
 //! | `tracker` | as many as are needed, at most 512 | a connection to the tracker | [`net::Listener`] |
 //! | `sweep` | 1 in the tracker | its time | [`repeated_timer::RepeatedTimer`] |
-//! | `ping`, `list`, `round`, `look`, `tell`; `speeds` with a page | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
+//! | `ping`, `list`, `round`, `look`, `report`, `tell`; `speeds` with a page | 1 each in a peer | its time, or being asked | [`repeated_timer::RepeatedTimer`] |
 //! | `upload` | as many as are needed, at most 256 | a connection, then its requests, then news to answer with | [`net::Listener`] |
 //! | `download ADDR` | 1 for each peer that is taken from, at most 40 | that peer's answers | itself, when the connection ends |
 //! | `request_piece ADDR` | 1 for each piece from an original, or in a classic round | that piece | itself, once it is here |
 //! | `page` | as many as are needed, at most 64 | a browser's request | [`net::Listener`] |
 //! | `hash`, `begin` | 1 each in a peer | a file to be hashed; one to be begun | [`client::Running`] |
 //! | `originals` | 0 or 1 in a peer | whole files from originals | itself, after one pass |
-//! | `print` | 1 | lines to be printed | [`report::Report`] |
+//! | `greet` | 0 or 1 in a peer | the other peers' hellos | itself, once there is nothing new to tell |
+//! | `print`; `log` with `--log` | 1 each | lines to be printed, or written | [`report::Report`] |
 //! | main | 1 | the end | |
 //!
 //! # Locks
@@ -300,14 +306,16 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), [`semaphore`] (counts), and in [`tracker`] what people were told | a few words each | |
+//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), [`semaphore`] (counts), [`page`] (speeds, free space), and in [`tracker`] what people were told and how far machines are | a few words each | |
+//! | in [`store`]: one for each part, one for names and one for what is picked | a step on the disk, which is made under it | |
 //!
-//! Nobody holds two, so there is no order to keep. Decisions are made under the lock, and only owned data leaves it; sockets,
-//! files, hashes, sleeps and prints come after it.
+//! Decisions are made under the first two, and only owned data leaves them; sockets, files, hashes, sleeps and prints come
+//! after. Whoever holds one of these or a leaf lock takes no other; only the tracker sums up how fast the machines are under a
+//! second one. Under a lock of the last row the peer's or a leaf lock may be taken, never the other way round.
 //!
 //! # Always true
-//! - A final name in the folder stands for a file all of which was verified and is on the disk; what stands there is never
-//!   changed or overwritten, unless `--replace` replaces it as a whole.
+//! - A final name in the folder stands for a file that is on the disk and all of which was verified, or which came from
+//!   originals twice the same; what stands there is never changed or overwritten, unless `--replace` replaces it as a whole.
 //! - A piece counts, is told of and is served only after it was verified and written.
 //! - A missing piece is open, or was asked for: whatever happens to whoever was asked, it is open again.
 //! - Nothing from the wire becomes part of a path but a [`torrent::Name`], and nothing is buffered beyond a cap.

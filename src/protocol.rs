@@ -1,4 +1,5 @@
-//! The messages. Beside the lesson: `framing` reads and writes them, `publishing` has what is told of contents.
+//! The messages. Beside the lesson: `framing` reads and writes them, `publishing` has what is told of contents, `reporting` of
+//! machines, and `pieces` of pieces; `wrong_field` names what is wrong with one.
 //!
 //! # The original's, valid here in both directions
 //! To the tracker, one JSON value a connection, with nothing behind it:
@@ -15,24 +16,26 @@
 //! tells who is there, and nobody is probed.
 //! ```text
 //! {"msg": "ping", "port": 50001, "v": 1}
-//!   → {"v": 1, "local": false, "edition": 7, "sweep_every": 15, "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1,
-//!      "pieces": {"image.iso": "fff0"}}, …],
+//!   → {"v": 1, "local": false, "edition": 7, "sweep_every": 15,
+//!      "peers": [{"ip": "10.0.0.7", "port": 50001, "file_list": ["1.txt"], "v": 1, "pieces": {"image.iso": "fff0"}}, …],
 //!      "torrents": [{"name": "image.iso", "size": 1048576, "md5": "…", "n_pieces": 16, "publisher": "10.0.0.7:50001",
-//!      "published": 1764000000, "checkpoints": "…", "here": true, "pinned": false, "others": [{"peer": "10.0.0.9:50001", "md5": "…"}]}],
+//!      "published": 1764000000, "checkpoints": "…", "here": true, "pinned": false,
+//!      "others": [{"peer": "10.0.0.9:50001", "md5": "…"}]}],
 //!      "coming": [{"name": "b.iso", "size": 99, "done": 10, "peer": "10.0.0.7:50001"}]}
 //!   of a large swarm: {"v": 1, "local": false, "n_peers": 1000, "peers": [50 of them, others each time], …}
 //! {"msg": "ping", "port": 50001, "v": 1, "wants": ["image.iso"]}   → the same, but first of all with peers that have that file
 //! {"msg": "ping", "port": 50001, "v": 1, "edition": 7}   → the same, but without "torrents" where they are of this edition
 //! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"},
 //!   "coming": [{"name": "b.iso", "size": 99, "done": 10}], "others": {"c.iso": "an MD5"}}   → {"v": 1}
-//! {"msg": "publish", "port": 50001, "key": "5c…", "files": [{"name": "image.iso", "size": 1048576, "md5": "…", "checkpoints": "…",
-//!   "own": true}]}
+//! {"msg": "publish", "port": 50001, "key": "5c…",
+//!   "files": [{"name": "image.iso", "size": 1048576, "md5": "…", "checkpoints": "…", "own": true}]}
 //!   → {"v": 1, "files": [{"is": "send"}]}, and then the same again with its "torrent": {…}
 //!   → {"v": 1, "files": [{"is": "stands", "mine": true, "published": 1764000000, "publisher": "10.0.0.7:50001"}]}
 //!   → {"v": 1, "files": [{"is": "other_stands", "md5": "the swarm's", "why": "…"}]}, or {"is": "refused", "why": "…"}
 //! {"msg": "get_torrent", "name": "image.iso"}   → {"v": 1, "torrent": {…}}, or {"v": 1, "error": "…"}
-//! {"msg": "report", "port": 50001, "host": "pc07", "folder": "…", "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536,
-//!   "whole": false, "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
+//! {"msg": "report", "port": 50001, "host": "pc07", "folder": "…",
+//!   "files": [{"name": "image.iso", "md5": "…", "size": 1048576, "here": 65536, "whole": false,
+//!   "speed": 32768.0, "left": 30.0, "state": "from 2 peers"}]}   → {"v": 1}
 //! {"msg": "status", "only": "image.iso"}   → {"v": 1, "status": {"files": […], "n_files": 1, "changing": […],
 //!   "machines": [{"host": "pc07", "peer": "10.0.0.7:50001", "here": true, "age": 1.5, "files": [the same], "still": [0.0]}]}}
 //! ```
@@ -40,14 +43,16 @@
 //! ```text
 //! {"msg": "hello", "v": 1, "id": "9f…", "port": 50002, "have": [{"name": "image.iso", "md5": "…", "pieces": "8000"}]}
 //!   → {"msg": "hello", "v": 1, "id": "03…", "port": 50001, "have": [{"name": "image.iso", "md5": "…", "pieces": "all"}]}
-//! {"msg": "get", "n": 1, "name": "image.iso", "md5": "…", "pieces": [3, 9, 12], "wait": 30.0}
-//!   → {"msg": "piece", "n": 1, "idx": 9, "len": 65536, "idle_ms": 12, "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
-//!   → {"msg": "news", "n": 1, "news": […]}, where none of the pieces is here: once one came, or `wait` seconds went by
+//! {"msg": "get", "n": 1, "name": "image.iso", "md5": "…", "pieces": [3, 9, 12], "wait": 0.0}
+//!   → {"msg": "piece", "n": 1, "idx": 9, "len": 65536, "idle_ms": 12,
+//!      "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
+//!   → {"msg": "news", "n": 1, "news": […]}, where none of the pieces is here: once one came, or `wait` seconds went by. Ours
+//!      wait only with no pieces named, for news, and for 1.0 at most
 //!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
 //!   → {"msg": "refused", "why": "…"}, and it closes
 //! ```
-//! Who hashes a file hands out its beginning already: in `coming` it tells `"head": {"size": 524288, "md5": "…", "checkpoints": "…"}`, and it is asked
-//! on a connection of its own, as an original would be:
+//! Whoever hashes a file hands out its beginning already: in `coming` it tells
+//! `"head": {"size": 524288, "md5": "…", "checkpoints": "…"}`, and it is asked on a connection of its own, as an original would be:
 //! ```text
 //! {"head": "b.iso", "md5": "…"}   → {"v": 1, "torrent": {…, "head_of": 1048576}}, or {"v": 1, "error": "…"}, and it closes
 //! ```
@@ -186,7 +191,7 @@ pub struct SwarmList {
     /// How many others there are, where `peers` is a sample of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_peers: Option<usize>,
-    /// The time between two sweeps, seconds: who is silent for longer is dropped from the list.
+    /// The time between two sweeps, seconds: whoever is silent for longer is dropped from the list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep_every: Option<f64>,
     /// Everybody else; of a large swarm, some, and others the next time.
@@ -281,7 +286,7 @@ pub enum Ask {
 pub struct Hello {
     /// [`VERSION`].
     pub v: u32,
-    /// Random for each run of the program; who meets its own has called itself. Remembered, so of at most [`ID_CAP`] bytes.
+    /// Random for each run of the program; whoever meets its own has called itself. Remembered, so of at most [`ID_CAP`] bytes.
     #[serde(deserialize_with = "framing::short_id")]
     pub id: String,
     /// Its listening port.

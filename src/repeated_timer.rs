@@ -22,7 +22,8 @@ enum TimerOrder {
 }
 
 impl RepeatedTimer {
-    /// Starts the thread `name`. If a call takes longer than the interval, the calls that it missed are skipped, not made up for.
+    /// Starts the thread `name`. If a call takes longer than the interval, the next one follows at once, and any others that it
+    /// missed are skipped.
     ///
     /// # Errors
     /// Where the system gives no thread.

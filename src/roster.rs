@@ -5,9 +5,9 @@
 //! sweep, and the random generator is a parameter.
 //!
 //! What the original's tracker does with its list is here under the original's names: [`Roster::append_client`] and
-//! [`Roster::update_peer_list`]. There are three differences. A new peer is visible at once, not after the next sweep. A
-//! remote tracker tells peers apart by address *and* port. And where the original sends everybody the whole list, here
-//! everybody is told of [`PEERS_LISTED`] peers, so that an answer doesn't grow with the swarm.
+//! [`Roster::update_peer_list`]. There are four differences. A new peer is visible at once, not after the next sweep. An
+//! empty list counts, too. A remote tracker tells peers apart by address *and* port. And where the original sends everybody
+//! the whole list, here everybody is told of [`PEERS_LISTED`] peers, so that an answer doesn't grow with the swarm.
 //!
 //! - A ping costs one look-up and [`PEERS_LISTED`] random draws, however large the swarm is: some 10 µs under the lock.
 //! - A list costs a look-up for each name, an addition for each piece that came or went, and a comparison for each piece of

@@ -1,9 +1,9 @@
 //! What a peer knows: its files, who else is there, what the tracker said. It decides, and never waits: no lock, no I/O;
 //! the time is a parameter, and [`crate::client::Client`] keeps one behind its Mutex.
 //!
-//! The original's client keeps the tracker's list, and reads its folder anew whenever it needs to know what is there. Here is what the four paths of the lesson need: taking the tracker's
-//! list, making one's own, deciding on requests, choosing what to send, and marking a piece as here. Beside the lesson:
-//! `contents` has the rules on which content is the file, `folder` what stands in the folder, `peers` how each peer can be
+//! The original's client keeps the tracker's list, and reads its folder anew whenever it needs to know what is there. Here is
+//! what the four paths of the lesson need: taking the tracker's list, making one's own, deciding on requests, choosing what to
+//! send, and marking a piece as here. Beside the lesson, among others that [`crate`] lists: `contents` has the rules on which content is the file, `folder` what stands in the folder, `peers` how each peer can be
 //! asked, `bad_copies` what a bad piece proves, `ending` when it is all over, `waits` what keeps files from coming, and
 //! `overview`, `shares` and `telling` what people are shown.
 
@@ -258,8 +258,11 @@ impl State {
         Served::Piece(Arc::clone(&held.torrent), held.location(), idx)
     }
 
-    /// Looks up what piece `idx`, received in answer to request `n`, belongs to. Returns an error if it wasn't asked for, and
-    /// `None` if it isn't wanted any more.
+    /// Looks up what piece `idx`, received in answer to request `n`, belongs to; returns `None` if it
+    /// isn't wanted any more.
+    ///
+    /// # Errors
+    /// Where it wasn't asked for.
     pub fn expects(&self, peer: PeerId, n: u64, idx: u32) -> Result<Option<Expected>, NotAskedFor> {
         let asked = self.picker.asked_for(peer, n, idx);
         let (name, md5, blocks) = asked.ok_or(NotAskedFor)?;

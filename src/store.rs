@@ -5,8 +5,9 @@
 //! follows a link out of the folder.
 //!
 //! # Why a final name never stands for wrong bytes
-//! 1. A piece is written only as a [`VerifiedPiece`], in place, into `.bittorrentish/<MD5>.part`. No list of finished pieces
-//!    is kept that could be wrong: whenever a part is opened, each of its pieces is verified again, at several GB/s.
+//! 1. What comes from the network is written only as a [`VerifiedPiece`], in place, into `.bittorrentish/<MD5>.part`; what is
+//!    copied from another file, as one or block by block, each checked. No list of finished pieces is kept that could be
+//!    wrong: whenever a part is opened, each of its pieces is verified again, at several GB/s.
 //! 2. Once every piece is here ([`StoredPieces`] is full), [`Store::complete`] first waits until the part's bytes are on the
 //!    disk. If that fails, nobody knows what is there: the part is opened, and so verified, anew.
 //! 3. The final name is given by a step that fails if the name is taken in the sense of *this* file system, and the folder is
@@ -14,13 +15,14 @@
 //!    (`link`, then `unlink`), the next start removes the part's.
 //!
 //! In `.bittorrentish/`, under names of hexadecimal digits that no file system takes for one another:
-//! - `<MD5>.part`, the pieces so far: see `parts`;
+//! - `<MD5>.part`, or `<MD5>.<digits of the name>.part`, the pieces so far: see `parts`;
 //! - `<MD5>.<digits of the name>.torrent`, what is known of a file, so that it isn't hashed or asked for again: `memory`;
-//! - `key`, by which a publisher is known; `port`, where the last run listened; `lock`.
+//! - `<digits of the name>.copy1`, `.copy2` and `.upload`, files that come whole: `copies`;
+//! - `key`, by which a publisher is known; `port`, where the last run listened; `picked`, what was picked on the page; `lock`.
 //!
-//! Beside the lesson: `opening` takes the folder, `looking` sees what stands in it, `hashing` finds out what that is, `naming`
-//! gives final names, `cache` keeps files open, `copies` takes uploads. Called from several threads; it holds no lock but
-//! that on the folder, and leaf locks for a few words each.
+//! Beside the lesson, among others that [`crate`] lists: `opening` takes the folder, `looking` sees what stands in it,
+//! `hashing` finds out what that is, `naming` gives final names, `cache` keeps files open, `copies` takes uploads. Called from
+//! several threads: its locks are held for a few words each, but for three kinds that are held over a step on the disk.
 
 use std::fs::File;
 use std::io;
@@ -131,8 +133,8 @@ impl StoredPiece {
     }
 }
 
-/// The pieces of one file that are verified and stored here. It grows by [`StoredPiece`]s alone; the store makes the first
-/// one, from what it verified in a part or in a whole file.
+/// The pieces of one file that are verified and stored here. The store makes the first set, from what it verified in a part or
+/// in a whole file; it grows by [`StoredPiece`]s, and by the set of a head that the file extends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredPieces {
     content: Digest,

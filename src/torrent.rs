@@ -1,14 +1,14 @@
 //! The `.torrent`: what a file is called, how long it is, where its pieces and blocks begin and end, and how a piece is
 //! checked.
 //!
-//! All arithmetic over pieces and blocks is here and nowhere else. Pure: no lock, no I/O.
+//! Pure: no lock, no I/O.
 //!
 //! The original has no such thing: its "pieces" are files of their own, listed by name. prototype-network-p2p asks for one
 //! (name, peers, number of blocks, MD5). Ours adds *checkpoints*, the states of that very MD5 before each block: so a
 //! piece can be checked as soon as it comes, and when every piece has passed, the whole file's MD5 is proven.
 //!
-//! Beside the lesson: `name` has the rules for names, `json` the fields on the wire, `faults` what can be wrong, and `head` the
-//! beginning of a file that is still being hashed.
+//! Beside the lesson: `name` has the rules for names, `json` the fields on the wire, `faults` what can be wrong, `blocks` a set
+//! of a piece's blocks, and `head` the beginning of a file that is still being hashed.
 
 use std::fmt;
 use std::ops::Range;
@@ -227,8 +227,8 @@ impl fmt::Debug for Torrent {
     }
 }
 
-/// A piece all of whose blocks passed their check. Only [`Torrent::verify`] makes one, and only such a piece can be written
-/// ([`crate::store::Store::write_piece`]); so nothing else is ever marked as here, or served.
+/// A piece all of whose blocks passed their check. Only [`Torrent::verify`] makes one, and of what peers send only such a piece
+/// can be written ([`crate::store::Store::write_piece`]), marked as here, and served.
 #[derive(Clone, Copy)]
 pub struct VerifiedPiece<'a> {
     torrent: &'a Torrent,

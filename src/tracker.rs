@@ -4,14 +4,14 @@
 //! writes or prints: it locks, decides, unlocks, and then acts.
 //!
 //! The original's words: `listen_for_clients` accepts, `handle_client` reads one message and answers it, and the timer calls
-//! `sweep`, which calls `update_peer_list`; what they do with the list is in [`crate::roster`]. The original's `handle_client` holds
-//! the lock while it reads and sends, so one client that says nothing blocks all others; its sweep takes no lock at all.
+//! `sweep`, which calls `update_peer_list`; what they do with the list is in [`crate::roster`]. The original's `handle_client`
+//! holds the lock while it reads and sends, so one client that says nothing blocks all others; its sweep takes no lock at all.
 //!
 //! Threads: those of a [`Listener`], each with one connection at a time, and the sweep's timer. Two semaphores bound what costs
-//! memory or the disk: who waits too long for a permit is told that the tracker is busy, and asks again at its next ping.
+//! memory or the disk: whoever waits too long for a permit is told that the tracker is busy, and asks again at its next ping.
 //!
-//! Engineering, not needed for the lesson: publishing (`publishing`, `reasons`, `torrent_folder`), permits (`message_permit`), how
-//! an answer is written (`replies`), what people are told (`events`, `notices`), and the page (`page`).
+//! Engineering, not needed for the lesson: publishing (`publishing`, `reasons`, `torrent_folder`), permits (`message_permit`),
+//! how an answer is written (`replies`), what people are told (`events`, `notices`, `machines`, `status`), and the page (`page`).
 
 mod events;
 mod machines;

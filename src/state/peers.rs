@@ -484,6 +484,9 @@ impl State {
     }
 
     /// Request `n` was answered: with this piece, which is being checked, or with none.
+    ///
+    /// # Errors
+    /// Where there is no such request.
     pub fn take_answer(
         &mut self,
         peer: PeerId,
@@ -495,12 +498,15 @@ impl State {
         name.map(drop).ok_or(NotAskedFor)
     }
 
-    /// A request couldn't be sent: what it names is open again.
+    /// A request couldn't be sent: all that was asked of this peer is open again, and for now it isn't asked.
     pub fn not_asked(&mut self, peer: PeerId) {
         self.picker.release(peer);
     }
 
     /// The answer to request `n`: this peer hasn't the content that was asked for, or not any more.
+    ///
+    /// # Errors
+    /// Where there is no such request.
     pub fn gone(
         &mut self,
         peer: PeerId,

@@ -1,8 +1,9 @@
 //! What the tracker remembers of the machines: how far each is by its last report, and who finished and left.
 //!
 //! It is for people who watch a rollout (`client --status`, and the page), and decides nothing. A machine is its address and
-//! what it calls itself: a run on another port is the same machine, and so is one at another address with the same folder. On loopback, where many peers share one address, each is
-//! a machine by its port. The mutex is a leaf lock.
+//! what it calls itself: a run on another port is the same machine, and so is one at another address with the same folder. On
+//! loopback, where many peers share one address, each is a machine by its port. Both mutexes are leaf locks, but that the
+//! first is taken while the second is held.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
