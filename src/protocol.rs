@@ -86,8 +86,9 @@ pub use reporting::{
 pub const VERSION: u32 = 1;
 /// The tracker's port where none is given: the original's.
 pub const TRACKER_PORT: u16 = 29283;
-/// The longest message that can carry a `.torrent`, bytes: 1 TiB of file in the longest pieces.
-pub const TORRENT_CAP: usize = 32 << 20;
+/// The longest message that can carry a `.torrent`, bytes: the checkpoints of 1 TiB in the longest pieces, and 64 KiB for all
+/// else.
+pub const TORRENT_CAP: usize = (32 << 20) + (64 << 10);
 /// The longest tracker's list, bytes: some 10,000 peers with a large file each.
 pub const LIST_CAP: usize = 8 << 20;
 /// The longest message between peers, bytes: a hello that lists thousands of files.
