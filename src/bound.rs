@@ -125,7 +125,7 @@ pub fn of_last<'a>(
     };
     let all = machines.iter().filter_map(report);
     let swarm = SwarmPace::of(all.clone().map(|(_, file)| file));
-    // who only waits, for a pick or for its disk's hashing, says nothing of the swarm
+    // whoever only waits, for a pick or for its disk's hashing, says nothing of the swarm
     let moves = |file: &FileReport| file.left.is_some() || file.pace.brake.is_some();
     let behind = all.filter(|(_, file)| !file.whole && moves(file));
     let left = |file: &FileReport| file.left.unwrap_or(f64::INFINITY);

@@ -393,7 +393,7 @@ mod tests {
                 Event::Pick(choice),
                 "pick",
                 Weight::Normal,
-                "pick a.iso piece 3 or 9 from 10.0.0.2:1: the rarest, 1 copy, 2 as rare; latency 0.50 ms",
+                "pick a.iso piece 3 or 9 from 10.0.0.2:1: the rarest, 1 copy, 2 equally rare; latency 0.50 ms",
             ),
             (
                 Event::Sharing {

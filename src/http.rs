@@ -43,7 +43,7 @@ pub const NOT_HTTP: &str =
     "something else than HTTP came to the page, whose address begins with http://, not https://";
 /// How long a connection is still read after its answer: closing it earlier would discard the answer.
 const LINGER: Duration = Duration::from_secs(5);
-/// How long a refused body is still read, so that who sends it reads the refusal.
+/// How long a refused body is still read, so that whoever sends it reads the refusal.
 const BODY_LINGER: Duration = Duration::from_secs(30);
 
 /// The answer to a browser.
@@ -134,7 +134,7 @@ impl Response {
             }
             _ => "default-src 'none'; sandbox",
         };
-        // what programs take that don't know the second form, which has all characters
+        // for programs that don't know the second form, which has all characters
         let plain = name.replace(
             |c: char| !c.is_ascii_alphanumeric() && !" .-_()+,".contains(c),
             "_",
@@ -191,7 +191,7 @@ impl Response {
         }
     }
 
-    /// Sends what was asked for; of a request that isn't HTTP, nothing is known.
+    /// Sends what was asked for; nothing is known of a request that isn't HTTP.
     fn send(&self, request: Option<&Request>, connection: &Connection) -> io::Result<()> {
         let (status, more, range) = self.status_for(request);
         let len = range.end - range.start;

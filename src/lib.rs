@@ -75,8 +75,7 @@
 //! 2. [`picker::Picker::next_request`] takes the original's three steps: [`picker::Picker::rank_file_rarity`] finds the rarest
 //!    missing pieces ([`picker::WantedFile::rank`]) of each peer that has a place free, [`picker::select_file`] takes one of
 //!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance in proportion to 1/latency (those
-//!    below 2 ms count as 2 ms).
-//!    [`picker::Picker::ask`] claims up to eight equally rare pieces.
+//!    below 2 ms count as 2 ms). [`picker::Picker::ask`] claims up to eight equally rare pieces.
 //! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
 //! 4. There, the connection's thread calls [`client::Client::handle_piece_request`]. [`client::Client::choose_or_wait`] has
 //!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. If none is here, it
@@ -255,7 +254,7 @@
 //! - `status::text`: the table.
 //! - `bound`: what holds a rollout up, and Kurose and Ross's bound.
 //! - `limit`: holds a rate.
-//! - `semaphore`: so many threads at a time.
+//! - `semaphore`: limits how many threads do something at a time.
 //! - `buffers`: buffers for pieces, used again.
 //! - `cli`: flags and exit codes.
 //! - `http`: as much of HTTP as the pages need.

@@ -41,7 +41,7 @@ impl Limit {
         })
     }
 
-    /// Returns how many connections may be served at once at so many bytes per second.
+    /// Returns how many connections may be served at once at `rate` bytes per second.
     pub fn places(rate: u64) -> usize {
         usize::try_from(rate / SHARE).map_or(usize::MAX, |places| places.max(FEWEST))
     }

@@ -30,7 +30,7 @@ pub const HEADER: Duration = Duration::from_secs(10);
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.
 pub const BODY_STEP: u64 = 64 << 10;
-/// How often the progress of a body is looked at that the other end takes slowly.
+/// How often a slow send's progress is checked.
 const BODY_LOOK: Duration = Duration::from_secs(5);
 /// The most bytes that are sent or received in one step.
 pub const STRIDE: usize = 256 << 10;
@@ -522,7 +522,7 @@ pub enum Trouble {
     Accept(io::Error),
     /// This many connections are open, and no more are accepted until one ends.
     Full(usize),
-    /// From there something else than HTTP came to a page, TLS for example; told once.
+    /// Something other than HTTP came to a page from there, TLS for example; told once.
     NotHttp(SocketAddr),
 }
 

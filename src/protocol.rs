@@ -152,7 +152,7 @@ pub enum ToTracker {
         /// The file.
         name: Name,
     },
-    /// So far am I, for people who watch.
+    /// How far I am, for people who watch.
     Report(MachineReport),
     /// How far is everybody?
     Status {

@@ -1,4 +1,4 @@
-//! A semaphore: so many threads at a time may do something that costs memory, the disk, or the uplink.
+//! A semaphore: at most this many threads at a time may do something that costs memory, the disk, or the uplink.
 //!
 //! It is a leaf lock: nothing else is locked while its counter is, and nobody waits for a permit longer than a given time.
 
@@ -21,7 +21,8 @@ struct PermitCounts {
 pub struct Permit<'a>(&'a Semaphore);
 
 impl Semaphore {
-    /// Creates one with so many permits. `max_waiting` bounds the threads that wait: the others are needed for those who want no permit.
+    /// Creates one with this many permits. `max_waiting` bounds the threads that wait: the others are needed for those who want
+    /// no permit.
     pub fn new(permits: usize, max_waiting: usize) -> Self {
         Self {
             counts: Mutex::new(PermitCounts {

@@ -25,10 +25,10 @@ use crate::torrent::{Name, legible};
 
 /// The time between two questions: with that between two reports, what is shown is 5 s old at most.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// A tracker that doesn't answer for so long is given up where nobody said how long to wait.
+/// A tracker that doesn't answer for this long is given up where nobody said how long to wait.
 const NO_ANSWER: Duration = Duration::from_secs(60);
 
-/// So many names are looked up at a time.
+/// How many names are looked up at a time.
 const AT_ONCE: usize = 64;
 
 /// What is asked for.
@@ -42,7 +42,7 @@ pub struct StatusConfig {
     pub only: Option<Name>,
     /// This content of it, whatever stands.
     pub md5: Option<Digest>,
-    /// Wait until so many machines beside publishers have it.
+    /// Wait until this many machines beside publishers have it.
     pub until: Option<usize>,
     /// The machines that are expected.
     pub hosts: Vec<String>,

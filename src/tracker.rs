@@ -51,9 +51,9 @@ use torrent_folder::TorrentFolder;
 const CONNECTIONS: usize = 512;
 /// The longest message or answer that needs no permit, bytes: a list, or the `.torrent` of a file of up to 30 GiB.
 const SMALL: usize = 1 << 20;
-/// So many longer messages and answers may be in memory at a time, each up to some 80 MiB with what is made of it.
+/// How many longer messages and answers may be in memory at a time, each up to some 80 MiB with what is made of it.
 const LARGE_AT_ONCE: usize = 4;
-/// So many threads may wait for a permit: an eighth of [`CONNECTIONS`], so that the others serve on.
+/// How many threads may wait for a permit: an eighth of [`CONNECTIONS`], so that the others serve on.
 const WAITING: usize = 64;
 /// How long a thread waits for a permit: half as long as a peer waits for the answer.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);

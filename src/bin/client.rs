@@ -122,8 +122,8 @@ fn options() -> Options {
             "[ADDR:]PORT",
         )
         .optflag("", "no-page", "serve no page")
-        .optopt("", "pretend-latency", "for a class: answer so much later (0)", "MS")
-        .optopt("", "corrupt", "for a class: so much of what is sent is wrong (0)", "PERCENT")
+        .optopt("", "pretend-latency", "for a class: delay answers by this (0)", "MS")
+        .optopt("", "corrupt", "for a class: this much of what is sent is wrong (0)", "PERCENT")
         .optflag("", "quiet", "print results and trouble only")
         .optflag("", "verbose", "print each ping and list, too")
         .optflag("h", "help", "print this")

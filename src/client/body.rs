@@ -32,7 +32,7 @@ fn pause(came: usize, rest: usize, time: Duration) -> Duration {
 }
 
 impl Client {
-    /// Reads so many bytes, at the rate that `--max-down` allows and the other end keeps up.
+    /// Fills `buffer`, at the rate that `--max-down` allows and the other end keeps up.
     pub(super) fn read_body(
         &self,
         from: &mut Connection,

@@ -1,5 +1,4 @@
-//! Who waits for a file learns of it at once, and not at its next ping: a peer whose file has come to stand says hello to the
-//! others, and whoever is told of something new asks the tracker.
+//! Tells waiting peers of a new file at once: its publisher says hello to the others, which then ping the tracker.
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -12,7 +11,7 @@ use crate::net::HEADER;
 use crate::protocol::{Answer, Ask, Hello, PEER_CAP};
 
 impl Client {
-    /// Has the others greeted after the next ping, which is made now: who came since the last one is on no list here yet.
+    /// Has the others greeted after the next ping, which is made now: peers that came since the last one are on no list here yet.
     pub(super) fn greet_peers_soon(&self) {
         self.0.to_greet.store(true, Ordering::Relaxed);
         if let Some(timer) = self.0.ping_timer.get() {

@@ -1,4 +1,5 @@
-//! For the class: a peer that seems to be far away, or sends wrong bytes. Neither is for any other use, and both are told loudly.
+//! For the class: a peer that seems to be far away, or sends wrong bytes. Neither is for any other use, and both are told
+//! loudly.
 //!
 //! It owns two numbers of the command line, and never touches what is on the disk.
 
@@ -8,10 +9,10 @@ use rand::RngExt;
 
 use crate::net::Connection;
 
-/// How a peer differs from what it is, towards those that it serves.
+/// How a peer differs from what it is, for those that it serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pretence {
-    /// Each message to it is answered so much later.
+    /// Each message to it is answered this much later.
     pub latency: Duration,
     /// How many of a hundred stretches of up to 256 KiB that it sends have a wrong byte.
     pub corrupt_percent: u32,

@@ -243,7 +243,7 @@ mod tests {
         Client::start(config, store, listener, report).expect("threads")
     }
 
-    /// Two folders in a temporary one, and in the first `image.iso` of so many bytes.
+    /// Two folders in a temporary one, and in the first `image.iso` of `len` bytes.
     fn folders(name: &str, len: usize) -> (PathBuf, [PathBuf; 2]) {
         let temp =
             std::env::temp_dir().join(format!("bittorrentish-{name}-{}", std::process::id()));

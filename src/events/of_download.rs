@@ -214,7 +214,7 @@ fn fmt_choice(choice: &Choice, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         None => write!(f, ": {reason}, asked for once more")?,
     }
     if *tied > 1 {
-        write!(f, ", {tied} as rare")?;
+        write!(f, ", {tied} equally rare")?;
     }
     if let Some(latency) = latency_ms {
         write!(f, "; latency {}", millis(*latency))?;

@@ -5,7 +5,7 @@ use crate::causes::{Cause, Waits};
 use crate::report::{Reportable, Tone, Weight};
 use crate::state::{Choice, WaitNews};
 
-/// That no more than this was sent of a file isn't worth a table, bytes.
+/// A file of which no more than this was sent isn't worth a table, bytes.
 const LITTLE: u64 = 1 << 20;
 
 impl Reportable for Event {

@@ -115,8 +115,8 @@ impl Request {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// Returns the bytes of a file of `size` bytes that are asked for; `None` for all of them. Of several ranges at once,
-    /// and of units that aren't bytes, all is sent, as the standard allows.
+    /// Returns the bytes of a file of `size` bytes that are asked for; `None` for all of them. For several ranges at once,
+    /// and for units that aren't bytes, everything is sent, as the standard allows.
     ///
     /// # Errors
     /// Returns an error if the file has none of these bytes.

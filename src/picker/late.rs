@@ -12,8 +12,8 @@ const POLL: Duration = Duration::from_secs(1);
 pub(super) const USUAL: Duration = Duration::from_secs(5);
 /// The shortest time after which a piece counts as late: below it, the thread may just not have been scheduled.
 const SHORTEST: Duration = Duration::from_millis(50);
-/// A piece is so many times as late before it is requested once more from another subnet: it would cross the trunk twice (at once:
-/// 1.3 times the file in all; so: 1.2).
+/// From another subnet, a late piece is requested after this many times as long: it would cross the trunk twice (traffic 1.2
+/// instead of 1.3 times the file).
 const ELSEWHERE: u32 = 4;
 /// Added so that a due time has passed.
 const TICK: Duration = Duration::from_millis(1);

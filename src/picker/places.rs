@@ -12,9 +12,9 @@ use crate::torrent::Name;
 /// Requests outstanding on a connection where there are few: one whose answer is on its way, and one behind it, so that the
 /// holder never waits.
 const DEPTH: usize = 2;
-/// From so many connections on the others fill the pauses, and each has one request outstanding.
+/// From this many connections on, the others fill the pauses, and each has one request outstanding.
 pub(super) const MANY: usize = 6;
-/// A peer whose latency is so many times the nearest's has one request outstanding, not two.
+/// A peer whose latency is this many times the nearest's has one request outstanding, not two.
 const FAR: u32 = 8;
 /// What each answer that was not waited for takes off the further places: they are given up again once they aren't needed.
 const GIVEN_UP: f64 = 1.0 / 32.0;
@@ -56,7 +56,7 @@ impl Picker {
         in_use && link.asked.len() + 1 >= self.places()(link)
     }
 
-    /// Notes that a connection stood idle for so long before the answer to request `n` began. That share of a round trip was
+    /// Notes that a connection stood idle for `idle` before the answer to request `n` began. That share of a round trip was
     /// lost, so it gets as many more places; each answer that came without a pause takes a little of them back.
     pub fn stood_idle(&mut self, peer: PeerId, n: u64, idle: Duration, now: Instant) {
         let Some(asked) = self.asked(peer, n) else {
@@ -89,8 +89,8 @@ impl Picker {
         }
     }
 
-    /// The pieces that a request names beside the chosen one, of the `tied` ones that are as rare at this holder: the fair
-    /// share of one place among those of all who have that piece, as who claims more takes the choice from others. A piece
+    /// The pieces that a request names beside the chosen one, of the `tied` ones that are equally rare at this holder: the fair
+    /// share of one place among those of all who have that piece, as whoever claims more takes the choice from others. A piece
     /// that is here in part is asked for alone, block by block; and an original is asked for one by its name.
     pub(super) fn candidates(
         &self,

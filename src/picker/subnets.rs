@@ -1,10 +1,10 @@
 //! What is asked of peers in other subnets: each piece should come into a subnet once, and not once for each machine.
 //!
 //! Subnets, which are classrooms more often than not, are joined by a trunk that all their machines share: it is the first link
-//! to be full. What a machine here has fetched is therefore asked of it, unless one elsewhere is faster. What several
-//! machines elsewhere have, and none here, those here divide among themselves without a word: of m machines that are fetching,
-//! number i takes the pieces k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces
-//! that it has sent least. Machines that have all count neither way: a seed here is better asked for what nobody else has.
+//! to be full. What a machine here has fetched is therefore asked of it, unless one elsewhere is faster. The
+//! machines here divide among themselves, without a word, what several elsewhere have and none here has: of m machines that
+//! are fetching, number i takes the pieces k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces
+//! that it has sent least. Complete machines don't count: better ask them for what only they have.
 //!
 //! A peer that waits for nothing takes what it can get; so whoever is alone in a subnet, or among slow ones, loses nothing.
 //!
@@ -30,7 +30,8 @@ pub enum Subnet {
 }
 
 impl Picker {
-    /// Returns what a peer has of each wanted file, but for what should be asked of others while so many bytes are in flight.
+    /// Returns what a peer has of each wanted file, but for what should be asked of others while
+    /// `in_flight` bytes are on their way.
     pub(super) fn offers_of(
         &self,
         peer: PeerId,
@@ -47,7 +48,8 @@ impl Picker {
         })
     }
 
-    /// Returns those pieces of `has` that this peer should fetch from another subnet, where a piece takes so long.
+    /// Returns those pieces of `has` that this peer should fetch from another subnet, where a piece takes
+    /// `took`.
     pub(super) fn share_of<'a>(
         &self,
         name: &Name,

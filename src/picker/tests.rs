@@ -332,7 +332,7 @@ fn a_classic_round_is_one_piece_of_one_holder() {
 }
 
 /// Whatever happens, in whatever order: a missing piece is open or claimed, and one that is here is neither.
-/// One connection among so many, on which each answer comes a `round_trip` after its request, and is said to begin after a
+/// One connection among `n_peers`, on which each answer comes a `round_trip` after its request, and is said to begin after a
 /// pause; returns how many requests are outstanding in the end.
 fn outstanding_after(answers: usize, n_peers: usize, route: Route, pause: [u64; 2]) -> usize {
     let ms = Duration::from_millis;

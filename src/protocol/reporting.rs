@@ -1,4 +1,4 @@
-//! How far machines are: what peers report to the tracker, and what it tells of them to who asks.
+//! How far machines are: what peers report to the tracker, and what it tells of them to whoever asks.
 
 use std::collections::BTreeSet;
 
@@ -59,7 +59,7 @@ pub struct FileReport {
     pub left: Option<f64>,
     /// What becomes of it and why, for people, of at most [`TEXT_CHARS`].
     pub state: String,
-    /// How fast it moves here, for who asks what holds everybody up.
+    /// How fast it moves here, for whoever asks what holds everybody up.
     #[serde(default, skip_serializing_if = "FilePace::is_none")]
     pub pace: FilePace,
 }
@@ -113,7 +113,7 @@ pub enum Brake {
     MissingPiece,
     /// The disk takes no more, or is written to nearly all the time.
     Disk,
-    /// What is missing here only those have that have all of it: the others are no further.
+    /// Only complete peers have what is missing here.
     Seeders,
     /// Of the peers that send, each sends less whenever others send more: together they fill this machine's downlink.
     Downlink,

@@ -17,8 +17,8 @@ pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
-/// The signs in our texts that not every locale and screen can show, and what stands for them there. The spaces tell them from those
-/// in a name, which stays as it is.
+/// The signs in our texts that not every locale and screen can show, and what stands for them there. The spaces tell them from
+/// those in a name, which stays as it is.
 const ASCII: [(&str, &str); 2] = [(" → ", " -> "), (", …", ", ...")];
 
 /// Returns the text as the locale and the screen can show it.

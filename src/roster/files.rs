@@ -18,7 +18,7 @@ use crate::torrent::Name;
 
 /// Bytes of files and of peers' names in one answer of ours: half of what a client reads.
 pub(super) const LIST_ROOM: usize = LIST_CAP / 2;
-/// So many holders of a file's rarest pieces are remembered: those that listed last.
+/// How many holders of a file's rarest pieces are remembered: those that listed last.
 pub(super) const RARE_KEPT: usize = 16;
 /// Lists of files that are kept ready: one for each address of this machine at which peers reach it, of which it has few.
 const LISTS_READY: usize = 8;

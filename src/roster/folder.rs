@@ -17,11 +17,11 @@ use crate::md5::Digest;
 use crate::protocol::{Coming, OTHERS_TOLD, OtherCopy, Summary};
 use crate::torrent::Name;
 
-/// So many coming files are kept of one peer, and so many other copies.
+/// How many coming files are kept of one peer, and how many other copies.
 pub(super) const KEPT: usize = 100;
-/// So many coming files are looked at for one answer.
+/// How many coming files are looked at for one answer.
 const COMING_SEEN: usize = 10 * COMING_TOLD;
-/// So many coming files are in one answer.
+/// How many coming files are in one answer.
 pub(super) const COMING_TOLD: usize = 100;
 
 /// What a peer says of its folder.

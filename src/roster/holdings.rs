@@ -42,7 +42,7 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// All of a file in so many pieces; 0 stands for a file in one piece.
+    /// All of a file in `n_pieces` pieces; 0 stands for a file in one piece.
     pub(super) fn whole(n_pieces: u32) -> Self {
         Self {
             named: n_pieces == 0,

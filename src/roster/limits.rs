@@ -12,7 +12,7 @@ pub const NAMES_PER_ADDRESS: usize = 4 * NAMES_PER_LIST;
 /// Files that one address may have published. One in many pieces counts as several, see [`published_as`]: so the
 /// `.torrent`s of one address take 400 MB of the disk at most.
 pub const FILES_PER_ADDRESS: usize = NAMES_PER_LIST;
-/// An IPv6 network of 64 bits may have so many times what one address may: a single machine can take any address in its
+/// An IPv6 network of 64 bits may have this many times what one address may: a single machine can take any address in its
 /// network, but a whole lab may share one.
 pub const ADDRESSES_PER_NETWORK: usize = 16;
 /// Coming files and other copies that are kept of all peers of one address. More aren't kept.
@@ -27,12 +27,12 @@ const PIECES_PER_NAME: usize = 1024;
 /// The pieces of a published file that count as one file: some 35 KB of its `.torrent`.
 const PIECES_PER_FILE: usize = 64;
 
-/// Returns how many names a listed file in so many pieces counts as.
+/// Returns how many names a listed file in `n_pieces` pieces counts as.
 pub(super) fn listed_as(n_pieces: u32) -> usize {
     1 + n_pieces as usize / PIECES_PER_NAME
 }
 
-/// Returns how many files a published file in so many pieces counts as.
+/// Returns how many files a published file in `n_pieces` pieces counts as.
 pub(super) fn published_as(n_pieces: u32) -> usize {
     1 + n_pieces as usize / PIECES_PER_FILE
 }

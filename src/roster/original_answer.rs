@@ -16,7 +16,7 @@ use crate::torrent::{PIECE_INFIX, PieceNumber};
 
 /// Peers that one answer names, at most 255: it has room for more of their names rather than for more of them.
 pub(super) const PEERS_NAMED: usize = 10;
-/// An answer names at most so many holders of one name.
+/// An answer names at most this many holders of one name.
 const HOLDERS_NAMED: usize = 2;
 /// Names that are weighed for one answer, so that it takes a millisecond and not a second.
 const NAMES_WEIGHED: usize = 20_000;

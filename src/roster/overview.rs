@@ -10,7 +10,7 @@ use super::holdings::Holdings;
 use crate::protocol::Summary;
 use crate::torrent::Name;
 
-/// So many files that change are named.
+/// At most this many files that change are named.
 const CHANGING: usize = 20;
 
 /// Some of the peers at one moment; it needs no lock any more.
@@ -78,7 +78,7 @@ impl Roster {
         coming.take(CHANGING).cloned().collect()
     }
 
-    /// At most so many peers, with what they have, and at most so many files.
+    /// At most this many peers, with what they have, and at most this many files.
     pub fn overview(&self, peers: usize, files: usize) -> SwarmOverview {
         let rank = |name: &Arc<str>| {
             let record = self.files.record(name);

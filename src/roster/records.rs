@@ -165,7 +165,7 @@ impl Roster {
         })
     }
 
-    /// Whether a file in so many pieces may be published under a name from this address. What it replaces is given back.
+    /// Whether a file in `n_pieces` pieces may be published under a name from this address. What it replaces is given back.
     ///
     /// # Errors
     /// Fails if too many files are published from this address.

@@ -14,7 +14,7 @@ use super::{KnownPeer, Roster};
 
 /// At most this part of a sample is there for its rare pieces: a peer must know others, too.
 const RARE_SHARE: usize = 5;
-/// An answer is about at most so many files. A peer that lacks more is told of others by the next answer.
+/// An answer is about at most this many files. A peer that lacks more is told of others by the next answer.
 pub(super) const WANTED: usize = 4;
 /// Draws for each place in a sample: some draw a peer twice, or one that doesn't fit.
 const TRIES: usize = 4;
@@ -59,7 +59,7 @@ impl<F: Fn(&KnownPeer) -> bool> Sample<'_, F> {
     }
 }
 
-/// At most so many of them, at random.
+/// At most `most` of them, at random.
 fn some_of(all: &[Arc<str>], most: usize, rng: &mut impl Rng) -> Vec<Arc<str>> {
     let some = index::sample(rng, all.len(), most.min(all.len()));
     some.into_iter().map(|at| Arc::clone(&all[at])).collect()
@@ -83,7 +83,7 @@ impl Roster {
         }
     }
 
-    /// Draws peers for an answer: all others that fit where there are at most `room`, and else a sample of so many.
+    /// Draws peers for an answer: all others that fit where there are at most `room`, and else a sample of that many.
     pub(super) fn sample(
         &self,
         room: usize,
@@ -146,7 +146,7 @@ mod tests {
         Endpoints { peer, ..lan(1) }
     }
 
-    /// So many peers of each of some files: each has the first half of the pieces but one, which no other has.
+    /// `of_each` peers of each of some files: each has the first half of the pieces but one, which no other has.
     fn swarms(n_files: u16, of_each: u16) -> Roster {
         let mut roster = Roster::new(Reachability::Remote);
         for file in 0..n_files {

@@ -201,7 +201,7 @@ impl State {
         self.ending_of_done(&names, faults, now)
     }
 
-    /// Returns everything that a run wants that was told no names.
+    /// Returns what a run without given names wants.
     fn all_names(&self) -> BTreeSet<Name> {
         let listed = self.swarm.keys().chain(self.coming.keys()).cloned();
         let unverified = self.standing.iter();

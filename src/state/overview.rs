@@ -235,7 +235,7 @@ impl State {
     /// Returns [`Doing::urgency`], but files that wait for their turn come after all that move; `None` if a file isn't in
     /// work.
     fn urgency(&self, name: &Name, min_peers: usize, now: Instant) -> Option<u8> {
-        // of a few bytes lately, a line would say that 0 go
+        // with a few bytes lately, a line would say that 0 go
         let goes = |held: &Held| held.up.per_second(now) >= 1.0;
         let doing = self.doing(name, min_peers);
         let in_work = match doing {
@@ -259,7 +259,7 @@ impl State {
         let down = part.map_or(0.0, |held| held.down.per_second(now));
         let missing = held.map_or(0, |held| held.torrent.whole_size() - verified);
         let doing = self.doing(name, min_peers);
-        // of what nobody sends any more, no time is left
+        // if nobody sends any more, no time left can be told
         let comes = matches!(doing, Doing::Fetching { peers: 1.. });
         // nobody knows yet what the head of a file will be
         let known = held.filter(|held| !held.is_head());

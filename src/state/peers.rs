@@ -469,7 +469,7 @@ impl State {
         known.map_or(LinkState::No, |known| known.link.clone())
     }
 
-    /// A piece begins to come, after nothing had come on its connection for so long.
+    /// A piece begins to come, after its connection was silent for `silent`.
     pub fn piece_begins(
         &mut self,
         peer: PeerId,

@@ -9,7 +9,7 @@ use super::State;
 const WINDOW: Duration = Duration::from_secs(20);
 /// At the start it is over at least this time, as the first bytes say little.
 const LEAST: Duration = Duration::from_secs(1);
-/// The best mean is over so many whole seconds: what a link can carry, and not one of its bursts.
+/// The best mean is over this many whole seconds: what a link can carry, and not one of its bursts.
 const BEST: u64 = 5;
 /// With fewer notes than these in that time the mean says little: a note is a whole piece.
 const BEST_NOTES: u32 = 10;

@@ -14,19 +14,19 @@ use crate::picker::PeerId;
 use crate::protocol::{Brake, FILES_REPORTED, FilePace, FileReport, SwarmPace};
 use crate::torrent::Name;
 
-/// So many writes under way in the mean keep a disk busy.
+/// This many writes under way on average keep a disk busy.
 const DISK_BUSY: f64 = 0.8;
 /// If others that are on their way have at most this share of what is missing here, they are no further.
 const NO_FURTHER: f64 = 0.1;
-/// At the very start nobody is further than the others, whatever the links: so many samples are waited for.
+/// At the very start nobody is further than the others, whatever the links: this many samples are waited for.
 const SAMPLES_OF_START: usize = 3;
-/// Sums that vary this little, beside what they are the sum of, are held together by something: see [`PaceTally::together`].
+/// If the total varies this little compared with its parts, they share a bottleneck: see [`PaceTally::together`].
 const HELD_TOGETHER: f64 = 0.25;
-/// Sums that vary this much aren't: with independent terms it would be 1.
+/// If it varies this much, they don't: with independent parts it would be 1.
 const INDEPENDENT: f64 = 0.5;
 /// The most samples that are compared, the latest, and the fewest that say something.
 const SAMPLES: RangeInclusive<usize> = 9..=25;
-/// In the time between two samples so many pieces come at least: of fewer, the speed is a matter of chance.
+/// At least this many pieces come between two samples: with fewer, the speed is a matter of chance.
 const PIECES_A_SAMPLE: u64 = 24;
 /// With fewer answers than these nothing is said of a download.
 const ANSWERS: u32 = 3;

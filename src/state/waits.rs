@@ -139,8 +139,7 @@ impl State {
             .collect()
     }
 
-    /// Returns what files wait for, and of each whether people are to be told: at first, and again when that is twice as old as it
-    /// was when they were told last.
+    /// Returns what files wait for, and whether to tell people: at first, then each time the wait has doubled since.
     pub fn waits_to_tell(&mut self, now: Instant) -> Vec<(Name, Waits, WaitNews)> {
         let waits = self.waits_for();
         let waits: Vec<(Name, Waits)> = waits
@@ -193,7 +192,7 @@ impl State {
         };
         let failing: Vec<_> = holders.iter().filter_map(fails).collect();
         let all_fail = failing.len() == holders.len();
-        // who fell silent is remembered for a while after the tracker has dropped it
+        // a peer that fell silent is remembered for a while after the tracker has dropped it
         let others = self
             .peers
             .keys()

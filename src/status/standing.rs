@@ -1,4 +1,4 @@
-//! What a machine's report means for who waits for a rollout. Pure.
+//! What a machine's report means for whoever waits for a rollout. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -36,7 +36,7 @@ pub enum RolloutState {
     Ended(u8, String),
     /// It left, or was cut off.
     Gone,
-    /// It hasn't got anything new for so many seconds.
+    /// It has got nothing new for this many seconds.
     Still(f64),
     /// It gets on.
     OnItsWay,

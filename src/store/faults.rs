@@ -80,7 +80,7 @@ impl fmt::Display for StoreError {
             ),
             Self::NotAFolder(path) => write!(
                 f,
-                "{} isn't a folder: give a folder, whose files are shared and into which others come",
+                "{} isn't a folder: give a folder to share from and download into",
                 path.display()
             ),
             Self::HiddenInTheWay(path) => write!(

@@ -33,7 +33,8 @@ impl Store {
         known.iter().any(|known| known.stamp.is_some())
     }
 
-    /// Keeps the names for the next run; what is asked for last is kept. If the folder is read-only, it does nothing and returns no error.
+    /// Keeps the names for the next run; what is asked for last is kept. If the folder is read-only, it does nothing and
+    /// returns no error.
     ///
     /// # Errors
     /// Returns an error if they can't be written; then the next run doesn't know of them.

@@ -13,7 +13,7 @@ use crate::md5::Digest;
 use crate::report::{self, Tone, Weight, bytes, plural};
 use crate::torrent::{Name, legible};
 
-/// A line names at most so many peers; a program reads of all.
+/// A line names at most this many peers; a program reads of all.
 const NAMED: usize = 10;
 
 /// What the tracker tells of.

@@ -25,11 +25,11 @@ const MACHINES_PER_ADDRESS: usize = 64;
 const MACHINE_LEN: usize = 200;
 /// About how many bytes one of its files takes, without its name and state.
 const FILE_LEN: usize = 350;
-/// Who hasn't reported for so long isn't counted as part of the swarm: at least every 15 s a peer reports.
+/// A machine that hasn't reported for this long isn't counted as part of the swarm: at least every 15 s a peer reports.
 const SILENT: Duration = Duration::from_secs(20);
 /// The largest figure of a report that is believed, bytes a second: of larger ones the sum is no number.
 const FASTEST: f64 = 1e15;
-/// How fast the swarm is is summed up this often at most: everybody is told, and there may be thousands.
+/// The swarm's speed is computed this often at most: everybody is told, and there may be thousands.
 const SUM_EVERY: Duration = Duration::from_secs(1);
 
 /// Which machine: its address, what it calls itself, and its port where only that tells it from others.
@@ -51,7 +51,7 @@ struct Machine {
 #[derive(Default)]
 pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>, Mutex<Option<LastPace>>);
 
-/// How fast the swarm moved a content, and when that was summed up.
+/// How fast the swarm moved a content, and when that was computed.
 struct LastPace {
     at: Instant,
     name: Name,

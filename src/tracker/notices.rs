@@ -21,11 +21,11 @@ use crate::report::{Report, Weight};
 use crate::roster::{Joined, PeerList, Reachability, TrackerRefusal};
 use crate::torrent::Name;
 
-/// So many addresses of this machine are told to people who start peers.
+/// People who start peers are told at most this many addresses of this machine.
 const TOLD_ADDRESSES: usize = 4;
-/// So many strangers, and so many refused publications, are remembered so as to tell of each once.
+/// How many strangers, and how many refused publications, are remembered so as to tell of each once.
 const REMEMBERED: usize = 4096;
-/// For so many new files in a run the tracker prints the command by which other machines fetch exactly that content.
+/// For this many new files in a run the tracker prints the command by which other machines fetch exactly that content.
 const COMMANDS: usize = 3;
 
 /// The commands by which other machines join.

@@ -21,11 +21,11 @@ const HTML: &str = concat!(
     include_str!("../page/common.html"),
     include_str!("../page/tracker.html")
 );
-/// Peers that are shown: more rows nobody reads.
+/// Peers that are shown: nobody reads more rows.
 const ROWS: usize = 1000;
-/// Published files that are shown, the largest: more columns nobody reads.
+/// Published files that are shown, the largest: nobody reads more columns.
 const FILES: usize = 20;
-/// After so many sweeps without anything new a peer stands still: lists come less often than sweeps, every 20 s and 15 s.
+/// After this many sweeps without anything new a peer stands still: lists come less often than sweeps, every 20 s and 15 s.
 const STILL: u32 = 3;
 
 #[derive(Serialize)]
@@ -68,7 +68,7 @@ struct ShownPeer {
     files: Vec<ShownPart>,
 }
 
-/// What a peer has of a file: so many of its pieces.
+/// How many pieces a peer has of a file.
 #[derive(Serialize)]
 struct ShownPart {
     name: String,

@@ -20,7 +20,7 @@ use crate::roster::{
 };
 use crate::torrent::{Name, Torrent, legible};
 
-/// So many characters are kept of a received copy's publisher: an address has fewer.
+/// How many characters are kept of a received copy's publisher: an address has fewer.
 const PUBLISHER_CHARS: usize = 80;
 
 /// Who publishes.

@@ -26,12 +26,12 @@ fn reply(reply: Reply) -> Vec<u8> {
     })
 }
 
-/// What a peer of ours is answered where there is nothing to say.
+/// The answer to a peer of ours where there is nothing to say.
 pub(super) fn done() -> Vec<u8> {
     reply(Reply::default())
 }
 
-/// What a peer of ours is answered if it is refused or not understood.
+/// The answer to a peer of ours that is refused or not understood.
 pub(super) fn error(why: String) -> Vec<u8> {
     reply(Reply {
         error: Some(why),

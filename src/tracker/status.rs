@@ -61,8 +61,8 @@ impl TrackerShared {
         }
     }
 
-    /// Returns how far the machines are, at most so many of them. Whoever has much reports some of it: what it has of
-    /// the file that is asked for, its list says.
+    /// Returns how far the machines are, for at most `most` of them. Reports may leave files out: for the file asked for, the
+    /// peer's list counts, too.
     pub(super) fn machine_statuses(
         &self,
         most: usize,

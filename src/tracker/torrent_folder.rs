@@ -16,7 +16,7 @@ use crate::roster::Record;
 use crate::store::{Plain, StoreError, write_atomically};
 use crate::torrent::{Name, Torrent};
 
-/// A file has at most so many bytes more than the message in which its `.torrent` came.
+/// A file has at most this many bytes more than the message in which its `.torrent` came.
 const KEPT_CAP: usize = 1024;
 
 /// A folder that can be written to.
@@ -29,8 +29,8 @@ pub(super) struct LoadedTorrents {
     pub(super) bad: Vec<TrackerEvent>,
 }
 
-/// What is kept in a `.torrent`'s file beside the `.torrent`, and handed to nobody: more fields of the same object. The files of
-/// earlier versions have none.
+/// What is kept in a `.torrent`'s file beside the `.torrent`, and handed to nobody: more fields of the same object. The files
+/// of earlier versions have none.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct PublisherNote {
     /// Its publisher's key.

@@ -17,7 +17,7 @@ const AGE: Duration = Duration::from_secs(60);
 /// How lines of its errors begin, and what tells that it ended.
 pub const ON_STDERR: &str = "it printed on stderr";
 pub const ENDED: &str = "it ended";
-/// A longer line counts as several, and so much of each output is taken down, bytes.
+/// A longer line counts as several, and at most this much of each output is taken down, bytes.
 const LINE: u64 = 400;
 const MOST: u64 = 4 << 20;
 

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::rows::{CANT_TELL, CourseRow, FAILS, HOLDS, NOT_SPOKEN};
 
-/// How often it is measured how late this machine is; so many measures in a row count as one, the largest.
+/// How often it is measured how late this machine is; this many measures in a row count as one, the largest.
 const TICK: Duration = Duration::from_millis(20);
 const TICKS: usize = 25;
 /// What is hashed in one of them, bytes: whoever only sleeps is woken in time even where there is none for work.
@@ -26,7 +26,7 @@ const WORK: usize = 1 << 20;
 const SHOWN: [usize; 2] = [2, 4];
 const WIDTH: usize = 160;
 const BEGIN: usize = 50;
-/// So many intervals are the least to judge by. Only of these rows, more often than asked for is wrong, too.
+/// The least number of intervals to judge by. Only of these rows, more often than asked for is wrong, too.
 const INTERVALS: usize = 3;
 const EXACT: [&str; 2] = ["F1", "F3"];
 /// What is good of a program that speaks our messages: the rows of the second text are about them.
@@ -53,7 +53,7 @@ struct Findings {
     /// How often the program did what it asks for; and what is said at the end, where counting isn't enough.
     n_good: usize,
     told: Option<(&'static str, String)>,
-    /// When it failed, `over` so many seconds more than something that takes `every` is to take; why; and what the
+    /// When it failed, by `over` seconds more than something that takes `every` is to take; why; and what the
     /// lines have in them that show it.
     at: f64,
     over: f64,
@@ -119,7 +119,7 @@ pub fn fails(row: &'static str, why: impl Into<String>, about: &str) {
     late(row, f64::INFINITY, f64::MAX, why, about);
 }
 
-/// Something came `over` so many seconds later than it should, with an interval of `every`. The worst one counts.
+/// Something came `over` seconds later than it should, with an interval of `every`. The worst one counts.
 pub fn late(row: &'static str, over: f64, every: f64, why: impl Into<String>, about: &str) {
     let (at, mut book) = (now(), book());
     let least = book.tolerance(every, 0.0);

@@ -97,7 +97,7 @@ fn an_interval_is_the_middle_one_of_several() {
         (&[0.0, 13.0, 26.0, 39.0, 52.0], &[0.3, 0.3, 0.3], "holds"),
     ] {
         let _alone = anew();
-        // so many count as one
+        // 25 count as one
         for late in late {
             (0..25).for_each(|_| was_late(*late));
         }

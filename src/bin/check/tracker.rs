@@ -23,7 +23,7 @@ mod lists;
 pub const ENDS: f64 = 170.0;
 /// The files of a long list: more than 3,000 bytes, and fewer than the 4,096 that the original reads.
 const LONG: usize = 110;
-/// So many times in a row nothing comes before nobody asks any more.
+/// After this many times in a row without an answer nobody asks any more.
 const GIVEN_UP: usize = 4;
 /// How long a close is waited for, and the next answer of one that didn't answer.
 const CLOSES: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ struct TrackerPlay {
     strangers: Vec<u16>,
     /// Whether it answers our pings with our list.
     ours: bool,
-    /// So many pings in a row had no answer.
+    /// How many pings in a row had no answer.
     n_mute: usize,
     /// All messages of each port.
     sent: BTreeMap<u16, Vec<Message>>,
@@ -280,7 +280,7 @@ fn peers_of(answer: PingAnswer) -> io::Result<Vec<PeerEntry>> {
 /// Judges what a tracker wants from a peer.
 fn was_asked(mut connection: Connection) {
     if let Ok(Some(message)) = connection.read::<Value>(HEADER, PEER_CAP) {
-        // who only says hello took the port for that of a peer that was here before
+        // whoever only says hello took the port for that of a peer that was here before
         if message["filename"].is_string() || message["msg"] == "get" {
             note(format!("the tracker asked a peer: {message}"));
             fails("F6", "the tracker asked a peer for a file", "asked");

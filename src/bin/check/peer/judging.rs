@@ -15,13 +15,13 @@ pub const REQUEST: &str = "request";
 /// How long a program may take to start and ping; and C6's interval, seconds.
 const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
 const THREE_MINUTES: f64 = 180.0;
-/// What is given so shortly before a source dies may be asked for again; and whoever asks for nothing for so long has
+/// What is given this shortly before a source dies may be asked for again; and whoever asks for nothing for this long has
 /// given up.
 const JUST_GIVEN: Duration = Duration::from_secs(1);
 const GIVES_UP: Duration = Duration::from_secs(5);
-/// Being so late is as if a peer was as far away.
+/// Being this late is as if a peer was as far away.
 const LATE: Duration = Duration::from_millis(50);
-/// So many small files are asked for while it meets the peers.
+/// How many small files are asked for while it meets the peers.
 const MEETS: usize = 8;
 
 impl Swarm {
