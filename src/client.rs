@@ -8,13 +8,13 @@
 //! It owns the peer's lock. Every method locks, decides, unlocks, and then acts: no socket, file, hash, sleep or
 //! print under the lock.
 //!
-//! Beside the lesson's [`download`] and [`upload`], among others that [`crate`] lists: `starting` has the threads, `tracker_answers` what an answer changes,
-//! `publishing` the contents that the tracker is told of, `folder` and `beginning` the files, `connecting` the connections,
-//! `body` the bytes that come on them, `originals` what differs with them, `pretending` what a class wants
-//! to see, and `telling` what people are told.
+//! Beside the lesson's [`download`] and [`upload`], among others that [`crate`] lists: `starting` has the threads,
+//! `tracker_answers` what an answer changes, `publishing` the contents that the tracker is told of, `folder` and `beginning`
+//! the files, `connecting` the connections, `body` the bytes that come on them, `originals` what differs with them,
+//! `pretending` what a class wants to see, and `telling` what people are told.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Sender as Channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};

@@ -3,9 +3,10 @@
 //!
 //! The original's client keeps the tracker's list, and reads its folder anew whenever it needs to know what is there. Here is
 //! what the four paths of the lesson need: taking the tracker's list, making one's own, deciding on requests, choosing what to
-//! send, and marking a piece as here. Beside the lesson, among others that [`crate`] lists: `contents` has the rules on which content is the file, `folder` what stands in the folder, `peers` how each peer can be
-//! asked, `bad_copies` what a bad piece proves, `ending` when it is all over, `waits` what keeps files from coming, and
-//! `overview`, `shares` and `telling` what people are shown.
+//! send, and marking a piece as here. Beside the lesson, among others that [`crate`] lists: `contents` has the rules on which
+//! content is the file, `folder` what stands in the folder, `peers` how each peer can be asked, `bad_copies` what a bad piece
+//! proves, `ending` when it is all over, `waits` what keeps files from coming, and `overview`, `shares` and `telling` what
+//! people are shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

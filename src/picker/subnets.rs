@@ -1,9 +1,9 @@
 //! What is asked of peers in other subnets: each piece should come into a subnet once, and not once for each machine.
 //!
 //! Subnets, which are classrooms more often than not, are joined by a trunk that all their machines share: it is the first link
-//! to be full. What a machine here has fetched is therefore asked of it, unless one elsewhere is faster. The
-//! machines here divide among themselves, without a word, what several elsewhere have and none here has: of m machines that
-//! are fetching, number i takes the pieces k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces
+//! to be full. What a machine here has fetched is therefore asked of it, unless one elsewhere is faster. The machines here
+//! divide among themselves, without a word, what several elsewhere have and none here has: of m machines that are fetching,
+//! number i takes the pieces k with k mod m = i. A piece with a single holder needs no such rule: that holder sends the pieces
 //! that it has sent least. Complete machines don't count: better ask them for what only they have.
 //!
 //! A peer that waits for nothing takes what it can get; so whoever is alone in a subnet, or among slow ones, loses nothing.
