@@ -4,6 +4,8 @@ use super::framing::VALUES;
 use super::*;
 
 use crate::bitfield::Bitfield;
+use crate::md5::{INITIAL, digest};
+use crate::torrent::{BLOCKS_A_PIECE, MAX_NAME};
 use std::io::{self, BufRead, BufReader, Read};
 
 use serde_json::json;
@@ -174,6 +176,27 @@ fn a_message_has_so_many_values_at_most() {
         let mut stream = BufReader::new(&wire[..]);
         assert_eq!(read_value(&mut stream, TORRENT_CAP).is_ok(), taken, "{n}");
     }
+}
+
+#[test]
+fn the_torrent_of_the_largest_file_fits_into_a_message() {
+    let (name, size) = (
+        Name::parse(&"n".repeat(MAX_NAME)).expect("a name"),
+        1_u64 << 40,
+    );
+    let piece_len = Torrent::piece_len_for(size);
+    let checkpoints = vec![INITIAL; (size / u64::from(piece_len)) as usize * BLOCKS_A_PIECE];
+    let torrent = Torrent::new(name, size, piece_len, digest(b""), checkpoints).expect("a torrent");
+    let file = Publication {
+        torrent: Some(torrent.clone()),
+        ..Publication::of(&torrent)
+    };
+    let published = ToTracker::Publish {
+        port: 50001,
+        key: "k".repeat(KEY_CAP),
+        files: vec![file],
+    };
+    assert!(to_bytes(&published).len() <= TORRENT_CAP);
 }
 
 #[test]
