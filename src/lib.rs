@@ -133,6 +133,7 @@
 //! - [`client`]: `lock`; `wait` and `notify_all` wait for a change and tell of one; `store` and `min_peers` are read by others.
 //! - [`client::upload`]: `serve` tells how a connection ended; `answer_hello`; `ranges_of` says where a piece is in its file.
 //! - [`state`]: `new` makes it.
+//! - [`picker`]: `chances` has the arithmetic of a choice by latency.
 //! - [`torrent`]: what is known of a file is read by `name`, `size`, `md5`, `checkpoints_md5`, `n_pieces` and `full_piece_len`, and
 //!   of a piece by `idx`, `bytes` and `torrent`; `piece_len_for`, `piece_len`, `piece_start`, `block_len`, `blocks_of`,
 //!   `n_blocks`, `blocks_len` and `bytes_of` have the arithmetic.

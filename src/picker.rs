@@ -107,8 +107,8 @@ struct Link {
 pub struct Route {
     /// The smallest round trip seen.
     pub latency: Duration,
-    /// Whether it speaks our messages; an original is asked for one piece at a time, by name.
-    pub ours: bool,
+    /// Whether it is asked for one piece at a time, and never for news: an original, or any peer in a classic round.
+    pub one_at_a_time: bool,
     /// Where it is; `None` where that makes no difference.
     pub subnet: Option<Subnet>,
 }
@@ -302,22 +302,26 @@ pub(crate) fn select_file(
     Some((rank.sample[0], rank.name.clone()))
 }
 
-/// The original's `select_peer`: one of the holders at random, here with a chance in proportion to 1 / latency. Returns all
-/// chances, too.
+/// The original's `select_peer`: one of the holders at random, here the nearer the likelier. Returns all chances, too.
 pub(crate) fn select_peer(
     holders: &[(PeerId, Duration)],
     rng: &mut impl Rng,
 ) -> Option<(PeerId, Vec<(PeerId, f64)>)> {
-    let weight = |latency: &Duration| 1.0 / latency.max(&NEAREST).as_secs_f64();
-    let weights: Vec<f64> = holders.iter().map(|(_, latency)| weight(latency)).collect();
-    let all: f64 = weights.iter().sum();
-    let mut roll = rng.random_range(0.0..1.0) * all;
-    let chosen = weights.iter().position(|weight| {
-        roll -= weight;
+    let chances = chances(holders);
+    let mut roll = rng.random_range(0.0..1.0);
+    let chosen = chances.iter().find(|(_, chance)| {
+        roll -= chance;
         roll < 0.0
     });
-    let chances = holders.iter().zip(&weights);
-    let chances = chances.map(|((peer, _), weight)| (*peer, weight / all));
-    let (peer, _) = holders.get(chosen.unwrap_or(0))?;
-    Some((*peer, chances.collect()))
+    let (peer, _) = *chosen.or(chances.first())?;
+    Some((peer, chances))
+}
+
+/// The chance of each of these peers to be chosen: in proportion to 1 / latency.
+fn chances(peers: &[(PeerId, Duration)]) -> Vec<(PeerId, f64)> {
+    let weight = |latency: &Duration| 1.0 / latency.max(&NEAREST).as_secs_f64();
+    let all: f64 = peers.iter().map(|(_, latency)| weight(latency)).sum();
+    let chances = peers.iter();
+    let chances = chances.map(|(peer, latency)| (*peer, weight(latency) / all));
+    chances.collect()
 }

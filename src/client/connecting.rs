@@ -97,7 +97,7 @@ impl Client {
         let now = Instant::now();
         let route = Route {
             latency,
-            ours: true,
+            one_at_a_time: false,
             subnet: Some(self.subnet_of(addr, &connection, &their)),
         };
         let known = self.lock().connected(peer, &their, sender, route, now);

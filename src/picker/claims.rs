@@ -140,8 +140,8 @@ impl Picker {
     }
 
     /// Notes that from now on the peer can be asked.
-    pub fn open(&mut self, peer: PeerId, way: Route) {
-        self.links.entry(peer).or_default().open = Some(way);
+    pub fn open(&mut self, peer: PeerId, route: Route) {
+        self.links.entry(peer).or_default().open = Some(route);
     }
 
     /// Notes that from now on the peer can't be asked; the pieces that were requested from it are open again.

@@ -75,7 +75,7 @@ impl Picker {
 
     fn news(&mut self, peer: PeerId, now: Instant) -> Option<Decision> {
         let link = self.links.get(&peer)?;
-        if !link.open.is_some_and(|way| way.ours) || !link.asked.is_empty() {
+        if link.open.is_none_or(|route| route.one_at_a_time) || !link.asked.is_empty() {
             return None;
         }
         let name = self.files.keys().next()?.clone();

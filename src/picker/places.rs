@@ -40,7 +40,8 @@ impl Picker {
         move |link| {
             let Some(route) = link.open else { return 0 };
             let far = nearest.is_some_and(|nearest| route.latency > nearest * FAR);
-            let usual = if many || far || !route.ours { 1 } else { DEPTH };
+            let one = many || far || route.one_at_a_time;
+            let usual = if one { 1 } else { DEPTH };
             usual + link.further as usize
         }
     }
@@ -105,8 +106,9 @@ impl Picker {
         let has = |link: &&Link| link.has.get(name).is_some_and(|has| has.get(piece));
         let places: usize = self.links.values().filter(has).map(self.places()).sum();
         let in_part = |idx: &u32| file.missing_blocks.contains_key(idx);
-        let ours = self.links[&peer].open.is_some_and(|route| route.ours);
-        let most = if ours { most } else { 1 };
+        let route = self.links[&peer].open;
+        let one = route.is_none_or(|route| route.one_at_a_time);
+        let most = if one { 1 } else { most };
         let mut pieces = vec![piece];
         if !in_part(&piece) {
             let others = ties.iter().filter(|idx| **idx != piece && !in_part(idx));

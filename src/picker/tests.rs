@@ -19,7 +19,7 @@ fn torrent(n_pieces: u32) -> Torrent {
 
 const NEAR: Route = Route {
     latency: Duration::from_millis(1),
-    ours: true,
+    one_at_a_time: false,
     subnet: None,
 };
 
@@ -126,7 +126,7 @@ fn far_peers_have_one_request_outstanding_and_near_ones_two() {
         assert_eq!(orders.len(), n_peers * depth, "{n_peers} peers");
     }
     let original = Route {
-        ours: false,
+        one_at_a_time: true,
         ..NEAR
     };
     let (mut picker, _) = picker(64, &[(&all, original)]);
@@ -265,7 +265,7 @@ fn an_idle_connection_waits_for_news() {
             (
                 &[],
                 Route {
-                    ours: false,
+                    one_at_a_time: true,
                     ..NEAR
                 },
             ),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{NEAREST, PeerId, Picker};
+use super::{PeerId, Picker};
 use crate::bitfield::Bitfield;
 use crate::torrent::Name;
 
@@ -49,12 +49,8 @@ impl Picker {
 
     /// Returns the chance of each peer that can be asked, if all of them hold a piece.
     pub fn chances(&self) -> BTreeMap<PeerId, f64> {
-        let open = |peer: &PeerId| self.links[peer].open.is_some();
-        let peers = self.links.keys().filter(|peer| open(peer));
-        let weight = |peer: &PeerId| 1.0 / self.latency(*peer).max(NEAREST).as_secs_f64();
-        let weights: Vec<_> = peers.map(|peer| (*peer, weight(peer))).collect();
-        let all: f64 = weights.iter().map(|(_, weight)| weight).sum();
-        let chance = |(peer, weight)| (peer, weight / all);
-        weights.into_iter().map(chance).collect()
+        let open = self.links.iter().filter(|(_, link)| link.open.is_some());
+        let open: Vec<_> = open.map(|(peer, _)| (*peer, self.latency(*peer))).collect();
+        super::chances(&open).into_iter().collect()
     }
 }

@@ -340,7 +340,7 @@ mod tests {
         state.said_hello(peer, &hello, Duration::ZERO, now);
         let route = Route {
             latency: Duration::ZERO,
-            ours: true,
+            one_at_a_time: false,
             subnet: None,
         };
         state.picker.open(peer, route);
@@ -400,7 +400,7 @@ mod tests {
         let peer = state.know(([10, 0, 0, 2], 1).into(), true);
         let route = Route {
             latency: Duration::ZERO,
-            ours: true,
+            one_at_a_time: false,
             subnet: None,
         };
         state.learn(peer, &all(&heads[1]));

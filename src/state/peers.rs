@@ -562,7 +562,7 @@ impl State {
                     *no,
                     Route {
                         latency: peer.latency.unwrap_or_default(),
-                        ours: false,
+                        one_at_a_time: true,
                         subnet: None,
                     },
                 );

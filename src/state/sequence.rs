@@ -327,7 +327,7 @@ impl Course {
                 let same = |comes_before| Some(Subnet::Same { comes_before });
                 let route = Route {
                     latency: Duration::from_millis(*dice.of(&[0, 1, 50])),
-                    ours: true,
+                    one_at_a_time: false,
                     subnet: *dice.of(&[None, same(true), same(false), Some(Subnet::Other)]),
                 };
                 let mut have = dice.haves();
@@ -577,7 +577,7 @@ impl Course {
         let (hello, sender) = (hello("seed", haves), SENDER.clone());
         let route = Route {
             latency: Duration::ZERO,
-            ours: true,
+            one_at_a_time: false,
             subnet: Some(Subnet::Other),
         };
         self.state.connected(seed, &hello, sender, route, self.now);

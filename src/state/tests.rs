@@ -18,7 +18,7 @@ use crate::torrent::{BadPiece, MIN_PIECE_LEN};
 
 const ROUTE: Route = Route {
     latency: Duration::ZERO,
-    ours: true,
+    one_at_a_time: false,
     subnet: None,
 };
 

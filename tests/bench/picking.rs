@@ -28,7 +28,7 @@ pub fn run() {
                     peer,
                     Route {
                         latency,
-                        ours: true,
+                        one_at_a_time: false,
                         subnet: None,
                     },
                 );
