@@ -106,10 +106,6 @@ struct ClientParts {
     to_hash: Channel<starting::HashOrder>,
     to_begin: Channel<starting::BeginOrder>,
     list_now: OnceLock<Trigger>,
-    /// Whether the others are to be greeted after the next ping.
-    to_greet: AtomicBool,
-    /// Whether a thread is saying hello to the others.
-    greets: AtomicBool,
     /// Changes the time between two pings.
     ping_timer: OnceLock<Trigger>,
     /// Updates at once what a terminal shows; set only where there is a terminal.

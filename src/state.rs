@@ -117,6 +117,10 @@ pub struct State {
     disk_fault: Option<String>,
     /// Whether a thread fetches files from originals.
     fetches_whole_files: bool,
+    /// Whether the others are to be greeted after the next ping.
+    to_greet: bool,
+    /// Whether a thread greets them.
+    greets: bool,
     /// Whether everything is to end.
     ending: bool,
     told: ToldUser,
@@ -186,6 +190,8 @@ impl State {
             paused_until: None,
             disk_fault: None,
             fetches_whole_files: false,
+            to_greet: false,
+            greets: false,
             ending: false,
             told: ToldUser::default(),
             choices: RecentChoices::default(),

@@ -1,7 +1,6 @@
 //! Tells waiting peers of a new file at once: its publisher says hello to the others, which then ping the tracker.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::thread::{Builder, sleep};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::protocol::{Answer, Ask, Hello, PEER_CAP};
 impl Client {
     /// Has the others greeted after the next ping, which is made now: peers that came since the last one are on no list here yet.
     pub(super) fn greet_peers_soon(&self) {
-        self.0.to_greet.store(true, Ordering::Relaxed);
+        self.lock().greet_soon();
         if let Some(timer) = self.0.ping_timer.get() {
             timer.fire();
         }
@@ -22,15 +21,14 @@ impl Client {
     /// Says hello to the peers on the tracker's list, if they are to be greeted, on a thread of its own. Where that doesn't
     /// work, they learn of it at their next ping.
     pub(super) fn greet_peers(&self) {
-        let parts = &self.0;
-        if !parts.to_greet.load(Ordering::Relaxed) || parts.greets.swap(true, Ordering::Relaxed) {
+        if !self.lock().begin_greeting() {
             return;
         }
         let client = self.clone();
         let greet = move || {
-            // while it greets, there may be more to tell
-            while client.0.to_greet.swap(false, Ordering::Relaxed) {
-                let listed = client.lock().listed_of_ours();
+            loop {
+                let next = client.lock().next_to_greet();
+                let Some(listed) = next else { return };
                 for addr in listed {
                     if client.lock().is_ending() {
                         break;
@@ -38,11 +36,10 @@ impl Client {
                     let _ = client.greet(addr);
                 }
             }
-            client.0.greets.store(false, Ordering::Relaxed);
         };
         let thread = Builder::new().name("greet".to_owned()).spawn(greet);
         if thread.is_err() {
-            parts.greets.store(false, Ordering::Relaxed);
+            self.lock().end_greeting();
         }
     }
 

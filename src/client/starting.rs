@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::{Builder, JoinHandle};
@@ -87,8 +87,6 @@ impl Client {
             state: Mutex::new(state),
             changed: Condvar::new(),
             interface: AtomicU32::default(),
-            to_greet: AtomicBool::default(),
-            greets: AtomicBool::default(),
             buffers: Buffers::default(),
             to_hash,
             to_begin,

@@ -1,6 +1,7 @@
 //! The causes that hold everything up or end it: the tracker, the disk, the user; and what the client asks about them.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{OwnList, Standing, State, TrackerKind};
@@ -208,6 +209,30 @@ impl State {
     /// Notes that no thread fetches files from originals any more.
     pub fn end_whole_files(&mut self) {
         self.fetches_whole_files = false;
+    }
+
+    /// Notes that the others are to be greeted after the next ping.
+    pub fn greet_soon(&mut self) {
+        self.to_greet = true;
+    }
+
+    /// Notes that the others are greeted. Returns false if they needn't be, or a thread does it already.
+    pub fn begin_greeting(&mut self) -> bool {
+        self.to_greet && !std::mem::replace(&mut self.greets, true)
+    }
+
+    /// Returns whom to greet; `None` if there is nothing new to tell, by which the greeting ends.
+    pub fn next_to_greet(&mut self) -> Option<Vec<SocketAddr>> {
+        if std::mem::take(&mut self.to_greet) {
+            return Some(self.listed_of_ours());
+        }
+        self.end_greeting();
+        None
+    }
+
+    /// Notes that no thread greets the others any more.
+    pub fn end_greeting(&mut self) {
+        self.greets = false;
     }
 
     /// A piece came that isn't to be written: it was here before, or its download doesn't go on as it was.

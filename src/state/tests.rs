@@ -437,6 +437,21 @@ fn hellos_have_the_tracker_asked_in_turns() {
 }
 
 #[test]
+fn what_is_new_while_others_are_greeted_is_told_too() {
+    let mut state = state();
+    assert!(!state.begin_greeting(), "there is nothing to tell");
+    state.greet_soon();
+    assert!(state.begin_greeting() && !state.begin_greeting());
+    assert!(state.next_to_greet().is_some());
+    state.greet_soon();
+    assert!(!state.begin_greeting(), "one thread does it already");
+    assert!(state.next_to_greet().is_some(), "once more");
+    assert_eq!(state.next_to_greet(), None);
+    state.greet_soon();
+    assert!(state.begin_greeting(), "the one before has ended");
+}
+
+#[test]
 fn what_others_hash_is_said_to_be_waited_for() {
     let mut state = state_wanting(only(false, None));
     state.last_answer = Some(Instant::now());
