@@ -126,7 +126,7 @@ fn each_reason_for_a_lost_peer_says_what_is_known() {
 #[test]
 fn each_reason_to_wait_names_who_or_what_is_waited_for() {
     let (here, swarm) = (digest(b"here"), digest(b"swarm"));
-    let name = Name::parse("f").expect("a name");
+    let name = Name::parse("f 1").expect("a name");
     let peer = ([10, 0, 0, 2], 1).into();
     for (cause, text) in [
         (
@@ -172,7 +172,7 @@ fn each_reason_to_wait_names_who_or_what_is_waited_for() {
             Waits::Unconfirmed { name, md5: here },
             format!(
                 "it is here as an earlier run received it (MD5 {here}), and its publisher isn't here: a newer version may come; to take \
-                 this one as it is, name it with --only f --md5 {here}"
+                 this one as it is, name it with --only 'f 1' --md5 {here}"
             ),
         ),
         (

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::{Lost, NoList};
+use crate::cli::pin_flags;
 use crate::md5::Digest;
 use crate::torrent::Name;
 use crate::units::plural;
@@ -168,7 +169,8 @@ impl fmt::Display for Waits {
             Self::Unconfirmed { name, md5 } => write!(
                 f,
                 "it is here as an earlier run received it (MD5 {md5}), and its publisher isn't here: a newer version may come; \
-                 to take this one as it is, name it with --only {name} --md5 {md5}"
+                 to take this one as it is, name it with {}",
+                pin_flags(name.as_str(), &md5.to_string())
             ),
             Self::OtherContent { here, swarm } => {
                 write!(f, "here it has MD5 {here}, in the swarm MD5 {swarm}")
@@ -233,7 +235,17 @@ impl Waits {
                     "the {holders} with pieces of it can't be taken from; {peer}: {lost}"
                 )
             }
-            _ => Ok(()),
+            Self::NoTracker { .. }
+            | Self::TrackerGone { .. }
+            | Self::NotListed { .. }
+            | Self::HashedElsewhere { .. }
+            | Self::OtherThanPinned { .. }
+            | Self::Unconfirmed { .. }
+            | Self::OtherContent { .. }
+            | Self::FewPeers { .. }
+            | Self::Disk { .. }
+            | Self::InTheWay { .. }
+            | Self::TrackerRefuses { .. } => Ok(()),
         }
     }
 }
