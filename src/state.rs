@@ -290,7 +290,7 @@ impl State {
         let held = self.files.get_mut(name);
         // its download may have been given up, or begun anew, while the piece came
         let Some(held) = held.filter(|held| Arc::ptr_eq(&held.torrent, torrent)) else {
-            self.not_written(peer, torrent, idx);
+            self.give_back_claim(peer, torrent, idx);
             return Landing::NotWanted;
         };
         let new = held.have.add(piece);

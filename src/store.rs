@@ -222,7 +222,7 @@ impl Store {
             return Err(StoreError::Changed(part));
         }
         let file = self.open_at(&Location::part(torrent))?;
-        let stamp = self.finish(torrent, &file, true, replaced)?;
+        let stamp = self.finish(torrent, &file, replaced)?;
         Ok(WholeFile::new(Arc::clone(torrent), stamp, true))
     }
 }

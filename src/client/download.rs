@@ -100,9 +100,9 @@ impl Client {
             self.read_body(from, &mut buffer[torrent.bytes_of(idx, run)])?;
         }
         let here = blocks.missing_of(torrent.n_blocks(idx));
-        let read = self.0.store.read_blocks(torrent, idx, here, buffer);
         // what can't be read any more fails the piece's check, and the whole piece is asked for
-        read.or(Ok(()))
+        let _ = self.0.store.read_blocks(torrent, idx, here, buffer);
+        Ok(())
     }
 
     /// Verifies a piece, writes it, and marks it as here. `came` bytes of it came from this peer.
@@ -138,7 +138,7 @@ impl Client {
     }
 
     fn not_written(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, fault: &StoreError) {
-        self.lock().not_written(peer, torrent, idx);
+        self.lock().give_back_claim(peer, torrent, idx);
         match fault.is_gone() {
             true => self.begin_anew(torrent),
             false => self.disk_fault(fault),

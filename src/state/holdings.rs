@@ -233,8 +233,8 @@ impl State {
         self.goes_on(torrent) && !self.files[torrent.name()].have.get(idx)
     }
 
-    /// Notes that a piece that came can't be written: it is requested again.
-    pub fn not_written(&mut self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32) {
+    /// Gives back the claim on a piece that came and isn't kept: it is requested again.
+    pub fn give_back_claim(&mut self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32) {
         if self.goes_on_beyond(torrent) {
             self.picker.dropped(peer, torrent.name(), idx);
         }

@@ -199,7 +199,7 @@ impl State {
     /// Returns how many other peers have all of a file, and how many have some of it.
     fn holders(&self, name: &Name) -> (usize, usize) {
         let is_head = self.files.get(name).is_some_and(Held::is_head);
-        let whole = |(no, peer): (&PeerId, &super::OtherPeer)| match self.picker.has(*no, name) {
+        let whole = |(id, peer): (&PeerId, &super::OtherPeer)| match self.picker.has(*id, name) {
             Some(has) => (!has.is_empty()).then(|| has.is_full() && !is_head),
             None => peer.offers.get(name).map(|offered| offered.pieces.is_all()),
         };
@@ -320,9 +320,9 @@ impl State {
     fn bars(&self, held: &Held) -> Bars {
         let (name, n_pieces) = (held.torrent.name(), held.torrent.n_pieces());
         let mut copies = vec![0_u32; n_pieces as usize];
-        for (no, peer) in &self.peers {
+        for (id, peer) in &self.peers {
             let of_offer = || peer.offers.get(name)?.pieces.bits(n_pieces);
-            let has = self.picker.has(*no, name).cloned().or_else(of_offer);
+            let has = self.picker.has(*id, name).cloned().or_else(of_offer);
             let idxs = has.iter().flat_map(|has| has.iter());
             idxs.for_each(|idx| copies[idx as usize] += 1);
         }
@@ -349,23 +349,23 @@ impl State {
 
     fn peer_views(&self) -> Vec<PeerView> {
         let chances = self.picker.chances();
-        let view = |(no, peer): (&PeerId, &super::OtherPeer)| {
+        let view = |(id, peer): (&PeerId, &super::OtherPeer)| {
             let with = self
                 .files
                 .values()
-                .filter_map(|held| held.exchanged.get(no));
+                .filter_map(|held| held.exchanged.get(id));
             let sum = |of: fn(&super::Exchanged) -> u64| with.clone().map(of).sum();
             PeerView {
                 peer: peer.addr,
                 ours: peer.ours,
                 link: match peer.link {
-                    _ if self.is_left_alone(*no) => "left_alone",
+                    _ if self.is_left_alone(*id) => "left_alone",
                     LinkState::Open(_) | LinkState::Single { .. } => "connected",
                     LinkState::Trying => "connecting",
                     LinkState::No => "none",
                 },
                 latency_ms: peer.latency.map(|latency| latency.as_secs_f64() * 1e3),
-                chance: chances.get(no).copied(),
+                chance: chances.get(id).copied(),
                 pieces: sum(|with| with.pieces),
                 got: sum(|with| with.got),
                 sent: sum(|with| with.sent),

@@ -424,7 +424,7 @@ impl Course {
                 };
                 self.state.failed(peer, &torrent, idx, bad);
             }
-            2 => self.state.not_written(peer, &torrent, idx),
+            2 => self.state.give_back_claim(peer, &torrent, idx),
             _ => self.lands(peer, &torrent, idx),
         }
     }
@@ -570,7 +570,7 @@ impl Course {
         all.into_iter()
             .for_each(|peer| self.is_disconnected(peer, true));
         self.came.drain(..).for_each(|Came { peer, torrent, idx }| {
-            self.state.not_written(peer, &torrent, idx);
+            self.state.give_back_claim(peer, &torrent, idx);
         });
         let haves = self.all_of_what_is_here();
         let seed = self.state.know(([10, 9, 9, 9], 9).into(), true);

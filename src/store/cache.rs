@@ -117,7 +117,7 @@ impl Store {
     ///
     /// # Errors
     /// Fails as [`Store::open_at`] does, or if the disk doesn't take it.
-    pub fn write_part(
+    pub(super) fn write_part(
         &self,
         torrent: &Torrent,
         bytes: &[u8],

@@ -293,7 +293,7 @@ impl Store {
     ///
     /// # Errors
     /// Returns an error if the disk doesn't take it.
-    pub fn write(
+    pub(super) fn write(
         &self,
         torrent: &Torrent,
         file: &File,

@@ -136,7 +136,7 @@ fn a_whole_part_gets_its_name_and_never_somebody_elses() {
         own.store()
             .write(&torrent, &part, &content, 0)
             .expect("room");
-        let done = own.store().finish(&torrent, &part, true, None);
+        let done = own.store().finish(&torrent, &part, None);
         assert_eq!(done.is_err(), taken);
         assert_eq!(
             fs::read(own.1.join("made")).expect("it stands there"),
@@ -457,12 +457,12 @@ fn one_content_under_two_names_has_two_parts() {
         own.whole_part(&one, &content),
         own.whole_part(&two, &content),
     );
-    own.store().finish(&one, &first, true, None).expect("room");
+    own.store().finish(&one, &first, None).expect("room");
     drop(second);
     own.reopen(Fake::default());
     let (second, was_there) = own.store().open_part(&two).expect("room");
     assert!(was_there, "found by the next run");
-    own.store().finish(&two, &second, true, None).expect("room");
+    own.store().finish(&two, &second, None).expect("room");
     assert!(own.content("one") == content && own.content("two") == content);
 }
 
@@ -514,7 +514,7 @@ fn a_part_without_its_path_still_completes() {
         if what == "another" {
             fs::write(&path, vec![0; 300_000]).expect("room");
         }
-        let stamp = own.store().finish(&torrent, &part, true, None).expect(what);
+        let stamp = own.store().finish(&torrent, &part, None).expect(what);
         assert_eq!(own.content(what), content);
         assert_eq!(Stamp::of_file(&part).ok(), Some(stamp), "{what}");
     }
@@ -532,10 +532,8 @@ fn a_part_that_is_done_with_is_not_completed_again() {
     let own = Own::new();
     let torrent = torrent_as("made", b"abc");
     let part = own.whole_part(&torrent, b"abc");
-    own.store()
-        .finish(&torrent, &part, true, None)
-        .expect("room");
-    let again = own.store().finish(&torrent, &part, true, None);
+    own.store().finish(&torrent, &part, None).expect("room");
+    let again = own.store().finish(&torrent, &part, None);
     assert!(matches!(again, Err(StoreError::Changed(_))));
     own.store()
         .write(&torrent, &part, b"xyz", 0)
@@ -629,12 +627,10 @@ fn without_hard_links_nothing_is_overwritten() {
         });
         let torrent = torrent_as("made", b"abc");
         let part = own.whole_part(&torrent, b"abc");
-        own.store()
-            .finish(&torrent, &part, true, None)
-            .expect("room");
+        own.store().finish(&torrent, &part, None).expect("room");
         own.put("made", b"mine");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().finish(&torrent, &part, true, None);
+        let done = own.store().finish(&torrent, &part, None);
         assert!(matches!(done, Err(StoreError::Exists(_))), "{number}");
         assert_eq!(own.content("made"), b"mine", "{number}");
     }
@@ -644,7 +640,7 @@ fn without_hard_links_nothing_is_overwritten() {
     });
     let torrent = torrent_as("made", b"abc");
     let part = own.whole_part(&torrent, b"abc");
-    let done = own.store().finish(&torrent, &part, true, None);
+    let done = own.store().finish(&torrent, &part, None);
     assert!(matches!(done, Err(StoreError::Io(..))) && !own.1.join("made").exists());
 }
 
@@ -673,8 +669,7 @@ fn of_names_that_fold_to_one_one_is_given() {
         let all: Vec<_> = all.collect();
         let done: Vec<_> = std::thread::scope(|scope| {
             let store = own.store();
-            let complete =
-                |(torrent, part)| scope.spawn(move || store.finish(torrent, part, true, None));
+            let complete = |(torrent, part)| scope.spawn(move || store.finish(torrent, part, None));
             let threads: Vec<_> = all.iter().map(|(t, p)| complete((t, p))).collect();
             let ends = threads.into_iter().map(|thread| thread.join());
             ends.map(|end| end.expect("no panic")).collect()
@@ -707,8 +702,8 @@ fn a_folded_name_is_told_with_what_stands_there() {
         );
         let (_, stamp) = own.store().open_shared(&name(stands)).expect("a file");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().finish(&torrent, &part, true, None);
-        let replaced = own.store().finish(&torrent, &part, true, Some(stamp));
+        let done = own.store().finish(&torrent, &part, None);
+        let replaced = own.store().finish(&torrent, &part, Some(stamp));
         for fault in [done, replaced] {
             let text = fault.expect_err("it is taken").to_string();
             let said = format!(
@@ -734,10 +729,7 @@ fn a_part_on_another_file_system_is_copied_and_checked() {
     content[2_500_000] = 1;
     let torrent = torrent_as("made", &content);
     let part = own.whole_part(&torrent, &content);
-    let stamp = own
-        .store()
-        .finish(&torrent, &part, true, None)
-        .expect("room");
+    let stamp = own.store().finish(&torrent, &part, None).expect("room");
     assert_eq!(own.content("made"), content);
     assert_eq!(Stamp::of_file(&part).ok(), Some(stamp));
     assert!(
@@ -746,7 +738,7 @@ fn a_part_on_another_file_system_is_copied_and_checked() {
             .exists()
     );
     let again = own.whole_part(&torrent, &content);
-    let taken = own.store().finish(&torrent, &again, true, None);
+    let taken = own.store().finish(&torrent, &again, None);
     assert!(matches!(taken, Err(StoreError::Exists(_))));
     let mut copy = own.store().new_copy(&name("up"), "upload").expect("room");
     own.store().append(&mut copy, b"uploaded").expect("room");
@@ -768,7 +760,7 @@ fn a_bad_copy_gets_no_final_name() {
     });
     let (part, was_there) = own.store().open_part(&torrent).expect("room");
     assert!(was_there);
-    let done = own.store().finish(&torrent, &part, true, None);
+    let done = own.store().finish(&torrent, &part, None);
     assert!(
         matches!(done, Err(StoreError::Io(_, fault)) if fault.kind() == ErrorKind::InvalidData)
     );
@@ -809,7 +801,7 @@ fn a_folder_that_cannot_be_synced_is_no_fault() {
         });
         let torrent = torrent_as("made", b"abc");
         let part = own.whole_part(&torrent, b"abc");
-        let done = own.store().finish(&torrent, &part, true, None);
+        let done = own.store().finish(&torrent, &part, None);
         assert_eq!(done.is_ok(), fine, "{number}");
     }
 }
@@ -826,7 +818,7 @@ fn only_the_expected_file_is_replaced() {
         let torrent = torrent_as("made", b"new one");
         let part = own.whole_part(&torrent, b"new one");
         let other = Stamp { size: 4, ..stamp };
-        let replace = |stamp| own.store().finish(&torrent, &part, true, Some(stamp));
+        let replace = |stamp| own.store().finish(&torrent, &part, Some(stamp));
         assert!(matches!(replace(other), Err(StoreError::Exists(_))));
         assert_eq!(own.content("made"), b"old");
         let new = replace(stamp).expect("as expected");
@@ -840,10 +832,10 @@ fn only_the_expected_file_is_replaced() {
         let path = own.1.join("made");
         fs::remove_file(&path).expect("a file");
         symlink("elsewhere", &path).expect("room");
-        let blocked = own.store().finish(&torrent, &part, true, Some(new));
+        let blocked = own.store().finish(&torrent, &part, Some(new));
         assert!(matches!(blocked, Err(StoreError::Exists(_))));
         fs::remove_file(&path).expect("a link");
-        let done = own.store().finish(&torrent, &part, true, Some(new));
+        let done = own.store().finish(&torrent, &part, Some(new));
         assert!(done.is_ok() && own.content("made") == b"new one");
         assert_no_copies(&own);
     }
@@ -864,9 +856,7 @@ fn holes_stay_holes() {
             .write(&torrent, &part, piece, start)
             .expect("room");
     }
-    own.store()
-        .finish(&torrent, &part, true, None)
-        .expect("room");
+    own.store().finish(&torrent, &part, None).expect("room");
     let used = fs::metadata(own.1.join("sparse")).expect("a file").blocks() * 512;
     assert!(used < 4 << 20, "{used} bytes are used");
     assert!(own.content("sparse") == content);
@@ -1036,9 +1026,7 @@ fn a_part_is_read_and_written_by_its_place() {
     own.store().read_at(&place, &mut buf, 2).expect("readable");
     assert_eq!(&buf, b"cde");
     let file = own.store().open_at(&place).expect("a part");
-    own.store()
-        .finish(&torrent, &file, true, None)
-        .expect("room");
+    own.store().finish(&torrent, &file, None).expect("room");
     let read = own.store().read_at(&place, &mut buf, 2);
     read.expect("until its peers are told that it is whole");
     let written = own.store().write_part(&torrent, b"x", 0);
@@ -1096,8 +1084,8 @@ fn whichever_step_fails_no_wrong_content_gets_a_name() {
                 let found = own.store().open_shared(&name("made"));
                 works.store(k, Ordering::SeqCst);
                 let done = match found {
-                    Ok((_, stamp)) => own.store().finish(&torrent, &part, true, Some(stamp)),
-                    Err(_) => own.store().finish(&torrent, &part, true, None),
+                    Ok((_, stamp)) => own.store().finish(&torrent, &part, Some(stamp)),
+                    Err(_) => own.store().finish(&torrent, &part, None),
                 };
                 let reached = works.swap(0, Ordering::SeqCst) == 0;
                 let stands = fs::read(own.1.join("made")).ok();
