@@ -23,6 +23,9 @@ const KILLED: u8 = 6;
 const OFF: u8 = 7;
 const MISSPELT: u8 = 8;
 
+/// The README's content.
+const MD5: &str = "beecc9fbebc8e7439c2f125d82312982";
+
 /// Runs a command on a machine of the lab, as ssh would: `machines/NAME` has its namespace and its `/var/tmp`. The process
 /// number is written down: it is that of the command itself.
 const SSH: &str = r#"#!/bin/sh
@@ -34,7 +37,7 @@ read -r namespace home < "$lab/machines/$name"
 [ -e "$home.off" ] && { echo "ssh: connect to host $name port 22: No route to host" >&2; exit 255; }
 echo $$ > "$home.pid"
 exec ip netns exec "$namespace" unshare --uts sh -c \
-    'hostname "$1"; mount --rbind "$2" /var/tmp; shift 2; exec $*' sh "$name" "$home" "$*"
+    'hostname "$1"; mount --rbind "$2" /var/tmp; shift 2; eval "$*"' sh "$name" "$home" "$*"
 "#;
 
 /// Copies a file to a machine's `/var/tmp`, as scp would.
@@ -112,9 +115,7 @@ impl<'a> Desk<'a> {
     /// What the README has with this text in it, with the address and the content of this lab.
     fn script(&self, text: &str, image: &[u8]) -> String {
         let script = block(text).replace("192.168.1.10", &self.lab.addr(0).to_string());
-        let md5 = format!("md5={}", digest(image));
-        let old = script.lines().find(|line| line.starts_with("md5="));
-        old.map_or(script.clone(), |old| script.replace(old, &md5))
+        script.replace(MD5, &digest(image).to_string())
     }
 
     fn bash(&self, script: &str, args: &[&str]) -> Command {
@@ -151,16 +152,11 @@ impl<'a> Desk<'a> {
 
     /// Runs the README's `--status`, for so many machines and so long. Returns its exit code and what it printed.
     fn status(&self, image: &[u8], until: usize, within: &str) -> (Option<i32>, String) {
-        let md5 = digest(image).to_string();
         let script = self
             .script("--status --only image.iso", image)
             .replace("--until 30", &format!("--until {until}"))
             .replace("--within 30m", &format!("--within {within}"));
-        plant(
-            &self.path(),
-            "status.sh",
-            format!("md5={md5}\n{script}").as_bytes(),
-        );
+        plant(&self.path(), "status.sh", script.as_bytes());
         let out = self.bash("status.sh", &[]).output().expect("bash");
         let text = String::from_utf8_lossy(&out.stdout).into_owned();
         (out.status.code(), text)
