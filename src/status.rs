@@ -166,8 +166,15 @@ impl RolloutView {
         let mut out = text::table(&self.all);
         out += &self.summary(until);
         let known = |host: &Host| self.all.iter().any(|one| one.is_host(host));
-        let never = self.missing(hosts).into_iter().filter(|host| !known(host));
-        for host in never {
+        let missing = self.missing(hosts);
+        let is_expected =
+            |one: &JudgedMachine| hosts.is_empty() || hosts.iter().any(|host| one.is_host(host));
+        let counted = |one: &&JudgedMachine| one.standing != RolloutState::Publisher;
+        if !self.all.iter().filter(counted).all(is_expected) {
+            let (n, of) = (hosts.len() - missing.len(), hosts.len());
+            out += &format!("\n{n} of the {of} in --hosts have it");
+        }
+        for host in missing.into_iter().filter(|host| !known(host)) {
             out += &format!("\nmissing: {} never came", legible(&host.text));
         }
         let lacking = self.all.iter().filter(|one| !one.has_it());
@@ -183,11 +190,12 @@ impl RolloutView {
                 }
                 _ => text::standing(one),
             };
-            out += &format!(
-                "\nmissing: {} ({}): {why}",
-                legible(who),
-                legible(&one.peer)
-            );
+            let word = match is_expected(one) {
+                true => "missing",
+                false => "not in --hosts",
+            };
+            let (who, peer) = (legible(who), legible(&one.peer));
+            out += &format!("\n{word}: {who} ({peer}): {why}");
         }
         out
     }
@@ -206,7 +214,8 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
             Ok(mut seen) => {
                 // when all have it, nothing moves any more, and what held them up is what was seen last
                 let before = last.take().and_then(|last: RolloutView| last.held_up);
-                seen.held_up = seen.held_up.or(before);
+                let is_over = seen.all.iter().all(|one| one.has_it() || !one.here);
+                seen.held_up = seen.held_up.or(before.filter(|_| is_over));
                 answered = Instant::now();
                 fault = None;
                 if seen.n_untold > 0 && config.until.is_some() {

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::folder::ByteProgress;
 use super::holdings::TrackerWord;
-use super::waits::NAMED;
+use super::waits::{NAMED, other_than_pinned};
 use super::{Held, LinkState, OtherPeer, Standing, State};
 use crate::causes::Waits;
 use crate::md5::Digest;
@@ -197,9 +197,14 @@ impl State {
                     peer,
                 }
             }
-            _ if self.swarm.contains_key(name) || self.fetches_whole_files => Doing::Beginning,
-            _ => Doing::Unlisted {
-                waits: self.unlisted(name),
+            _ => match self.swarm.get(name) {
+                Some(listed) if !self.may_be(listed) => Doing::Stuck {
+                    why: other_than_pinned(listed),
+                },
+                None if !self.fetches_whole_files => Doing::Unlisted {
+                    waits: self.unlisted(name),
+                },
+                _ => Doing::Beginning,
             },
         }
     }
@@ -250,6 +255,32 @@ impl State {
         Doing::Unconnected {
             holders,
             waits: waits.unwrap_or(Waits::NotConnected { n_holders }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::md5::digest;
+    use crate::protocol::Summary;
+    use crate::state::Wants;
+    use crate::state::tests::{name, state_wanting, torrent};
+
+    #[test]
+    fn another_content_than_the_pinned_one_is_waited_past() {
+        for (md5, expected) in [
+            (torrent().md5(), "beginning"),
+            (digest(b"other"), "--md5 asks for another"),
+        ] {
+            let mut state = state_wanting(Wants {
+                only: vec![name("f")],
+                md5: Some(md5),
+                ..Wants::default()
+            });
+            let listed = Summary::of(&torrent());
+            state.swarm.insert(name("f"), listed);
+            let doing = state.doing(&name("f"), 0).to_string();
+            assert!(doing.contains(expected), "{doing}");
         }
     }
 }

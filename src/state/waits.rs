@@ -7,7 +7,7 @@ use super::{Held, LinkState, OtherPeer, State};
 use crate::causes::Waits;
 use crate::cli::nearest;
 use crate::picker::PeerId;
-use crate::protocol::Coming;
+use crate::protocol::{Coming, Summary};
 use crate::torrent::{Name, legible};
 use crate::units::percent;
 
@@ -80,6 +80,12 @@ pub(super) fn hashed_elsewhere(coming: &Coming) -> Waits {
     }
 }
 
+/// Returns that the swarm has another content than the pinned one.
+pub(super) fn other_than_pinned(listed: &Summary) -> Waits {
+    let (swarm, publisher) = (listed.md5, legible(&listed.publisher));
+    Waits::OtherThanPinned { swarm, publisher }
+}
+
 impl State {
     /// Returns how few other peers are listed, if that is to be reported: once for each number of them.
     pub fn few_peers(&mut self, min_peers: usize) -> Option<PeerShortage> {
@@ -108,10 +114,7 @@ impl State {
         let coming = coming.map(|coming| (&coming.name, hashed_elsewhere(coming)));
         let other = self.swarm.values().filter(|listed| !self.may_be(listed));
         let other = other.filter(|listed| !self.has_pinned(&listed.name));
-        let other = other.map(|listed| {
-            let (swarm, publisher) = (listed.md5, legible(&listed.publisher));
-            (&listed.name, Waits::OtherThanPinned { swarm, publisher })
-        });
+        let other = other.map(|listed| (&listed.name, other_than_pinned(listed)));
         let unconfirmed = self.files.iter();
         let unconfirmed = unconfirmed.filter(|(name, held)| self.is_unconfirmed(name, held));
         let unconfirmed = unconfirmed.map(|(name, held)| {

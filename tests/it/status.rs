@@ -208,6 +208,12 @@ fn expected_machines_that_never_came_are_named() {
         text.ends_with("missing: no.such.host.invalid never came"),
         "{text}"
     );
+    assert!(!text.contains("in --hosts"), "all are expected: {text}");
+    fs::write(hosts, "no.such.host.invalid\n").expect("room");
+    let late = ["--until", "1", "--within", "0.1", "--hosts", hosts];
+    let (code, text) = status(&tracker, &late);
+    assert_eq!(code, Some(6), "{text}");
+    assert!(text.contains("\n0 of the 1 in --hosts have it\n"), "{text}");
 }
 
 /// How many bytes of a content are on the disk in this folder, whole pieces only: under its name, or in its part.
