@@ -95,7 +95,8 @@ pub struct State {
     standing: BTreeMap<Name, Standing>,
     /// Files of the folder that couldn't be read, with the permissions that they had.
     unreadable: BTreeMap<Name, Option<AccessStamp>>,
-    /// Contents that were whole here, and that the user deleted or moved away: they aren't fetched again.
+    /// Contents that were whole here, and that the user deleted or moved away, or changed after they had come: they aren't
+    /// fetched again.
     deleted: BTreeMap<Name, Digest>,
     /// Files whose `.torrent` is being fetched, or whose part is being checked.
     beginning: BTreeSet<Name>,

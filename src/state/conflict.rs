@@ -40,6 +40,7 @@ impl State {
             (_, Some(held)) if matches!(held.word, TrackerWord::Other { .. }) => {
                 let cure = match held.received {
                     _ if self.replaces(name, held.received) => Cure::Wait,
+                    false if self.deleted.contains_key(name) => Cure::MoveAway,
                     false => Cure::Pin,
                     true if self.wants.replace => Cure::MoveAway,
                     true => Cure::Replace,

@@ -344,13 +344,14 @@ impl State {
     }
 
     /// The files that are being hashed or may still be growing: what they contain will be published. One that can't be read
-    /// holds nobody up, unless it may be the next version of what the swarm has.
+    /// holds nobody up, unless it may be its publisher's next version.
     pub(super) fn coming_from_here(&self) -> Vec<Coming> {
         let coming = |(name, standing): (&Name, &Standing)| {
             let (Standing::Looked(stamp) | Standing::Hashing(stamp)) = standing else {
                 return None;
             };
-            if self.unreadable.contains_key(name) && !self.swarm.contains_key(name) {
+            let is_published = self.swarm.get(name).is_some_and(|listed| listed.here);
+            if self.unreadable.contains_key(name) && !is_published {
                 return None;
             }
             let done = self.progress.get(name).map_or(0, |progress| progress.done);

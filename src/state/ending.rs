@@ -40,6 +40,9 @@ impl State {
         let advice = match received {
             true if !self.wants.replace => "--replace has it replaced, or move it away",
             true => "move it away",
+            false if self.deleted.contains_key(name) => {
+                "it was changed after it had come, so nothing replaces it in this run: move it away, and start again"
+            }
             false => {
                 "it is your own file, so nothing replaces it: move one of the two away, or pin the one that counts with --only \
                  and --md5"

@@ -78,15 +78,13 @@ impl State {
             .collect();
         let mut looked = LookFindings::default();
         for name in changed {
-            let md5 = self.files.get(name).map(|held| held.torrent.md5());
-            if !self.withdraw(name) {
+            let deleted = !seen.contains_key(name);
+            if !self.lost(name, deleted) {
                 continue;
             }
-            if seen.contains_key(name) {
-                looked.withdrawn.push(name.clone());
-            } else {
-                self.deleted.extend(md5.map(|md5| (name.clone(), md5)));
-                looked.deleted.push(name.clone());
+            match deleted {
+                true => looked.deleted.push(name.clone()),
+                false => looked.withdrawn.push(name.clone()),
             }
         }
         for (name, stamp) in seen {
@@ -163,6 +161,9 @@ impl State {
     pub fn share(&mut self, file: &WholeFile, now: Instant) -> bool {
         let (torrent, stamp) = (Arc::clone(file.torrent()), file.stamp());
         let name = torrent.name().clone();
+        if self.deleted.get(&name) == Some(&torrent.md5()) {
+            self.deleted.remove(&name);
+        }
         let shared = Standing::Shared(stamp);
         let standing = self.standing.get(&name);
         if standing.is_some_and(|standing| standing.stamp() != stamp || *standing == shared) {
@@ -255,9 +256,12 @@ impl State {
     /// Notes that a shared file is no longer there as it was hashed: it changed, or the user deleted it. Returns true if
     /// it was shared.
     pub fn lost(&mut self, name: &Name, deleted: bool) -> bool {
-        let md5 = self.files.get(name).map(|held| held.torrent.md5());
+        let held = self.files.get(name);
+        // somebody may be at work in what came a moment ago
+        let stays = held.filter(|held| deleted || held.downloaded);
+        let md5 = stays.map(|held| held.torrent.md5());
         let withdrawn = self.withdraw(name);
-        let gone = md5.filter(|_| withdrawn && deleted);
+        let gone = md5.filter(|_| withdrawn);
         self.deleted.extend(gone.map(|md5| (name.clone(), md5)));
         withdrawn
     }

@@ -60,9 +60,12 @@ impl State {
         (every != before).then_some(every)
     }
 
-    /// Returns true if the user lets a file of this name be replaced.
+    /// Returns true if the user lets a file of this name be replaced: not one that came in this run and was changed since.
     pub(super) fn replaces(&self, name: &Name, received: bool) -> bool {
-        self.wants.replace && self.is_wanted(name) && (received || self.pin(name).is_some())
+        let listed = self.swarm.get(name).map(|listed| &listed.md5);
+        let was_here = listed.is_some() && listed == self.deleted.get(name);
+        let may = received || self.pin(name).is_some();
+        self.wants.replace && self.is_wanted(name) && may && !was_here
     }
 
     /// Returns the MD5 that the user named for this file.

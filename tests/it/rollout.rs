@@ -364,6 +364,25 @@ fn what_the_user_deletes_stays_deleted() {
 }
 
 #[test]
+fn what_the_user_changes_after_it_came_stays() {
+    let lab = Lab::new();
+    let content = random_bytes(LEN, 19);
+    let seed = lab.seed("seed", &content, &[]);
+    let md5 = digest(&content).to_string();
+    let flags = ["--md5", &md5, "--replace", "--seed-for", "3"];
+    let peer = lab.peer("m1", &[&FETCH[..], &flags].concat());
+    until_content(&lab.image("m1"), &content);
+    peer.until_event("complete", |_| true);
+    let worked_on = [&content[..], b"a VM's"].concat();
+    fs::write(lab.image("m1"), &worked_on).expect("room");
+    let peer = ends(peer, 4);
+    let said = peer.lines().join(" ");
+    assert!(said.contains("changed after it had come"), "{peer:?}");
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&worked_on)));
+    drop(seed);
+}
+
+#[test]
 fn the_publisher_comes_back_at_another_port() {
     let lab = Lab::sweeping("1");
     let old = random_bytes(LEN, 15);
