@@ -181,7 +181,7 @@ impl Report {
         if let Some(log) = &self.0.log {
             let t = (t * 1e3).round() / 1e3;
             let line = serde_json::to_string(&Line { t, event }).unwrap_or_default();
-            log.print(&(line + "\n"));
+            log.print(&(text::escaped(&line) + "\n"));
         }
     }
 }

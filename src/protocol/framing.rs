@@ -74,9 +74,10 @@ pub fn read_message<T: DeserializeOwned>(
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
     serde_json::from_slice(bytes).map_err(|fault| {
         let said = || {
-            // serde repeats the whole input
-            let said: String = fault.to_string().chars().take(FAULT).collect();
+            let said = fault.to_string();
             unknown_message(bytes, &said).unwrap_or_else(|| {
+                // serde repeats the whole input
+                let said: String = said.chars().take(FAULT).collect();
                 let said = match said.contains("untagged enum") {
                     true => "it has the fields of none",
                     false => &said,

@@ -201,11 +201,12 @@ pub(super) fn wrong_field(bytes: &[u8]) -> Option<NotUnderstood> {
 }
 
 /// Returns what is wrong with `msg`, if the parser says that no message is called so, and which are expected at this place.
+/// `said` is all that it says: it repeats the `msg` before that, which is somebody else's text.
 pub(super) fn unknown_message(bytes: &[u8], said: &str) -> Option<NotUnderstood> {
     let message: Value = serde_json::from_slice(bytes).ok()?;
     let msg = message.get("msg")?;
     let rest = said.strip_prefix("unknown variant ")?;
-    let (_, names) = rest.split_once("expected ")?;
+    let (_, names) = rest.rsplit_once(", expected ")?;
     let names = names.split(" at line").next()?.replace('`', "\"");
     Some(NotUnderstood::WrongField {
         path: "msg".to_owned(),
@@ -397,6 +398,18 @@ mod tests {
         );
         let found = wrong_field(long.as_bytes()).expect("no list").to_string();
         assert!(found.len() < 150, "{found}");
+    }
+
+    #[test]
+    fn an_unknown_message_is_not_answered_with_its_own_text() {
+        for own in ["x, expected \u{202e}evil", &"x, expected evil ".repeat(100)] {
+            let message = serde_json::json!({"msg": own}).to_string();
+            let fault = parse::<ToTracker>(message.as_bytes()).expect_err("no message");
+            let said = fault.to_string();
+            let (expected, _) = said.split_once(", got").expect("both");
+            assert!(expected.contains("\"ping\""), "{said}");
+            assert!(!expected.contains("evil"), "{said}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! How wide text is on a terminal, and how it is made to fit. Pure.
 
+use crate::torrent::is_odd;
+
 /// Returns the most columns that a character takes: 2 if it is wide, as East Asian text and emoji are. Combining marks
 /// count as 1, so a line is shorter than it may be rather than longer.
 fn columns(c: char) -> usize {
@@ -15,6 +17,18 @@ fn columns(c: char) -> usize {
 /// Returns the most columns that a text takes.
 pub(super) fn width(text: &str) -> usize {
     text.chars().map(columns).sum()
+}
+
+/// JSON that says the same, and can be looked at on a terminal whatever others wrote into it.
+pub(super) fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        match is_odd(c) {
+            true => escaped += &format!("\\u{:04x}", u32::from(c)),
+            false => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 /// The signs in our texts that not every locale and screen can show, and what stands for them there. The spaces tell them from
@@ -108,6 +122,17 @@ mod tests {
         }
         assert_eq!(pad("画像", 6), "画像  ");
         assert_eq!(pad("画像", 3), "画像");
+    }
+
+    #[test]
+    fn a_log_says_the_same_without_what_drives_a_terminal() {
+        let why = "教室 🦀 é \u{9b}31m \u{202e}x \u{7f}\n";
+        let json = serde_json::to_string(why).expect("a string");
+        let escaped = escaped(&json);
+        assert!(!escaped.chars().any(is_odd), "{escaped}");
+        assert!(escaped.contains("教室 🦀 é"), "{escaped}");
+        let read: String = serde_json::from_str(&escaped).expect("still JSON");
+        assert_eq!(read, why);
     }
 
     #[test]

@@ -93,17 +93,19 @@ fn split_piece_name(name: &str) -> Option<(&str, u32)> {
     (shortest && !whole.is_empty()).then_some((whole, number.checked_sub(1)?))
 }
 
+/// Whether a character, below U+10000, drives a terminal, or changes how the text around it is shown.
+pub fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Wraps a text from elsewhere, or a name, for people: control characters, which could drive their terminal, are escaped,
 /// and only the first `SHOWN` characters are shown.
 pub fn legible(text: &str) -> String {
-    let odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut shown = String::with_capacity(text.len().min(SHOWN));
     let mut chars = text.chars();
     for c in chars.by_ref().take(SHOWN) {
-        if odd(c) {
+        if is_odd(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
