@@ -6,6 +6,7 @@
 
 pub mod addresses;
 
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
@@ -710,9 +711,9 @@ impl Accepting {
 
     /// Closes the connection that has waited longest for its first message, so that its thread takes the next one:
     /// clients that only connect can't keep others out. The newest connection is spared, as its message may be on its
-    /// way. If more than half of the connections come from one address, one of these is closed: the silent one that has
-    /// waited longest, or else, to make room for others, the oldest. If then the newest comes from that address as well,
-    /// it is turned away instead, and the result is false. So a crowd never takes the last thread.
+    /// way. If a [`crowd`] has several connections, one of these is closed: the silent one that has waited longest, or else
+    /// the oldest. If there is no silent one, and the newest is of those who have as many, it is turned away instead, and
+    /// the result is false. So a crowd never takes the last thread.
     fn make_room(&self, trouble: Trouble, newest: Option<IpAddr>) -> bool {
         let now = Instant::now();
         let mut threads = self.lock();
@@ -722,11 +723,13 @@ impl Accepting {
         }
         let n_older = threads.open.len().saturating_sub(1);
         let older = &mut threads.open[..n_older];
-        let crowd = majority(older.iter().map(|one| one.ip)).filter(|ip| !ip.is_loopback());
-        let eligible = |one: &OpenOne| !one.closing && crowd.is_none_or(|crowd| one.ip == crowd);
+        let stay = older.iter().filter(|one| !one.closing);
+        let crowd = crowd(stay.map(|one| one.ip), newest);
+        let is_of_it = |one: &OpenOne| crowd.is_none_or(|(crowd, _)| one.ip == crowd);
+        let eligible = |one: &OpenOne| !one.closing && is_of_it(one);
         let silent = |one: &OpenOne| eligible(one) && !one.spoke.load(Ordering::Relaxed);
         let at = older.iter().position(silent);
-        let turned_away = at.is_none() && crowd.is_some() && newest == crowd;
+        let turned_away = at.is_none() && crowd.is_some_and(|(_, has_newest)| has_newest);
         let oldest = || older.iter().position(eligible);
         let at = at.or_else(|| oldest().filter(|_| crowd.is_some() && !turned_away));
         let makes_room = at.map(|at| {
@@ -744,19 +747,37 @@ impl Accepting {
     }
 }
 
-/// Returns the address that more than half of them have.
-fn majority(ips: impl Iterator<Item = IpAddr> + Clone) -> Option<IpAddr> {
-    // each other address takes one vote away: only a majority certainly has some left
-    let (mut leader, mut votes, mut n) = (None, 0, 0);
-    for ip in ips.clone() {
-        n += 1;
-        match leader {
-            Some(led) if led == ip => votes += 1,
-            Some(_) if votes > 0 => votes -= 1,
-            _ => (leader, votes) = (Some(ip), 1),
-        }
+/// Whose address it is: a single machine can take any IPv6 address that has the same first 64 bits.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
-    leader.filter(|leader| 2 * ips.filter(|ip| ip == leader).count() > n)
+}
+
+/// Returns the address that has most connections within the network that has most, where it isn't the only one, and whether
+/// the newest connection's network, or its address within the same one, has as many by now. Loopback, which many peers share
+/// by design, is no crowd.
+fn crowd(open: impl Iterator<Item = IpAddr>, newest: Option<IpAddr>) -> Option<(IpAddr, bool)> {
+    let (mut networks, mut addresses) = (HashMap::new(), BTreeMap::new());
+    for ip in open {
+        *networks.entry(network(ip)).or_insert(0) += 1;
+        *addresses.entry(ip).or_insert(0) += 1;
+    }
+    let in_network = |ip: IpAddr| networks.get(&network(ip)).copied().unwrap_or(0);
+    let at_address = |ip: IpAddr| addresses.get(&ip).copied().unwrap_or(0);
+    let has = |ip: IpAddr| (in_network(ip), at_address(ip));
+    let crowd = addresses.keys().copied().max_by_key(|ip| has(*ip))?;
+    let within = newest.is_some_and(|newest| network(newest) == network(crowd));
+    let of = |ip: IpAddr| {
+        if within {
+            at_address(ip)
+        } else {
+            in_network(ip)
+        }
+    };
+    let has_newest = newest.is_some_and(|newest| of(newest) + 1 >= of(crowd));
+    (of(crowd) > 1 && !crowd.is_loopback()).then_some((crowd, has_newest))
 }
 
 /// Counts a thread out, however it ends; a panicking one is replaced if no other thread waits for connections.
@@ -794,19 +815,66 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_more_than_half_is_found_wherever_it_stands() {
-        for (name, hosts, expected) in [
-            ("nobody", &[][..], None),
-            ("one", &[7], Some(7)),
-            ("half", &[7, 8], None),
-            ("last", &[1, 2, 7, 7, 7], Some(7)),
-            ("first", &[7, 7, 7, 1, 2], Some(7)),
-            ("in between", &[1, 7, 2, 7, 7], Some(7)),
-            ("the most, and yet no majority", &[7, 7, 1, 2], None),
+    fn whoever_has_most_connections_gives_one_up() {
+        const THREE: &[(&str, usize)] = &[("10.0.0.6", 80), ("10.0.0.7", 85), ("10.0.0.8", 80)];
+        const NETWORK: &[(&str, usize)] = &[("fd00::6", 80), ("fd00::7", 85), ("fd00:1::1", 90)];
+        let lab: Vec<String> = (1..=200).map(|n| format!("fd00::{n:x}")).collect();
+        let lab: Vec<(&str, usize)> = lab.iter().map(|ip| (ip.as_str(), 1)).collect();
+        for (name, open, newest, expected) in [
+            ("nobody", &[][..], "10.0.0.1", None),
+            (
+                "one each",
+                &[("10.0.0.2", 1), ("10.0.0.3", 1)],
+                "10.0.0.1",
+                None,
+            ),
+            (
+                "three addresses",
+                THREE,
+                "10.0.0.1",
+                Some(("10.0.0.7", false)),
+            ),
+            ("of most", THREE, "10.0.0.7", Some(("10.0.0.7", true))),
+            ("of fewer", THREE, "10.0.0.6", Some(("10.0.0.7", false))),
+            (
+                "of one fewer",
+                &[("10.0.0.2", 5), ("10.0.0.3", 4)],
+                "10.0.0.3",
+                Some(("10.0.0.2", true)),
+            ),
+            (
+                "an IPv6 network",
+                NETWORK,
+                "fd00:2::1",
+                Some(("fd00::7", false)),
+            ),
+            (
+                "of that network",
+                NETWORK,
+                "fd00::9",
+                Some(("fd00::7", false)),
+            ),
+            ("that address", NETWORK, "fd00::7", Some(("fd00::7", true))),
+            ("a lab's network, from it", &lab, "fd00::1:1", None),
+            (
+                "a lab's network",
+                &lab,
+                "fd00:1::1",
+                Some(("fd00::c8", false)),
+            ),
+            (
+                "loopback",
+                &[("127.0.0.1", 9), ("10.0.0.3", 4)],
+                "10.0.0.1",
+                None,
+            ),
         ] {
-            let ip = |host: &u8| IpAddr::from([10, 0, 0, *host]);
-            let found = majority(hosts.iter().map(ip));
-            assert_eq!(found, expected.as_ref().map(ip), "{name}");
+            let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+            let open = open
+                .iter()
+                .flat_map(|(at, n)| [ip(at)].into_iter().cycle().take(*n));
+            let expected = expected.map(|(at, has_newest)| (ip(at), has_newest));
+            assert_eq!(crowd(open, Some(ip(newest))), expected, "{name}");
         }
     }
 

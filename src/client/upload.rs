@@ -27,8 +27,8 @@ use crate::torrent::{BlockSet, Torrent};
 pub(super) const UPLOADS: usize = 256;
 /// A connection is closed after this long without a request.
 const IDLE: Duration = Duration::from_secs(75);
-/// The longest that an answer is held back.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// The longest that an answer is held back: a connection that is closed to make room gives its thread back only then.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn under `--max-up`; then the asker may try another holder. It gives up after 30 s.
 const PLACE_WAIT: Duration = Duration::from_secs(20);
 /// News is collected for this long before it is sent to a peer that has nothing to ask for: in a fast swarm several pieces
