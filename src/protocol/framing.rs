@@ -2,6 +2,7 @@
 //! its closing brace; white space between messages is skipped.
 
 use std::io::{self, BufRead};
+use std::sync::{Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -13,6 +14,10 @@ use crate::causes::NotUnderstood;
 /// The most values in one message. Each takes 32 bytes of memory while the message is parsed, and only two on the wire;
 /// the longest lists of the shortest names have this many.
 pub(super) const VALUES: usize = 2 << 20;
+/// Messages of more bytes are parsed one at a time: what is made of one takes up to 45 times its length while it is parsed, and
+/// many connections may have sent their last byte at the same moment.
+const LONG: usize = 16 << 10;
+static ONE_LONG: Mutex<()> = Mutex::new(());
 /// The most characters of a parse error: it is printed, and is sent back in an answer of [`super::ORIGINAL_CAP`] bytes.
 const FAULT: usize = 200;
 
@@ -72,6 +77,8 @@ pub fn read_message<T: DeserializeOwned>(
 /// # Errors
 /// Returns `InvalidData` with what was expected and the beginning of what came.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> io::Result<T> {
+    let _alone =
+        (bytes.len() > LONG).then(|| ONE_LONG.lock().unwrap_or_else(PoisonError::into_inner));
     serde_json::from_slice(bytes).map_err(|fault| {
         let said = || {
             let said = fault.to_string();
