@@ -9,6 +9,14 @@ impl Pieces {
         matches!(self, Self::Digits(all) if all == "all")
     }
 
+    /// Returns how many digits or numbers it has.
+    pub fn n_told(&self) -> usize {
+        match self {
+            Self::Digits(digits) => digits.len(),
+            Self::These(idxs) => idxs.len(),
+        }
+    }
+
     /// Returns the pieces in `bits`, in short form.
     pub fn of(bits: &Bitfield) -> Self {
         Self::Digits(if bits.is_full() {

@@ -31,6 +31,10 @@ pub(super) const OFFERS: usize = 10_000;
 /// The most digits or numbers of one offer that are remembered: no file's pieces have more digits, as the longest
 /// `.torrent` has no checkpoints for them.
 const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
+/// Bytes of what peers say that they have of contents that nobody lists: the list comes a moment later, and says it again.
+const UNLISTED_ROOM: usize = 64 << 20;
+/// Bytes that such a content takes beside its name and the numbers of its pieces.
+const UNLISTED: usize = 128;
 /// Up to this many peers, every peer takes from every other.
 const FULL_MESH: usize = 40;
 /// In a larger swarm, each takes from this many peers at random: a dozen connect the whole swarm, and each more costs CPU time
@@ -74,6 +78,8 @@ pub struct OtherPeer {
     pub latency: Option<Duration>,
     /// The pieces that it has of files that aren't being fetched at present.
     pub(super) offers: BTreeMap<Name, OfferedPieces>,
+    /// How many bytes it has said of contents that nobody listed then.
+    unlisted: usize,
     /// Why its last connection ended, or what was wrong with what it sent.
     pub trouble: Option<Lost>,
     /// The number of the last list that it was on, as long as it counts as listed.
@@ -130,6 +136,7 @@ impl State {
             link: LinkState::No,
             latency: None,
             offers: BTreeMap::new(),
+            unlisted: 0,
             trouble: None,
             on_list: None,
             said_hello: None,
@@ -267,12 +274,8 @@ impl State {
                     Some(before) => pieces.with(&before.pieces),
                     None => pieces,
                 };
-                let len = match &pieces {
-                    Pieces::Digits(digits) => digits.len(),
-                    Pieces::These(idxs) => idxs.len(),
-                };
                 let fits = offers.len() < OFFERS || offers.contains_key(name);
-                if fits && len <= OFFER_LEN {
+                if fits && pieces.n_told() <= OFFER_LEN {
                     offers.insert(name.clone(), OfferedPieces { md5, pieces });
                 }
             }
@@ -300,6 +303,7 @@ impl State {
             // another program is at the same address: what the previous one had is gone
             if known.id.as_ref().is_some_and(|last| last != id) {
                 known.offers.clear();
+                known.unlisted = 0;
                 known.strikes = 0;
                 self.picker.forget(peer);
             }
@@ -325,10 +329,31 @@ impl State {
             if md5
                 .or(self.swarm.get(&have.name).map(|summary| summary.md5))
                 .is_none_or(|md5| md5 == have.md5 || becomes)
+                && self.has_room_for(peer, &have)
             {
                 self.offers(peer, &have.name, Some(have.md5), have.pieces);
             }
         }
+    }
+
+    /// Returns true if what a peer says that it has of a content isn't longer than that content's pieces are, or, where nobody
+    /// lists it, fits into what all peers together may say of such.
+    fn has_room_for(&mut self, peer: PeerId, have: &Have) -> bool {
+        let held = self.files.get(&have.name);
+        let held = held.map(|held| (held.torrent.md5(), held.torrent.n_pieces()));
+        let listed = self.swarm.get(&have.name);
+        let listed = listed.map(|listed| (listed.md5, listed.n_pieces));
+        let known = [held, listed].into_iter().flatten();
+        if let Some((_, n_pieces)) = known.into_iter().find(|(md5, _)| *md5 == have.md5) {
+            return have.pieces.n_told() <= "all".len().max(n_pieces as usize);
+        }
+        let len = UNLISTED + have.name.as_str().len() + size_of::<u32>() * have.pieces.n_told();
+        let all: usize = self.peers.values().map(|peer| peer.unlisted).sum();
+        let fits = all + len <= UNLISTED_ROOM;
+        if let Some(peer) = self.peers.get_mut(&peer).filter(|_| fits) {
+            peer.unlisted += len;
+        }
+        fits
     }
 
     /// Returns those of our peers to connect to now, while something is missing or its `.torrent` is on its way; each
@@ -630,8 +655,9 @@ impl State {
 mod tests {
     use super::*;
     use crate::md5::digest;
-    use crate::protocol::{SwarmList, VERSION};
+    use crate::protocol::{Summary, SwarmList, VERSION};
     use crate::state::Wants;
+    use crate::state::tests::torrent;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -717,6 +743,55 @@ mod tests {
             let state = State::new(wants, StdRng::seed_from_u64(7), Instant::now());
             assert_eq!(state.wanted_names(), names(asked).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn what_nobody_lists_has_room_in_all() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(1), now);
+        let long = Pieces::These(vec![0; OFFER_LEN]);
+        let of = |n: usize| Have {
+            name: Name::parse(&format!("{n}")).expect("a name"),
+            md5: digest(b""),
+            pieces: long.clone(),
+        };
+        let fit = UNLISTED_ROOM / (size_of::<u32>() * OFFER_LEN) - 1;
+        let of_each = fit / 20;
+        for port in 0..40 {
+            let have: Vec<Have> = (0..of_each)
+                .map(|n| of(100 * usize::from(port) + n))
+                .collect();
+            let peer = state.know(([10, 0, 0, 2], port + 1).into(), true);
+            state.hello(peer, "1", &have, now);
+        }
+        let n_kept = |state: &State| {
+            state
+                .peers
+                .values()
+                .map(|peer| peer.offers.len())
+                .sum::<usize>()
+        };
+        let n = n_kept(&state);
+        assert!((fit / 2..=fit).contains(&n), "{n}");
+        // a listed one is still taken, as long as it is what it can be
+        let listed = Summary::of(&torrent());
+        let (name, md5) = (listed.name.clone(), listed.md5);
+        state.swarm.insert(name.clone(), listed);
+        let peer = state.know(([10, 0, 0, 3], 1).into(), true);
+        for (pieces, kept) in [(long.clone(), 0), (Pieces::These(vec![3]), 1)] {
+            let have = Have {
+                name: name.clone(),
+                md5,
+                pieces,
+            };
+            state.learn(peer, &[have]);
+            assert_eq!(state.peers[&peer].offers.len(), kept);
+        }
+        // who starts anew gives back what it had
+        let first = state.know(([10, 0, 0, 2], 1).into(), true);
+        state.hello(first, "2", &[], now);
+        state.learn(peer, &[of(0)]);
+        assert_eq!(state.peers[&peer].offers.len(), 2);
     }
 
     #[test]
