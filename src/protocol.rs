@@ -197,12 +197,12 @@ pub struct SwarmList {
     pub sweep_every: Option<f64>,
     /// Everybody else; of a large swarm, some, and others the next time.
     pub peers: Vec<PeerEntry>,
-    /// The files that a live peer has; none where the ping named this edition.
-    #[serde(default)]
-    pub torrents: Vec<Summary>,
     /// Contents that are to be published soon, and may then stand under their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coming: Vec<Coming>,
+    /// The files that a live peer has; none where the ping named this edition.
+    #[serde(default)]
+    pub torrents: Vec<Summary>,
 }
 
 /// A tracker's answer to our ping: its variant tells which kind of tracker answered.

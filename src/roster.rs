@@ -52,7 +52,7 @@ use address::PeerKey;
 pub use address::{Endpoints, Reachability};
 use draw_set::DrawSet;
 use files::FileIndex;
-pub use files::summary_for;
+pub use files::{FileList, summary_for};
 use folder::{FolderIndex, FolderReport};
 use holdings::{HeldFiles, Holdings, ListedPeer, counted};
 pub use limits::{

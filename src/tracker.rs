@@ -57,7 +57,7 @@ const LARGE_AT_ONCE: usize = 4;
 const WAITING: usize = 64;
 /// How long a thread waits for a permit: half as long as a peer waits for the answer.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// How long an answer may take to be sent: a peer gives up sooner.
+/// How long an answer, and then the list of files at its end, may take to be sent: a peer gives up sooner.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// What a tracker is started with.
@@ -220,7 +220,8 @@ impl TrackerShared {
             Err(fault) => return self.tell_failed(from, &fault),
         };
         let sender = client.sender();
-        if let Err(fault) = sender.send_within(&reply.bytes, ANSWER_TIME) {
+        let mut parts = reply.parts().into_iter();
+        if let Err(fault) = parts.try_for_each(|part| sender.send_within(part, ANSWER_TIME)) {
             self.tell_failed(from, &fault);
         }
     }
@@ -288,9 +289,10 @@ impl TrackerShared {
         let list = roster.swarm_list(from, port, wants, known_edition, &mut rand::rng());
         drop(roster);
         self.tell_ping(joined, Some(v));
-        let permit = self.permit_for(list.len_hint())?;
+        let (permit, room) = self.room_for(list.len_hint());
         Ok(TrackerReply {
-            bytes: list.to_bytes(self.sweep_every),
+            bytes: list.beginning(self.sweep_every, room),
+            ending: list.new_files(),
             _permit: permit,
         })
     }

@@ -233,7 +233,7 @@ impl FileIndex {
 }
 
 /// The live files of one moment, as askers with one vantage point are told of them.
-pub(super) struct FileList {
+pub struct FileList {
     /// A random number: whoever names it knows this very list.
     pub(super) edition: u64,
     files: Vec<Arc<Summary>>,
@@ -243,18 +243,20 @@ pub(super) struct FileList {
 }
 
 impl FileList {
-    /// As it goes over the wire.
-    pub(super) fn text(&self) -> &[u8] {
+    /// The end of an answer.
+    pub fn text(&self) -> &[u8] {
         self.text.get_or_init(|| {
-            let mut text = Vec::new();
+            let mut text = b",\"torrents\":[".to_vec();
+            let first = text.len();
             for record in &self.files {
                 let begin = text.len();
-                text.extend_from_slice(if begin == 0 { b"" } else { b"," });
+                text.extend_from_slice(if begin == first { b"" } else { b"," });
                 text.extend_from_slice(&to_bytes(&summary_for(record, self.asker)));
                 if text.len() > LIST_ROOM {
                     text.truncate(begin);
                 }
             }
+            text.extend_from_slice(b"]}");
             text.into()
         })
     }

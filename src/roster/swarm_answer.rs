@@ -23,29 +23,38 @@ pub struct SwarmAnswer {
 }
 
 impl SwarmAnswer {
-    /// The list of files, where the asker doesn't know it.
-    fn new_files(&self) -> Option<&[u8]> {
+    /// The list of files, where the asker doesn't know it: the end of the answer.
+    pub fn new_files(&self) -> Option<Arc<FileList>> {
         let knows = self.known_edition == Some(self.files.edition);
-        (!knows).then(|| self.files.text())
+        (!knows).then(|| Arc::clone(&self.files))
     }
 
-    /// About how many bytes it takes.
+    /// About how many bytes it takes up to the list of files.
     pub fn len_hint(&self) -> usize {
-        let files = self.new_files().map_or(0, <[u8]>::len);
         let peers: usize = self.peers.iter().map(|peer| peer.len() + 50).sum();
-        files + peers.min(LIST_ROOM) + 150 * (1 + self.coming.len())
+        peers.min(LIST_ROOM) + 150 * (1 + self.coming.len())
     }
 
-    /// Writes the answer of a tracker that sweeps every `sweep_every`. It has at most as many bytes as a client reads: a peer
-    /// whose names don't fit is listed without them.
+    /// Writes the whole answer of a tracker that sweeps every `sweep_every`.
     pub fn to_bytes(&self, sweep_every: Duration) -> Vec<u8> {
+        let mut out = self.beginning(sweep_every, usize::MAX);
+        if let Some(files) = self.new_files() {
+            out.extend_from_slice(files.text());
+        }
+        out
+    }
+
+    /// Writes the answer up to the list of files. With that it has at most as many bytes as a client reads, and at most `room`
+    /// bytes of peers' names: a peer whose names don't fit is listed without them.
+    pub fn beginning(&self, sweep_every: Duration, room: usize) -> Vec<u8> {
         let files = self.new_files();
         let coming = match self.coming.is_empty() {
             true => Vec::new(),
             false => to_bytes(&self.coming),
         };
-        let room = LIST_ROOM.saturating_sub(files.map_or(0, <[u8]>::len) + coming.len());
-        let mut out = Vec::with_capacity(self.len_hint());
+        let n_files = files.as_ref().map_or(0, |files| files.text().len());
+        let room = room.min(LIST_ROOM.saturating_sub(n_files + coming.len()));
+        let mut out = Vec::with_capacity(room.min(self.len_hint()));
         let n_peers = self.n_peers.map(|n| format!("\"n_peers\":{n},"));
         let (local, n_peers) = (self.local, n_peers.unwrap_or_default());
         let (edition, sweep_every) = (self.files.edition, sweep_every.as_secs_f64());
@@ -55,16 +64,13 @@ impl SwarmAnswer {
         out.extend_from_slice(head.as_bytes());
         self.write_peers(room, &mut out);
         out.extend_from_slice(b"]");
-        if let Some(files) = files {
-            out.extend_from_slice(b",\"torrents\":[");
-            out.extend_from_slice(files);
-            out.extend_from_slice(b"]");
-        }
         if !coming.is_empty() {
             out.extend_from_slice(b",\"coming\":");
             out.extend_from_slice(&coming);
         }
-        out.extend_from_slice(b"}");
+        if files.is_none() {
+            out.extend_from_slice(b"}");
+        }
         out
     }
 

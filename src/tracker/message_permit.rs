@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::SMALL;
+use super::{SMALL, TrackerShared};
 use crate::protocol::TORRENT_CAP;
 use crate::semaphore::{Permit, Semaphore};
 
@@ -39,5 +39,20 @@ impl<'a> MessagePermit<'a> {
     /// Returns true if the message was cut off because no permit was free.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused
+    }
+}
+
+impl TrackerShared {
+    /// How many bytes of peers' names an answer to a ping may have that would have `len` bytes with all of them, and the permit
+    /// that it needs for these. Where none is free it has fewer, rather than none: the peers tell each other the rest.
+    pub(super) fn room_for(&self, len: usize) -> (Option<Permit<'_>>, usize) {
+        let is_long = len > SMALL;
+        let permit = is_long
+            .then(|| self.large.acquire(Duration::ZERO))
+            .flatten();
+        match is_long && permit.is_none() {
+            true => (None, SMALL / 2),
+            false => (permit, usize::MAX),
+        }
     }
 }

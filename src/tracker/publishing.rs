@@ -254,8 +254,8 @@ impl TrackerShared {
             name: name.clone(),
         });
         Ok(TrackerReply {
-            bytes: replies::torrent(torrent),
             _permit: permit,
+            ..replies::torrent(torrent).into()
         })
     }
 }

@@ -37,8 +37,8 @@ impl TrackerShared {
     ) -> Result<TrackerReply<'_>, TrackerRefusal> {
         let permit = self.permit_for(self.machines.len_hint())?;
         Ok(TrackerReply {
-            bytes: replies::status(self.status(only)),
             _permit: permit,
+            ..replies::status(self.status(only)).into()
         })
     }
 

@@ -39,7 +39,7 @@ fn ask_from(tracker: &TrackerShared, peer: &str, message: &str) -> Vec<u8> {
     };
     let peer = peer.parse().expect("an address");
     let own = own.parse().expect("an address");
-    tracker.answer(peer, own, message).bytes
+    tracker.answer(peer, own, message).parts().concat()
 }
 
 fn swarm(tracker: &TrackerShared, port: u16) -> SwarmList {
@@ -176,6 +176,35 @@ fn a_long_answer_keeps_its_permit_until_it_goes() {
         assert!(!swarm(tracker, 9).peers.is_empty(), "others are served");
         drop(long);
         assert!(get().bytes.len() > SMALL);
+    });
+}
+
+#[test]
+fn who_takes_long_lists_slowly_keeps_nobody_from_a_list() {
+    with_tracker(Reachability::Local, |tracker| {
+        publish(tracker, &torrent(16), true);
+        let names: Vec<String> = (0..4500).map(|n| format!("{n:0250}")).collect();
+        let names = serde_json::to_string(&names).expect("JSON");
+        let list = format!(r#"{{"msg": "file_list", "port": 7, "v": 1, "files": {names}}}"#);
+        assert_eq!(ask(tracker, &list), br#"{"v":1}"#);
+        let local: SocketAddr = "127.0.0.1:40000".parse().expect("an address");
+        let ping = || {
+            let ping = br#"{"msg": "ping", "port": 9, "v": 1}"#;
+            tracker.answer(local, local.ip(), parse(ping).expect("a ping"))
+        };
+        let held: Vec<TrackerReply> = (0..LARGE_AT_ONCE).map(|_| ping()).collect();
+        assert!(held.iter().all(|reply| reply.bytes.len() > SMALL));
+        let short = ping();
+        assert!(short.bytes.len() < SMALL);
+        assert!(swarm(tracker, 9).peers.iter().any(|peer| peer.port == 7));
+        assert_eq!(swarm(tracker, 9).torrents.len(), 1);
+        let shared = |reply: &TrackerReply| reply.ending.clone().expect("it is new");
+        assert!(
+            Arc::ptr_eq(&shared(&short), &shared(&held[0])),
+            "one in memory"
+        );
+        drop(held);
+        assert!(ping().bytes.len() > SMALL);
     });
 }
 
