@@ -748,7 +748,7 @@ impl Accepting {
 }
 
 /// Whose address it is: a single machine can take any IPv6 address that has the same first 64 bits.
-fn network(ip: IpAddr) -> IpAddr {
+pub fn network(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),

@@ -2,10 +2,14 @@
 //!
 //! It is a leaf lock: nothing else is locked while its counter is, and nobody waits for a permit longer than a given time.
 
+use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Permits, and a bounded number of threads that wait for one.
+/// This part of those who wait may be from one network: so one machine can't keep others from waiting.
+const NETWORK_SHARE: usize = 4;
+
+/// Permits, and a bounded number of threads that wait for one, in the order in which they came.
 pub struct Semaphore {
     counts: Mutex<PermitCounts>,
     returned: Condvar,
@@ -14,7 +18,9 @@ pub struct Semaphore {
 
 struct PermitCounts {
     free: usize,
-    waiting: usize,
+    /// The numbers of those who wait, and the networks that they are from.
+    waiting: Vec<(u64, Option<IpAddr>)>,
+    next: u64,
 }
 
 /// A permit. Dropping it returns it.
@@ -27,7 +33,8 @@ impl Semaphore {
         Self {
             counts: Mutex::new(PermitCounts {
                 free: permits,
-                waiting: 0,
+                waiting: Vec::new(),
+                next: 0,
             }),
             returned: Condvar::new(),
             max_waiting,
@@ -36,18 +43,34 @@ impl Semaphore {
 
     /// Waits for a permit. Returns `None` if none is free within `timeout`, or at once if too many wait already.
     pub fn acquire(&self, timeout: Duration) -> Option<Permit<'_>> {
+        self.acquire_from(None, timeout)
+    }
+
+    /// Waits for a permit for somebody in this network, of which only some may wait.
+    pub fn acquire_from(&self, network: Option<IpAddr>, timeout: Duration) -> Option<Permit<'_>> {
         let mut counts = self.lock();
-        if counts.free == 0 {
-            if counts.waiting >= self.max_waiting {
+        if counts.free == 0 || !counts.waiting.is_empty() {
+            let is_neighbour = |(_, other): &&(u64, Option<IpAddr>)| *other == network;
+            let n_neighbours = counts.waiting.iter().filter(is_neighbour).count();
+            let is_crowd = network.is_some() && n_neighbours >= self.max_waiting / NETWORK_SHARE;
+            if is_crowd || counts.waiting.len() >= self.max_waiting {
                 return None;
             }
-            counts.waiting += 1;
-            let none_free = |counts: &mut PermitCounts| counts.free == 0;
-            let waited = self.returned.wait_timeout_while(counts, timeout, none_free);
+            let own = counts.next;
+            counts.next += 1;
+            counts.waiting.push((own, network));
+            let waits = |counts: &mut PermitCounts| counts.free == 0 || counts.waiting[0].0 != own;
+            let waited = self.returned.wait_timeout_while(counts, timeout, waits);
             counts = waited.unwrap_or_else(PoisonError::into_inner).0;
-            counts.waiting -= 1;
+            let in_vain = waits(&mut counts);
+            counts.waiting.retain(|(other, _)| *other != own);
+            // another is the first now
+            self.returned.notify_all();
+            if in_vain {
+                return None;
+            }
         }
-        counts.free = counts.free.checked_sub(1)?;
+        counts.free -= 1;
         Some(Permit(self))
     }
 
@@ -60,7 +83,7 @@ impl Semaphore {
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
         self.0.lock().free += 1;
-        self.0.returned.notify_one();
+        self.0.returned.notify_all();
     }
 }
 
@@ -72,7 +95,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn until_waiting(semaphore: &Semaphore, n: usize) {
-        while semaphore.lock().waiting < n {
+        while semaphore.lock().waiting.len() < n {
             thread::yield_now();
         }
     }
@@ -93,6 +116,28 @@ mod tests {
         });
         drop(second);
         assert_eq!(semaphore.lock().free, 2, "all came back");
+    }
+
+    #[test]
+    fn permits_come_in_turn_and_one_network_has_few_of_the_places() {
+        let semaphore = Semaphore::new(1, 8);
+        let [crowd, other] = ["10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().ok());
+        let order = Mutex::new(Vec::new());
+        let first = semaphore.acquire(Duration::ZERO).expect("it is free");
+        thread::scope(|scope| {
+            let (semaphore, order) = (&semaphore, &order);
+            for (n, network) in [crowd, crowd, other, None].into_iter().enumerate() {
+                let wait = move || {
+                    let _permit = semaphore.acquire_from(network, LONG).expect("in turn");
+                    order.lock().expect("no panic").push(n);
+                };
+                scope.spawn(wait);
+                until_waiting(semaphore, n + 1);
+            }
+            assert!(semaphore.acquire_from(crowd, LONG).is_none(), "two wait");
+            drop(first);
+        });
+        assert_eq!(*order.lock().expect("no panic"), [0, 1, 2, 3]);
     }
 
     #[test]

@@ -73,8 +73,6 @@ pub(super) enum TrackerEvent {
         md5: Digest,
         stands: Option<Digest>,
         why: String,
-        #[serde(skip)]
-        weight: Weight,
     },
     NotSynced {
         why: String,
@@ -110,14 +108,13 @@ pub(super) enum TrackerEvent {
 impl report::Reportable for TrackerEvent {
     fn weight(&self) -> Weight {
         match self {
-            Self::Refused { weight, .. }
-            | Self::NotPublished { weight, .. }
-            | Self::NotUnderstood { weight, .. } => *weight,
+            Self::Refused { weight, .. } | Self::NotUnderstood { weight, .. } => *weight,
             Self::Published { again: true, .. } => Weight::Normal,
             Self::Listening { .. }
             | Self::Page { .. }
             | Self::BadTorrent { .. }
             | Self::Published { .. }
+            | Self::NotPublished { .. }
             | Self::NotSynced { .. }
             | Self::AcceptFailed { .. }
             | Self::Loaded { .. }

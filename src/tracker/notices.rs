@@ -219,6 +219,9 @@ impl TrackerShared {
     pub(super) fn tell_refusal(&self, from: SocketAddr, refusal: &TrackerRefusal) {
         let why = refusal.to_string();
         let weight = match refusal {
+            // of many files, each is refused
+            TrackerRefusal::Busy if !self.notices.is_new_reason(from.ip(), &why) => return,
+            TrackerRefusal::Busy => Weight::Normal,
             TrackerRefusal::Stranger if !self.notices.is_new_stranger(from.ip()) => Weight::Logged,
             TrackerRefusal::Stranger | TrackerRefusal::Disk(_) => Weight::Important,
             _ if self.notices.is_new_reason(from.ip(), &why) => Weight::Normal,
@@ -228,7 +231,7 @@ impl TrackerShared {
             .say(&TrackerEvent::Refused { from, why, weight });
     }
 
-    /// Tells that a content wasn't taken: to people once, however often it is tried again.
+    /// Tells that a content wasn't taken: once, however often it is tried again.
     pub(super) fn tell_not_published(
         &self,
         peer: SocketAddr,
@@ -242,18 +245,15 @@ impl TrackerShared {
             name: name.clone(),
             md5,
         };
-        let weight = match self.notices.is_new_refusal(refused) {
-            true => Weight::Important,
-            false => Weight::Logged,
-        };
-        self.report.say(&TrackerEvent::NotPublished {
-            peer,
-            name,
-            md5,
-            stands,
-            why: why.to_owned(),
-            weight,
-        });
+        if self.notices.is_new_refusal(refused) {
+            self.report.say(&TrackerEvent::NotPublished {
+                peer,
+                name,
+                md5,
+                stands,
+                why: why.to_owned(),
+            });
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::reasons::why_it_stays;
 use super::replies::{self, TrackerReply};
 use super::torrent_folder::PublisherNote;
 use crate::content::{Offerer, Verdict};
+use crate::net::network;
 use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
 use crate::roster::{
     Endpoints, FileSources, Judged, Record, StandingRecord, TrackerRefusal, summary_for,
@@ -93,8 +94,13 @@ impl TrackerShared {
         let now = seconds_since_1970();
         file.published = file.published.min(now);
         let left = peer.waits_until.saturating_duration_since(Instant::now());
-        let _permit = self.publishing.acquire(left).ok_or(TrackerRefusal::Busy)?;
         let settling = self.started.elapsed() < self.settles_in();
+        // who is refused anyway keeps nobody waiting
+        self.lock().judge(peer.addr, peer.key, &file, settling)?;
+        let ip = peer.from.peer;
+        let network = (!ip.is_loopback()).then(|| network(ip));
+        let permit = self.publishing.acquire_from(network, left);
+        let _permit = permit.ok_or(TrackerRefusal::Busy)?;
         let judged = self.lock().judge(peer.addr, peer.key, &file, settling)?;
         let record = match self.decide(peer, &mut file, &judged, now, written)? {
             PublishDecision::Records(record) => record,

@@ -4,10 +4,12 @@ use std::fs;
 use std::process;
 
 use super::*;
+use crate::content::Verdict;
 use crate::md5::{INITIAL, digest};
 use crate::protocol::{
-    Outcome, PeerEntry, PingAnswer, Publication, Reply, SwarmList, VERSION, parse,
+    Outcome, PeerEntry, PingAnswer, Publication, Reply, Summary, SwarmList, VERSION, parse,
 };
+use crate::roster::{FILES_PER_ADDRESS, Record};
 use crate::torrent::Torrent;
 
 /// A tracker without a listener, and with a folder of its own.
@@ -222,6 +224,38 @@ fn a_publication_that_waits_too_long_is_refused() {
         drop(permit);
         let taken = publish(tracker, &image, true).files;
         assert!(matches!(taken[..], [Outcome::Stands { mine: true, .. }]));
+    });
+}
+
+#[test]
+fn who_has_published_enough_keeps_nobody_waiting() {
+    with_tracker(Reachability::Local, |tracker| {
+        tracker.reach = Reachability::Remote;
+        *tracker.lock() = Roster::new(Reachability::Remote);
+        tracker.permit_wait = Duration::from_millis(10);
+        let peer: SocketAddr = "10.0.0.2:5".parse().expect("an address");
+        let own = "10.0.0.1".parse().expect("an address");
+        for n in 0..FILES_PER_ADDRESS {
+            let name = Name::parse(&format!("f{n}")).expect("a name");
+            let summary = Summary {
+                name,
+                n_pieces: 1,
+                ..Summary::of(&torrent(16))
+            };
+            let record = Record { summary, key: None };
+            tracker.lock().publish(peer, record, Verdict::New);
+        }
+        let _permit = tracker.publishing.acquire(Duration::ZERO);
+        let message = ToTracker::Publish {
+            port: 5,
+            key: "key".to_owned(),
+            files: vec![Publication::of(&torrent(16))],
+        };
+        let reply: Reply = parse(&tracker.answer(peer, own, message).bytes).expect("a reply");
+        let [Outcome::Refused { why }] = &reply.files[..] else {
+            panic!("{:?}", reply.files)
+        };
+        assert!(!why.contains("busy"), "{why}");
     });
 }
 
