@@ -204,7 +204,7 @@ impl RolloutView {
 /// Asks once, or until enough machines have it. Returns the exit code and what is printed at the end.
 pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
     let start = Instant::now();
-    let hosts = hosts(&config.hosts);
+    let hosts = hosts(&config.hosts, config.within.map(|within| start + within));
     let (mut last, mut told, mut fault): (Option<RolloutView>, Option<(usize, bool)>, _) =
         (None, None, None);
     let mut answered = start;
@@ -278,8 +278,8 @@ fn tell(
 }
 
 /// The expected machines, each perhaps with a user's name before it, as for `ssh`. A short name means one of them alone,
-/// or else none.
-fn hosts(texts: &[String]) -> Vec<Host> {
+/// or else none. No more names are looked up once the time is over.
+fn hosts(texts: &[String], until: Option<Instant>) -> Vec<Host> {
     let bare = |text: &String| text.rsplit('@').next().map(str::to_ascii_lowercase);
     let bare: Vec<String> = texts.iter().filter_map(bare).collect();
     let short = |bare: &str| bare.split('.').next().unwrap_or_default().to_owned();
@@ -292,12 +292,18 @@ fn hosts(texts: &[String]) -> Vec<Host> {
             addresses,
         }
     };
-    let addresses = bare.chunks(AT_ONCE).flat_map(addresses_of);
+    let is_over = || until.is_some_and(|until| Instant::now() >= until);
+    let addresses = bare.chunks(AT_ONCE);
+    let addresses = addresses.flat_map(|names| addresses_of(names, is_over()));
     texts.iter().zip(&bare).zip(addresses).map(host).collect()
 }
 
-/// Looks names up, all at once: where no name server answers, each takes ten seconds.
-fn addresses_of(names: &[String]) -> Vec<Vec<IpAddr>> {
+/// Looks names up, all at once: where no name server answers, each takes ten seconds. Without these, takes the addresses alone.
+fn addresses_of(names: &[String], without_names: bool) -> Vec<Vec<IpAddr>> {
+    if without_names {
+        let parsed = names.iter().map(|name| name.parse().ok());
+        return parsed.map(|ip| ip.into_iter().collect()).collect();
+    }
     let look_up = |name: &String| -> Vec<IpAddr> {
         let resolved = resolve(name, 0).unwrap_or_default();
         resolved.into_iter().map(|addr| addr.ip()).collect()
@@ -359,10 +365,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn once_the_time_is_over_no_name_is_looked_up() {
+        let texts = ["localhost", "10.0.0.7"].map(str::to_owned);
+        let n_addresses = |until| {
+            hosts(&texts, until)
+                .into_iter()
+                .map(|host| host.addresses.len())
+        };
+        assert_eq!(
+            n_addresses(Some(Instant::now())).collect::<Vec<_>>(),
+            [0, 1]
+        );
+        assert!(n_addresses(None).all(|n| n > 0));
+    }
+
+    #[test]
     fn a_short_name_means_one_machine() {
         let names = |texts: &[&str]| {
             let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-            let hosts = hosts(&texts).into_iter();
+            let hosts = hosts(&texts, None).into_iter();
             hosts
                 .map(|host| host.name.unwrap_or_default())
                 .collect::<Vec<_>>()

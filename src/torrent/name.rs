@@ -96,7 +96,8 @@ fn split_piece_name(name: &str) -> Option<(&str, u32)> {
 /// Whether a character, below U+10000, drives a terminal, or changes how the text around it is shown.
 pub fn is_odd(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{feff}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Wraps a text from elsewhere, or a name, for people: control characters, which could drive their terminal, are escaped,
@@ -230,6 +231,15 @@ mod tests {
     fn people_are_shown_any_name_legibly() {
         let longest = "x".repeat(MAX_NAME);
         assert_eq!(legible(&longest), longest);
+        // the joiners are part of words and of emoji
+        for plain in ["naïve ファイル.txt", "نامه\u{200c}ای", "👩\u{200d}💻"] {
+            assert_eq!(legible(plain), plain);
+        }
+        for odd in [
+            '\u{9b}', '\u{61c}', '\u{200b}', '\u{2028}', '\u{202e}', '\u{2067}', '\u{feff}',
+        ] {
+            assert_eq!(legible(&odd.to_string()), odd.escape_default().to_string());
+        }
         for long in ["é", "\u{1b}"] {
             let shown = legible(&long.repeat(1 << 20));
             assert!(shown.len() < SHOWN * 10, "{} bytes", shown.len());
