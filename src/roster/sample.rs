@@ -1,7 +1,8 @@
 //! Who is on an answer: everybody in a small swarm, and a random sample of a large one.
 //!
 //! The sample is random with one exception: peers that list what the asker lacks come first, and among them some holders of
-//! the rarest pieces. Chance alone would leave these out as long as they are few. This module never changes the roster.
+//! the rarest pieces. Chance alone would leave these out as long as they are few. One address has half of the places at most,
+//! as long as others fill the rest: a machine may pretend to be many peers. This module never changes the roster.
 
 use std::ptr;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ struct Sample<'a, F> {
     chosen: Vec<&'a KnownPeer>,
     room: usize,
     fits: F,
+    /// The most peers of one address.
+    of_one: usize,
 }
 
 impl<F: Fn(&KnownPeer) -> bool> Sample<'_, F> {
@@ -53,7 +56,14 @@ impl<F: Fn(&KnownPeer) -> bool> Sample<'_, F> {
             return;
         };
         let is_new = !self.chosen.iter().any(|other| ptr::eq(*other, peer));
-        if is_new && (self.fits)(peer) {
+        let ip = peer.holdings.addr.ip();
+        let neighbours = || {
+            self.chosen
+                .iter()
+                .filter(|other| other.holdings.addr.ip() == ip)
+        };
+        let is_crowd = || self.of_one < self.room && neighbours().count() >= self.of_one;
+        if is_new && (self.fits)(peer) && !is_crowd() {
             self.chosen.push(peer);
         }
     }
@@ -104,6 +114,7 @@ impl Roster {
             chosen: Vec::with_capacity(room),
             room,
             fits,
+            of_one: room / 2,
         };
         let wanted = wanted.iter().filter_map(|name| self.files.get(name));
         let wanted: Vec<_> = wanted.collect();
@@ -112,11 +123,14 @@ impl Roster {
             let rare = (room / RARE_SHARE).div_ceil(share);
             sample.take(rare, &file.rare, rng);
         }
-        for (nth, file) in wanted.iter().enumerate() {
-            let left = room - sample.chosen.len();
-            sample.take(left.div_ceil(share - nth), file.holders.as_slice(), rng);
+        for of_one in [room / 2, room] {
+            sample.of_one = of_one;
+            for (nth, file) in wanted.iter().enumerate() {
+                let left = room - sample.chosen.len();
+                sample.take(left.div_ceil(share - nth), file.holders.as_slice(), rng);
+            }
+            sample.take(room, everyone, rng);
         }
-        sample.take(room, everyone, rng);
         sample.chosen
     }
 
@@ -183,6 +197,26 @@ mod tests {
             let different: BTreeSet<_> = list.peers.iter().map(|peer| &peer.ip).collect();
             assert_eq!((different.len(), list.n_peers), expected, "{name}");
             assert_eq!(list.torrents.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn who_pretends_to_be_many_hides_nobody() {
+        for (others, expected) in [
+            (0, PEERS_LISTED),
+            (1, PEERS_LISTED - 1),
+            (100, PEERS_LISTED / 2),
+        ] {
+            let mut roster = swarms(1, others);
+            for port in 1..=150 {
+                list(&mut roster, lan(66), port, OURS, &["f0"], &[]);
+            }
+            for seed in 0..100 {
+                let peers = ask(&mut roster, lan(9), &[], seed).peers;
+                let n = peers.iter().filter(|peer| peer.ip == "10.0.0.66").count();
+                assert_eq!(peers.len(), PEERS_LISTED);
+                assert!(n <= expected, "{n} of one address beside {others}");
+            }
         }
     }
 

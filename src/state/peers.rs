@@ -372,14 +372,28 @@ impl State {
             NEIGHBOURS
         };
         let room = most.saturating_sub(busy.len());
+        // one machine may pretend to be many peers: an address has half of the places, where there is another
+        let mut at_address: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        for (_, peer) in busy {
+            *at_address.entry(peer.addr.ip()).or_default() += 1;
+        }
         let ready = idle
             .into_iter()
             .filter(|(_, peer)| peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now));
-        let mut to_connect: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
-        to_connect.shuffle(&mut self.rng);
+        let mut ready: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
+        ready.shuffle(&mut self.rng);
+        let in_turn = ready.into_iter().map(|(no, addr)| {
+            let nth = at_address.entry(addr.ip()).or_default();
+            *nth += 1;
+            (*nth, no, addr)
+        });
+        let mut in_turn: Vec<_> = in_turn.collect();
+        let of_one = if at_address.len() > 1 { most / 2 } else { most };
+        in_turn.retain(|(nth, ..)| *nth <= of_one);
         // peers that the tracker lists come before those that only said hello
-        to_connect.sort_by_key(|(no, _)| self.peers[no].on_list.is_none());
-        to_connect.truncate(room);
+        in_turn.sort_by_key(|(nth, no, _)| (self.peers[no].on_list.is_none(), *nth));
+        let in_turn = in_turn.into_iter().take(room);
+        let to_connect: Vec<_> = in_turn.map(|(_, no, addr)| (no, addr)).collect();
         for (no, _) in &to_connect {
             self.peers.get_mut(no).expect("just listed").link = LinkState::Trying;
         }
@@ -658,6 +672,7 @@ mod tests {
     use crate::protocol::{Summary, SwarmList, VERSION};
     use crate::state::Wants;
     use crate::state::tests::torrent;
+    use crate::store::Part;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -703,6 +718,36 @@ mod tests {
         state.update_list(&listed(&[]), later);
         assert_eq!(state.peers.len(), 0, "all are forgotten in time");
         assert_ne!(hello(&mut state, at(2, 999)), NOBODY);
+    }
+
+    #[test]
+    fn one_address_leaves_places_for_others() {
+        let now = Instant::now();
+        let at = |last: u8, port: u16| SocketAddr::from(([10, 0, 0, last], port));
+        for (name, n_peers, n_others, expected) in [
+            ("all at one address", 60, 0, (NEIGHBOURS, 0)),
+            ("few at one address", 30, 0, (30, 0)),
+            ("one elsewhere", 60, 1, (NEIGHBOURS / 2, 1)),
+            ("few, and one elsewhere", 15, 1, (15, 1)),
+            ("many elsewhere", 60, 60, (1, NEIGHBOURS - 1)),
+        ] {
+            let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+            state.begin(&torrent(), Part::none_of(&torrent()), now);
+            let ports = (1..=n_peers).map(|port| at(2, port));
+            let others = (0..n_others).map(|n| at(10 + n, 1));
+            let peers: Vec<SocketAddr> = ports.chain(others).collect();
+            // on the second turn those of the first are still being tried
+            let mut tried = Vec::new();
+            for _ in 0..2 {
+                state.take_peers(&listed(&peers).peers, None, now);
+                tried.extend(state.to_connect(0, now));
+            }
+            let n = tried
+                .iter()
+                .filter(|(_, addr)| addr.ip() == at(2, 1).ip())
+                .count();
+            assert_eq!((n, tried.len() - n), expected, "{name}");
+        }
     }
 
     #[test]
