@@ -6,7 +6,7 @@
 
 pub mod addresses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
@@ -759,7 +759,7 @@ pub fn network(ip: IpAddr) -> IpAddr {
 /// the newest connection's network, or its address within the same one, has as many by now. Loopback, which many peers share
 /// by design, is no crowd.
 fn crowd(open: impl Iterator<Item = IpAddr>, newest: Option<IpAddr>) -> Option<(IpAddr, bool)> {
-    let (mut networks, mut addresses) = (HashMap::new(), BTreeMap::new());
+    let (mut networks, mut addresses) = (BTreeMap::new(), BTreeMap::new());
     for ip in open {
         *networks.entry(network(ip)).or_insert(0) += 1;
         *addresses.entry(ip).or_insert(0) += 1;

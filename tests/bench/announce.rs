@@ -112,6 +112,7 @@ fn report(n: u32, n_peers: usize) -> MachineReport {
         here: u64::from(n) << 20,
         whole: false,
         mine: false,
+        unconfirmed: false,
         speed: 1e7,
         left: Some(60.0),
         state: "from 40 peers".to_owned(),
