@@ -19,9 +19,8 @@ use bittorrentish::torrent::{Name, legible};
 use bittorrentish::{net, page};
 use getopts::{Matches, Options};
 
-/// The least of `--max-up`, bytes per second: two connections are served at once, and each is given up below 64 KiB in
-/// 30 s.
-const LEAST_UP: u64 = 5 << 10;
+/// The least rate, bytes per second: two connections are served at once, and each is given up below 64 KiB in 30 s.
+const LEAST_RATE: f64 = 5.0 * 1024.0;
 
 /// The most milliseconds that a peer pretends to be away: others give up after ten seconds.
 const MOST_PRETENDED: u64 = 5000;
@@ -261,6 +260,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
     }
     cli::page(matches)?;
     cli::exclude(matches, ["page", "no-page"])?;
+    cli::exclude(matches, ["pick", "no-page"])?;
     let config = ClientConfig {
         tracker,
         tracker_port,
@@ -269,7 +269,7 @@ fn config(matches: &Matches) -> Result<(ClientConfig, u16), String> {
         reuse: reuse(matches)?,
         classic: matches.opt_present("classic"),
         min_peers: cli::number(matches, "min-peers", 0)?,
-        max_up: max_up(matches)?,
+        max_up: rate(matches, "max-up")?,
         max_down: rate(matches, "max-down")?,
         round_every: cli::seconds(matches, "round-every", Duration::from_secs(30))?,
         pretence: pretence(matches)?,
@@ -305,6 +305,11 @@ fn places(free: &[String]) -> Result<(String, u16, String), String> {
     if tracker.is_empty() || dir.is_empty() {
         return Err("<tracker-ip> and <dir> can't be empty".to_owned());
     }
+    if tracker.contains('/') && joined.is_none() {
+        return Err(format!(
+            "<tracker-ip> is an address or a name alone, got {tracker:?}"
+        ));
+    }
     if let Some((host, joined)) = joined {
         return Err(format!(
             "<tracker-ip> is an address or a name alone, got {tracker:?}: give {host} and, as <port>, {joined}"
@@ -338,10 +343,11 @@ fn md5(matches: &Matches) -> Result<Option<Digest>, String> {
 fn pretence(matches: &Matches) -> Result<Pretence, String> {
     let latency = cli::number(matches, "pretend-latency", 0)?;
     let corrupt_percent = cli::number(matches, "corrupt", 0)?;
-    if latency > MOST_PRETENDED || corrupt_percent > 100 {
-        return Err(format!(
-            "--pretend-latency takes up to {MOST_PRETENDED}, and --corrupt up to 100"
-        ));
+    if latency > MOST_PRETENDED {
+        return Err(format!("--pretend-latency takes up to {MOST_PRETENDED}"));
+    }
+    if corrupt_percent > 100 {
+        return Err("--corrupt takes up to 100".to_owned());
     }
     Ok(Pretence {
         latency: Duration::from_millis(latency),
@@ -363,18 +369,6 @@ fn reuse(matches: &Matches) -> Result<Option<PathBuf>, String> {
     Ok(path)
 }
 
-/// Returns the most bytes per second that are sent.
-fn max_up(matches: &Matches) -> Result<Option<u64>, String> {
-    let rate = rate(matches, "max-up")?;
-    match rate {
-        Some(..LEAST_UP) => Err(
-            "--max-up takes at least 5K: other peers give up a piece that comes slower than 64 KiB in 30 s"
-                .to_owned(),
-        ),
-        rate => Ok(rate),
-    }
-}
-
 /// Parses `500`, `500K`, `1.5M` or `2G` as bytes per second.
 fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     let Some(text) = matches.opt_str(flag) else {
@@ -390,7 +384,10 @@ fn rate(matches: &Matches, flag: &str) -> Result<Option<u64>, String> {
     };
     let number: Option<f64> = digits.parse().ok();
     match number.zip(unit).map(|(number, unit)| number * unit) {
-        Some(rate) if (1.0..1e15).contains(&rate) => Ok(Some(rate as u64)),
+        Some(rate) if (LEAST_RATE..1e15).contains(&rate) => Ok(Some(rate as u64)),
+        Some(rate) if rate < LEAST_RATE => Err(format!(
+            "--{flag} takes at least 5K: a piece that comes slower than 64 KiB in 30 s is given up"
+        )),
         _ => Err(format!(
             "--{flag} takes bytes a second, such as 500K or 1.5M, got {text:?}"
         )),

@@ -171,7 +171,7 @@ fn each_reason_to_wait_names_who_or_what_is_waited_for() {
         (
             Waits::Unconfirmed { name, md5: here },
             format!(
-                "it is here as an earlier run received it (MD5 {here}), and its publisher isn't here: a newer version may come; to take \
+                "it is here with MD5 {here}, but the machine that published it isn't here, and may have a newer version; to take \
                  this one as it is, name it with --only 'f 1' --md5 {here}"
             ),
         ),

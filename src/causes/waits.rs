@@ -168,7 +168,7 @@ impl fmt::Display for Waits {
             ),
             Self::Unconfirmed { name, md5 } => write!(
                 f,
-                "it is here as an earlier run received it (MD5 {md5}), and its publisher isn't here: a newer version may come; \
+                "it is here with MD5 {md5}, but the machine that published it isn't here, and may have a newer version; \
                  to take this one as it is, name it with {}",
                 pin_flags(name.as_str(), &md5.to_string())
             ),

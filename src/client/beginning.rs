@@ -209,7 +209,8 @@ impl Client {
         if torrent.size() < SPACE_CHECKED {
             return Ok(());
         }
-        let needed = torrent.size() - store.part_on_disk(torrent).min(torrent.size());
+        let whole = torrent.whole_size();
+        let needed = whole - store.part_on_disk(torrent).min(whole);
         match store.free_space() {
             Some(free) if free < needed => Err(StoreError::NoRoom {
                 dir: store.dir().to_owned(),

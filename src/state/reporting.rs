@@ -164,7 +164,7 @@ impl State {
                 speed: view.down,
                 left: view.left,
                 state: match unconfirmed {
-                    true => "from an earlier run, and its publisher isn't here: a newer version may come".to_owned(),
+                    true => "its publisher isn't here, and may have a newer version".to_owned(),
                     false => view.doing.to_string(),
                 },
             }

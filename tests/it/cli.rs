@@ -126,6 +126,19 @@ fn a_usage_mistake_is_one_line_and_code_2() {
         ),
         (&["127.0.0.1", "29283", "d", "--max-up", "5KM"], "--max-up"),
         (
+            &["127.0.0.1", "29283", "d", "--max-down", "1K"],
+            "--max-down takes at least 5K",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--pick", "--no-page"],
+            "--pick and --no-page exclude each other",
+        ),
+        (
+            &["127.0.0.1", "29283", "d", "--corrupt", "200"],
+            "--corrupt takes up to 100",
+        ),
+        (&["http://127.0.0.1", "29283", "d"], "a name alone"),
+        (
             &["127.0.0.1", "29283", "d", "--max-down", "M"],
             "--max-down",
         ),

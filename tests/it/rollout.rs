@@ -223,7 +223,7 @@ fn a_received_image_without_its_publisher_is_not_done() {
     let waits = peer.until_event("waiting", |event| {
         event["why"]
             .as_str()
-            .is_some_and(|why| why.contains("publisher isn't here"))
+            .is_some_and(|why| why.contains("published it isn't here"))
     });
     assert!(peer.is_running(), "{waits}");
     let seed = lab.seed("seed", &old, &[]);
