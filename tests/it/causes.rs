@@ -43,10 +43,15 @@ fn greeter(greeting: &'static [u8]) -> u16 {
     port
 }
 
-/// A port at which nothing listens.
+/// A port at which nothing listens, and nothing will: it is that of a connection that stays open, so that nobody who asks for a
+/// free one is given it.
 fn nobodys_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").port()
+    let at = listener.local_addr().expect("bound");
+    let open = TcpStream::connect(at).expect("it listens");
+    let port = open.local_addr().expect("connected").port();
+    std::mem::forget((listener, open));
+    port
 }
 
 /// A tracker's answer to a ping.
