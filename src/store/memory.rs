@@ -6,7 +6,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -111,7 +110,7 @@ impl Store {
                 continue;
             };
             let path = self.hidden.join(file);
-            let Some(mut saved) = self.read_saved(&path) else {
+            let Some(mut saved) = self.read_saved(file) else {
                 continue;
             };
             let torrent = &saved.torrent;
@@ -140,16 +139,13 @@ impl Store {
         memory
     }
 
-    fn read_saved(&self, path: &Path) -> Option<Saved> {
-        let (file, _) = self.open_plain(path, File::options().read(true)).ok()?;
-        let mut bytes = Vec::new();
-        let cap = (TORRENT_CAP + BESIDE_THE_TORRENT) as u64;
-        file.take(cap).read_to_end(&mut bytes).ok()?;
+    fn read_saved(&self, file: &str) -> Option<Saved> {
+        let bytes = self.get_hidden(file, TORRENT_CAP + BESIDE_THE_TORRENT)?;
         serde_json::from_slice(&bytes).ok()
     }
 
     fn recall(&self, name: &Name, entry: &MemoryEntry) -> Option<Saved> {
-        let mut saved = self.read_saved(&self.hidden.join(&entry.file))?;
+        let mut saved = self.read_saved(&entry.file)?;
         let fits = saved.torrent.name() == name && saved.torrent.md5() == entry.known.md5;
         saved.received = entry.known.received;
         fits.then_some(saved)
@@ -217,6 +213,15 @@ impl Store {
             let _ = self.disk.remove(&self.hidden.join(file));
         }
         Ok(())
+    }
+
+    /// Reads a file of the hidden folder, of which at most `most` bytes count.
+    pub(super) fn get_hidden(&self, file: &str, most: usize) -> Option<Vec<u8>> {
+        let path = self.hidden.join(file);
+        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(most as u64).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
     }
 
     /// Writes a file of the hidden folder, so that it is whole or as it was before. If the folder is read-only, it does

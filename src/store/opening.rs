@@ -2,7 +2,7 @@
 //! the file system lacks.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -23,8 +23,7 @@ const REMOVALS: usize = 3;
 /// its lock for a moment.
 const LOCK_TRIES: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// The files with the publisher's key and with the port.
-const KEY: &str = "key";
+/// The file with the port.
 const PORT: &str = "port";
 
 /// What became of locking a folder.
@@ -158,7 +157,7 @@ impl Store {
             *self.lock.lock().expect("no panic while locked") = Some(file);
         }
         // or else the next run would be another publisher
-        self.key.get().map_or(Ok(()), |key| self.keep(KEY, key))
+        self.key.get().map_or(Ok(()), |key| self.keep_key(key))
     }
 
     /// Returns the key by which a publisher is known: 32 hexadecimal digits, created at their first use. If they can't be
@@ -166,47 +165,44 @@ impl Store {
     pub fn key(&self) -> String {
         let is_key =
             |key: &String| key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let kept = || self.kept(KEY).filter(is_key);
+        let kept = || {
+            String::from_utf8(self.get_hidden("key", 64)?)
+                .ok()
+                .filter(is_key)
+        };
         let key = || kept().unwrap_or_else(|| self.make_key());
         self.key.get_or_init(key).clone()
     }
 
     fn make_key(&self) -> String {
         let key = format!("{:032x}", rand::rng().random::<u128>());
-        let _ = self.in_hidden(|| self.keep(KEY, &key));
+        let _ = self.in_hidden(|| self.keep_key(&key));
         key
     }
 
     /// Returns the port at which the last run listened: whoever is started again is found where it was, also while that
     /// run is still listed.
     pub fn last_port(&self) -> Option<u16> {
-        self.kept(PORT)?.parse().ok()
+        let kept = self.get_hidden(PORT, 64)?;
+        std::str::from_utf8(&kept).ok()?.parse().ok()
     }
 
     /// Keeps the port at which this run listens. If it can't be stored, the next run has another one.
     pub fn keep_port(&self, port: u16) {
         if self.last_port() != Some(port) {
-            let _ = self.in_hidden(|| self.keep(PORT, &port.to_string()));
+            let _ = self.put_hidden(PORT, port.to_string().as_bytes());
         }
     }
 
-    fn kept(&self, what: &str) -> Option<String> {
-        let path = self.hidden.join(what);
-        let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
-        let mut text = String::new();
-        file.take(64).read_to_string(&mut text).ok()?;
-        Some(text)
-    }
-
-    fn keep(&self, what: &str, text: &str) -> Result<(), StoreError> {
-        let beside = self.hidden.join(format!("{what}.new"));
+    fn keep_key(&self, key: &str) -> Result<(), StoreError> {
+        let beside = self.hidden.join("key.new");
         let _ = self.disk.remove(&beside);
         let mut options = File::options();
         options.write(true).create_new(true).mode(0o600);
         let written = self.disk.open(&beside, &options).and_then(|file| {
-            self.disk.write_all_at(&file, text.as_bytes(), 0)?;
+            self.disk.write_all_at(&file, key.as_bytes(), 0)?;
             self.disk.sync(&file)?;
-            self.disk.rename(&beside, &self.hidden.join(what))
+            self.disk.rename(&beside, &self.hidden.join("key"))
         });
         written.map_err(at(&beside))
     }

@@ -1,8 +1,5 @@
 //! The names that were picked on the page, kept from one run with `--pick` to the next: `picked`, a list in JSON.
 
-use std::fs::File;
-use std::io::Read;
-
 use super::Store;
 use super::faults::StoreError;
 use crate::torrent::Name;
@@ -10,20 +7,14 @@ use crate::torrent::Name;
 /// The file in the hidden folder.
 const PICKED: &str = "picked";
 /// The most bytes of it that are read: more than 10,000 of the longest names have.
-const LONGEST: u64 = 4 << 20;
+const LONGEST: usize = 4 << 20;
 
 impl Store {
     /// Returns the names that an earlier run was told to fetch, without those that were whole here and were removed
     /// since. If that can't be read, there are none.
     pub fn picked(&self) -> Vec<Name> {
-        let path = self.hidden.join(PICKED);
-        let read = || -> Option<Vec<Name>> {
-            let (file, _) = self.open_plain(&path, File::options().read(true)).ok()?;
-            let mut bytes = Vec::new();
-            file.take(LONGEST).read_to_end(&mut bytes).ok()?;
-            serde_json::from_slice(&bytes).ok()
-        };
-        let mut names = read().unwrap_or_default();
+        let bytes = self.get_hidden(PICKED, LONGEST).unwrap_or_default();
+        let mut names: Vec<Name> = serde_json::from_slice(&bytes).unwrap_or_default();
         names.retain(|name| self.exists(name) || !self.was_whole(name));
         names
     }
