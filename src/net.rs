@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use self::addresses::network;
 use crate::protocol::{Cap, invalid, read_message, to_bytes};
 
 /// How long connecting may take.
@@ -744,14 +745,6 @@ impl Accepting {
             sender.close();
         }
         !turned_away
-    }
-}
-
-/// Whose address it is: a single machine can take any IPv6 address that has the same first 64 bits.
-pub fn network(ip: IpAddr) -> IpAddr {
-    match ip {
-        IpAddr::V4(_) => ip,
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 

@@ -57,8 +57,16 @@ pub fn sends_from(to: IpAddr) -> Option<IpAddr> {
 pub fn is_same_subnet(one: IpAddr, other: IpAddr) -> bool {
     match (one.to_canonical(), other.to_canonical()) {
         (IpAddr::V4(one), IpAddr::V4(other)) => one.octets()[..3] == other.octets()[..3],
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.segments()[..4] == other.segments()[..4],
+        (one @ IpAddr::V6(_), other @ IpAddr::V6(_)) => network(one) == network(other),
         _ => false,
+    }
+}
+
+/// Whose address it is: a single machine can take any IPv6 address that has the same first 64 bits.
+pub fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
     }
 }
 

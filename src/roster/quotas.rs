@@ -10,6 +10,7 @@ use super::limits::{
     NAMES_PER_LIST, PEERS_PER_ADDRESS,
 };
 use super::refusal::TrackerRefusal;
+use crate::net::addresses::network;
 
 /// What each address has, and each IPv6 network. Loopback isn't counted.
 #[derive(Default)]
@@ -19,8 +20,8 @@ pub(super) struct AddressQuotas(BTreeMap<QuotaHolder, AddressUsage>);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum QuotaHolder {
     Address(IpAddr),
-    /// The first 64 bits of IPv6 addresses.
-    Network(u64),
+    /// A [`network`] of IPv6 addresses.
+    Network(IpAddr),
 }
 
 /// What one address has.
@@ -39,7 +40,7 @@ pub(super) struct AddressUsage {
 /// Whom a peer at this address counts for, with the number of addresses' shares that each may have.
 fn quota_holders(ip: IpAddr) -> impl Iterator<Item = (QuotaHolder, usize)> {
     let network = match ip {
-        IpAddr::V6(ip) => Some(QuotaHolder::Network((ip.to_bits() >> 64) as u64)),
+        IpAddr::V6(_) => Some(QuotaHolder::Network(network(ip))),
         IpAddr::V4(_) => None,
     };
     let network = network.map(|network| (network, ADDRESSES_PER_NETWORK));

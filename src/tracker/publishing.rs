@@ -14,7 +14,7 @@ use super::reasons::why_it_stays;
 use super::replies::{self, TrackerReply};
 use super::torrent_folder::PublisherNote;
 use crate::content::{Offerer, Verdict};
-use crate::net::network;
+use crate::net::addresses::network;
 use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
 use crate::roster::{
     Endpoints, FileSources, Judged, Record, StandingRecord, TrackerRefusal, summary_for,
