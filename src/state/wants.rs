@@ -62,8 +62,8 @@ impl State {
 
     /// Returns true if the user lets a file of this name be replaced: not one that came in this run and was changed since.
     pub(super) fn replaces(&self, name: &Name, received: bool) -> bool {
-        let listed = self.swarm.get(name).map(|listed| &listed.md5);
-        let was_here = listed.is_some() && listed == self.deleted.get(name);
+        let listed = self.swarm.get(name);
+        let was_here = listed.is_some_and(|listed| self.was_here(listed));
         let may = received || self.pin(name).is_some();
         self.wants.replace && self.is_wanted(name) && may && !was_here
     }
@@ -98,7 +98,12 @@ impl State {
             && (!self.files.contains_key(name) || self.goes_on_as(listed))
             && !self.beginning.contains(name)
             && !self.given_up.contains_key(name)
-            && self.deleted.get(name) != Some(&listed.md5)
+            && !self.was_here(listed)
+    }
+
+    /// Returns true if a content was whole here, and the user deleted, moved away or changed it since.
+    fn was_here(&self, listed: &Summary) -> bool {
+        self.deleted.get(&listed.name) == Some(&listed.md5)
     }
 
     /// Returns true if the user wants this file.
