@@ -344,7 +344,8 @@ impl State {
     }
 
     /// The files that are being hashed or may still be growing: what they contain will be published. One that can't be read
-    /// holds nobody up, unless it may be its publisher's next version.
+    /// holds nobody up, unless it may be its publisher's next version. The user's own file that the tracker doesn't take yet is
+    /// coming, too, where it may replace what stands.
     pub(super) fn coming_from_here(&self) -> Vec<Coming> {
         let coming = |(name, standing): (&Name, &Standing)| {
             let (Standing::Looked(stamp) | Standing::Hashing(stamp)) = standing else {
@@ -363,8 +364,21 @@ impl State {
                 head: self.head_from_here(name),
             })
         };
-        let coming = self.standing.iter().filter_map(coming);
-        coming.take(COMING).collect()
+        let hashed = self.standing.iter().filter_map(coming);
+        let refused = self.files.iter().filter(|(name, held)| {
+            let refused = matches!(held.word, TrackerWord::Refused { .. });
+            let listed = self.swarm.get(*name);
+            let other = listed.is_some_and(|listed| listed.md5 != held.torrent.md5());
+            refused && !held.received && other
+        });
+        let refused = refused.map(|(name, held)| Coming {
+            name: name.clone(),
+            size: held.torrent.size(),
+            done: held.torrent.size(),
+            peer: String::new(),
+            head: None,
+        });
+        hashed.chain(refused).take(COMING).collect()
     }
 
     /// Returns the files of the folder whose content isn't the swarm's, with their MD5s.

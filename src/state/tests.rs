@@ -551,6 +551,28 @@ fn a_changing_file_is_withdrawn_and_coming() {
 }
 
 #[test]
+fn an_own_file_that_is_refused_is_coming_where_another_content_stands() {
+    let refused = TrackerWord::Refused {
+        why: "the tracker has just started".to_owned(),
+        at: Instant::now(),
+    };
+    for (stands, received, is_coming) in [
+        (true, false, true),
+        (false, false, false),
+        (true, true, false),
+    ] {
+        let mut state = state();
+        share(&mut state, refused.clone());
+        state.files.get_mut(&name("f")).expect("shared").received = received;
+        if stands {
+            state.swarm.insert(name("f"), listed(b"old", false));
+        }
+        let case = format!("{stands}, {received}");
+        assert_eq!(coming(&state).len(), usize::from(is_coming), "{case}");
+    }
+}
+
+#[test]
 fn a_shared_file_that_went_away_counts_as_deleted() {
     let mut state = state();
     share(&mut state, TrackerWord::Stands { mine: false });

@@ -13,7 +13,7 @@ use super::events::TrackerEvent;
 use super::reasons::why_it_stays;
 use super::replies::{self, TrackerReply};
 use super::torrent_folder::PublisherNote;
-use crate::content::{Offerer, Verdict};
+use crate::content::{Offerer, Reason, Verdict};
 use crate::net::addresses::network;
 use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
 use crate::roster::{
@@ -132,7 +132,11 @@ impl TrackerShared {
                 let why = why_it_stays(reason, file, &stands, now);
                 let (name, md5) = (file.name.clone(), stands.md5);
                 self.tell_not_published(peer.addr, name, file.md5, Some(md5), &why);
-                Ok(PublishDecision::Answers(Outcome::OtherStands { md5, why }))
+                Ok(PublishDecision::Answers(match reason {
+                    // nothing is decided yet: it is offered again, whoever comes back meanwhile
+                    Reason::Settling if file.own => Outcome::Refused { why },
+                    _ => Outcome::OtherStands { md5, why },
+                }))
             }
             (Verdict::Same { credited: true }, Some(stands)) => {
                 let record = self.keep_credit(peer, file, stands, written)?;

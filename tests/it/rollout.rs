@@ -339,6 +339,51 @@ fn nobody_ends_with_a_version_that_is_being_changed() {
 }
 
 #[test]
+fn nobody_ends_with_the_old_version_while_the_tracker_settles() {
+    let mut lab = Lab::sweeping("6");
+    let old = random_bytes(LEN, 21);
+    let new = next_version(&old);
+    let seed = lab.seed("seed", &old, &[]);
+    let middle = lab.peer("m1", &[]);
+    until_content(&lab.image("m1"), &old);
+    lab.tracker.kill();
+    put(&lab.dir("seed"), &new);
+    seed.until_event("hashed", |event| event["md5"] == digest(&new).to_string());
+    let flags = ["--sweep-every", "6"];
+    let port = lab.tracker.port();
+    lab.tracker = Program::tracker_at(port, &lab.dir("torrents"), &flags);
+    // it keeps what it loaded until its peers had time to come back
+    seed.until_event("refused", |event| event["name"] == NAME);
+    let late = lab.peer("m2", &[&FETCH[..], &["--replace"]].concat());
+    ends(late, 0);
+    assert_eq!(md5_of(&lab.image("m2")), Some(digest(&new)));
+    drop((seed, middle));
+}
+
+#[test]
+fn a_pinned_seed_that_comes_while_the_tracker_settles_is_not_forgotten() {
+    let mut lab = Lab::sweeping("6");
+    let (old, new) = (random_bytes(LEN, 22), random_bytes(LEN, 23));
+    let seed = lab.seed("seed", &old, &[]);
+    lab.tracker.kill();
+    let flags = ["--sweep-every", "6"];
+    let port = lab.tracker.port();
+    lab.tracker = Program::tracker_at(port, &lab.dir("torrents"), &flags);
+    until("the first publisher to be back", || {
+        let listed = swarm_list(&lab.tracker).torrents;
+        listed.iter().any(|file| file.here).then_some(())
+    });
+    put(&lab.dir("pinned"), &new);
+    let md5 = digest(&new).to_string();
+    let pin = ["--only", NAME, "--md5", &md5];
+    let pinned = lab.peer("pinned", &pin);
+    pinned.until_event("refused", |event| event["name"] == NAME);
+    ends(lab.peer("m1", &[&FETCH[..], &pin[2..]].concat()), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)));
+    drop((seed, pinned));
+}
+
+#[test]
 fn what_the_user_deletes_stays_deleted() {
     let lab = Lab::new();
     let content = random_bytes(LEN, 14);
