@@ -88,7 +88,8 @@ impl State {
             }
         }
         for (name, stamp) in seen {
-            let known = self.standing.get(&name);
+            let is_past = |known: &&Standing| matches!(known, Standing::Looked(at) if *at != stamp);
+            let known = self.standing.get(&name).filter(|known| !is_past(known));
             let old = today.saturating_sub(stamp.mtime.0) >= LEFT_ALONE;
             looked.news |= known.is_none();
             if matches!(known, Some(Standing::Looked(_))) || known.is_none() && old {
@@ -194,10 +195,11 @@ impl State {
         &self.standing
     }
 
-    /// Notes that the file with this stamp changed while it was hashed: the next look sees it again, if it hasn't already.
+    /// Notes that the file with this stamp changed while it was hashed: it is still coming, and the next look sees it again, if
+    /// it hasn't already.
     pub fn changed_meanwhile(&mut self, name: &Name, stamp: Stamp) {
         if self.standing.get(name) == Some(&Standing::Hashing(stamp)) {
-            self.standing.remove(name);
+            self.standing.insert(name.clone(), Standing::Looked(stamp));
         }
         self.drop_own_head(name);
     }
@@ -257,10 +259,15 @@ impl State {
     /// it was shared.
     pub fn lost(&mut self, name: &Name, deleted: bool) -> bool {
         let held = self.files.get(name);
+        let stamp = held.and_then(|held| held.stamp);
         // somebody may be at work in what came a moment ago
         let stays = held.filter(|held| deleted || held.downloaded);
         let md5 = stays.map(|held| held.torrent.md5());
         let withdrawn = self.withdraw(name);
+        // a new version is coming, whoever noticed that first: the next look sees what there is of it
+        if let Some(stamp) = stamp.filter(|_| !deleted) {
+            self.standing.insert(name.clone(), Standing::Looked(stamp));
+        }
         let gone = md5.filter(|_| withdrawn);
         self.deleted.extend(gone.map(|md5| (name.clone(), md5)));
         withdrawn

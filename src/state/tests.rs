@@ -551,6 +551,28 @@ fn a_changing_file_is_withdrawn_and_coming() {
 }
 
 #[test]
+fn what_is_found_changed_between_two_looks_is_coming_at_once() {
+    let mut state = state();
+    share(&mut state, TrackerWord::Stands { mine: true });
+    // somebody asked for a piece of it
+    assert!(state.lost(&name("f"), false));
+    assert_eq!(coming(&state), [("f".to_owned(), stamp().size)]);
+    let new = aged(7, 0);
+    let looked = look(&mut state, &[("f", new)]);
+    assert!(looked.news && looked.to_hash.is_empty(), "{looked:?}");
+    assert_eq!(coming(&state), [("f".to_owned(), 7)]);
+    // and where it changes again while it is hashed
+    let hashed = look(&mut state, &[("f", new)]).to_hash;
+    assert_eq!(hashed, [(name("f"), new)]);
+    state.changed_meanwhile(&name("f"), new);
+    assert_eq!(coming(&state), [("f".to_owned(), 7)]);
+    look(&mut state, &[("f", aged(8, 0))]);
+    assert_eq!(coming(&state), [("f".to_owned(), 8)]);
+    look(&mut state, &[]);
+    assert_eq!(coming(&state), []);
+}
+
+#[test]
 fn an_own_file_that_is_refused_is_coming_where_another_content_stands() {
     let refused = TrackerWord::Refused {
         why: "the tracker has just started".to_owned(),
