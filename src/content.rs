@@ -17,7 +17,8 @@
 //! - It takes a new version at once, keeps the blocks that are the same in both, and from the moment that a file is seen to
 //!   change, nobody unpinned ends with the old version.
 //! - An own file that a tracker which has just started doesn't take yet is offered again, and counts as coming meanwhile.
-//! - A pinned peer shares, fetches and reports no other content under that name.
+//! - A pinned peer shares, fetches and reports no other content under that name. What gave way to a later pin isn't offered as
+//!   pinned again while the publisher of that is here.
 //! - A file that an earlier run received isn't reported as done while its publisher is away, as a newer version may come: the
 //!   user pins it, or starts the publisher.
 //! - A file that the user deletes or moves away isn't fetched again in the same run.

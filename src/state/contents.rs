@@ -233,7 +233,7 @@ impl State {
             let torrent = &held.torrent;
             Publication {
                 own: !held.received,
-                pinned: self.pin(torrent.name()).is_some(),
+                pinned: self.pin(torrent.name()).is_some() && !self.is_outpinned(held),
                 replace: self.wants.replace,
                 published: torrent.published,
                 publisher: torrent.publisher.clone(),
@@ -242,6 +242,15 @@ impl State {
         };
         let unpublished = unpublished.map(publication);
         unpublished.take(PUBLICATIONS).collect()
+    }
+
+    /// Returns true if a content that stood has given way to a later pin, whose publisher is here: if the earlier one were
+    /// offered as pinned again, both would replace each other for ever.
+    fn is_outpinned(&self, held: &Held) -> bool {
+        let listed = self.swarm.get(held.torrent.name());
+        let other = listed.filter(|listed| listed.md5 != held.torrent.md5());
+        let stood = held.announced && !held.received;
+        stood && other.is_some_and(|other| other.pinned && other.here)
     }
 
     /// Returns the `.torrent` of a content that is here.

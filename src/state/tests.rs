@@ -595,6 +595,28 @@ fn an_own_file_that_is_refused_is_coming_where_another_content_stands() {
 }
 
 #[test]
+fn of_two_pins_the_later_one_stays_while_its_publisher_is_here() {
+    for (stood, pinned, here, is_pinned) in [
+        (true, true, true, false),
+        (false, true, true, true),
+        (true, false, true, true),
+        (true, true, false, true),
+    ] {
+        let mut state = state_wanting(only(false, Some(digest(b"f"))));
+        state.tracker = TrackerKind::Ours { local: false };
+        share(&mut state, TrackerWord::Unasked);
+        state.files.get_mut(&name("f")).expect("shared").announced = stood;
+        let other = Summary {
+            pinned,
+            ..listed(b"other", here)
+        };
+        state.swarm.insert(name("f"), other);
+        let case = format!("{stood}, {pinned}, {here}");
+        assert_eq!(state.unpublished()[0].pinned, is_pinned, "{case}");
+    }
+}
+
+#[test]
 fn a_shared_file_that_went_away_counts_as_deleted() {
     let mut state = state();
     share(&mut state, TrackerWord::Stands { mine: false });

@@ -361,6 +361,28 @@ fn nobody_ends_with_the_old_version_while_the_tracker_settles() {
 }
 
 #[test]
+fn two_pinned_seeds_do_not_replace_each_other_for_ever() {
+    let lab = Lab::new();
+    let contents = [random_bytes(LEN, 24), random_bytes(LEN, 25)];
+    let seeds = [("seed", &contents[0]), ("later", &contents[1])];
+    let [first, later] = seeds.map(|(name, content)| {
+        let md5 = digest(content).to_string();
+        lab.seed(name, content, &["--only", NAME, "--md5", &md5])
+    });
+    let [_, md5] = contents.each_ref().map(|content| digest(content));
+    first.until_event("refused", |event| event["swarm"] == md5.to_string());
+    let n_lists = first.events("list").len();
+    until("five more lists", || {
+        (first.events("list").len() > n_lists + 5).then_some(())
+    });
+    let lines = lab.tracker.lines();
+    let replaced = lines.iter().filter(|line| line.contains("in place of"));
+    assert_eq!(replaced.count(), 1, "{:?}", lab.tracker);
+    assert_eq!(swarm_list(&lab.tracker).torrents[0].md5, md5);
+    drop(later);
+}
+
+#[test]
 fn a_pinned_seed_that_comes_while_the_tracker_settles_is_not_forgotten() {
     let mut lab = Lab::sweeping("6");
     let (old, new) = (random_bytes(LEN, 22), random_bytes(LEN, 23));
