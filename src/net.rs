@@ -12,6 +12,7 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs,
     UdpSocket,
 };
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
@@ -600,6 +601,22 @@ impl Listener {
         spawn(&shared)?;
         Ok(Self { shared, addr })
     }
+
+    /// Wakes the threads that wait in accept. A connection of its own need not get here: IPv6 may be turned off, or the address
+    /// have moved away. Only Linux has another way.
+    fn wake(&self) {
+        if cfg!(target_os = "linux") {
+            let same = self.shared.listener.try_clone().map(OwnedFd::from);
+            let _ = same.and_then(|same| TcpStream::from(same).shutdown(Shutdown::Both));
+            return;
+        }
+        let at = match self.addr.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let _ = TcpStream::connect_timeout(&(at, self.addr.port()).into(), CONNECT);
+    }
 }
 
 impl Drop for Listener {
@@ -610,18 +627,7 @@ impl Drop for Listener {
         threads.open.iter().for_each(|one| one.sender.close());
         while threads.all > 0 {
             drop(threads);
-            // only a connection wakes a thread that waits in accept
-            let loopback: IpAddr = if self.addr.is_ipv4() {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                Ipv6Addr::LOCALHOST.into()
-            };
-            let at = if self.addr.ip().is_unspecified() {
-                loopback
-            } else {
-                self.addr.ip()
-            };
-            let _ = TcpStream::connect_timeout(&(at, self.addr.port()).into(), CONNECT);
+            self.wake();
             threads = self.shared.lock();
             if threads.all > 0 {
                 let wait = Duration::from_millis(20);

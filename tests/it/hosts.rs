@@ -6,7 +6,7 @@ use std::thread;
 
 use bittorrentish::md5::digest;
 
-use super::lab::{Lab, SmallDisk, lab};
+use super::lab::{Lab, SmallDisk, ip, lab};
 use super::support::{Program, QUICK, Temp, md5_of, next_version, plant, random_bytes, until};
 
 /// The README's way to hand one file to many machines: `n` hosts beside the first, which has tracker and seed. They reach it
@@ -77,6 +77,17 @@ fn many_machines_take_one_image() {
 #[test]
 fn machines_without_any_configured_address_reach_each_other() {
     hand_out(3, 4, |lab| format!("{}%eth0", lab.link_local(0)));
+}
+
+/// Who turns IPv6 off, by sysctl or in a firewall, leaves a system that still listens at all addresses, and can't reach `::1`.
+#[test]
+fn a_machine_whose_ipv6_is_turned_off_ends_its_run() {
+    hand_out(2, 4, |lab| {
+        for i in 0..=2 {
+            ip(&format!("-n {} -6 addr flush dev lo", lab.ns(i))).expect("it had one");
+        }
+        lab.addr(0).to_string()
+    });
 }
 
 #[test]
