@@ -40,7 +40,7 @@ mod swarm_answer;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rand::Rng;
@@ -94,6 +94,8 @@ struct KnownPeer {
     last_grew: u32,
     /// Its address, and what it has.
     holdings: Arc<Holdings>,
+    /// Whether it is on the tracker's machine, and listens at all of its addresses.
+    is_here: bool,
     /// What it has in its folder that isn't in the swarm.
     folder: FolderReport,
 }
@@ -102,6 +104,11 @@ impl KnownPeer {
     /// Returns true if it speaks our messages, and not the original's alone.
     fn is_ours(&self) -> bool {
         self.holdings.v.is_some()
+    }
+
+    /// Where this asker finds it.
+    fn found_by(&self, asker: Endpoints) -> IpAddr {
+        asker.finds(self.holdings.addr.ip(), self.is_here)
     }
 
     fn has_nothing(&self) -> bool {
@@ -158,6 +165,7 @@ impl Roster {
         let key = self.reach.key(addr);
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.last_seen = self.sweeps;
+            peer.is_here = from.is_here(v);
             self.follow(key, addr, v);
             return Ok(Joined { addr, new: false });
         }
@@ -166,6 +174,7 @@ impl Roster {
             last_seen: self.sweeps,
             last_grew: self.sweeps,
             holdings: Arc::new(Holdings::new(addr, v, HeldFiles::new())),
+            is_here: from.is_here(v),
             folder: FolderReport::default(),
         };
         self.peers.insert(key, peer);
@@ -246,7 +255,7 @@ impl Roster {
     pub fn original_list(&self, asker: Endpoints, port: u16, rng: &mut impl Rng) -> OriginalAnswer {
         let own = self.peers.get(&self.key(asker, port, None));
         let wanted = self.wanted(own, Vec::new(), rng);
-        let is_ipv4 = |peer: &KnownPeer| asker.finds(peer.holdings.addr.ip()).is_ipv4();
+        let is_ipv4 = |peer: &KnownPeer| peer.found_by(asker).is_ipv4();
         let has_files = |peer: &KnownPeer| is_ipv4(peer) && !peer.has_nothing();
         let is_idle = |peer: &KnownPeer| is_ipv4(peer) && peer.has_nothing();
         let mut chosen = self.sample(PEERS_NAMED, own, &wanted, rng, has_files);
@@ -265,6 +274,6 @@ impl Roster {
 }
 
 fn listed(chosen: &[&KnownPeer], asker: Endpoints) -> Vec<ListedPeer> {
-    let listed = |peer: &&KnownPeer| ListedPeer::new(&peer.holdings, asker);
+    let listed = |peer: &&KnownPeer| ListedPeer::new(&peer.holdings, peer.found_by(asker));
     chosen.iter().map(listed).collect()
 }

@@ -56,14 +56,16 @@ impl Endpoints {
         SocketAddr::new(ip, port)
     }
 
-    /// The address at which this asker finds a peer: one that came over loopback is on the tracker's machine.
-    pub(super) fn finds(self, peer: IpAddr) -> IpAddr {
+    /// Returns true if the peer listens at every address of the tracker's machine: an original has one of them alone.
+    pub(super) fn is_here(self, v: Option<u32>) -> bool {
+        self.peer.is_loopback() || (v.is_some() && is_local(self.peer, self.own))
+    }
+
+    /// The address at which this asker finds a peer. If that is here, on the tracker's machine, it is where the asker reached
+    /// the tracker: no way may lead from there to the machine's other addresses.
+    pub(super) fn finds(self, peer: IpAddr, is_here: bool) -> IpAddr {
         let same = self.peer.is_loopback() && self.own.is_ipv4() == peer.is_ipv4();
-        if peer.is_loopback() && !same {
-            self.own
-        } else {
-            peer
-        }
+        if is_here && !same { self.own } else { peer }
     }
 
     /// Askers with the same vantage point find every peer at the same address.

@@ -267,7 +267,8 @@ pub fn summary_for(record: &Summary, asker: Endpoints) -> Summary {
     let mut summary = record.clone();
     let found = |text: &str| {
         let addr: SocketAddr = text.parse().ok()?;
-        Some(SocketAddr::new(asker.finds(addr.ip()), addr.port()).to_string())
+        let found = asker.finds(addr.ip(), addr.ip().is_loopback());
+        Some(SocketAddr::new(found, addr.port()).to_string())
     };
     let others = summary.others.iter_mut().map(|other| &mut other.peer);
     for addr in others.chain([&mut summary.publisher]) {

@@ -174,7 +174,7 @@ impl Roster {
         let others = first.iter().chain(last).filter(|key| **key != own);
         for peer in others.filter_map(|key| self.peers.get(key)) {
             let addr = peer.holdings.addr;
-            let found = SocketAddr::new(asker.finds(addr.ip()), addr.port());
+            let found = SocketAddr::new(peer.found_by(asker), addr.port());
             for coming in &peer.folder.coming {
                 if told.len() == COMING_TOLD || seen == COMING_SEEN {
                     return told;

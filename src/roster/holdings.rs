@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 
-use super::address::Endpoints;
 use super::limits::listed_as;
 use crate::bitfield::Bitfield;
 use crate::protocol::{PeerEntry, to_bytes};
@@ -154,9 +153,9 @@ pub(super) struct ListedPeer {
 const BEGIN: &[u8] = br#"{"ip":""#;
 
 impl ListedPeer {
-    pub(super) fn new(holdings: &Arc<Holdings>, asker: Endpoints) -> Self {
+    pub(super) fn new(holdings: &Arc<Holdings>, found_at: IpAddr) -> Self {
         Self {
-            found_at: asker.finds(holdings.addr.ip()),
+            found_at,
             holdings: Arc::clone(holdings),
         }
     }

@@ -250,8 +250,8 @@ impl Roster {
         let holders = file.holders.as_slice();
         let some = index::sample(rng, holders.len(), holders.len().min(PEERS_LISTED));
         let peers = some.into_iter().filter_map(|at| {
-            let addr = self.peers.get(&holders[at])?.holdings.addr;
-            let (ip, port) = (asker.finds(addr.ip()).to_string(), addr.port());
+            let peer = self.peers.get(&holders[at])?;
+            let (ip, port) = (peer.found_by(asker).to_string(), peer.holdings.addr.port());
             Some(Source { ip, port })
         });
         Some(FileSources {

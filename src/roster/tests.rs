@@ -274,7 +274,7 @@ fn another_program_on_a_port_starts_with_nothing() {
 #[test]
 fn each_asker_gets_an_address_that_it_reaches() {
     let (odd, own) = (ends("127.0.0.1", "127.0.1.1"), ends("10.0.0.1", "10.0.0.1"));
-    let six = ends("::1", "::1");
+    let (six, beyond) = (ends("::1", "::1"), ends("10.8.0.7", "10.8.0.1"));
     for (name, peer, v, asker, expected) in [
         ("beside, for afar", here(), OURS, lan(2), "10.0.0.1"),
         ("its neighbour", here(), OURS, here(), "127.0.0.1"),
@@ -283,6 +283,10 @@ fn each_asker_gets_an_address_that_it_reaches() {
         ("its host name's", odd, None, here(), "127.0.1.1"),
         ("ours, at that", odd, OURS, here(), "127.0.0.1"),
         ("its LAN address", own, None, here(), "10.0.0.1"),
+        ("at that alone", own, None, beyond, "10.0.0.1"),
+        ("ours, from another network", own, OURS, beyond, "10.8.0.1"),
+        ("ours, from the same", own, OURS, lan(2), "10.0.0.1"),
+        ("ours, beside", own, OURS, here(), "10.0.0.1"),
         ("an original afar", lan(3), None, lan(2), "10.0.0.3"),
     ] {
         let mut roster = Roster::new(Reachability::Remote);
