@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use super::Roster;
 use super::files::SharedFile;
 use crate::content::Offerer;
+use crate::md5::{Digest, digest};
 use crate::torrent::Name;
 
 impl Roster {
@@ -22,6 +23,14 @@ impl Roster {
             Some(bits) => bits.is_full(),
             None => held.named && self.files.n_pieces(name) == 0,
         })
+    }
+
+    /// Returns true unless a record is known to have been published from another folder: a report has the MD5 of its key.
+    pub fn may_be_from(&self, name: &str, folder: Option<Digest>) -> bool {
+        let file = self.files.get(name);
+        let key = file.and_then(|file| file.publisher.key.as_deref());
+        let both = key.zip(folder);
+        both.is_none_or(|(key, folder)| digest(key.as_bytes()) == folder)
     }
 
     /// Returns true if a peer is here at this address that has all of a file, or has it coming.

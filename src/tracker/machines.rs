@@ -47,6 +47,9 @@ struct Machine {
     grew: BTreeMap<Name, (u64, Instant)>,
 }
 
+/// A machine's peer, its folder, and what is known of it.
+pub(super) type ReportedMachine = (SocketAddr, Option<Digest>, MachineStatus);
+
 /// All that have reported, and how fast the swarm was when that was last asked for.
 #[derive(Default)]
 pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>, Mutex<Option<LastPace>>);
@@ -102,7 +105,7 @@ impl Machines {
         };
         let id = MachineId(addr.ip(), report.host.clone(), port);
         let mut machines = self.lock();
-        forget_old_name(&mut machines, &id, addr);
+        forget_old_name(&mut machines, &id, addr, report.folder);
         make_room(&mut machines, &id);
         let before = machines.remove(&id);
         let (began, mut grew) = before.map_or_else(
@@ -137,8 +140,9 @@ impl Machines {
         self.lock().values().map(len).sum()
     }
 
-    /// Returns what is known of each, at most `most`, with the address of its peer. Whether that is here the roster knows.
-    pub(super) fn all(&self, now: Instant, most: usize) -> Vec<(SocketAddr, MachineStatus)> {
+    /// Returns what is known of each, at most `most`, with the address of its peer and its folder. Whether that is here the
+    /// roster knows.
+    pub(super) fn all(&self, now: Instant, most: usize) -> Vec<ReportedMachine> {
         let since = |at: Instant| now.saturating_duration_since(at).as_secs_f64();
         let status = |machine: &Machine| {
             let files = machine.report.files.clone();
@@ -152,7 +156,7 @@ impl Machines {
                 files,
                 ended: machine.report.ended.clone(),
             };
-            (machine.addr, status)
+            (machine.addr, machine.report.folder, status)
         };
         let machines = self.lock();
         let mut last: BTreeMap<(&str, Digest), Instant> = BTreeMap::new();
@@ -208,8 +212,13 @@ fn figure(n: f64) -> f64 {
 }
 
 /// Forgets the peer at this address by the name that its machine had before, which would count twice: a machine may get
-/// its name only some time after it has started.
-fn forget_old_name(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId, addr: SocketAddr) {
+/// its name only some time after it has started. With another folder it is another machine, behind the same NAT.
+fn forget_old_name(
+    machines: &mut BTreeMap<MachineId, Machine>,
+    id: &MachineId,
+    addr: SocketAddr,
+    folder: Option<Digest>,
+) {
     if machines.contains_key(id) {
         return;
     }
@@ -217,7 +226,8 @@ fn forget_old_name(machines: &mut BTreeMap<MachineId, Machine>, id: &MachineId, 
     let mut of_address = machines
         .range(first..)
         .take_while(|(other, _)| other.0 == id.0);
-    let before = of_address.find(|(_, machine)| machine.addr == addr);
+    let is_it = |machine: &Machine| machine.addr == addr && machine.report.folder == folder;
+    let before = of_address.find(|(_, machine)| is_it(machine));
     if let Some(before) = before.map(|(before, _)| before.clone()) {
         machines.remove(&before);
     }
@@ -278,7 +288,7 @@ mod tests {
 
     fn known(machines: &Machines, now: Instant) -> Vec<MachineStatus> {
         let all = machines.all(now, usize::MAX);
-        all.into_iter().map(|(_, machine)| machine).collect()
+        all.into_iter().map(|(.., machine)| machine).collect()
     }
 
     fn at(ip: [u8; 4], port: u16) -> SocketAddr {
@@ -347,6 +357,25 @@ mod tests {
             .map(|machine| machine.host)
             .collect();
         assert_eq!(hosts, ["other", "pc07"]);
+    }
+
+    #[test]
+    fn machines_behind_one_nat_all_count() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        let nat = at([10, 0, 0, 7], 50001);
+        for (host, here) in [("pc01", 10), ("pc02", 20), ("pc03", 30), ("pc01", 100)] {
+            let report = MachineReport {
+                folder: Some(digest(host.as_bytes())),
+                ..report(50001, host, here)
+            };
+            machines.note(nat, report, now);
+        }
+        let all = known(&machines, now);
+        let here: Vec<(&str, u64)> = all
+            .iter()
+            .map(|machine| (&*machine.host, machine.files[0].here))
+            .collect();
+        assert_eq!(here, [("pc01", 100), ("pc02", 20), ("pc03", 30)]);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl TrackerShared {
         // there may be thousands, with their reports: these aren't copied under the roster's lock
         let mut all = self.machines.all(Instant::now(), most);
         let roster = self.lock();
-        for (addr, machine) in &mut all {
+        for (addr, folder, machine) in &mut all {
             machine.here = machine.ended.is_none() && roster.is_here(*addr);
             let is_told = |file: &&Summary| machine.files.iter().any(|it| it.name == file.name);
             let asked = asked.filter(|file| machine.here && !is_told(file));
@@ -79,14 +79,15 @@ impl TrackerShared {
                 machine.files.push(FileReport::of_whole(file));
                 machine.still.push(0.0);
             }
-            // its last report may be older than what it has published
+            // its last report may be older than what it has published; and who was there then may be another machine
             for file in machine.files.iter_mut().filter(|file| file.whole) {
                 let record = roster.published(&file.name);
                 let record = record.filter(|record| Some(record.md5) == file.md5);
-                file.mine |= record.is_some_and(|record| record.publisher == machine.peer);
+                let is_there = record.is_some_and(|record| record.publisher == machine.peer);
+                file.mine |= is_there && roster.may_be_from(file.name.as_str(), *folder);
             }
         }
         drop(roster);
-        all.into_iter().map(|(_, machine)| machine).collect()
+        all.into_iter().map(|(.., machine)| machine).collect()
     }
 }

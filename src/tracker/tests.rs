@@ -7,7 +7,8 @@ use super::*;
 use crate::content::Verdict;
 use crate::md5::{INITIAL, digest};
 use crate::protocol::{
-    Outcome, PeerEntry, PingAnswer, Publication, Reply, Summary, SwarmList, VERSION, parse,
+    FileReport, MachineReport, Outcome, PeerEntry, PingAnswer, Publication, Reply, Summary,
+    SwarmList, VERSION, parse,
 };
 use crate::roster::{FILES_PER_ADDRESS, Record};
 use crate::torrent::Torrent;
@@ -256,6 +257,39 @@ fn who_has_published_enough_keeps_nobody_waiting() {
             panic!("{:?}", reply.files)
         };
         assert!(!why.contains("busy"), "{why}");
+    });
+}
+
+#[test]
+fn who_has_the_publishers_address_now_is_not_the_publisher() {
+    with_tracker(Reachability::Remote, |tracker| {
+        let torrent = torrent(16);
+        let peer: SocketAddr = "10.0.0.2:5".parse().expect("an address");
+        let own = "10.0.0.1".parse().expect("an address");
+        let tell = |message| tracker.answer(peer, own, message).parts().concat();
+        tell(ToTracker::Publish {
+            port: 5,
+            key: "key".to_owned(),
+            files: vec![Publication {
+                torrent: Some(torrent.clone()),
+                ..Publication::of(&torrent)
+            }],
+        });
+        // the first report is older than the publication, and doesn't say whose it is
+        for (key, is_publisher) in [("key", true), ("another", false)] {
+            let report = MachineReport {
+                port: 5,
+                host: key.to_owned(),
+                folder: Some(digest(key.as_bytes())),
+                files: vec![FileReport::of_whole(&Summary::of(&torrent))],
+                ended: None,
+            };
+            tell(ToTracker::Report(report));
+            let known = tracker.machine_statuses(9, None);
+            let of_it = known.iter().find(|machine| machine.host == key);
+            let of_it = of_it.expect("it has reported");
+            assert_eq!(of_it.files[0].mine, is_publisher, "{key}");
+        }
     });
 }
 
