@@ -62,7 +62,7 @@ impl fmt::Display for Lost {
         match self {
             Self::NobodyListens => write!(
                 f,
-                "nothing listens at its port: its program has ended, and the tracker forgets it soon"
+                "nothing listens at its port: its program has ended, and the tracker forgets it soon; or a firewall or a NAT in between refuses"
             ),
             Self::NoRoute { said } => write!(
                 f,

@@ -70,7 +70,7 @@ fn each_reason_for_a_lost_peer_says_what_is_known() {
     for (cause, text) in [
         (
             Lost::NobodyListens,
-            "nothing listens at its port: its program has ended, and the tracker forgets it soon",
+            "nothing listens at its port: its program has ended, and the tracker forgets it soon; or a firewall or a NAT in between refuses",
         ),
         (
             Lost::NoRoute {
