@@ -751,6 +751,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_is_said_while_it_is_tried_again() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+        let torrent = torrent();
+        state.begin(&torrent, Part::none_of(&torrent), now);
+        let addr = ([10, 0, 0, 2], 1).into();
+        state.update_list(&listed(&[addr]), now);
+        let peer = state.know(addr, true);
+        let all = Pieces::Digits("all".to_owned());
+        state.offers(peer, torrent.name(), Some(torrent.md5()), all);
+        let says = |state: &State| state.doing(torrent.name(), 0).to_string();
+        assert_eq!(state.to_connect(0, now), [(peer, addr)]);
+        assert!(says(&state).contains("no connection so far"));
+        state.note_trouble(peer, &Lost::NoReply);
+        state.disconnected(peer, true, now);
+        let failed = says(&state);
+        assert!(failed.contains(&Lost::NoReply.to_string()), "{failed}");
+        assert_eq!(state.to_connect(0, now + RETRY), [(peer, addr)]);
+        assert_eq!(says(&state), failed);
+    }
+
+    #[test]
     fn who_is_left_out_of_a_sample_stays_listed() {
         let now = Instant::now();
         let at = |last: u8| SocketAddr::from(([10, 0, 0, last], 1));

@@ -189,8 +189,9 @@ impl State {
         let nowhere = self.picker.nowhere(name);
         let n_missing = (held.torrent.n_pieces() - held.have.count()) as usize;
         let holders = self.holders_of_missing(held);
+        // whoever is tried again fails until that has worked
         let fails = |peer: &&OtherPeer| match peer.link {
-            LinkState::No => Some((peer.addr, peer.trouble.clone()?)),
+            LinkState::No | LinkState::Trying => Some((peer.addr, peer.trouble.clone()?)),
             _ => None,
         };
         let failing: Vec<_> = holders.iter().filter_map(fails).collect();
