@@ -145,7 +145,11 @@ impl Client {
         ];
         running.timers.extend(self.tell_by_the_clock()?);
         let (client, mut last) = (self.clone(), LastReport::default());
-        let report = move || client.report_progress(&mut last);
+        let report = move || {
+            // the pause after a failure ends between two pings
+            client.connect_to_peers();
+            client.report_progress(&mut last);
+        };
         let report = RepeatedTimer::start("report", reporting::SAMPLE_EVERY, report)?;
         running.timers.push(report);
         Ok(running)

@@ -24,7 +24,7 @@ const UNLISTED_PER_ADDRESS: usize = 64;
 const NOBODY: PeerId = 0;
 /// After this many proven bad pieces a peer is left alone.
 const STRIKES: u32 = 3;
-/// The pause before a peer is tried again after a failed connection, or after bad pieces.
+/// The pause before a peer is tried again after it couldn't be connected to; and the least time between two connections to it.
 const RETRY: Duration = Duration::from_secs(5);
 /// The most files that are remembered of one peer, and that one hello lists.
 pub(super) const OFFERS: usize = 10_000;
@@ -395,7 +395,9 @@ impl State {
         let in_turn = in_turn.into_iter().take(room);
         let to_connect: Vec<_> = in_turn.map(|(_, no, addr)| (no, addr)).collect();
         for (no, _) in &to_connect {
-            self.peers.get_mut(no).expect("just listed").link = LinkState::Trying;
+            let tried = self.peers.get_mut(no).expect("just listed");
+            tried.link = LinkState::Trying;
+            tried.retry_at = Some(now + RETRY);
         }
         to_connect
     }
@@ -577,12 +579,17 @@ impl State {
         self.peers.values().filter_map(open).collect()
     }
 
-    /// Notes that the connection has ended; the pieces that were requested over it are open again.
+    /// Notes that the connection has ended; the pieces that were requested over it are open again. That one in use has failed
+    /// doesn't say that the next one will: a network that was away for a while is back long before TCP tries again.
     pub fn disconnected(&mut self, peer: PeerId, failed: bool, now: Instant) {
         self.picker.release(peer);
         if let Some(known) = self.peers.get_mut(&peer) {
+            known.retry_at = match known.link {
+                _ if !failed => None,
+                LinkState::Open(_) => known.retry_at, // as it was set when it was tried
+                _ => Some(now + RETRY),
+            };
             known.link = LinkState::No;
-            known.retry_at = failed.then_some(now + RETRY);
         }
     }
 
@@ -667,8 +674,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+
     use super::*;
     use crate::md5::digest;
+    use crate::net::connect;
     use crate::protocol::{Summary, SwarmList, VERSION};
     use crate::state::Wants;
     use crate::state::tests::torrent;
@@ -770,6 +780,49 @@ mod tests {
         assert!(failed.contains(&Lost::NoReply.to_string()), "{failed}");
         assert_eq!(state.to_connect(0, now + RETRY), [(peer, addr)]);
         assert_eq!(says(&state), failed);
+    }
+
+    #[test]
+    fn whose_connection_failed_is_tried_again_at_once() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+        let torrent = torrent();
+        state.begin(&torrent, Part::none_of(&torrent), now);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let sender = connect(&[addr]).expect("it listens").sender();
+        state.update_list(&listed(&[addr]), now);
+        let peer = state.know(addr, true);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let hello = Hello {
+            v: VERSION,
+            id: "1".to_owned(),
+            port: addr.port(),
+            have: Vec::new(),
+        };
+        let route = Route {
+            latency: Duration::ZERO,
+            one_at_a_time: false,
+            subnet: None,
+        };
+        // when it is connected, if that works, when it fails, and when it is tried again
+        for (open, fails, again) in [
+            (Some(0), 60, 60),
+            (Some(60), 61, 65),
+            (None, 70, 75),
+            (Some(75), 80, 80),
+        ] {
+            let tries = |state: &mut State, at| !state.to_connect(0, after(at)).is_empty();
+            assert!(tries(&mut state, open.unwrap_or(fails)));
+            if let Some(open) = open {
+                let sender = sender.clone();
+                assert!(state.connected(peer, &hello, sender, route, after(open)));
+            }
+            state.disconnected(peer, true, after(fails));
+            assert!(again == fails || !tries(&mut state, again - 1));
+            assert!(tries(&mut state, again), "{fails}");
+            state.disconnected(peer, false, after(again));
+        }
     }
 
     #[test]

@@ -1373,6 +1373,24 @@ fn a_head_that_cannot_be_had_is_asked_for_once_a_ping() {
 }
 
 #[test]
+fn who_was_lost_is_tried_again_before_the_next_ping() {
+    let (dir, torrent) = (Temp::new(), torrent_of("image.iso", b"image"));
+    let n_tries = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&n_tries);
+    let holder = Fake::start(move |_, _| {
+        counts.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    });
+    let tracker = FakeTracker::listing(&[&torrent], &[holder.addr]);
+    let never = ["--ping-every", "3600", "--round-every", "3600"];
+    let _peer = tracker.peer(&dir, "peer", &never);
+    until("a second try", || {
+        (n_tries.load(Ordering::SeqCst) > 1).then_some(())
+    });
+    assert_eq!(tracker.asked("ping").len(), 1);
+}
+
+#[test]
 fn a_list_full_of_peers_that_are_not_there() {
     let honest = Honest::start();
     let tracker = FakeTracker::listing(&[], &[]);
