@@ -48,7 +48,11 @@ impl Client {
                 Err(fault) => {
                     self.lock().drop_incoming_head(name);
                     match fault.is_full() {
-                        true => self.disk_fault(&fault),
+                        true => {
+                            // whoever looks at the file is told, too
+                            self.lock().note_stuck(name, &fault.to_string());
+                            self.disk_fault(&fault);
+                        }
                         false => self.cannot_begin(name, &fault),
                     }
                 }

@@ -180,7 +180,9 @@ impl State {
 
     fn headline(&self, files: &[FileView]) -> (Doing, Option<String>) {
         let urgent = files.iter().filter(|file| file.doing.urgency() < CALM);
-        let verified = files.iter().filter(|file| file.doing == Doing::Verified);
+        // those that aren't shown, too
+        let whole = self.files.iter().filter(|(_, held)| held.stamp.is_some());
+        let verified = whole.filter(|(name, _)| self.doing(name, 0) == Doing::Verified);
         let n_verified = verified.count();
         let first = files.iter().min_by_key(|file| file.doing.urgency());
         if let Some(file) = urgent.min_by_key(|file| file.doing.urgency()) {

@@ -157,6 +157,39 @@ fn an_obstacle_is_forgotten_once_its_file_is_shared() {
     assert!(state.stuck.is_empty());
 }
 
+#[test]
+fn an_obstacle_is_forgotten_once_its_file_is_cancelled() {
+    let mut state = state_wanting(Wants {
+        pick: true,
+        ..Wants::default()
+    });
+    let torrent = torrent();
+    let name = torrent.name();
+    state.swarm.insert(name.clone(), Summary::of(&torrent));
+    state.pick(name);
+    state.note_stuck(name, "not enough room");
+    assert_eq!(state.doing(name, 0).to_string(), "waiting: not enough room");
+    state.cancel(name);
+    assert_eq!(state.doing(name, 0), overview::Doing::Listed);
+}
+
+#[test]
+fn the_headline_counts_files_that_are_not_shown_too() {
+    let mut state = state();
+    for n in 0..201 {
+        let (size, len) = (MIN_PIECE_LEN, MIN_PIECE_LEN);
+        let checkpoints = vec![crate::md5::INITIAL; crate::torrent::BLOCKS_A_PIECE];
+        let name = name(&format!("f{n}"));
+        let torrent = Torrent::new(name, size.into(), len, digest(b"f"), checkpoints);
+        let torrent = Arc::new(torrent.expect("a torrent"));
+        let file = WholeFile::for_a_test(&torrent, stamp(), false);
+        assert!(state.share(&file, Instant::now()));
+    }
+    let seen = state.overview(0, None, Instant::now());
+    assert_eq!((seen.files.len(), seen.n_files), (200, 201));
+    assert_eq!(seen.doing.to_string(), "serving 201 verified files");
+}
+
 /// Two other peers that have all of it; the first published it, and is here.
 fn publisher_and_other(state: &mut State, torrent: &Torrent) -> [PeerId; 2] {
     let mut listed = Summary::of(torrent);

@@ -173,6 +173,7 @@ impl State {
         }
         self.picked.remove(name);
         self.given_up.remove(name);
+        self.unblock(name);
         if !self.is_wanted(name) {
             self.drop_file(name);
         }

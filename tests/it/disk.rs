@@ -23,6 +23,7 @@ use bittorrentish::torrent::Name;
 use serde_json::{Value, json};
 
 use super::lab::or_left_out;
+use super::page::{link, until_kind};
 use super::support::{
     Program, Temp, md5_of, plant, random_bytes, swarm_list, torrent_of, until, until_content,
 };
@@ -689,3 +690,14 @@ fn a_download_without_room_for_it_does_not_start() {
     let mut peer = Program::peer(&tracker, &folder, &exits);
     assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
 }
+    // on the page and with --status, too
+    let stuck = until_kind(link(&peer).0, "image.iso", "stuck");
+    let why = stuck["doing"]["why"].as_str().expect("text");
+    assert!(why.contains("17.0 MiB more are needed"), "{stuck}");
+    let [ip, port] = ["127.0.0.1".to_owned(), tracker.port().to_string()];
+    until("the reason in --status", || {
+        let mut status = Command::new(env!("CARGO_BIN_EXE_client"));
+        let status = status.args([ip.as_str(), &port, "--status"]).output();
+        let said = String::from_utf8(status.expect("it runs").stdout).expect("text");
+        said.contains("waiting: not enough room in ").then_some(())
+    });
