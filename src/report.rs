@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -84,7 +85,10 @@ pub struct Report(Arc<ReportState>);
 struct ReportState {
     start: Instant,
     config: ReportConfig,
+    /// As it was at the start.
     terminal: Terminal,
+    /// Its width now.
+    width: AtomicUsize,
     log: Option<Printer>,
     /// `None` if nothing is reported.
     printer: Option<Printer>,
@@ -107,22 +111,26 @@ impl Report {
     pub fn new(config: ReportConfig, log: Option<&Path>) -> io::Result<Self> {
         let start = Instant::now();
         let log = log.map(|path| Printer::start("log", Output::Log(Log::open(path, start)?)));
+        let terminal = terminal(screen::columns());
         Ok(Self(Arc::new(ReportState {
             start,
             config,
             log: log.transpose()?,
-            terminal: terminal(),
+            terminal,
+            width: terminal.width.into(),
             printer: Some(Printer::start("print", Output::Screen(Screen::default()))?),
         })))
     }
 
     /// Reports to nobody: for a peer within another program.
     pub fn silent() -> Self {
+        let terminal = Terminal::new(false, None, |_| None);
         Self(Arc::new(ReportState {
             start: Instant::now(),
             config: ReportConfig::default(),
             log: None,
-            terminal: Terminal::new(false, None, |_| None),
+            terminal,
+            width: terminal.width.into(),
             printer: None,
         }))
     }
@@ -153,13 +161,30 @@ impl Report {
     /// Returns how status lines are shown: on a terminal that redraws, and not with `--quiet`.
     pub fn status_terminal(&self) -> Option<Terminal> {
         let wanted = self.0.printer.is_some() && !self.0.config.quiet;
-        Some(self.0.terminal).filter(|terminal| wanted && terminal.redraws)
+        Some(self.terminal()).filter(|terminal| wanted && terminal.redraws)
+    }
+
+    fn terminal(&self) -> Terminal {
+        Terminal {
+            width: self.0.width.load(Ordering::Relaxed),
+            ..self.0.terminal
+        }
+    }
+
+    /// Asks the terminal for its width again: somebody may have resized the window, or its letters. It costs a process.
+    pub fn measure(&self) {
+        if let Some(columns) = screen::columns() {
+            let width = terminal(Some(columns)).width;
+            self.0.width.store(width, Ordering::Relaxed);
+        }
     }
 
     /// Shows these status lines below everything that is printed from now on, in place of the previous ones.
     pub fn show(&self, lines: Vec<String>) {
         if let Some(printer) = &self.0.printer {
-            printer.show(lines);
+            let Terminal { width, unicode, .. } = self.terminal();
+            let cut = |line: String| text::cut(&line, width, unicode);
+            printer.show(lines.into_iter().map(cut).collect());
         }
     }
 
@@ -176,7 +201,7 @@ impl Report {
         if let Some(printer) = self.0.printer.as_ref()
             && self.prints(event.weight())
         {
-            printer.print(&legible_event(t, event, self.0.terminal));
+            printer.print(&legible_event(t, event, self.terminal()));
         }
         if let Some(log) = &self.0.log {
             let t = (t * 1e3).round() / 1e3;
@@ -186,10 +211,9 @@ impl Report {
     }
 }
 
-/// Returns what standard output is, and can do.
-fn terminal() -> Terminal {
+/// Returns what standard output is, and can do; `columns` is what it said itself.
+fn terminal(columns: Option<usize>) -> Terminal {
     let is_terminal = io::stdout().is_terminal();
-    let columns = is_terminal.then(screen::columns).flatten();
     Terminal::new(is_terminal, columns, |name| std::env::var(name).ok())
 }
 

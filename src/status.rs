@@ -270,6 +270,7 @@ fn tell(
     let event = seen.event(until);
     if report.status_terminal().is_some() {
         report.show(event.to_string().lines().map(str::to_owned).collect());
+        report.measure();
     }
     let changes = (seen.n_done(), seen.changing.is_empty());
     if told.replace(changes) != Some(changes) {

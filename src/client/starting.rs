@@ -31,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// The time between two looks at what is to be reported and shown by the clock.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// The time between two looks at the width of the terminal.
+const MEASURE_EVERY: Duration = Duration::from_secs(2);
+
 /// The messages to the thread that hashes.
 pub(super) enum HashOrder {
     /// Hash this file, as it was when it was looked at.
@@ -161,15 +164,18 @@ impl Client {
         if !report.wants(Weight::Normal) {
             return Ok(None);
         }
-        let (terminal, mut status) = (report.status_terminal(), Status::default());
+        let draws = report.status_terminal().is_some();
+        let (mut status, mut measured) = (Status::default(), Instant::now());
         let tell = move || {
             client.tell_progress();
-            if let Some(terminal) = terminal {
-                client.show_status(&mut status, terminal);
+            if draws && measured.elapsed() >= MEASURE_EVERY {
+                client.0.report.measure();
+                measured = Instant::now();
             }
+            client.show_status(&mut status);
         };
         let timer = RepeatedTimer::start("tell", TELL_EVERY, tell)?;
-        if terminal.is_some() {
+        if draws {
             let _ = self.0.show_now.set(timer.trigger());
         }
         Ok(Some(timer))

@@ -12,7 +12,7 @@ use crate::http::NOT_HTTP;
 use crate::net::Trouble;
 use crate::picker::{Decision, PeerId};
 use crate::report::status::{self, Status};
-use crate::report::{Terminal, Weight};
+use crate::report::Weight;
 use crate::state::{BadPieceVerdict, Ending, Given, Landing, State};
 use crate::torrent::{BadPiece, Name, Torrent};
 use crate::units::percent;
@@ -236,7 +236,10 @@ impl Client {
     }
 
     /// Every second, on a terminal, updates the lines of the files in work, or the one that says how things stand.
-    pub(super) fn show_status(&self, status: &mut Status, terminal: Terminal) {
+    pub(super) fn show_status(&self, status: &mut Status) {
+        let Some(terminal) = self.0.report.status_terminal() else {
+            return;
+        };
         let (now, min_peers) = (Instant::now(), self.0.config.min_peers);
         let (work, others, at_rest) = {
             let state = self.lock();

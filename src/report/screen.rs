@@ -4,7 +4,7 @@
 //! alternate screen to come back from. So a program that is ended by Ctrl-C leaves the terminal in order.
 
 use std::fmt::Write;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 
@@ -19,6 +19,9 @@ const SPARSE: [&str; 4] = ["linux", "xterm", "vt100", "vt220"];
 
 /// Asks the terminal that standard output is for its columns, by way of `stty`, which every Unix has.
 pub(super) fn columns() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
     let terminal = io::stdout().as_fd().try_clone_to_owned().ok()?;
     let mut stty = Command::new("stty");
     let asked = stty.arg("size").stdin(terminal).stderr(Stdio::null());

@@ -260,6 +260,42 @@ fn ctrl_c_leaves_a_terminal_in_order() {
     assert!(shown.ends_with(&format!("{rest}\x1b[?7h\n")), "{shown:?}");
 }
 
+/// Whoever makes the letters larger for a room has fewer columns from then on.
+#[test]
+fn a_status_line_follows_the_width_of_the_window() {
+    let dir = Temp::new();
+    let (_programs, args) = swarm(&dir, &[]);
+    let Some(peer) = OnTerminal::start(&[("LANG", "C.UTF-8")], &args) else {
+        return;
+    };
+    let resize = |columns: &str| {
+        let shown = peer.shown();
+        let pid = shown.lines().next().expect("the shell's first line").trim();
+        let terminal = format!("/proc/{pid}/fd/1");
+        let mut stty = Command::new("stty");
+        stty.args(["-F", &terminal, "cols", columns]);
+        let stty = stty.status();
+        stty.is_ok_and(|status| status.success())
+    };
+    let last = |is_fit: fn(usize) -> bool, what: &str| {
+        until(what, || {
+            let (status, _) = split(&peer.shown());
+            status.last().filter(|line| is_fit(width(line))).cloned()
+        })
+    };
+    last(|width| width > 50, "a status line");
+    if !resize("45") {
+        eprintln!("left out, as `stty` can't resize another's terminal here");
+        return;
+    }
+    let narrow = last(|width| width <= 44, "a narrow status line");
+    assert!(narrow.ends_with('…'), "{narrow}");
+    assert!(resize("150"));
+    last(|width| width > 50, "a whole status line");
+    let shown = peer.interrupt();
+    assert!(shown.ends_with('\n'), "{shown:?}");
+}
+
 #[test]
 fn without_utf_8_all_that_is_shown_is_ascii() {
     let dir = Temp::new();
