@@ -82,8 +82,7 @@ impl Log {
 }
 
 impl Output {
-    /// Writes whole lines, after the news that some were left out before them. Returns the number of those that weren't
-    /// taken.
+    /// Writes whole lines, and that some were left out. Returns the number of those that weren't taken.
     ///
     /// # Errors
     /// Returns an error if nobody reads any more.
@@ -97,15 +96,20 @@ impl Output {
             Self::Screen(screen) => {
                 if left_out > 0 {
                     text += &format!(
-                        "{:12}{left_out} lines were left out: they weren't read in time\n",
+                        "{:12}{left_out} lines were left out: they weren't read in time, or the disk was full\n",
                         ""
                     );
                 }
                 let bytes = screen.update(&text, status);
                 let mut out = io::stdout().lock();
-                out.write_all(bytes.as_bytes())?;
-                out.flush()?;
-                Ok(0)
+                match out.write_all(bytes.as_bytes()).and_then(|()| out.flush()) {
+                    // a file, on a disk that may have room again; the last line that it took may lack its end
+                    Err(fault) if lacks_room(&fault) => {
+                        screen.is_torn = true;
+                        Ok(text.lines().count())
+                    }
+                    written => written.map(|()| 0),
+                }
             }
             Self::Log(log) => {
                 let not_taken = log.append(&text);
@@ -130,6 +134,13 @@ impl Output {
             Self::Log(_) => LOG_PATIENCE,
         }
     }
+}
+
+fn lacks_room(fault: &io::Error) -> bool {
+    matches!(
+        fault.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
 }
 
 /// Writes lines, and draws the status lines below them. Dropping it writes what is queued and ends its thread.

@@ -77,6 +77,8 @@ impl Terminal {
 #[derive(Default)]
 pub(super) struct Screen {
     lines: Vec<String>,
+    /// Whether the last line lacks its end, so that the next one must not stand behind it.
+    pub(super) is_torn: bool,
 }
 
 impl Screen {
@@ -87,6 +89,9 @@ impl Screen {
             return String::new();
         }
         let mut out = String::with_capacity(text.len() + 1024);
+        if std::mem::take(&mut self.is_torn) {
+            out.push('\n');
+        }
         if !self.lines.is_empty() {
             let _ = write!(out, "\r\x1b[{}A\x1b[J", self.lines.len());
         }

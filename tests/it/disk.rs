@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 use super::lab::or_left_out;
 use super::page::{link, until_kind};
 use super::support::{
-    Program, Temp, md5_of, plant, random_bytes, swarm_list, torrent_of, until, until_content,
+    Program, QUICK, Temp, md5_of, plant, random_bytes, swarm_list, torrent_of, until, until_content,
 };
 
 /// How the operation fails.
@@ -667,6 +667,57 @@ fn a_download_continues_once_a_full_disk_has_room() {
     fs::remove_dir_all(&folder).expect("it is ours");
 }
 
+/// A program that is killed with this value.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = (self.0.kill(), self.0.wait());
+    }
+}
+
+/// As with `nohup`, where what is printed goes to the disk that is full.
+#[test]
+fn what_is_printed_goes_on_once_a_full_disk_has_room() {
+    let temp = Temp::new();
+    let Some(small) = Small::new(temp.dir("small"), 1) else {
+        return;
+    };
+    let tracker = Program::tracker(&temp.dir("torrents"), &[]);
+    let printed = small.0.join("printed");
+    let out = File::create(&printed).expect("room");
+    let fill = File::create(small.0.join("fill")).expect("room");
+    let full = (0..).map(|at| fill.write_all_at(&[1; 4096], at * 4096));
+    let full = full.take(1000).find_map(Result::err);
+    assert_eq!(full.map(|it| it.kind()), Some(ErrorKind::StorageFull));
+    let peer = temp.dir("peer");
+    let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
+    client.args([
+        "127.0.0.1",
+        &tracker.port().to_string(),
+        peer.to_str().expect("UTF-8"),
+    ]);
+    client.args(QUICK).arg("--verbose").stdout(out);
+    let client = Killed(client.spawn().expect("it starts"));
+    // it pings, and prints in vain
+    until("three pings", || {
+        let lines = tracker.lines();
+        let pings = lines.iter().filter(|line| line.contains("ping from"));
+        (pings.count() >= 3).then_some(())
+    });
+    assert_eq!(fs::metadata(&printed).expect("there").len(), 0);
+    fs::remove_file(small.0.join("fill")).expect("ours");
+    drop(fill);
+    let told = || {
+        fs::read_to_string(&printed)
+            .ok()
+            .filter(|told| told.contains("ping "))
+    };
+    let told = until("lines once there is room", told);
+    drop(client);
+    assert!(told.contains(" lines were left out: "), "{told}");
+}
+
 #[test]
 fn a_download_without_room_for_it_does_not_start() {
     let temp = Temp::new();
@@ -680,16 +731,6 @@ fn a_download_without_room_for_it_does_not_start() {
     let flags = ["--log", log.to_str().expect("UTF-8")];
     let peer = Program::peer(&tracker, &folder, &flags);
     peer.until_event("disk", |event| event["full"] == true);
-    let n_lists = peer.events("list").len();
-    until("three more lists", || {
-        (peer.events("list").len() > n_lists + 3).then_some(())
-    });
-    assert!(peer.events("begin").is_empty(), "{peer:?}");
-    let exits = ["--log", flags[1], "--exit-when-complete"];
-    drop(peer);
-    let mut peer = Program::peer(&tracker, &folder, &exits);
-    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
-}
     // on the page and with --status, too
     let stuck = until_kind(link(&peer).0, "image.iso", "stuck");
     let why = stuck["doing"]["why"].as_str().expect("text");
@@ -701,3 +742,13 @@ fn a_download_without_room_for_it_does_not_start() {
         let said = String::from_utf8(status.expect("it runs").stdout).expect("text");
         said.contains("waiting: not enough room in ").then_some(())
     });
+    let n_lists = peer.events("list").len();
+    until("three more lists", || {
+        (peer.events("list").len() > n_lists + 3).then_some(())
+    });
+    assert!(peer.events("begin").is_empty(), "{peer:?}");
+    let exits = ["--log", flags[1], "--exit-when-complete"];
+    drop(peer);
+    let mut peer = Program::peer(&tracker, &folder, &exits);
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
+}
