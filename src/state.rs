@@ -22,7 +22,7 @@ pub use self::ending::{Ending, date};
 pub use self::folder::{ByteProgress, LookFindings, Standing, UnsettledFile};
 pub use self::holdings::{Completing, Exchanged, Found, Held, Served, TrackerWord};
 pub use self::peers::{LinkState, MetPeer, OtherPeer};
-pub use self::reporting::PaceTally;
+pub use self::reporting::{PaceTally, note_own_limit};
 pub use self::shares::Share;
 pub use self::telling::Given;
 pub use self::waits::{PeerShortage, WaitNews};

@@ -7,7 +7,7 @@ use crate::cli::Exit;
 use crate::md5::digest;
 use crate::net::addresses::host_name;
 use crate::protocol::{MachineReport, RunEnd, ToTracker};
-use crate::state::TrackerKind;
+use crate::state::{TrackerKind, note_own_limit};
 
 /// The time between two reports while something moves: those who watch ask every 2 s, and are to be 5 s behind at most.
 const REPORT_EVERY: Duration = Duration::from_secs(3);
@@ -56,12 +56,16 @@ impl Client {
     }
 
     fn machine_report(&self, disk: f64, ended: Option<RunEnd>) -> MachineReport {
-        let min_peers = self.0.config.min_peers;
+        let (min_peers, now) = (self.0.config.min_peers, Instant::now());
+        let mut files = self.lock().file_reports(min_peers, disk, now);
+        if let Some(most) = self.0.config.max_down {
+            note_own_limit(&mut files, most);
+        }
         MachineReport {
             port: self.0.port,
             host: host_name(),
             folder: Some(digest(self.0.publisher_key.as_bytes())),
-            files: self.lock().file_reports(min_peers, disk, Instant::now()),
+            files,
             ended,
         }
     }

@@ -28,6 +28,8 @@ const INDEPENDENT: f64 = 0.5;
 const SAMPLES: RangeInclusive<usize> = 9..=25;
 /// At least this many pieces come between two samples: with fewer, the speed is a matter of chance.
 const PIECES_A_SAMPLE: u64 = 24;
+/// What comes at this share of `--max-down` is held up by that, whatever the links could carry.
+const AT_LIMIT: f64 = 0.9;
 /// With fewer answers than these nothing is said of a download.
 const ANSWERS: u32 = 3;
 
@@ -106,6 +108,16 @@ impl PaceTally {
             return None;
         }
         Some((term, share(speed, best_down, &self.swarm)))
+    }
+}
+
+/// Names the downlink as what holds these files up if together they come as fast as the user lets them: the other signs are
+/// those of a thin seed, as all that limit themselves alike are equally far.
+pub fn note_own_limit(files: &mut [FileReport], most: u64) {
+    let comes: f64 = files.iter().map(|file| file.speed).sum();
+    if comes >= AT_LIMIT * most as f64 {
+        let coming = files.iter_mut().filter(|file| file.speed > 0.0);
+        coming.for_each(|file| file.pace.brake = Some(Brake::Downlink));
     }
 }
 
@@ -270,9 +282,8 @@ mod tests {
         assert_eq!(few.together(), None);
     }
 
-    #[test]
-    fn what_ruled_most_of_the_time_is_told() {
-        let file = |brake| FileReport {
+    fn file(brake: Option<Brake>) -> FileReport {
+        FileReport {
             name: Name::parse("f").expect("a name"),
             md5: None,
             size: 100,
@@ -287,7 +298,26 @@ mod tests {
                 brake,
                 ..FilePace::default()
             },
-        };
+        }
+    }
+
+    #[test]
+    fn whoever_limits_what_comes_is_held_up_by_that() {
+        let seeders = Some(Brake::Seeders);
+        for (most, expected) in [(2, Some(Brake::Downlink)), (3, seeders)] {
+            let rests = FileReport {
+                speed: 0.0,
+                ..file(None)
+            };
+            let mut files = [file(seeders), file(seeders), rests];
+            note_own_limit(&mut files, most);
+            let brakes = files.map(|file| file.pace.brake);
+            assert_eq!(brakes, [expected, expected, None], "{most}");
+        }
+    }
+
+    #[test]
+    fn what_ruled_most_of_the_time_is_told() {
         let swarm = |n_behind| SwarmPace {
             n_behind,
             best_seed_up: 10.0,
