@@ -31,6 +31,8 @@ const STILL: u32 = 3;
 #[derive(Serialize)]
 struct View {
     n_peers: usize,
+    /// How many files are published, those that aren't shown included.
+    n_files: usize,
     files: Vec<ShownFile>,
     peers: Vec<ShownPeer>,
     /// How far the machines are by their own reports, those that left included.
@@ -101,7 +103,10 @@ impl TrackerShared {
     }
 
     fn view(&self) -> View {
-        let now = self.lock().overview(ROWS, FILES);
+        let (now, n_files) = {
+            let roster = self.lock();
+            (roster.overview(ROWS, FILES), roster.n_files())
+        };
         let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
         let part = |(name, here, of): (&str, u32, u32)| ShownPart {
             name: name.to_owned(),
@@ -134,6 +139,7 @@ impl TrackerShared {
         };
         View {
             n_peers: now.n_peers,
+            n_files,
             peers: now.rows.iter().map(peer).collect(),
             files: now.files.iter().map(file).collect(),
             machines,

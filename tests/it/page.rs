@@ -947,12 +947,12 @@ fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
     for (language, shown, held_up) in [
         (
             "en",
-            "machines have image.iso",
+            ["machines have image.iso", "machines has image.iso"],
             "held up by the downlink of pc001, 11.3 MiB/s at best; the slowest gets 94 %",
         ),
         (
             "pt-BR",
-            "máquinas têm image.iso",
+            ["máquinas têm image.iso", "máquinas tem image.iso"],
             "quem segura: a recepção de pc001, no máximo 11,3 MiB/s; o mais lento recebe 94 %",
         ),
     ] {
@@ -990,3 +990,46 @@ fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
         }
     }
 }
+#[test]
+fn in_a_browser_what_the_trackers_page_leaves_out_is_counted() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
+    for n in 0..22 {
+        plant(&temp.dir("seed"), &format!("a{n}.txt"), b"text");
+    }
+    plant(&temp.dir("seed"), &"n".repeat(240), b"a longer text");
+    let seed = Program::peer(&tracker, &temp.dir("seed"), &[]);
+    let (at, _) = link(&tracker);
+    until("all files", || (status(at)["n_files"] == 23).then_some(()));
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelectorAll('#files li').length === 20");
+    browser.until("document.querySelector('#more-files').textContent === 'and 3 more'");
+    browser.until("document.querySelector('th.file').textContent.length === 40");
+    drop(seed);
+}
+
+#[test]
+fn in_a_browser_who_left_with_a_part_is_not_forgotten() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
+    let (at, _) = link(&tracker);
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelector('#now').textContent !== '…'");
+    // all peers that are listed have it; one machine has left, and another has none of it
+    let mut told = rollout(4, 100);
+    told["peers"] = json!([{ "peer": "10.0.0.1:50001", "original": false, "still": null,
+        "files": [{ "name": "image.iso", "here": 1024, "of": 1024 }] }]);
+    browser.eval(&format!(
+        "window.fetch = async () => ({{ ok: true, json: async () => ({told}) }}); look()"
+    ));
+    browser.until(
+        "document.querySelector('#now').textContent.startsWith('1 of 4 machines has image.iso')",
+    );
+}
+
