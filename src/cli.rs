@@ -2,7 +2,7 @@
 //! causes a panic.
 
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -38,18 +38,25 @@ impl From<Exit> for ExitCode {
 /// Says on stderr why the program ends, and returns its exit code.
 pub fn fail(exit: Exit, why: impl Display) -> ExitCode {
     let why = why.to_string();
+    let has_hint = why.contains("did you mean");
     // a reader that closed stderr doesn't want to know
     let _ = match exit {
-        Exit::Usage if !why.ends_with('?') => writeln!(io::stderr(), "error: {why}; try --help"),
+        Exit::Usage if !has_hint => writeln!(io::stderr(), "error: {why}; try --help"),
         _ => writeln!(io::stderr(), "error: {why}"),
     };
     exit.into()
 }
 
-/// Prints what the user asked for, such as the help.
-pub fn say(text: impl Display) -> ExitCode {
-    let _ = writeln!(io::stdout(), "{text}");
-    Exit::Done.into()
+/// Prints what the user asked for, such as the help, and returns `exit`; or says why it can't be printed.
+pub fn say(exit: Exit, text: impl Display) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // a reader that closed the pipe doesn't want more
+        Err(fault) if fault.kind() != ErrorKind::BrokenPipe => {
+            fail(Exit::Disk, format!("this can't be printed: {fault}"))
+        }
+        _ => exit.into(),
+    }
 }
 
 /// Returns the command line after the program's name.
@@ -69,9 +76,42 @@ pub fn args() -> Result<Vec<String>, String> {
 /// # Errors
 /// Returns an error, for people, if one is unknown, lacks its value, or the like.
 pub fn parse(options: &Options, args: &[String]) -> Result<Matches, String> {
-    options.parse(args).map_err(|fault| match fault {
-        Fail::UnrecognizedOption(flag) => unknown_flag(&flag, args, &flags_of(options)),
+    let known = flags_of(options);
+    let matches = options.parse(args).map_err(|fault| match fault {
+        Fail::UnrecognizedOption(flag) => unknown_flag(&flag, args, &known),
+        Fail::ArgumentMissing(flag) => format!("--{flag} needs a value behind it"),
+        Fail::OptionDuplicated(flag) => format!("--{flag} is given more than once"),
         fault => fault.to_string(),
+    })?;
+    let is_flag = |value: &String| {
+        let flag = value.strip_prefix("--").map(str::to_owned);
+        flag.is_some_and(|flag| known.contains(&flag)) && args.contains(value)
+    };
+    for flag in &known {
+        // the value was forgotten, and getopts takes the next flag for it
+        if let Some(value) = matches.opt_strs(flag).into_iter().find(is_flag) {
+            return Err(format!(
+                "--{flag} needs a value behind it, got the flag {value}"
+            ));
+        }
+    }
+    Ok(matches)
+}
+
+/// Checks that of all flags only some are given, those that go with `with`.
+///
+/// # Errors
+/// Returns an error, for people, about the first other one.
+pub fn only_with(
+    options: &Options,
+    matches: &Matches,
+    with: &str,
+    allowed: &[&str],
+) -> Result<(), String> {
+    let mut flags = flags_of(options).into_iter();
+    let other = flags.find(|flag| matches.opt_present(flag) && !allowed.contains(&flag.as_str()));
+    other.map_or(Ok(()), |flag| {
+        Err(format!("--{flag} doesn't go with --{with}"))
     })
 }
 
@@ -160,7 +200,9 @@ fn shell_quoted(word: &str) -> String {
 
 /// Returns the flag that names a file, quoted for a shell.
 pub fn only_flag(name: &str) -> String {
-    format!("--only {}", shell_quoted(name))
+    // apart from its flag, such a name may be taken for another one
+    let between = if name.starts_with('-') { '=' } else { ' ' };
+    format!("--only{between}{}", shell_quoted(name))
 }
 
 /// Returns the flags that name one content of a file, quoted for a shell.
@@ -270,6 +312,8 @@ mod tests {
         ] {
             assert_eq!(shell_quoted(word), quoted);
         }
+        assert_eq!(only_flag("my image"), "--only 'my image'");
+        assert_eq!(only_flag("--help"), "--only=--help");
     }
 
     #[test]
@@ -309,6 +353,13 @@ mod tests {
             (&["--once"], "unknown flag --once"),
             (&["--bogus"], "unknown flag --bogus"),
             (&["--é"], "unknown flag --é"),
+            (&["-?"], "unknown flag -?"),
+            (&["--log"], "--log needs a value behind it"),
+            (
+                &["--only", "--quiet"],
+                "--only needs a value behind it, got the flag --quiet",
+            ),
+            (&["--log=a", "--log=b"], "--log is given more than once"),
             (&["-help"], "unknown flag -help: did you mean --help?"),
         ] {
             let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
@@ -318,8 +369,11 @@ mod tests {
                 "{args:?}"
             );
         }
-        let value = parse(&options, &["--log".to_owned()]).expect_err("it lacks its value");
-        assert!(value.contains("log"), "{value}");
+        for named in [&["--only", "-quiet"][..], &["--only=--quiet"]] {
+            let args: Vec<String> = named.iter().map(|arg| (*arg).to_owned()).collect();
+            let matches = parse(&options, &args).expect("a name");
+            assert!(matches.opt_present("only") && !matches.opt_present("quiet"));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use bittorrentish::client::{Client, ClientConfig, Pretence};
 use bittorrentish::events::Event;
 use bittorrentish::http::Site;
 use bittorrentish::md5::Digest;
-use bittorrentish::net::addresses::sends_from;
+use bittorrentish::net::addresses::{at_port, sends_from};
 use bittorrentish::report::{self, Report};
 use bittorrentish::state::Wants;
 use bittorrentish::status::{self, StatusConfig};
@@ -29,23 +29,27 @@ const BRIEF: &str = "\
 Examples, where the tracker is at 192.168.1.10:
     client 192.168.1.10 29283 shared
         share the folder `shared`, and fetch into it whatever the others share
-    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete --seed-for 10m
-        fetch one file, serve it on for ten minutes, and end with exit code 0; with --md5 HEX and
-        --replace, as the seed prints them: this content alone, in place of last week's
+    client 192.168.1.10 29283 shared --only image.iso --exit-when-complete
+        fetch one file, and end with exit code 0; with --seed-for 10m, serve it
+        for ten minutes first; with --md5 HEX and --replace, as the seed prints
+        them: this content alone, in place of last week's
     client 192.168.1.10 29283 shared --max-up 5M --listen 50001
-        send at most 5 MiB a second, and be served at a port that the firewall lets through
+        send at most 5 MiB a second, and serve others on a port that the
+        firewall lets through
 
 Usage: client <tracker-ip> <port> <dir> [flags]
        client <tracker-ip> <port> --status [--only NAME] [--md5 HEX]
               [--until N [--within S] [--hosts FILE]]
 
-Shares the files in <dir> with every other peer of the tracker, and fetches what is missing there.
-<port> is the tracker's, 29283 unless it was started otherwise. <dir> is made where it is missing.";
+Shares the files in <dir> with every other peer of the tracker, and fetches what
+is missing there. <port> is the tracker's, 29283 unless it was started
+otherwise. <dir> is made where it is missing.";
 
 const AFTER: &str = "\
-RATE is bytes a second; K, M and G are times 1024. S is seconds, or a time such as 90s, 10m or 2h.
-Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or conflict, 5 disk,
-6 --within ran out.";
+RATE is bytes a second; K, M and G are times 1024. S is seconds, or a time such
+as 90s, 10m or 2h.
+Exit codes: 0 done, 1 other, 2 usage, 3 tracker unreachable, 4 integrity or
+conflict, 5 disk, 6 --within ran out.";
 
 fn options() -> Options {
     let mut options = Options::new();
@@ -137,13 +141,13 @@ fn main() -> ExitCode {
         Err(fault) => return cli::fail(Exit::Usage, fault),
     };
     if matches.opt_present("help") {
-        return cli::say(format!("{}\n{AFTER}", options.usage(BRIEF)));
+        return cli::say(Exit::Done, format!("{}\n{AFTER}", options.usage(BRIEF)));
     }
     if matches.opt_present("version") {
-        return cli::say(concat!("client ", env!("CARGO_PKG_VERSION")));
+        return cli::say(Exit::Done, concat!("client ", env!("CARGO_PKG_VERSION")));
     }
     if matches.opt_present("status") {
-        return match status_config(&matches) {
+        return match status_config(&options, &matches) {
             Ok(config) => run_status(&matches, &config),
             Err(fault) => cli::fail(Exit::Usage, fault),
         };
@@ -155,13 +159,18 @@ fn main() -> ExitCode {
 }
 
 /// Returns what `--status` asks for.
-fn status_config(matches: &Matches) -> Result<StatusConfig, String> {
+fn status_config(options: &Options, matches: &Matches) -> Result<StatusConfig, String> {
     let [tracker, port] = matches.free.as_slice() else {
         return Err(format!(
-            "expected <tracker-ip> <port> --status, got {} words beside flags",
+            "expected <tracker-ip> <port> --status, without <dir>, got {} words beside flags",
             matches.free.len()
         ));
     };
+    let of_status = [
+        "status", "only", "md5", "until", "within", "hosts", "log", "quiet", "verbose",
+    ];
+    cli::only_with(options, matches, "status", &of_status)?;
+    cli::exclude(matches, ["quiet", "verbose"])?;
     let only = names(matches)?;
     if only.len() > 1 {
         return Err("--status takes one --only".to_owned());
@@ -214,10 +223,7 @@ fn run_status(matches: &Matches, config: &StatusConfig) -> ExitCode {
     report.settle();
     match exit {
         Exit::Unreachable => cli::fail(exit, text),
-        _ => {
-            cli::say(text);
-            exit.into()
-        }
+        _ => cli::say(exit, text),
     }
 }
 
@@ -296,10 +302,11 @@ fn places(free: &[String]) -> Result<(String, u16, String), String> {
                 free.get(1).map_or("shared", |dir| dir)
             )
         });
+        let spaces = (free.len() > 3).then(|| ": a name with spaces goes in quotes".to_owned());
         return Err(format!(
             "expected <tracker-ip> <port> <dir>, got {} of these{}",
             free.len(),
-            hint.unwrap_or_default()
+            hint.or(spaces).unwrap_or_default()
         ));
     };
     if tracker.is_empty() || dir.is_empty() {
@@ -315,9 +322,14 @@ fn places(free: &[String]) -> Result<(String, u16, String), String> {
             "<tracker-ip> is an address or a name alone, got {tracker:?}: give {host} and, as <port>, {joined}"
         ));
     }
-    let number = tracker_port(port).map_err(|fault| match as_port(tracker) {
-        Some(_) => format!("the order is <tracker-ip> <port> <dir>, got the port {tracker} first"),
-        None => fault,
+    let number = tracker_port(port).map_err(|fault| match (as_port(tracker), as_port(dir)) {
+        (Some(port), _) => {
+            format!("the order is <tracker-ip> <port> <dir>, got the port {port} first")
+        }
+        (None, Some(port)) => {
+            format!("the order is <tracker-ip> <port> <dir>, got the port {port} last")
+        }
+        (None, None) => fault,
     })?;
     Ok((tracker.clone(), number, dir.clone()))
 }
@@ -414,7 +426,7 @@ fn run(matches: &Matches, config: ClientConfig, listen: u16) -> ExitCode {
         Ok(report) => report,
         Err(exit) => return exit,
     };
-    let at = format!("{}:{}", config.tracker, config.tracker_port);
+    let at = at_port(&config.tracker, config.tracker_port);
     // before anything that may take time
     report.say(&Event::Starting {
         dir: legible(&config.dir.to_string_lossy()),

@@ -21,7 +21,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(15);
 const BRIEF: &str = "\
 Examples:
     server --remote
-        a tracker for the classroom; it prints the command for the other machines
+        a tracker for the classroom; it prints the command for the others
     server --remote --port 4000 --torrents lab
         a second one on the same machine, with a port and a folder of its own
     server --page 8081
@@ -29,7 +29,8 @@ Examples:
 
 Usage: server [flags]
 
-Keeps the list of peers and the .torrents of what they share; holds no part of any file.";
+Keeps the list of peers and the .torrents of what they share; holds no part of
+any file.";
 
 const REST: &str = "\
 Exit codes: 0 done, 1 other (the port is taken, say), 2 usage, 5 disk.
@@ -122,10 +123,10 @@ fn main() -> ExitCode {
     let parsed = cli::args().and_then(|args| cli::parse(&options, &args));
     let matches = match parsed {
         Ok(matches) if matches.opt_present("help") => {
-            return cli::say(format!("{}\n{REST}", options.usage(BRIEF)));
+            return cli::say(Exit::Done, format!("{}\n{REST}", options.usage(BRIEF)));
         }
         Ok(matches) if matches.opt_present("version") => {
-            return cli::say(concat!("server ", env!("CARGO_PKG_VERSION")));
+            return cli::say(Exit::Done, concat!("server ", env!("CARGO_PKG_VERSION")));
         }
         Ok(matches) => matches,
         Err(why) => return fail(Exit::Usage, why),
@@ -153,13 +154,13 @@ fn run(args: Args) -> ExitCode {
             );
         }
     };
-    let site = args.page.map(|at| Site::bind(at, None));
+    let site = args.page.map(|at| {
+        let site = Site::bind(at, None);
+        site.map_err(|fault| format!("no page at {at}: {fault}; choose another place with --page"))
+    });
     let site = match site.transpose() {
         Ok(site) => site,
-        Err(fault) => {
-            let why = format!("no page there: {fault}; choose another place with --page");
-            return fail(Exit::Other, why);
-        }
+        Err(why) => return fail(Exit::Other, why),
     };
     let report = match Report::new(args.report, args.log.as_deref()) {
         Ok(report) => report,

@@ -22,6 +22,8 @@ pub enum NoList {
         /// What the system says.
         said: String,
     },
+    /// It is an address of one link, and of which link isn't said.
+    NoScope,
     /// Nothing comes back from the address.
     NoReply,
     /// It takes the connection, and says nothing in time, or not all.
@@ -90,6 +92,10 @@ impl fmt::Display for NoList {
             Self::NoRoute { said } => write!(
                 f,
                 "no way leads there ({said}): check the address, and whether both machines are in one network"
+            ),
+            Self::NoScope => write!(
+                f,
+                "an address that begins with fe80 needs its interface behind it, as in fe80::1%eth0"
             ),
             Self::NoReply => write!(
                 f,

@@ -31,6 +31,10 @@ fn each_reason_for_no_list_says_what_is_and_what_to_do() {
             "no way leads there (No route to host): check the address, and whether both machines are in one network",
         ),
         (
+            NoList::NoScope,
+            "an address that begins with fe80 needs its interface behind it, as in fe80::1%eth0",
+        ),
+        (
             NoList::NoReply,
             "nothing comes back from that address: it is wrong, the machine is off, or a firewall drops what goes to that port",
         ),

@@ -65,6 +65,8 @@ impl ClientError {
                 ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                     NoList::NoRoute { said }
                 }
+                // nothing else than a scope may be missing from an address
+                ErrorKind::InvalidInput => NoList::NoScope,
                 _ if is_timeout(fault) => NoList::NoReply,
                 _ => NoList::Failed { said },
             },
@@ -216,6 +218,11 @@ mod tests {
                 NoList::NoRoute {
                     said: said("No route to host"),
                 },
+            ),
+            (
+                // EINVAL
+                ClientError::NotConnected(io::Error::from_raw_os_error(22)),
+                NoList::NoScope,
             ),
             (
                 ClientError::NotConnected(system(ErrorKind::TimedOut)),

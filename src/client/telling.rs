@@ -10,9 +10,10 @@ use crate::cli::Exit;
 use crate::events::Event;
 use crate::http::NOT_HTTP;
 use crate::net::Trouble;
+use crate::net::addresses::at_port;
 use crate::picker::{Decision, PeerId};
-use crate::report::status::{self, Status};
 use crate::report::Weight;
+use crate::report::status::{self, Status};
 use crate::state::{BadPieceVerdict, Ending, Given, Landing, State};
 use crate::torrent::{BadPiece, Name, Torrent};
 use crate::units::percent;
@@ -35,7 +36,7 @@ impl Client {
     /// The tracker's name or address with its port, as the user gave them.
     pub(crate) fn tracker_at(&self) -> String {
         let config = &self.0.config;
-        format!("{}:{}", config.tracker, config.tracker_port)
+        at_port(&config.tracker, config.tracker_port)
     }
 
     /// Waits until the program may end, by `--exit-when-complete`; without that flag, it waits forever.

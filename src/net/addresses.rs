@@ -5,6 +5,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Command, Stdio};
 
+/// Returns a host, as somebody wrote it, with a port: there, an IPv6 address stands in brackets.
+pub fn at_port(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// Returns the addresses at which others may reach this machine, those of the default routes first; at most `most`.
 pub fn own_addresses(most: usize) -> Vec<IpAddr> {
     // addresses reserved for examples: packets to them would take the default route, and none is sent
@@ -121,6 +129,19 @@ mod tests {
         ] {
             let [one, other] = [one, other].map(|ip| ip.parse().expect("an address"));
             assert_eq!(is_same_subnet(one, other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_its_port_behind_it() {
+        for (host, expected) in [
+            ("10.0.0.7", "10.0.0.7:1"),
+            ("pc07", "pc07:1"),
+            ("::1", "[::1]:1"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:1"),
+            ("[::1]", "[::1]:1"),
+        ] {
+            assert_eq!(at_port(host, 1), expected);
         }
     }
 

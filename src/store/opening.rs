@@ -51,6 +51,8 @@ impl Store {
         fs::create_dir_all(dir).map_err(|fault| {
             // it, or what it is to be in
             let mut above = dir
+                .components() // without a slash at the end, behind which no file is found
+                .as_path()
                 .ancestors()
                 .filter(|path| path.is_symlink() || path.exists());
             let in_the_way = above.next().filter(|path| !path.is_dir());

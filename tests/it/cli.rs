@@ -72,6 +72,23 @@ fn a_usage_mistake_is_one_line_and_code_2() {
             &["127.0.0.1", "29283", "d", "e"],
             "<tracker-ip> <port> <dir>",
         ),
+        (
+            &["127.0.0.1", "29283", "my", "folder"],
+            "a name with spaces goes in quotes",
+        ),
+        (&["d", "127.0.0.1", "29283"], "the order is <tracker-ip>"),
+        (
+            &["127.0.0.1", "29283", "d", "--only", "--replace"],
+            "--only needs a value behind it, got the flag --replace",
+        ),
+        (
+            &["127.0.0.1", "29283", "--status", "--replace"],
+            "--replace doesn't go with --status",
+        ),
+        (
+            &["127.0.0.1", "29283", "--status", "--quiet", "--verbose"],
+            "exclude each other",
+        ),
         (&["127.0.0.1", "0", "d"], "\"0\""),
         (&["127.0.0.1", "65536", "d"], "\"65536\""),
         (&["127.0.0.1", "tracker", "d"], "\"tracker\""),
@@ -228,8 +245,22 @@ fn the_help_leads_with_three_examples() {
         let commands = commands.filter(|line| line.starts_with(name));
         assert_eq!(commands.count(), 3, "{help}");
         assert!(rest.starts_with(name), "{help}");
-        assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+        assert!(
+            help.lines().all(|line| line.trim_end().len() <= 80),
+            "{help}"
+        );
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_was_asked_for_and_cannot_be_printed_is_an_error() {
+    let full = File::options().write(true).open("/dev/full");
+    let mut help = Command::new(env!("CARGO_BIN_EXE_client"));
+    let help = help.arg("--help").stdout(full.expect("Linux has it"));
+    let ended = help.stderr(Stdio::piped()).spawn().expect("it starts");
+    let ended = ended.wait_with_output().expect("it ends");
+    fails_with(&ended, 5, &["can't be printed: No space left"]);
 }
 
 #[test]
@@ -346,6 +377,13 @@ fn a_folder_that_cannot_be_made_is_5() {
     // a plain file where the folder should be
     fails_with(
         &run(&["127.0.0.1", "29283", utf8(&dir.path().join("file"))]),
+        5,
+        &["file isn't a folder: give a folder"],
+    );
+    // with the slash that a shell puts behind folders
+    let slash = format!("{}/", dir.path().join("file").display());
+    fails_with(
+        &run(&["127.0.0.1", "29283", &slash]),
         5,
         &["file isn't a folder: give a folder"],
     );

@@ -58,9 +58,9 @@ fn main() -> ExitCode {
     };
     let lines = args.rows.iter().map(CourseRow::line);
     match args.kind.as_str() {
-        "help" => cli::say(include_str!("help.txt").trim_end()),
-        "version" => cli::say(concat!("check ", env!("CARGO_PKG_VERSION"))),
-        "list" => cli::say(lines.collect::<Vec<_>>().join("\n")),
+        "help" => cli::say(Exit::Done, include_str!("help.txt").trim_end()),
+        "version" => cli::say(Exit::Done, concat!("check ", env!("CARGO_PKG_VERSION"))),
+        "list" => cli::say(Exit::Done, lines.collect::<Vec<_>>().join("\n")),
         _ => check(&args).unwrap_or_else(|(exit, fault)| cli::fail(exit, fault)),
     }
 }
@@ -234,6 +234,6 @@ fn report(args: &CheckArgs, rows: &[CourseRow]) -> Exit {
     if !others.is_empty() {
         lines.push(format!("not judged, see --list: {}", others.join(" ")));
     }
-    cli::say(lines.join("\n"));
+    cli::say(Exit::Done, lines.join("\n"));
     if fails { Exit::Other } else { Exit::Done }
 }
