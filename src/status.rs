@@ -14,10 +14,11 @@ mod text;
 
 use self::standing::{Host, JudgedMachine, RolloutState, Target};
 use crate::bound::{self, HoldUp};
-use crate::cli::Exit;
+use crate::cli::{Exit, nearest};
 use crate::client::errors::ClientError;
 use crate::client::tracker_answers::to_tracker;
 use crate::md5::Digest;
+use crate::net::addresses::at_port;
 use crate::net::{HEADER, resolve};
 use crate::protocol::{LIST_CAP, Reply, SwarmStatus, ToTracker};
 use crate::report::{Report, Reportable, Tone, Weight};
@@ -96,7 +97,7 @@ impl fmt::Display for StatusEvent {
         match self {
             Self::Status { summary, .. } => write!(f, "{summary}"),
             Self::NoAnswer { why } => {
-                write!(f, "no answer from the tracker: {why}; it is asked again")
+                write!(f, "{why}; it is asked again")
             }
         }
     }
@@ -107,6 +108,8 @@ struct RolloutView {
     targets: Vec<Target>,
     /// How many files every machine is to have beside these: of many, the tracker doesn't tell.
     n_untold: usize,
+    /// If nobody publishes the one that is asked for, a published name that is nearly the same.
+    near: Option<String>,
     /// Some of the files under whose names another content may stand soon.
     changing: BTreeSet<Name>,
     all: Vec<JudgedMachine>,
@@ -135,7 +138,9 @@ impl RolloutView {
 
     /// Returns the count, and what holds them up.
     fn summary(&self, until: Option<usize>) -> String {
-        let mut count = text::summary(&self.all, &self.targets, until);
+        let targets = (&self.targets[..], self.n_untold);
+        let near = self.near.as_deref();
+        let mut count = text::summary(&self.all, targets, near, until);
         for name in self.changing.iter().filter(|_| until.is_some()) {
             count += &format!("\na new {name} is coming, and is waited for");
         }
@@ -250,11 +255,7 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
         }
         let is_silent = config.within.is_none() && answered.elapsed() >= NO_ANSWER;
         if is_late || is_silent {
-            let why = fault.unwrap_or_default();
-            return (
-                Exit::Unreachable,
-                format!("no answer from the tracker: {why}"),
-            );
+            return (Exit::Unreachable, fault.unwrap_or_default());
         }
         thread::sleep(ASK_EVERY);
     }
@@ -269,8 +270,8 @@ fn tell(
 ) {
     let event = seen.event(until);
     if report.status_terminal().is_some() {
-        report.show(event.to_string().lines().map(str::to_owned).collect());
         report.measure();
+        report.show(event.to_string().lines().map(str::to_owned).collect());
     }
     let changes = (seen.n_done(), seen.changing.is_empty());
     if told.replace(changes) != Some(changes) {
@@ -330,7 +331,10 @@ fn ask_tracker(config: &StatusConfig) -> Result<Reply, ClientError> {
 
 /// Asks it, and judges what it answers. What was `known` to be published is still waited for when nobody has it any more.
 fn ask(config: &StatusConfig, known: &[Target]) -> Result<RolloutView, String> {
-    let reply = ask_tracker(config).map_err(|fault| fault.no_list().to_string())?;
+    let at = at_port(&config.tracker, config.port);
+    let reply = ask_tracker(config);
+    let reply =
+        reply.map_err(|fault| format!("no answer from the tracker {at}: {}", fault.no_list()))?;
     if let Some(why) = reply.error {
         return Err(legible(&why));
     }
@@ -352,9 +356,17 @@ fn ask(config: &StatusConfig, known: &[Target]) -> Result<RolloutView, String> {
         Some(_) => BTreeSet::new(),
         None => status.changing,
     };
+    let names = status
+        .files
+        .iter()
+        .map(|file| file.name.as_str().to_owned());
+    let names: Vec<String> = names.collect();
+    let near = config.only.as_ref().filter(|_| targets[0].md5.is_none());
+    let near = near.and_then(|name| nearest(name.as_str(), &names).map(legible));
     Ok(RolloutView {
         targets,
         n_untold,
+        near,
         changing,
         all,
         held_up,

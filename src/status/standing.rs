@@ -71,10 +71,12 @@ impl JudgedMachine {
         self.is_done() || self.standing == RolloutState::Publisher
     }
 
-    /// Returns how much of the file is there, in whole percents.
+    /// Returns how much of the file is there, in whole percents: nothing of it where another content is whole.
     pub fn percent(&self) -> u64 {
         let file = self.file.as_ref();
+        let is_other = matches!(self.standing, RolloutState::Other | RolloutState::Ended(..));
         file.map_or(0, |file| match file.size {
+            _ if file.whole && is_other => 0,
             0 if file.whole => 100,
             size => percent(file.here, size),
         })
@@ -378,6 +380,10 @@ mod tests {
             let found = judge_one(&machine, &targets).standing;
             assert_eq!(found, expected, "{what}");
         }
+        assert_eq!(
+            judge_one(&machine(file(b"old", 100)), &right()).percent(),
+            0
+        );
         // while a file is hashed, what is there of it shows
         assert_eq!(judge_one(&part(), &[]).percent(), 60);
     }

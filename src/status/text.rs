@@ -103,16 +103,27 @@ pub fn held_up(last: &str, by: &HoldUp) -> String {
 }
 
 /// Returns in one line how many machines have it.
-pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) -> String {
+pub fn summary(
+    all: &[JudgedMachine],
+    (targets, n_untold): (&[Target], usize),
+    near: Option<&str>,
+    until: Option<usize>,
+) -> String {
     let what = match targets {
         [] => "anything: nothing is published so far".to_owned(),
         [one] => match one.md5 {
             Some(md5) => format!("{}, MD5 {md5}", one.name),
-            None => format!(
-                "{}: nobody who is here has published it (--md5 counts a content anyway)",
-                one.name
-            ),
+            None => {
+                let more = near.map_or(" (--md5 counts a content anyway)".to_owned(), |near| {
+                    format!(": did you mean {near}?")
+                });
+                format!("{}: nobody who is here has published it{more}", one.name)
+            }
         },
+        many if n_untold > 0 => {
+            let n = many.len();
+            format!("the {n} largest of {} published files", n + n_untold)
+        }
         many => plural(many.len(), "published file"),
     };
     let counted = all
@@ -127,7 +138,8 @@ pub fn summary(all: &[JudgedMachine], targets: &[Target], until: Option<usize>) 
     let left = left.reduce(f64::max);
     let left = left.map(|left| format!("; {} left for the slowest", duration(left)));
     format!(
-        "{done} of {of} machines have {what}{}",
+        "{done} of {of} machines {} {what}{}",
+        if done == 1 { "has" } else { "have" },
         left.unwrap_or_default()
     )
 }
@@ -193,9 +205,21 @@ mod tests {
             held_up("pc07", &by),
             "held up by a piece that nobody has, pc07 for one"
         );
+        let targets = [target];
+        let said = |near, n_untold| summary(&all, (&targets, n_untold), near, Some(30));
         assert_eq!(
-            summary(&all, &[target], Some(30)),
+            said(None, 0),
             "0 of 30 machines have f: nobody who is here has published it (--md5 counts a content anyway); 14 s left for the slowest"
+        );
+        let near =
+            "0 of 30 machines have f: nobody who is here has published it: did you mean ff?; ";
+        assert!(said(Some("ff"), 0).starts_with(near));
+        let [target] = targets;
+        let done = [one(RolloutState::Done, true)];
+        let two = [target.clone(), target];
+        assert_eq!(
+            summary(&done, (&two, 24), None, None),
+            "1 of 1 machines has the 2 largest of 26 published files"
         );
     }
 }
