@@ -581,6 +581,68 @@ fn in_a_browser_many_files_are_found_by_name() {
     until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
 }
 
+/// Whoever sees one file, and presses the key that usually starts a search, means that file.
+#[test]
+fn in_a_browser_a_part_of_a_name_is_enough() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&[]);
+    plant(&swarm.temp.dir("seed"), "other.txt", b"text");
+    let (at, _) = link(&swarm.picker);
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelectorAll('#files li').length === 2");
+    let submit = |text: &str| {
+        format!(
+            "document.querySelector('#wanted').value = '{text}'; document.querySelector('#ask').requestSubmit()"
+        )
+    };
+    browser.eval(&submit("IMAGE"));
+    until_content(&swarm.temp.path().join("picker/image.iso"), &swarm.content);
+    // of two that fit, or none, the name is taken as it is
+    browser.eval(&submit("e"));
+    until_kind(at, "e", "unlisted");
+    browser.eval(&submit("later.iso"));
+    until_kind(at, "later.iso", "unlisted");
+    until_kind(at, "other.txt", "listed");
+}
+
+/// A name without a place to break it, and a refusal that nobody overlooks.
+#[test]
+fn in_a_browser_a_long_name_makes_the_page_no_wider() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let swarm = Picked::new(&[]);
+    let (at, _) = link(&swarm.picker);
+    let long = swarm.temp.path().join("n".repeat(250));
+    fs::write(&long, b"text").expect("room");
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelector('#files .name') !== null");
+    browser.choose("#chosen", &long);
+    browser
+        .until("document.querySelector('#uploads .bad').textContent.includes('at most 240 bytes')");
+    browser.until("document.documentElement.scrollWidth <= innerWidth");
+}
+
+/// What stands there once the program has ended isn't taken for what is.
+#[test]
+fn in_a_browser_a_page_without_its_program_says_what_to_do() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let mut swarm = Picked::new(&["--max-down", "256K"]);
+    let (at, _) = link(&swarm.picker);
+    browser.open(&format!("http://{at}/"), "en");
+    browser.until("document.querySelector('#files .action')?.offsetParent != null");
+    browser.eval("document.querySelector('#files .action').click()");
+    browser.until("document.title.includes('%')");
+    swarm.picker.kill();
+    browser.until("document.querySelector('#now').textContent.includes('start it again')");
+    browser.until("document.querySelector('#live').textContent.includes('start it again')");
+    browser.until("document.title === 'bittorrentish'");
+}
+
 #[test]
 fn in_a_browser_a_hostile_name_is_text() {
     let Some(mut browser) = browser(None) else {
@@ -937,60 +999,6 @@ fn rollout(n: usize, mean: usize) -> Value {
 }
 
 #[test]
-fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
-    let Some(mut browser) = browser(None) else {
-        return;
-    };
-    let temp = Temp::new();
-    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
-    let (at, _) = link(&tracker);
-    for (language, shown, held_up) in [
-        (
-            "en",
-            ["machines have image.iso", "machines has image.iso"],
-            "held up by the downlink of pc001, 11.3 MiB/s at best; the slowest gets 94 %",
-        ),
-        (
-            "pt-BR",
-            ["máquinas têm image.iso", "máquinas tem image.iso"],
-            "quem segura: a recepção de pc001, no máximo 11,3 MiB/s; o mais lento recebe 94 %",
-        ),
-    ] {
-        browser.open(&format!("http://{at}/"), language);
-        browser.until("document.querySelector('#now').textContent !== '…'");
-        for n in [4, 30, 300] {
-            for mean in [0, 50, 100] {
-                let told = rollout(n, mean);
-                browser.eval(&format!(
-                    "window.fetch = async () => ({{ ok: true, json: async () => ({told}) }}); look()"
-                ));
-                browser.until(&format!(
-                    "document.querySelectorAll('.tile').length === {n}"
-                ));
-                let done = if mean == 100 { n - 3 } else { 0 };
-                let counted = format!(
-                    "{done} {} {n} {shown}",
-                    if language == "en" { "of" } else { "de" }
-                );
-                browser.until(&format!(
-                    "document.querySelector('#now').textContent.startsWith('{counted}')"
-                ));
-                browser.until("document.querySelectorAll('.tile.bad').length === 3");
-                let said = if mean == 50 { held_up } else { "" };
-                let begins = format!("textContent.startsWith({said:?})");
-                let is_all = format!("textContent.length > 0 === {}", mean == 50);
-                browser.until(&format!("document.querySelector('#held-up').{begins}"));
-                browser.until(&format!("document.querySelector('#held-up').{is_all}"));
-                // who needs help stands first
-                browser.until("document.querySelector('.tile').classList.contains('bad')");
-                if language == "en" {
-                    browser.screenshots(&format!("rollout-{n}-{mean}"));
-                }
-            }
-        }
-    }
-}
-#[test]
 fn in_a_browser_what_the_trackers_page_leaves_out_is_counted() {
     let Some(mut browser) = browser(None) else {
         return;
@@ -1033,3 +1041,58 @@ fn in_a_browser_who_left_with_a_part_is_not_forgotten() {
     );
 }
 
+#[test]
+fn in_a_browser_a_rollout_fills_a_wall_of_machines() {
+    let Some(mut browser) = browser(None) else {
+        return;
+    };
+    let temp = Temp::new();
+    let tracker = Program::tracker(&temp.dir("torrents"), &["--page", "0"]);
+    let (at, _) = link(&tracker);
+    for (language, shown, held_up) in [
+        (
+            "en",
+            ["machines have image.iso", "machines has image.iso"],
+            "held up by the downlink of pc001, 11.3 MiB/s at best; the slowest gets 94 %",
+        ),
+        (
+            "pt-BR",
+            ["máquinas têm image.iso", "máquinas tem image.iso"],
+            "quem segura: a recepção de pc001, no máximo 11,3 MiB/s; o mais lento recebe 94 %",
+        ),
+    ] {
+        browser.open(&format!("http://{at}/"), language);
+        browser.until("document.querySelector('#now').textContent !== '…'");
+        for n in [4, 30, 300] {
+            for mean in [0, 50, 100] {
+                let told = rollout(n, mean);
+                browser.eval(&format!(
+                    "window.fetch = async () => ({{ ok: true, json: async () => ({told}) }}); look()"
+                ));
+                browser.until(&format!(
+                    "document.querySelectorAll('.tile').length === {n}"
+                ));
+                let done = if mean == 100 { n - 3 } else { 0 };
+                let counted = format!(
+                    "{done} {} {n} {}",
+                    if language == "en" { "of" } else { "de" },
+                    shown[usize::from(done == 1)]
+                );
+                browser.until(&format!(
+                    "document.querySelector('#now').textContent.startsWith('{counted}')"
+                ));
+                browser.until("document.querySelectorAll('.tile.bad').length === 3");
+                let said = if mean == 50 { held_up } else { "" };
+                let begins = format!("textContent.startsWith({said:?})");
+                let is_all = format!("textContent.length > 0 === {}", mean == 50);
+                browser.until(&format!("document.querySelector('#held-up').{begins}"));
+                browser.until(&format!("document.querySelector('#held-up').{is_all}"));
+                // who needs help stands first
+                browser.until("document.querySelector('.tile').classList.contains('bad')");
+                if language == "en" {
+                    browser.screenshots(&format!("rollout-{n}-{mean}"));
+                }
+            }
+        }
+    }
+}
