@@ -13,15 +13,19 @@ const ROWS: usize = 10;
 const NARROW: usize = 13;
 
 /// Prints the shares, each on a line of its own that begins with a line break, with the number of pieces that came of the
-/// requests that were made; prints nothing if there are no shares. There are columns for received pieces only if
-/// something came.
+/// requests that were made; prints nothing if there are no shares. There are columns for latencies and received
+/// pieces only if some were measured, and something came.
 pub(super) fn table(shares: &[Share], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let came = shares.iter().any(|share| share.got > 0);
+    let measured = shares.iter().any(|share| share.latency_ms.is_some());
     let (shown, others) = shares.split_at(shares.len().min(ROWS));
     let longest = shown.iter().map(|share| share.peer.to_string().len());
     let column = longest.max().unwrap_or(0).max(NARROW);
     let row = |f: &mut fmt::Formatter<'_>, [who, latency, pieces, got, share, gave]: [&str; 6]| {
-        write!(f, "\n{who:column$} {latency:>7}")?;
+        write!(f, "\n{who:column$}")?;
+        if measured {
+            write!(f, " {latency:>7}")?;
+        }
         if came {
             write!(f, " {pieces:>9} {got:>10} {share:>5}")?;
         }
@@ -91,7 +95,7 @@ peer               latency got/asked         in share        out
         let gave = Table(vec![share(9, 0, 3 << 30)]).to_string();
         assert_eq!(
             gave,
-            "\npeer              latency        out\n192.168.1.9:50001            3.0 GiB"
+            "\npeer                     out\n192.168.1.9:50001    3.0 GiB"
         );
         let many = Table((0..30).map(|host| share(host, 1 << 20, 0)).collect()).to_string();
         assert_eq!(many.lines().count(), 1 + 1 + 10 + 1, "{many}");

@@ -27,6 +27,12 @@ impl Reportable for Event {
                 news: WaitNews::First,
                 ..
             } => Weight::Routine,
+            // it would be waited for in silence, most likely for ever
+            Self::Waiting {
+                cause: Cause::Waits(Waits::NotListed { near: Some(_) }),
+                news: WaitNews::First,
+                ..
+            } => Weight::Important,
             Self::Refused { .. }
             | Self::OtherCopy { .. }
             | Self::PublisherFaulty { .. }

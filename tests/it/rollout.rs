@@ -578,6 +578,9 @@ fn a_misspelt_name_is_answered_with_the_nearest() {
                 .is_some_and(|why| why.contains("did you mean image.iso?"))
         });
     }
+    // otherwise a quiet one would wait without a word
+    let quiet = lab.peer("quiet", &["--only", "imagee.iso", "--quiet"]);
+    quiet.until_line("nobody lists it: did you mean image.iso?");
     drop(seed);
 }
 
