@@ -271,7 +271,6 @@ impl State {
         if held.torrent.md5() != publication.md5 {
             return None;
         }
-        let before = held.word.clone();
         match outcome {
             Outcome::Send => None,
             Outcome::Stands { mine, .. } => {
@@ -288,7 +287,7 @@ impl State {
                 let held = self.files.get_mut(name)?;
                 let whole = held.stamp.is_some();
                 let first = whole && !std::mem::replace(&mut held.announced, true);
-                let came_back = matches!(before, TrackerWord::Other { .. }) && whole;
+                let came_back = whole && self.told.other.remove(name).is_some();
                 if first || came_back {
                     self.announce(name);
                 }

@@ -35,7 +35,7 @@ pub(super) fn why_it_stays(
             "if yours is the right one, pin it with {pin}, or stop the other publisher; otherwise move your file away"
         ),
         Reason::Pinned if file.own => format!(
-            "if yours is the right one, pin it with {pin}; otherwise move your file away"
+            "if yours is the right one, start again with {pin}; otherwise move your file away"
         ),
         Reason::CopiedFolder => "this folder is that publisher's, or a copy: if you have just started it again, wait until its last run is \
                                  off the list; otherwise delete .bittorrentish in the copy, or stop one of the two"

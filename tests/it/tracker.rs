@@ -545,10 +545,7 @@ fn keys_and_pins_outlive_the_tracker_and_are_told_to_nobody() {
     drop(server);
     let server = Server::start(&dir, &["--sweep-every", "0.3"]);
     let first = server.outcomes(50003, "other", &[Publication::of(&other)]);
-    assert!(
-        matches!(first[..], [Outcome::Refused { .. }]),
-        "it settles"
-    );
+    assert!(matches!(first[..], [Outcome::Refused { .. }]), "it settles");
     let pinned = Publication {
         pinned: true,
         ..Publication::of(&f)
