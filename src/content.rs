@@ -11,7 +11,8 @@
 //!    older and unpinned, and its publisher has left. An own file replaces a content whose publisher has left.
 //! 4. A pin is the operator's decision: a pinned own file replaces an unpinned content, and a pinned content yields
 //!    only to its publisher or to another pinned own file.
-//! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back.
+//! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back; the
+//!    publisher is back once it publishes from the address that it had.
 //!
 //! What follows at a peer is in [`crate::state`]:
 //! - It takes a new version at once, keeps the blocks that are the same in both, and from the moment that a file is seen to

@@ -11,7 +11,8 @@ use crate::md5::{Digest, digest};
 use crate::torrent::Name;
 
 impl Roster {
-    fn is_at(&self, a: SocketAddr, b: Option<SocketAddr>) -> bool {
+    /// Whether a peer at one address is the one at another.
+    pub(super) fn is_at(&self, a: SocketAddr, b: Option<SocketAddr>) -> bool {
         b.is_some_and(|b| self.reach.key(a) == self.reach.key(b))
     }
 

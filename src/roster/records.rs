@@ -153,7 +153,10 @@ impl Roster {
             published: new.published,
             by,
         };
-        let standing = file.and_then(|file| file.standing(settling));
+        // whoever comes back to where it published, with its key, need not be waited for
+        let is_back = |file: &SharedFile| self.is_at(from, file.publisher.addr);
+        let is_back = by == Offerer::Publisher && file.is_some_and(is_back);
+        let standing = file.and_then(|file| file.standing(settling && !is_back));
         let verdict = decide(standing.as_ref(), &offer);
         if is_recorded(verdict) {
             self.check_publication(from, name, 0)?;
@@ -413,11 +416,15 @@ mod tests {
         use crate::content::Reason::{Pinned, Settling};
         let (old, new) = (summary("f", 9, "old"), summary("f", 9, "new"));
         let addr: SocketAddr = "10.0.0.3:5".parse().expect("an address");
-        let judge = |roster: &mut Roster, key: &str, content: &Summary, settling| {
+        let judge_at = |addr, roster: &mut Roster, key: &str, content: &Summary, settling| {
             let file = publication(content);
             let judged = roster.judge(addr, key, &file, settling);
             judged.expect("a fine offer").verdict
         };
+        let judge = |roster: &mut Roster, key: &str, content: &Summary, settling| {
+            judge_at(addr, roster, key, content, settling)
+        };
+        let home: SocketAddr = "10.0.0.2:5".parse().expect("an address");
         for pinned in [false, true] {
             let mut roster = Roster::new(Reachability::Remote);
             let summary = Summary {
@@ -432,6 +439,9 @@ mod tests {
             for key in ["key", "other"] {
                 assert_eq!(judge(&mut roster, key, &new, true), stays);
             }
+            let at_home = |key| judge_at(home, &mut roster, key, &new, true);
+            let verdicts = ["key", "other"].map(at_home);
+            assert_eq!(verdicts, [Verdict::Replaces, stays], "where it published");
             let mine = Verdict::Same { credited: true };
             assert_eq!(judge(&mut roster, "key", &old, true), mine);
             let then = match pinned {
