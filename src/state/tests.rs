@@ -166,8 +166,9 @@ fn an_obstacle_is_forgotten_once_its_file_is_cancelled() {
     let torrent = torrent();
     let name = torrent.name();
     state.swarm.insert(name.clone(), Summary::of(&torrent));
-    state.pick(name);
+    assert!(state.pick(name).is_some());
     state.note_stuck(name, "not enough room");
+    state.end_beginning(name);
     assert_eq!(state.doing(name, 0).to_string(), "waiting: not enough room");
     state.cancel(name);
     assert_eq!(state.doing(name, 0), overview::Doing::Listed);
