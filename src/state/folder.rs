@@ -264,6 +264,9 @@ impl State {
         let stays = held.filter(|held| deleted || held.downloaded);
         let md5 = stays.map(|held| held.torrent.md5());
         let withdrawn = self.withdraw(name);
+        // what is there next is refused anew
+        self.told.other.remove(name);
+        self.told.refusal.remove(name);
         // a new version is coming, whoever noticed that first: the next look sees what there is of it
         if let Some(stamp) = stamp.filter(|_| !deleted) {
             self.standing.insert(name.clone(), Standing::Looked(stamp));

@@ -410,6 +410,33 @@ fn what_the_tracker_credits_to_others_is_a_received_copy() {
 }
 
 #[test]
+fn each_version_that_is_refused_is_told_of() {
+    let now = Instant::now();
+    let mut state = state();
+    state.tracker = TrackerKind::Ours { local: false };
+    let outcomes = [
+        Outcome::OtherStands {
+            md5: digest(b"other"),
+            why: String::new(),
+        },
+        Outcome::Refused {
+            why: "full".to_owned(),
+        },
+    ];
+    for outcome in outcomes {
+        share(&mut state, TrackerWord::Unasked);
+        let publication = state.unpublished().remove(0);
+        let is_told = |state: &mut State| state.published(&publication, &outcome, now).is_some();
+        assert!(is_told(&mut state) && !is_told(&mut state), "{outcome:?}");
+        // the user tries again with another version, and is told that it is shared once it is left alone
+        assert!(state.lost(&name("f"), false));
+        share(&mut state, TrackerWord::Unasked);
+        assert!(is_told(&mut state) && !is_told(&mut state), "{outcome:?}");
+        assert!(state.lost(&name("f"), false));
+    }
+}
+
+#[test]
 fn another_content_than_the_pinned_is_not_published() {
     for (pin, n_asked) in [(b"f", 1), (b"g", 0)] {
         let mut state = state_wanting(only(true, Some(digest(pin))));
