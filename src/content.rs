@@ -22,7 +22,8 @@
 //!   pinned again while the publisher of that is here.
 //! - A file that an earlier run received isn't reported as done while its publisher is away, as a newer version may come: the
 //!   user pins it, or starts the publisher.
-//! - A file that the user deletes or moves away isn't fetched again in the same run.
+//! - A file that the user deletes or moves away isn't fetched again in the same run, nor one that was overwritten with what is
+//!   deleted next.
 //! - Whatever ends with 0 unpinned says when and by whom its content was published, and whether that publisher is here.
 
 use crate::md5::Digest;

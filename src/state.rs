@@ -98,6 +98,9 @@ pub struct State {
     /// Contents that were whole here, and that the user deleted or moved away, or changed after they had come: they aren't
     /// fetched again.
     deleted: BTreeMap<Name, Digest>,
+    /// Contents that were whole here, in whose place something stands that isn't hashed yet: where that is deleted, too, they
+    /// aren't fetched again.
+    changed: BTreeMap<Name, Digest>,
     /// Files whose `.torrent` is being fetched, or whose part is being checked.
     beginning: BTreeSet<Name>,
     /// Downloads that go on with another `.torrent`, with the MD5 of the content before.
@@ -181,6 +184,7 @@ impl State {
             standing: BTreeMap::new(),
             unreadable: BTreeMap::new(),
             deleted: BTreeMap::new(),
+            changed: BTreeMap::new(),
             beginning: BTreeSet::new(),
             switched: BTreeMap::new(),
             given_up: BTreeMap::new(),

@@ -172,6 +172,7 @@ impl State {
         }
         self.standing.insert(name.clone(), shared);
         self.stuck.remove(&name);
+        self.changed.remove(&name);
         let head = self.drop_file(&name);
         let mut held = Held::new(torrent, file.pieces(), Some(stamp), now);
         held.goes_on_from(head);
@@ -255,15 +256,15 @@ impl State {
         stamp.is_some_and(|stamp| self.uploaded(name, stamp))
     }
 
-    /// Notes that a shared file is no longer there as it was hashed: it changed, or the user deleted it. Returns true if
-    /// it was shared.
+    /// Notes that a file is no longer there as it was: it changed, or the user deleted it. Returns true if it was shared, or,
+    /// where it was deleted, if it stood in the place of what was.
     pub fn lost(&mut self, name: &Name, deleted: bool) -> bool {
-        let held = self.files.get(name);
+        let held = self.files.get(name).filter(|held| held.stamp.is_some());
         let stamp = held.and_then(|held| held.stamp);
+        let md5 = held.map(|held| held.torrent.md5());
         // somebody may be at work in what came a moment ago
-        let stays = held.filter(|held| deleted || held.downloaded);
-        let md5 = stays.map(|held| held.torrent.md5());
-        let withdrawn = self.withdraw(name);
+        let stays = held.is_some_and(|held| held.downloaded);
+        self.withdraw(name);
         // what is there next is refused anew
         self.told.other.remove(name);
         self.told.refusal.remove(name);
@@ -271,9 +272,14 @@ impl State {
         if let Some(stamp) = stamp.filter(|_| !deleted) {
             self.standing.insert(name.clone(), Standing::Looked(stamp));
         }
-        let gone = md5.filter(|_| withdrawn);
-        self.deleted.extend(gone.map(|md5| (name.clone(), md5)));
-        withdrawn
+        let was_whole = md5.or(self.changed.remove(name));
+        let was_whole = was_whole.map(|md5| (name.clone(), md5));
+        let told = stamp.is_some() || deleted && was_whole.is_some();
+        match deleted || stays {
+            true => self.deleted.extend(was_whole),
+            false => self.changed.extend(was_whole),
+        }
+        told
     }
 }
 

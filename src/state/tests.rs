@@ -699,6 +699,25 @@ fn a_shared_file_that_went_away_counts_as_deleted() {
 }
 
 #[test]
+fn what_was_overwritten_and_then_deleted_is_not_fetched_again() {
+    let mut state = state();
+    let listed = Summary::of(&torrent());
+    share(&mut state, TrackerWord::Stands { mine: true });
+    for size in [7, 8] {
+        look(&mut state, &[("f", aged(size, 0))]);
+        assert!(state.deleted.is_empty());
+    }
+    let looked = look(&mut state, &[]);
+    assert_eq!(looked.deleted, [name("f")], "it is told");
+    assert!(!state.lacks(&listed));
+    // what is never shared is in the place of nothing
+    let mut state = self::state();
+    look(&mut state, &[("f", aged(7, 0))]);
+    assert_eq!(look(&mut state, &[]).deleted, []);
+    assert!(state.lacks(&listed));
+}
+
+#[test]
 fn what_is_shared_during_a_look_is_none_of_its_business() {
     let mut state = state();
     let before = state.standing.clone();
