@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Disk, HIDDEN, Plain};
@@ -39,6 +39,8 @@ pub(super) struct Fake {
     pub removals: Arc<AtomicUsize>,
     /// This many operations still succeed, and the next one fails; 0 means that none fails.
     pub works: Arc<AtomicUsize>,
+    /// Held while a link is made: a real one's name is looked for and given in one step.
+    pub linking: Mutex<()>,
 }
 
 fn fail(number: Option<i32>) -> io::Result<()> {
@@ -114,6 +116,7 @@ impl Disk for Fake {
         fail(self.writing)?;
         self.cross(from, to)?;
         fail(self.hard_links)?;
+        let _at_once = self.linking.lock().expect("no panic while locked");
         Plain.hard_link(&self.real(from), &self.real(to))
     }
 
