@@ -19,7 +19,7 @@ use getopts::{Matches, Options};
 
 use crate::program::{ENDED, ON_STDERR, Program};
 use crate::record::{PRINTED, judged, last_lines};
-use crate::rows::{CourseRow, FAILS};
+use crate::rows::{CourseRow, FAILS, junit, rows};
 
 mod peer;
 mod program;
@@ -35,8 +35,6 @@ const LEAST: f64 = 48.0;
 /// How often a tracker is looked for, and how long it is waited for between two times.
 const LOOKS: usize = 200;
 const LOOK: Duration = Duration::from_millis(100);
-/// The most lines of the program's output that are shown.
-const SHOWN: usize = 20;
 
 /// What the command line asks for.
 struct CheckArgs {
@@ -45,6 +43,7 @@ struct CheckArgs {
     kind: String,
     rows: Vec<CourseRow>,
     command: Vec<String>,
+    folder: String,
     port: u16,
     scale: f64,
     /// In seconds of the course text.
@@ -83,14 +82,10 @@ fn args() -> Result<CheckArgs, String> {
     let kind = switch.map_or_else(|| flags.free.join(" "), str::to_owned);
     let port = cli::number(&flags, "port", TRACKER_PORT)?;
     let scale = cli::number(&flags, "scale", 1.0)?;
-    let most = Duration::from_secs_f64((MOST * scale).max(LEAST));
-    let within = cli::seconds(&flags, "within", most)?.as_secs_f64() / scale;
-    let folder = flags.opt_str("folder");
+    let folder = flags.opt_str("folder").unwrap_or("files".to_owned());
     let wrong = match (kind.as_str(), flags.opt_present("at")) {
         _ if !(0.02..=10.0).contains(&scale) => "--scale takes a number from 0.02 to 10",
-        _ if folder.is_some_and(|folder| Name::parse(&folder).is_err()) => {
-            "--folder takes the name of a folder, such as files"
-        }
+        _ if Name::parse(&folder).is_err() => "--folder takes the name of a folder, such as files",
         ("peer", true) => "--at is for a tracker: a peer comes to --port",
         ("tracker", _) if flags.opt_present("within") => "--within is for a peer",
         ("tracker", false) if command.is_empty() => "a tracker takes --at, or a command behind --",
@@ -100,30 +95,30 @@ fn args() -> Result<CheckArgs, String> {
     if !wrong.is_empty() {
         return Err(wrong.to_owned());
     }
-    let rows = chosen_rows(flags.opt_str("rows"), &kind)?;
+    let most = Duration::from_secs_f64((MOST * scale).max(LEAST));
     Ok(CheckArgs {
+        rows: chosen_rows(flags.opt_str("rows"), &kind)?,
+        within: cli::seconds(&flags, "within", most)?.as_secs_f64() / scale,
         flags,
         kind,
-        rows,
         command,
+        folder,
         port,
         scale,
-        within,
     })
 }
 
+/// The rows of a kind, or all; and of these, the chosen ones, if any are chosen.
 fn chosen_rows(chosen: Option<String>, kind: &str) -> Result<Vec<CourseRow>, String> {
-    let mut rows = rows::rows();
-    let Some(chosen) = chosen.map(|chosen| chosen.to_uppercase()) else {
-        return Ok(rows);
-    };
-    let ids: Vec<&str> = chosen.split(',').map(str::trim).collect();
-    rows.retain(|row| ids.contains(&row.id) && (kind == "list" || row.shows_on == kind));
-    let is_missing = |id: &&&str| rows.iter().all(|row| row.id != **id);
-    match ids.iter().find(is_missing) {
-        Some(id) => Err(format!("--rows: no {kind} shows a row {id:?}, see --list")),
-        None => Ok(rows),
+    let mut rows = rows();
+    rows.retain(|row| kind == "list" || row.shows_on == kind);
+    let chosen = chosen.unwrap_or_default().to_uppercase();
+    let ids: Vec<&str> = chosen.split_terminator(',').map(str::trim).collect();
+    if let Some(id) = ids.iter().find(|id| rows.iter().all(|row| row.id != **id)) {
+        return Err(format!("--rows: no {kind} shows a row {id:?}, see --list"));
     }
+    rows.retain(|row| ids.is_empty() || ids.contains(&row.id));
+    Ok(rows)
 }
 
 fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
@@ -134,77 +129,67 @@ fn check(args: &CheckArgs) -> Result<ExitCode, (Exit, String)> {
         let told = |fault| format!("--{flag} {}: {fault}", path.unwrap_or_default());
         file.map_err(|fault| (Exit::Usage, told(fault)))
     };
-    let (log, junit) = (create("log")?, create("junit")?);
+    let (log, graders) = (create("log")?, create("junit")?);
     record::begin(args.scale, log);
+    let mut program = Program::default();
     let played = match args.kind.as_str() {
-        "peer" => play_peer(args),
-        _ => play_tracker(args),
+        "peer" => play_peer(args, &mut program),
+        _ => play_tracker(args, &mut program),
     };
-    // what it printed last
-    sleep(LOOK);
-    let printed = || last_lines(PRINTED, SHOWN).join("\n");
-    let played = played.map_err(|why| format!("{why}\n{}", printed()).trim_end().to_owned());
-    if let Some(mut junit) = junit {
-        let cases = match &played {
-            Ok(rows) => rows.iter().map(CourseRow::case).collect(),
-            Err(why) => rows::case_of_error(&args.kind, why),
-        };
-        let written = junit.write_all(rows::junit(&args.kind, &cases).as_bytes());
+    // judged while it still runs: what comes of its end is no fault of its own
+    let judge = || args.rows.iter().cloned().map(judged).collect();
+    let rows: Result<Vec<CourseRow>, String> = played.map(|()| judge());
+    if let Some(mut graders) = graders {
+        let written = graders.write_all(junit(&args.kind, &rows).as_bytes());
         written.map_err(|fault| (Exit::Other, format!("--junit: {fault}")))?;
     }
-    let rows = played.map_err(|why| (Exit::Unreachable, why))?;
-    Ok(report(args, &rows).into())
+    // what it printed last is still read
+    sleep(LOOK);
+    let ended = last_lines(ENDED);
+    let is_running = rows.is_ok() && ended.is_empty();
+    let printed = last_lines(if is_running { ON_STDERR } else { PRINTED });
+    let told = |lines: &[String]| [lines, &ended, &printed].concat().join("\n");
+    let rows = rows.map_err(|why| (Exit::Unreachable, told(&[why])))?;
+    let texts: Vec<String> = rows.iter().map(CourseRow::text).collect();
+    cli::say(Exit::Done, told(&texts));
+    let fails = rows.iter().any(|row| row.word == FAILS);
+    Ok(if fails { Exit::Other } else { Exit::Done }.into())
 }
 
-fn start(args: &CheckArgs, port: u16) -> Result<Program, String> {
-    let folder = args.flags.opt_str("folder").unwrap_or("files".to_owned());
-    let program = Program::start(&args.command, &folder, port, args.scale);
-    program.map_err(|fault| format!("{} can't be started: {fault}", args.command.join(" ")))
-}
-
-/// Judges each row, while the program still runs: what comes of its end is no fault of its own.
-fn judge(args: &CheckArgs) -> Vec<CourseRow> {
-    let rows = args.rows.iter().filter(|row| row.shows_on == args.kind);
-    rows.cloned().map(judged).collect()
-}
-
-fn play_peer(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
+fn play_peer(args: &CheckArgs, program: &mut Program) -> Result<(), String> {
     let listeners = peer::start(args.within, args.port, !args.command.is_empty());
     let hint = "end what uses it, or give --port";
     let told = |fault| format!("port {}: {fault}; {hint}", args.port);
     let listeners = listeners.map_err(told)?;
     let (port, within) = (listeners[0].addr.port(), args.within * args.scale);
     eprintln!("check: the peer's tracker is at port {port}; this takes up to {within:.0} s");
-    let mut program = start(args, port)?;
-    if peer::run(&mut program) {
-        return Ok(judge(args));
+    program.start(args, port)?;
+    if peer::run(program) {
+        return Ok(());
     }
     let hint = || "is its tracker at another port, see --port?".to_owned();
     let ended = program.ended().unwrap_or_else(hint);
     Err(format!("no peer came to port {port}; {ended}"))
 }
 
-fn play_tracker(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
+fn play_tracker(args: &CheckArgs, program: &mut Program) -> Result<(), String> {
     // one that binds to its host's name isn't at 127.0.0.1
     let own = ["127.0.0.1".to_owned(), host_name()].map(|host| format!("{host}:{}", args.port));
     let hosts = args.flags.opt_str("at").map_or(own.to_vec(), |at| vec![at]);
-    let with_port = |host: &String| (host.as_str(), args.port).to_socket_addrs();
-    let found = |host: &String| host.to_socket_addrs().or_else(|_| with_port(host));
-    let addrs: Vec<SocketAddr> = hosts.iter().flat_map(found).flatten().collect();
-    let hosts = hosts.join(" or ");
+    let found = hosts.iter().flat_map(ToSocketAddrs::to_socket_addrs);
+    let (addrs, hosts): (Vec<SocketAddr>, _) = (found.flatten().collect(), hosts.join(" or "));
     if !args.command.is_empty() && connect(&addrs).is_ok() {
         return Err(format!("{hosts} is taken: end it, or give --port"));
     }
-    let is_remote = args.command.iter().any(|word| word == "--remote");
-    let is_remote = is_remote || args.flags.opt_present("remote");
-    let mut program = start(args, args.port)?;
+    let is_remote = args.flags.opt_present("remote");
+    let is_remote = is_remote || args.command.iter().any(|word| word == "--remote");
+    program.start(args, args.port)?;
     for _ in 0..LOOKS {
         if let Ok(connection) = connect(&addrs) {
             let seconds = tracker::ENDS * args.scale;
             eprintln!("check: a tracker is there; this takes {seconds:.0} s");
-            let played = tracker::run(connection, is_remote, &mut program);
-            played.map_err(|fault| fault.to_string())?;
-            return Ok(judge(args));
+            let played = tracker::run(connection, is_remote, program);
+            return played.map_err(|fault| fault.to_string());
         }
         if let Some(ended) = program.ended() {
             return Err(format!("no tracker at {hosts}; {ended}"));
@@ -212,28 +197,4 @@ fn play_tracker(args: &CheckArgs) -> Result<Vec<CourseRow>, String> {
         sleep(LOOK);
     }
     Err(format!("no tracker at {hosts}"))
-}
-
-/// Says what is found of each row.
-fn report(args: &CheckArgs, rows: &[CourseRow]) -> Exit {
-    let mut lines: Vec<String> = rows.iter().map(CourseRow::text).collect();
-    let fails = rows.iter().any(|row| row.word == FAILS);
-    let ended = last_lines(ENDED, 1);
-    let mut printed = last_lines(ON_STDERR, SHOWN);
-    if printed.is_empty() && !ended.is_empty() {
-        printed = last_lines(PRINTED, SHOWN);
-    }
-    lines.extend(ended);
-    if !printed.is_empty() {
-        lines.push("the last that it printed:".to_owned());
-        lines.extend(printed.iter().map(|line| format!("    {line}")));
-    }
-    let is_other = |row: &&CourseRow| rows.iter().all(|one| one.id != row.id);
-    let others = args.rows.iter().filter(is_other).map(|row| row.id);
-    let others: Vec<&str> = others.collect();
-    if !others.is_empty() {
-        lines.push(format!("not judged, see --list: {}", others.join(" ")));
-    }
-    cli::say(Exit::Done, lines.join("\n"));
-    if fails { Exit::Other } else { Exit::Done }
 }

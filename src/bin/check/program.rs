@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use crate::CheckArgs;
 use crate::record::{PRINTED, fails, note};
 
 /// The file that is in its folder at the start, what is in it, and how old it is: it was written a while ago.
@@ -32,39 +33,43 @@ pub struct Program {
 impl Program {
     /// Starts a command, if there is one, in a fresh folder with one file in the `folder` in it. `port` is the
     /// tracker's.
-    pub fn start(command: &[String], folder: &str, port: u16, scale: f64) -> io::Result<Self> {
-        if command.is_empty() {
-            return Ok(Self::default());
-        }
-        note(format!("it was started: {}", command.join(" ")));
-        let dir = std::env::temp_dir().join(format!("check-{}", std::process::id()));
-        let files = dir.join(folder);
-        let mut program = Self { child: None, dir };
+    pub fn start(&mut self, args: &CheckArgs, port: u16) -> Result<(), String> {
+        let started = match args.command.is_empty() {
+            true => Ok(()),
+            false => self.spawn(args, port),
+        };
+        started.map_err(|fault| format!("{} can't be started: {fault}", args.command.join(" ")))
+    }
+
+    fn spawn(&mut self, args: &CheckArgs, port: u16) -> io::Result<()> {
+        note(format!("it was started: {}", args.command.join(" ")));
+        self.dir = std::env::temp_dir().join(format!("check-{}", std::process::id()));
+        let files = self.dir.join(&args.folder);
         fs::create_dir_all(&files)?;
         fs::write(files.join(PLANTED), PLANTED_BYTES)?;
         let planted = File::options().write(true).open(files.join(PLANTED))?;
         planted.set_modified(SystemTime::now() - AGE)?;
-        let every = |seconds: f64| (seconds * scale).to_string();
-        let marks = [
-            ("{ip}", "127.0.0.1".to_owned()),
-            ("{port}", port.to_string()),
-            ("{dir}", files.to_string_lossy().into_owned()),
-            ("{ping}", every(10.0)),
-            ("{list}", every(20.0)),
-            ("{round}", every(30.0)),
-            ("{sweep}", every(15.0)),
-        ];
-        let fill = |word: String, (mark, with): &(&str, String)| word.replace(mark, with);
-        let filled = |word: &String| absolute(marks.iter().fold(word.clone(), fill));
-        let words: Vec<String> = command.iter().map(filled).collect();
-        let mut started = Command::new(&words[0]);
-        started.args(&words[1..]).current_dir(&program.dir);
-        started.process_group(0).stdin(Stdio::null());
-        started.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = program.child.insert(started.spawn()?);
+        let every = |seconds: f64| (seconds * args.scale).to_string();
+        let filled = |word: &String| {
+            let word = word
+                .replace("{ip}", "127.0.0.1")
+                .replace("{port}", &port.to_string());
+            let word = word.replace("{dir}", &files.to_string_lossy());
+            let word = word
+                .replace("{ping}", &every(10.0))
+                .replace("{list}", &every(20.0));
+            let word = word.replace("{round}", &every(30.0));
+            absolute(word.replace("{sweep}", &every(15.0)))
+        };
+        let words: Vec<String> = args.command.iter().map(filled).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).current_dir(&self.dir);
+        command.process_group(0).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.child.insert(command.spawn()?);
         read(child.stdout.take().expect("piped"), PRINTED);
         read(child.stderr.take().expect("piped"), ON_STDERR);
-        Ok(program)
+        Ok(())
     }
 
     /// How it ended, if it has.
@@ -89,7 +94,6 @@ impl Drop for Program {
             let mut kill = Command::new("kill");
             kill.args(["-9", "--", &format!("-{}", child.id())]);
             let _ = kill.stderr(Stdio::null()).status();
-            let _ = child.kill();
             let _ = child.wait();
         }
         let _ = fs::remove_dir_all(&self.dir);

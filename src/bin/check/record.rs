@@ -1,8 +1,8 @@
 //! The record of the one run that a process makes: the time, how late this machine is, all that was sent, came and was
 //! printed, and what it shows of each row. Seconds are the course text's: with `--scale 0.1`, ten in a real one.
 //!
-//! Whoever plays says here at once what a row does well or badly. A fault that is a time counts only at the end, when
-//! it is known how late this machine was itself.
+//! Whoever plays takes down each event in a line that begins with what it is: how often something came, and when, is asked of
+//! these lines. A fault that is a time counts only at the end, when it is known how late this machine was itself.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::digest;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::rows::{CANT_TELL, CourseRow, FAILS, HOLDS, NOT_SPOKEN};
 
@@ -21,9 +21,9 @@ const TICK: Duration = Duration::from_millis(20);
 const TICKS: usize = 25;
 /// What is hashed in one of them, bytes: whoever only sleeps is woken in time even where there is none for work.
 const WORK: usize = 1 << 20;
-/// How many lines about a fault are shown, the first and the last ones; how many characters of each, and of its
+/// How many lines about something are shown, the first and the last ones; how many characters of each, and of its
 /// beginning.
-const SHOWN: [usize; 2] = [2, 4];
+const SHOWN: [usize; 2] = [2, 8];
 const WIDTH: usize = 160;
 const BEGIN: usize = 50;
 /// The least number of intervals to judge by. Only of these rows, more often than asked for is wrong, too.
@@ -62,13 +62,6 @@ struct Findings {
     about: String,
 }
 
-/// When something came that comes again and again, and what is wrong with the first one that isn't understood.
-#[derive(Default)]
-pub struct Beat {
-    pub times: Vec<f64>,
-    pub odd: Option<String>,
-}
-
 fn book() -> MutexGuard<'static, Book> {
     BOOK.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -92,16 +85,26 @@ pub fn now() -> f64 {
 
 /// Takes down what happens now, and returns the time.
 pub fn note(text: impl Into<String>) -> f64 {
-    let (at, text) = (now(), text.into());
+    note_at(now(), text.into())
+}
+
+pub fn note_at(at: f64, text: String) -> f64 {
     let mut book = book();
-    book.log(&json!({"at": at, "event": text}));
+    book.log(at, "event", &text);
     book.lines.push((at, text));
     at
 }
 
-/// When something happened for the first time: the program was started, or came.
+/// When something happened: the lines begin so.
+pub fn times(what: &str) -> Vec<f64> {
+    let book = book();
+    let lines = book.lines.iter().filter(|(_, text)| text.starts_with(what));
+    lines.map(|(at, _)| *at).collect()
+}
+
+/// When anything happened first: the program was started, or came.
 pub fn first_time() -> f64 {
-    book().lines.first().map_or(0.0, |(at, _)| *at)
+    times("").first().copied().unwrap_or_default()
 }
 
 /// The program did what a row asks for.
@@ -127,15 +130,16 @@ pub fn late(row: &'static str, over: f64, every: f64, why: impl Into<String>, ab
     if over > found.over.max(least) {
         (found.at, found.over, found.every) = (at, over, every);
         (found.why, found.about) = (why.into(), about.to_owned());
-        let line = json!({"at": at, "row": row, "fault": found.why});
-        book.log(&line);
+        let why = found.why.clone();
+        book.log(at, "fault", &format!("{row}: {why}"));
     }
 }
 
 /// Judges whether something that comes again and again ever took longer than `most`, until a time.
-pub fn judge_gaps(row: &'static str, beat: &Beat, what: &str, most: f64, ended: f64) {
-    let mut from = beat.times.first().copied().unwrap_or(first_time());
-    for at in beat.times.iter().copied().chain([ended]) {
+pub fn judge_gaps(row: &'static str, what: &str, most: f64, ended: f64) {
+    let times = times(what);
+    let mut from = times.first().copied().unwrap_or(first_time());
+    for at in times.into_iter().chain([ended]) {
         let gap = at - from;
         let why = format!("no {what} for {gap:.1} s, from {from:.1} s on");
         late(row, gap - most, most, why, what);
@@ -144,12 +148,9 @@ pub fn judge_gaps(row: &'static str, beat: &Beat, what: &str, most: f64, ended: 
 }
 
 /// Judges what comes again and again by the middle one of its intervals, if none is far too long.
-pub fn judge_beat(row: &'static str, beat: &Beat, what: &str, every: f64, ended: f64) {
-    if let (Some(odd), []) = (&beat.odd, &beat.times[..]) {
-        fails(row, format!("no {what} is understood; {odd}"), what);
-    }
-    judge_gaps(row, beat, what, 2.0 * every, ended);
-    let gaps: Vec<f64> = beat.times.windows(2).map(|two| two[1] - two[0]).collect();
+pub fn judge_beat(row: &'static str, what: &str, every: f64, ended: f64) {
+    judge_gaps(row, what, 2.0 * every, ended);
+    let gaps: Vec<f64> = times(what).windows(2).map(|two| two[1] - two[0]).collect();
     let (n_gaps, middle) = (gaps.len(), middle_of(gaps));
     let [usually_late, _] = lateness();
     let tolerance = book().tolerance(every, usually_late);
@@ -165,7 +166,7 @@ pub fn judge_beat(row: &'static str, beat: &Beat, what: &str, every: f64, ended:
 }
 
 /// How late this machine mostly was, and at the most.
-pub fn lateness() -> [f64; 2] {
+fn lateness() -> [f64; 2] {
     let book = book();
     let most = |late: &[f64]| late.iter().copied().fold(0.0, f64::max);
     let usually = middle_of(book.late.chunks(TICKS).map(most).collect());
@@ -192,14 +193,14 @@ pub fn judged(mut row: CourseRow) -> CourseRow {
         _ => (CANT_TELL, counted(row.untold)),
     };
     if row.word == FAILS {
-        row.shown = book.lines_about(&found.about, found.at, SHOWN);
+        row.shown = book.lines_about(&found.about, found.at);
     }
     row
 }
 
-/// The last lines that begin so.
-pub fn last_lines(about: &str, n: usize) -> Vec<String> {
-    book().lines_about(about, f64::MAX, [0, n])
+/// What the program printed, or how it ended: the lines that begin so.
+pub fn last_lines(about: &str) -> Vec<String> {
+    book().lines_about(about, f64::MAX)
 }
 
 /// Sleeps for a moment, and measures how much longer that took.
@@ -225,26 +226,24 @@ impl Book {
     }
 
     /// The first lines until a time about something, and the last.
-    fn lines_about(&self, about: &str, until: f64, [first, last]: [usize; 2]) -> Vec<String> {
-        let is_printed = about.starts_with(PRINTED);
+    fn lines_about(&self, about: &str, until: f64) -> Vec<String> {
         let is_about = |(at, text): &&(f64, String)| {
+            let is_printed = about.starts_with(PRINTED);
             *at <= until && text.contains(about) && text.starts_with(PRINTED) == is_printed
         };
         let shown = self.lines.iter().filter(is_about);
         let shown = shown.map(|(at, text)| format!("{at:7.1} s  {}", excerpt(text, about)));
-        let mut shown: Vec<String> = shown.collect();
-        let rest = shown.len().saturating_sub(last);
-        if rest > first {
-            let gap = (first > 0).then(|| "         …".to_owned());
-            shown.splice(first..rest, gap);
+        let (mut shown, [first, last]) = (shown.collect::<Vec<_>>(), SHOWN);
+        if shown.len() > first + last {
+            shown.splice(first..shown.len() - last, ["         …".to_owned()]);
         }
         shown
     }
 
     /// A full disk takes the log away, not the verdicts.
-    fn log(&mut self, line: &Value) {
+    fn log(&mut self, at: f64, what: &str, text: &str) {
         if let Some(log) = &mut self.log {
-            let _ = writeln!(log, "{line}");
+            let _ = writeln!(log, "{}", json!({"at": at, what: text}));
         }
     }
 }

@@ -66,8 +66,7 @@ impl CourseRow {
     }
 
     /// The row for graders.
-    pub fn case(&self) -> String {
-        let (id, kind) = (self.id, self.shows_on);
+    fn case(&self) -> String {
         let texts = [self.sentence(), &self.why, &self.text()];
         let [sentence, why, text] = texts.map(escaped);
         let inner = match self.word {
@@ -75,18 +74,22 @@ impl CourseRow {
             FAILS => format!("<failure message=\"{why}\">{text}</failure>"),
             word => format!("<skipped message=\"{word}: {why}\"/>"),
         };
-        format!("<testcase classname=\"{kind}\" name=\"{id}: {sentence}\">{inner}</testcase>\n")
+        let named = format!(
+            "classname=\"{}\" name=\"{}: {sentence}\"",
+            self.shows_on, self.id
+        );
+        format!("<testcase {named}>{inner}</testcase>\n")
     }
 }
 
-/// What graders read where nothing could be judged.
-pub fn case_of_error(kind: &str, why: &str) -> String {
-    let error = format!("<error message=\"{}\"/>", escaped(why));
-    format!("<testcase classname=\"{kind}\" name=\"the program\">{error}</testcase>\n")
-}
-
-/// The file that graders read.
-pub fn junit(kind: &str, cases: &str) -> String {
+/// The file that graders read: the rows, or why none can be judged.
+pub fn junit(kind: &str, rows: &Result<Vec<CourseRow>, String>) -> String {
+    let named = format!("classname=\"{kind}\" name=\"the program\"");
+    let error = |why| format!("<testcase {named}><error message=\"{why}\"/></testcase>\n");
+    let cases = match rows {
+        Ok(rows) => rows.iter().map(CourseRow::case).collect(),
+        Err(why) => error(escaped(why)),
+    };
     let elements = ["testcase", "failure", "skipped", "error"];
     let counted = elements.map(|name| cases.matches(&format!("<{name} ")).count());
     let [tests, failures, skipped, errors] = counted;

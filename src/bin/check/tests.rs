@@ -2,8 +2,9 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::peer::judging::odd;
 use crate::peer::swarm::{CHOICES, Stage, Swarm};
-use crate::record::{Beat, begin, judge_beat, judged, was_late};
+use crate::record::{begin, judge_beat, judged, note_at, was_late};
 use crate::rows::{CourseRow, rows};
 
 /// A process has one record: each test begins it anew, and has it for itself.
@@ -101,9 +102,10 @@ fn an_interval_is_the_middle_one_of_several() {
         for late in late {
             (0..25).for_each(|_| was_late(*late));
         }
-        let (times, odd) = (times.to_vec(), None);
-        let ended = times[times.len() - 1];
-        judge_beat("F1", &Beat { times, odd }, "ping", 10.0, ended);
+        for at in times {
+            note_at(*at, "ping from somebody".to_owned());
+        }
+        judge_beat("F1", "ping", 10.0, times[times.len() - 1]);
         assert_eq!(word("F1"), expected, "{late:?}");
     }
 }
@@ -111,9 +113,8 @@ fn an_interval_is_the_middle_one_of_several() {
 #[test]
 fn a_message_that_isnt_understood_is_told() {
     let _alone = anew();
-    let mut swarm = Swarm::default();
-    swarm.odd("ping", "msg is \"pingg\"".to_owned());
-    swarm.conclude();
+    odd("F1", "ping", &std::io::Error::other("msg is \"pingg\""));
+    Swarm::default().conclude();
     let why = said("F1", "peer").why;
     assert!(why.contains("pingg"), "{why}");
 }

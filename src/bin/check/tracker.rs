@@ -8,14 +8,14 @@ use std::{fmt, io, thread};
 use bittorrentish::net::addresses::own_addresses;
 use bittorrentish::net::{Connection, HEADER, Listener, connect, is_local, is_timeout, listen};
 use bittorrentish::protocol::{
-    LIST_CAP, PEER_CAP, PeerEntry, PingAnswer, Publication, Reply, VERSION, invalid,
+    LIST_CAP, PEER_CAP, PingAnswer, Publication, Reply, VERSION, invalid,
 };
 use bittorrentish::torrent::{Name, Torrent};
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{Beat, OURS, fails, good, note, now, tick};
+use crate::record::{OURS, fails, good, note, now, tick};
 
 mod lists;
 
@@ -25,16 +25,21 @@ pub const ENDS: f64 = 170.0;
 const LONG: usize = 110;
 /// After this many times in a row without an answer nobody asks any more.
 const GIVEN_UP: usize = 4;
-/// How long a close is waited for, and the next answer of one that didn't answer.
+/// How long a close is waited for.
 const CLOSES: Duration = Duration::from_secs(2);
 
-/// A message that is due, or was sent: a list, or a ping without files.
-#[derive(Clone)]
+/// A message that is due, or was sent: a list, or a ping without files. The timetable has it for `n` ports, each so
+/// much later than the one before, and again and again from `at` on.
+#[derive(Clone, Deserialize)]
 struct Message {
-    at: f64,
-    role: &'static str,
+    role: String,
     port: u16,
-    files: Vec<String>,
+    n: u16,
+    later: f64,
+    every: f64,
+    at: f64,
+    to: f64,
+    files: BTreeSet<String>,
 }
 
 impl fmt::Display for Message {
@@ -47,63 +52,57 @@ impl fmt::Display for Message {
 #[derive(Default)]
 struct TrackerPlay {
     began: f64,
-    /// Another address of the tracker, from which it sees another one of this machine.
-    other: Option<SocketAddr>,
-    /// The addresses at which the peers are.
-    ips: Vec<String>,
-    /// The steady peer's port, where one listens, to see whether the tracker asks it for something.
+    /// The steady peer's port, at how many addresses it is, and where this machine and the tracker are by their
+    /// connections.
     steady: u16,
-    /// The ports of peers that were there before, of which nothing is known.
-    strangers: Vec<u16>,
-    /// Whether it answers our pings with our list.
+    n_addrs: usize,
+    ips: Vec<IpAddr>,
+    /// Whether it answers our pings with our list; taken for granted at the first one.
     ours: bool,
     /// How many pings in a row had no answer.
     n_mute: usize,
-    /// All messages of each port.
+    /// All messages of each port, and the ports of peers that were there before, of which nothing is known.
     sent: BTreeMap<u16, Vec<Message>>,
-    /// Who was ever on the newcomer's list or the observer's, who was on that last, and when somebody silent was
-    /// missing there for the first time.
-    were_on: BTreeSet<u16>,
+    strangers: BTreeSet<u16>,
+    /// Who was on the observer's last list, and the most that ever were.
     on: BTreeSet<u16>,
-    sweeps: Beat,
-    /// Who was on any list with the files that it sent last, and the most ports on one that is watched.
-    shown: BTreeSet<u16>,
     most: usize,
+    /// Who was on any list as it should be.
+    shown: BTreeSet<u16>,
 }
 
 /// Plays the timetable to its end, or until the program has ended or answers nothing any more. Begins with an open
 /// connection, as a close without a message would end an original.
 pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Result<()> {
+    // the steady peer listens, to see whether the tracker asks it for something
     let listener = Listener::start("steady", listen(0)?, 8, was_asked, |_| {})?;
-    let (peer, own, steady) = (first.peer, first.own.ip(), listener.addr.port());
-    let mut play = TrackerPlay::default();
-    (play.began, play.steady) = (now(), steady);
-    play.ips = vec![own.to_string(), peer.ip().to_string()];
-    play.ips.dedup();
-    // whether it speaks our messages: an original takes no notice of the version
-    let ping = json!({"msg": "ping", "port": steady, "v": VERSION});
-    note(format!("steady (port {steady}) pinged"));
-    if let Ok(answer) = ask::<PingAnswer>(first, &ping) {
-        play.ours = matches!(answer, PingAnswer::Ours(_));
-        let peers = peers_of(answer).unwrap_or_default().into_iter();
-        let ports = peers.map(|peer| peer.port).filter(|port| *port != steady);
-        play.strangers = ports.collect();
+    let (began, steady, mut open) = (now(), listener.addr.port(), vec![first]);
+    if is_remote && is_local(open[0].peer.ip(), open[0].own.ip()) {
+        open.extend(find_other(open[0].peer.port(), open[0].own.ip()));
     }
-    let is_split = is_remote && is_local(peer.ip(), own);
-    if let Some(other) = is_split.then(|| find_other(peer.port(), own)).flatten() {
-        play.other = Some(other.peer);
-        play.ips.push(other.own.ip().to_string());
-        let _ = ask::<Value>(other, &ping);
-    }
+    let addrs: Vec<SocketAddr> = open.iter().map(|to| to.peer).collect();
+    let ips = open
+        .iter()
+        .flat_map(|to| [to.own.ip(), to.peer.ip()])
+        .collect();
+    let (n_addrs, mut open, ours) = (addrs.len(), open.into_iter(), true);
+    let mut play = TrackerPlay {
+        began,
+        steady,
+        n_addrs,
+        ips,
+        ours,
+        ..TrackerPlay::default()
+    };
     for due in timetable(steady) {
-        while now() < play.began + due.at {
+        while now() < began + due.at {
             tick();
         }
         if play.n_mute == GIVEN_UP || program.ended().is_some() {
             break;
         }
-        let other = play.other.filter(|_| due.role == "steady");
-        for to in [peer].into_iter().chain(other) {
+        for to in &addrs[..play.n_due(due.port)] {
+            let to = open.next().map_or_else(|| connect(&[*to]), Ok);
             play.send(to, &due);
         }
     }
@@ -112,7 +111,7 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
     if play.ours {
         good(OURS);
         note("a .torrent is published");
-        match publish(peer, steady) {
+        match publish(addrs[0], steady) {
             Ok(()) => good("P1"),
             Err(fault) => fails("P1", fault.to_string(), "publish"),
         }
@@ -130,53 +129,59 @@ fn find_other(port: u16, own: IpAddr) -> Option<Connection> {
 }
 
 impl TrackerPlay {
+    /// How often a port is to be listed: once, or once for each address.
+    fn n_due(&self, port: u16) -> usize {
+        if port == self.steady { self.n_addrs } else { 1 }
+    }
+
     /// Sends a message, and judges what comes of it.
-    fn send(&mut self, to: SocketAddr, due: &Message) {
+    fn send(&mut self, to: io::Result<Connection>, due: &Message) {
         self.said(due);
-        let (is_ping, ours) = (due.files.is_empty(), self.ours);
+        let is_ping = due.files.is_empty();
         let mut message = json!({"port": due.port, "msg": "ping"});
-        if ours {
-            message["v"] = VERSION.into();
-        }
         if !is_ping {
             good("F6");
             (message["msg"], message["files"]) = ("file_list".into(), json!(due.files));
         }
-        let patience = if self.n_mute == 0 { HEADER } else { CLOSES };
-        let heard = connect(&[to]).and_then(|mut to| {
+        if self.ours {
+            // an original takes no notice of it
+            message["v"] = VERSION.into();
+        }
+        let heard = to.and_then(|mut to| {
             to.send(&message)?;
-            let answer = is_ping.then(|| to.expect(patience, LIST_CAP)).transpose()?;
-            Ok((answer.map(peers_of).transpose()?, to))
+            let answer = is_ping.then(|| to.expect(HEADER, LIST_CAP)).transpose()?;
+            Ok((answer, to))
         });
-        match heard {
-            Ok((Some(peers), to)) => {
-                self.n_mute = 0;
-                self.heard(due, peers);
-                wait_for_close(to, due);
+        let (answer, mut to) = match heard {
+            Ok(heard) => heard,
+            Err(fault) => return self.missed(&fault, due),
+        };
+        if let Some(answer) = answer {
+            (self.ours, self.n_mute) = (matches!(answer, PingAnswer::Ours(_)), 0);
+            match answer {
+                PingAnswer::Ours(list) => self.heard(due, list.peers),
+                PingAnswer::Original(peers) => self.heard(due, peers),
+                PingAnswer::Refused(why) => self.missed(&invalid(why.error), due),
             }
-            // a tracker of ours answers a list, too
-            Ok((None, to)) if !ours => wait_for_close(to, due),
-            Err(fault) if is_ping => self.missed(&fault, due),
-            _ => {}
+        }
+        // a tracker of ours answers a list, too; and others don't wait for the end
+        if is_ping || !self.ours {
+            let (row, who) = (if is_ping { "F1" } else { "F2" }, due.to_string());
+            thread::spawn(move || judge_close(&mut to, row, is_ping, &who));
         }
     }
 
-    /// Judges that no list came. What comes after a long list is F2's.
+    /// Judges that no list came. What comes after a long list is F2's, and the first ping, which may be taken for another
+    /// message, counts if the next ones aren't answered, either.
     fn missed(&mut self, fault: &io::Error, due: &Message) {
-        let (who, told) = (due.to_string(), format!("{due} had no list: {fault}"));
+        let told = format!("{due} had no list: {fault}");
         note(&told);
+        (self.ours, self.n_mute) = (false, self.n_mute + 1);
+        let is_garbage = fault.kind() == io::ErrorKind::InvalidData;
         let mut sent = self.sent.values().flatten();
-        let is_after_long = sent.any(|sent| sent.files.len() > LONG);
-        self.n_mute += 1;
-        if fault.kind() == io::ErrorKind::InvalidData {
-            self.n_mute = 0;
-            fails("C3", told, &who);
-        } else if !is_after_long {
-            fails("F1", "a ping had no answer", &who);
-        } else if self.n_mute > 1 {
-            let why = "after a list of more than 3,000 bytes nothing is answered: is it read \
-                       with one recv() of fewer?";
-            fails("F2", why, "long");
+        let is_judged = due.files.is_empty() && self.sent.len() > 1;
+        if is_judged && !sent.any(|sent| sent.files.len() > LONG) {
+            fails(if is_garbage { "C3" } else { "F1" }, told, &due.to_string());
         }
     }
 }
@@ -187,7 +192,11 @@ fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
     let torrent = Torrent::of_content(Name::parse(name).expect("letters"), &[7; 3 << 16]);
     let mut file = Publication::of(&torrent);
     file.torrent = Some(torrent.clone());
-    let ask = |message| ask::<Reply>(connect(&[to])?, &message);
+    let ask = |message| -> io::Result<Reply> {
+        let mut to = connect(&[to])?;
+        to.send(&message)?;
+        to.expect(HEADER, LIST_CAP)
+    };
     ask(json!({"msg": "publish", "port": port, "key": "check", "files": [file]}))?;
     ask(json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}))?;
     let kept = ask(json!({"msg": "get_torrent", "name": name}))?.torrent;
@@ -201,80 +210,47 @@ fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
     Err(invalid(why))
 }
 
-/// Judges what still comes behind an answer or a list, or that nothing ends the connection: on a thread of its own, as
-/// others don't wait.
-fn wait_for_close(mut to: Connection, due: &Message) {
-    let (is_ping, who) = (due.files.is_empty(), due.to_string());
-    thread::spawn(move || match what_follows(&mut to) {
-        Err(fault) if is_ping && is_timeout(&fault) => {
-            let why = "the connection stays open behind a list: where is its end?";
-            fails("F1", why, &who);
-        }
-        Ok(Some(came)) if is_ping => {
-            let why = format!("behind the list comes what others can't read: {came}");
-            fails("C3", why, &who);
-        }
-        Ok(Some(came)) => {
-            let why = format!("a list was answered, which nobody reads: {came}");
-            fails("F2", why, &who);
-        }
-        _ => {}
-    });
-}
-
-/// What comes behind the one message of a connection: nothing, as a message or its answer is all that is read.
-pub fn what_follows(to: &mut Connection) -> io::Result<Option<String>> {
-    match to.read::<Value>(CLOSES, PEER_CAP) {
-        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => Ok(Some(fault.to_string())),
-        came => Ok(came?.map(|value| value.to_string())),
-    }
+/// Judges what comes behind the one message of a connection, as that is all that is read; and that nothing ends it, if
+/// a close is to.
+pub fn judge_close(to: &mut Connection, row: &'static str, is_to_close: bool, about: &str) {
+    let more = match to.read::<Value>(CLOSES, PEER_CAP) {
+        Ok(Some(more)) => format!("more comes, which nobody reads: {more}"),
+        Err(fault) if fault.kind() == io::ErrorKind::InvalidData => fault.to_string(),
+        Err(fault) if is_to_close && is_timeout(&fault) => "it stays open".to_owned(),
+        _ => return,
+    };
+    fails(
+        row,
+        format!("a connection doesn't end behind its message: {more}"),
+        about,
+    );
 }
 
 /// All messages, in order. The steady peer's port is where one listens.
 fn timetable(steady: u16) -> Vec<Message> {
-    let mut table = Vec::new();
-    let lines = include_str!("tracker/timetable.txt").lines();
-    for line in lines.filter(|line| !line.starts_with('#')) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let number = |column: usize| words[column].parse::<f64>().expect("a number");
-        let [port, n, later, every, from, to] = [1, 2, 3, 4, 5, 6].map(number);
-        let first = if port == 0.0 { steady } else { port as u16 };
-        let role = words[0];
-        let mut files: Vec<String> = words[7..].iter().map(|file| file.to_string()).collect();
-        if role == "long" && !files.is_empty() {
-            files.extend((0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt")));
+    let parts = serde_json::from_str(include_str!("tracker/timetable.json"));
+    let (parts, mut table): (Vec<Message>, _) = (parts.expect("parts"), Vec::new());
+    for mut part in parts {
+        if part.role == "long" && !part.files.is_empty() {
+            let names = (0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt"));
+            part.files.extend(names);
         }
-        for nth in 0..n as u16 {
-            let port = first + nth;
-            let mut at = from + f64::from(nth) * later;
-            while at < to {
-                let files = files.clone();
-                table.push(Message {
-                    at,
-                    role,
-                    port,
-                    files,
-                });
-                at += every;
+        for nth in 0..part.n {
+            let mut due = part.clone();
+            due.at += f64::from(nth) * part.later;
+            due.port = if part.role == "steady" {
+                steady
+            } else {
+                part.port + nth
+            };
+            while due.at < part.to {
+                table.push(due.clone());
+                due.at += part.every;
             }
         }
     }
     table.sort_by(|one, other| one.at.total_cmp(&other.at));
     table
-}
-
-/// Sends a message, and returns the answer.
-fn ask<T: DeserializeOwned>(mut to: Connection, message: &Value) -> io::Result<T> {
-    to.send(message)?;
-    to.expect(HEADER, LIST_CAP)
-}
-
-fn peers_of(answer: PingAnswer) -> io::Result<Vec<PeerEntry>> {
-    match answer {
-        PingAnswer::Ours(list) => Ok(list.peers),
-        PingAnswer::Original(peers) => Ok(peers),
-        PingAnswer::Refused(refusal) => Err(invalid(refusal.error)),
-    }
 }
 
 /// Judges what a tracker wants from a peer.

@@ -2,62 +2,56 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use bittorrentish::torrent::PIECE_INFIX;
+
 use super::swarm::*;
+use crate::program::PLANTED;
 use crate::record::*;
 use crate::rows::{CANT_TELL, HOLDS};
 
-/// What comes again and again.
+/// How the lines about these begin.
 pub const PING: &str = "ping";
 pub const LIST: &str = "list of its files";
 pub const REQUEST: &str = "request";
+pub const CHOICE: &str = "choice";
+const DIED: &str = "the source went away";
 /// How long a program may take to start and ping; and C6's interval, seconds.
 const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
 const THREE_MINUTES: f64 = 180.0;
-/// What is given this shortly before a source dies may be asked for again; and whoever asks for nothing for this long has
-/// given up.
-const JUST_GIVEN: Duration = Duration::from_secs(1);
+/// How long a peer has been complete when it is asked once more, seconds.
+const RESTED: f64 = 2.5 * PING_EVERY;
+/// What was given before these pieces of the film is there when a source goes away, and when the peer is asked for one.
+const EARLY: usize = 10;
+const UNDER_WAY: usize = 20;
+/// Whoever asks for nothing for this long has given up.
 const GIVES_UP: Duration = Duration::from_secs(5);
-/// Being this late is as if a peer was as far away.
-const LATE: Duration = Duration::from_millis(50);
+/// Where this machine is late by an eighth of this, it may seem as if a peer was as far away.
+const AWAY: Duration = Duration::from_millis(400);
 /// How many small files are asked for while it meets the peers.
 const MEETS: usize = 8;
 
 impl Swarm {
-    /// Whether anything came, understood or not.
-    pub fn has_come(&self) -> bool {
-        self.peer.is_some() || self.pings.odd.is_some() || self.lists.odd.is_some()
-    }
-
-    /// The first message shows how long it took to come.
-    fn contacted(&self, at: f64) {
-        if self.pings.times.is_empty() && self.pings.odd.is_none() {
-            judge_gaps("C2", &self.pings, PING, FIRST_PING, at);
-        }
-    }
-
     pub fn pinged(&mut self, peer: SocketAddr, is_ours: bool) {
-        let at = note(format!("it pinged the tracker, as {peer}"));
-        self.contacted(at);
+        note(format!("{PING} from {peer}"));
         good("C2");
         if is_ours && !self.ours {
             note("it speaks our messages");
             good(OURS);
         }
-        self.pings.times.push(at);
         self.ours |= is_ours;
         self.is_at(peer);
     }
 
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
-        let at = note(format!("it sent a {LIST}, as {peer}: {}", files.join(" ")));
+        let at = note(format!("{LIST} from {peer}: {}", files.join(" ")));
         good("C6");
-        self.lists.times.push(at);
         // a piece of a file of ours is listed otherwise
-        let lacks = |name: &&String| name.ends_with(".txt") && !files.contains(name);
-        for name in self.files.keys().filter(lacks) {
-            let after = at - self.files[name].given.unwrap_or(at);
+        let lacks = |(name, _): &(&String, _)| !name.contains(PIECE_INFIX) && !files.contains(name);
+        for (name, file) in self.files.iter().filter(lacks) {
+            let after = at - file.given.unwrap_or(at);
             let why = format!("a list lacks {name}, which it had {after:.1} s before");
             late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
         }
@@ -67,64 +61,49 @@ impl Swarm {
 
     /// The port in its messages is where it is asked for files: always the same one.
     fn is_at(&mut self, peer: SocketAddr) {
-        if let Some(before) = self.peer.replace(peer)
-            && before.port() != peer.port()
-        {
-            let ports = format!("{} and {}", before.port(), peer.port());
-            fails(
-                "C5",
-                format!("its messages have two ports, {ports}"),
-                ", as ",
-            );
+        let before = self.peer.replace(peer).unwrap_or(peer).port();
+        if before != peer.port() {
+            let why = format!("its messages have two ports, {before} and {}", peer.port());
+            fails("C5", why, " from ");
         }
     }
 
-    /// Something came that isn't understood, and may have been meant as one of these.
-    pub fn odd(&mut self, what: &str, fault: String) {
-        let at = note(format!("it sent a {what} that isn't understood: {fault}"));
-        self.contacted(at);
-        let beat = match what {
-            PING => &mut self.pings,
-            LIST => &mut self.lists,
-            _ => &mut self.requests,
-        };
-        beat.odd.get_or_insert(fault);
-    }
-
-    /// One of the other peers is asked for something.
-    pub fn asked(&mut self, who: usize, name: &str) {
-        let at = note(format!("{REQUEST} to peer {who} for {name}"));
+    /// One of the other peers is asked for something. Returns its bytes.
+    pub fn asked(&mut self, who: usize, name: &str) -> Option<Arc<Vec<u8>>> {
+        let is_choice = who < NEAR && self.is_choice(who, name);
+        let what = if is_choice { CHOICE } else { REQUEST };
+        let at = note(format!("{what}: {name} of peer {who}"));
         if self.stage == Stage::Complete {
             let after = at - self.since;
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
         }
-        match name {
-            _ if who < NEAR => self.asked_as_original(at, who, name),
-            _ if name.starts_with(SMALL) => self.small.push(who),
-            _ if name.starts_with(FILM) => self.asked_for_film(at, name),
-            _ => {}
+        if name.starts_with(FILM) {
+            self.asked_for_film(name);
+        } else if name.starts_with(SMALL) {
+            self.small.push(who);
         }
+        self.files.get(name).map(|file| Arc::clone(&file.bytes))
     }
 
-    fn asked_as_original(&mut self, at: f64, who: usize, name: &str) {
+    /// Judges a request of an original's. Returns whether it is the first one since others are listed.
+    fn is_choice(&mut self, who: usize, name: &str) -> bool {
         let file = self.files.get(name).into_iter();
-        let mut holders = file.flat_map(|file| &file.holders);
-        let Some(place) = holders.position(|holder| *holder == who) else {
-            return fails("C3", format!("peer {who} doesn't list {name}"), name);
+        let holders: Vec<usize> = file.flat_map(|file| file.holders.iter().copied()).collect();
+        let Some(place) = holders.iter().position(|holder| *holder == who) else {
+            fails("C3", format!("peer {who} doesn't list {name}"), name);
+            return false;
         };
         good("C3");
         if self.stage != Stage::Choice || !self.listed.iter().any(|listed| listed == name) {
-            return;
+            return false;
         }
-        let n = self.files[name].holders.len();
+        let n = holders.len();
         self.places[0].insert(place);
         self.places[1].insert(n - place);
-        if self.is_chosen {
-            return;
+        if times(CHOICE).last().is_some_and(|at| *at >= self.since) {
+            return false;
         }
-        self.is_chosen = true;
-        self.requests.times.push(at);
         good("C4");
         let copies = |name| (self.files[name].holders.len(), name);
         let (least, rarer) = self.listed.iter().map(copies).min().expect("it is listed");
@@ -133,107 +112,123 @@ impl Swarm {
             let why = format!("asked for {name} ({n} copies) while {instead}");
             fails("C4", why, name);
         }
+        true
     }
 
-    fn asked_for_film(&mut self, at: f64, name: &str) {
-        self.last_film = at;
+    fn asked_for_film(&mut self, name: &str) {
         good("P2");
-        if !self.has_torrent {
+        if times(&format!("{TORRENT} {FILM}")).is_empty() {
             let why = format!("{name} was asked for before the .torrent came");
             fails("P2", why, FILM);
         }
-        let given = self.files.get(name).and_then(|file| file.given);
-        let since = given.zip(self.died).map(|(given, died)| died - given);
-        if since.is_some_and(|since| since > course_time(JUST_GIVEN)) {
+        let mut early = self.film.iter().take(EARLY);
+        if !times(DIED).is_empty() && early.any(|given| given == name) {
             let why = format!("{name} was there already when a source went away");
             fails("P5", why, name);
         }
+    }
+
+    /// Whether one of the other peers goes away instead of giving something: once, in the middle of the film.
+    pub fn dies(&self, who: usize) -> bool {
+        let dies = who == DYING && self.film.len() >= UNDER_WAY;
+        if dies {
+            note(format!("{DIED}: peer {who}, which had the {FILM}"));
+        }
+        dies
     }
 
     /// One of the other peers gave something, or the peer closed before.
     pub fn gave(&mut self, who: usize, name: &str, sent: &io::Result<()>) {
         let told = match sent {
             Ok(()) => format!("peer {who} gave it {name}"),
-            Err(fault) => format!("it closed before peer {who} had given all of {name}: {fault}"),
+            Err(fault) => format!("it closed before it had read all of {name}: {fault}"),
         };
         let at = note(&told);
         self.is_answered = true;
-        match self.files.get_mut(name) {
-            _ if who == CORRUPT => self.is_corrupt_given |= name.starts_with(FILM),
-            Some(file) if sent.is_ok() => file.given = file.given.or(Some(at)),
-            _ if name.starts_with(LARGE) => fails("C1", told, name),
-            _ => {}
+        if who == CORRUPT {
+        } else if sent.is_err() {
+            fails("C1", told, name);
+        } else if let Some(file) = self.files.get_mut(name) {
+            file.given = file.given.or(Some(at));
+            if name.starts_with(FILM) {
+                self.film.push(name.to_owned())
+            }
         }
     }
 
-    /// The peer closed before it had read all of a file, of which it can't hand on more.
-    pub fn left_unread(&mut self, name: &str) {
-        let told = format!("it closed before it had read all of {name}");
-        note(&told);
-        if let Some(file) = self.files.get_mut(name) {
-            file.given = None;
-        }
-        fails("C1", told, name);
-    }
-
-    /// Whether one of the other peers goes away instead of giving something: once, in the middle of the film.
-    pub fn dies(&mut self, who: usize) -> bool {
-        let dies = who == DYING && self.was_asked_for(FILM, "");
-        if dies {
-            let at = note(format!("peer {who}, which had the {FILM}, went away"));
-            self.died.get_or_insert(at);
-        }
-        dies
+    /// What the peer has, and is to be asked for now: each file once, one once more when it has been complete for a
+    /// while, and a piece in the middle of the film.
+    pub fn due(&mut self) -> Option<(SocketAddr, String, Arc<Vec<u8>>)> {
+        let is_rested = self.stage == Stage::Complete && now() > self.since + RESTED;
+        let again = is_rested && self.files.values().all(|file| file.n_asked < 2);
+        let is_due = |name: &&String| {
+            let file = self.files.get(*name);
+            file.is_some_and(|file| match file.n_asked {
+                0 => self.ours || *name == PLANTED || file.given.is_some(),
+                n => again && n == file.n_came,
+            })
+        };
+        let is_under_way = self.film.len() >= UNDER_WAY && !self.was_asked_for(FILM, "");
+        let film = self.film.iter().take(usize::from(is_under_way));
+        let name = film.chain(&self.own_files).find(is_due)?.clone();
+        let file = self.files.get_mut(&name)?;
+        file.n_asked += 1;
+        Some((self.peer?, name, Arc::clone(&file.bytes)))
     }
 
     /// The peer was asked for something.
-    pub fn came_back(&mut self, name: &str, fault: Option<String>) {
-        let is_good = fault.is_none();
-        let told = format!("it was asked for {name} {}", fault.unwrap_or_default());
+    pub fn came_back(&mut self, name: &str, came: &io::Result<()>) {
+        let what = format!("it was asked for {name}");
+        let told = match came {
+            Ok(()) => format!("{what}, and sent it"),
+            Err(fault) => format!("{what}: {fault}"),
+        };
         note(&told);
+        let is_other = |fault: &io::Error| fault.kind() == io::ErrorKind::InvalidData;
         let row = match name {
             _ if name.starts_with(FILM) && name.ends_with(WHOLE) => "P4",
             _ if name.starts_with(FILM) => "P6",
-            _ if name.starts_with(LARGE) => "C1",
+            _ if name != PLANTED && came.as_ref().err().is_none_or(is_other) => "C1",
             _ => "C5",
         };
+        let is_tried = row != "P4" || !times(&format!("peer {CORRUPT} gave")).is_empty();
         let file = self.files.entry(name.to_owned()).or_default();
-        file.came_back.push(is_good);
-        match file.came_back[..] {
-            [false] => fails(row, told, name),
-            [true] if row != "P4" || self.is_corrupt_given => good(row),
-            [true, false] => fails("F5", told, name),
-            _ => {}
+        file.n_came += usize::from(came.is_ok());
+        match came {
+            Ok(()) if row == "C1" => ["C1", "C5"].into_iter().for_each(good),
+            Ok(()) if is_tried => good(row),
+            Ok(()) => {}
+            Err(_) if file.n_asked > 1 => fails("F5", told, name),
+            Err(_) => fails(row, told, name),
         }
-        if row == "P4" && self.died.is_some() {
+        if row == "P4" && !times(DIED).is_empty() {
             good("P5");
         }
     }
 
     /// Judges what takes the whole time.
     pub fn conclude(&self) {
-        let ended = now();
-        judge_gaps("C6", &self.lists, LIST, THREE_MINUTES, ended);
-        judge_beat("F1", &self.pings, PING, PING_EVERY, ended);
-        judge_beat("F2", &self.lists, LIST, LIST_EVERY, ended);
-        let end = self.choices_end.unwrap_or(ended);
-        judge_beat("F4", &self.requests, REQUEST, ROUND_EVERY, end);
-        let n = self.requests.times.len();
+        let (ended, n) = (now(), times(CHOICE).len());
+        if let Some(first) = times(PING).first() {
+            let after = first - first_time();
+            let why = format!("the first {PING} came after {after:.1} s");
+            late("C2", after - FIRST_PING, FIRST_PING, why, PING);
+        }
+        judge_gaps("C6", LIST, THREE_MINUTES, ended);
+        judge_beat("F1", PING, PING_EVERY, ended);
+        judge_beat("F2", LIST, LIST_EVERY, ended);
+        judge_beat("F4", CHOICE, ROUND_EVERY, self.choices_end.unwrap_or(ended));
         if n < CHOICES {
             let why = format!("choices that were answered: {n}, and {CHOICES} are needed");
             tell("F4", CANT_TELL, why);
-            if let Some(odd) = &self.requests.odd {
-                fails("C4", odd, REQUEST);
-                fails("F4", odd, REQUEST);
-            }
         } else if self.places.iter().any(|places| places.len() == 1) {
             let why = "it asked the holder at the same place of the list each time";
-            fails("F4", why, REQUEST);
+            fails("F4", why, CHOICE);
         }
-        if n == 0 && self.requests.odd.is_none() {
+        if n == 0 {
             let waited = ended - self.since;
             let why = format!("for {waited:.0} s it asked for nothing; is a long list read whole?");
-            late("C3", waited - 2.0 * ROUND_EVERY, ROUND_EVERY, why, "list");
+            late("C3", waited - 2.0 * ROUND_EVERY, ROUND_EVERY, why, LISTED);
         }
         if self.stage == Stage::Complete && !self.listed.is_empty() {
             self.conclude_complete(ended - self.since);
@@ -242,13 +237,12 @@ impl Swarm {
     }
 
     fn conclude_complete(&self, watched: f64) {
-        let has_listed = self.lists.times.iter().any(|at| *at >= self.since);
-        let has_served = |file: &PlayedFile| file.came_back.get(1) == Some(&true);
-        let is_serving = self.files.values().any(has_served);
+        let has_listed = times(LIST).iter().any(|at| *at >= self.since);
+        let is_serving = self.files.values().any(|file| file.n_came > 1);
         if watched < WATCHED - PING_EVERY {
         } else if !has_listed {
             fails("F5", "no list comes since it has everything", LIST);
-        } else if is_serving && !self.requests.times.is_empty() {
+        } else if is_serving && !times(CHOICE).is_empty() {
             let told = format!("for {watched:.0} s it asked for nothing, listed and served");
             tell("F5", HOLDS, told);
         }
@@ -260,20 +254,26 @@ impl Swarm {
         let [near, next, last] = [0, 1, 2].map(from);
         let others = format!("{next} and {last} from those 60 and 200 ms away");
         let told = format!("{near} files from the nearest peer, {others}");
-        // what is measured on a machine that is late itself isn't how far away a peer is
-        let is_late = lateness()[1] > course_time(LATE);
         match near >= 2 * (next + last) {
             _ if small.len() < MEETS => {}
             true => tell("P3", HOLDS, told),
-            false if is_late => tell("P3", CANT_TELL, told + "; but this machine was late"),
-            false => fails("P3", told, SMALL),
+            // what is measured on a machine that is late itself isn't how far away a peer is
+            false => late("P3", f64::INFINITY, course_time(AWAY), told, SMALL),
         }
+        let last = times(&format!("{REQUEST}: {FILM}")).last().copied();
         let is_complete = self.stage == Stage::Complete;
         let end = if is_complete { self.since } else { ended };
-        let has_given_up = end > self.last_film + course_time(GIVES_UP);
-        if self.died.is_some() && !self.was_asked_for(FILM, WHOLE) && has_given_up {
+        let has_given_up = last.is_some_and(|last| end > last + course_time(GIVES_UP));
+        if !times(DIED).is_empty() && !self.was_asked_for(FILM, WHOLE) && has_given_up {
             let why = "nothing more was asked for after a source went away";
             fails("P5", why, FILM);
         }
     }
+}
+
+/// Something came that isn't understood, and may have been meant as what a row is about.
+pub fn odd(row: &'static str, what: &str, fault: &io::Error) {
+    let why = format!("a {what} isn't understood: {fault}");
+    note(&why);
+    fails(row, why, what);
 }

@@ -16,193 +16,158 @@ const SWEEP: &str = "sweep that drops whoever fell silent";
 /// alone.
 const SETTLED: f64 = 2.0 * SWEEP_EVERY;
 const CROWD_COMES: f64 = 100.0;
-/// Whoever keeps in touch says something so often, seconds, and so many messages go back for two sweeps.
-const TALKS: f64 = 12.0;
+/// So many messages of a peer go back for two sweeps.
 const RECENT: usize = 6;
-
-/// What a list has of one peer.
-type Files<'a> = BTreeSet<&'a str>;
 
 impl TrackerPlay {
     /// A peer pings, or sends a list.
     pub(super) fn said(&mut self, due: &Message) {
-        let at = note(match &due.files[..] {
-            [] => format!("{due} pinged"),
-            files => format!("{due} sent its list: {}", files.join(" ")),
-        });
+        let at = match due.files.is_empty() {
+            true => note(format!("{due} pinged")),
+            false => note(format!("{due} sent its list: {:?}", due.files)),
+        };
         let said = self.sent.entry(due.port).or_default();
         said.push(Message { at, ..due.clone() });
     }
 
     /// A ping is answered with a list.
-    pub(super) fn heard(&mut self, due: &Message, mut entries: Vec<PeerEntry>) {
-        entries.retain(|entry| !self.strangers.contains(&entry.port));
-        let told = |peer: &PeerEntry| format!(" port {}: {}", peer.port, peer.file_list.join(" "));
-        let told: Vec<String> = entries.iter().map(told).collect();
-        let at = note(format!("{due} was sent the list:{}", told.join(",")));
+    pub(super) fn heard(&mut self, asker: &Message, entries: Vec<PeerEntry>) {
         good("F1");
-        let mut list = BTreeMap::new();
-        for entry in &entries {
-            let files: Files = entry.file_list.iter().map(String::as_str).collect();
-            self.judge_entry(entry, &files, due.port);
-            list.entry(entry.port).or_insert(files);
+        if self.sent.len() == 1 {
+            let ports = entries.iter().map(|entry| entry.port);
+            self.strangers = ports.filter(|port| *port != asker.port).collect();
         }
-        let (since, is_newcomers) = (at - self.began, due.role == "newcomer");
-        if since > CROWD_COMES || !is_newcomers && due.role != "observer" {
-            return;
+        let (mut told, mut listed) = (String::new(), BTreeMap::<u16, Vec<BTreeSet<String>>>::new());
+        for PeerEntry {
+            ip,
+            port,
+            file_list,
+            ..
+        } in entries
+        {
+            if !self.strangers.contains(&port) {
+                told += &format!(" {ip} port {port}: {file_list:?}");
+                self.judge_place(&ip, port);
+                listed
+                    .entry(port)
+                    .or_default()
+                    .push(file_list.into_iter().collect());
+            }
         }
-        for (port, said) in self.sent.iter().filter(|(port, _)| **port != due.port) {
-            self.judge_place(said, at, list.get(port), is_newcomers);
+        let at = note(format!("{asker} was sent the list:{told}"));
+        let (since, is_new) = (at - self.began, asker.role == "newcomer");
+        let is_watched = asker.role == "observer" && since < CROWD_COMES;
+        for said in self.sent.values().filter(|said| said[0].port != asker.port) {
+            let places = listed.get(&said[0].port).map_or(&[][..], |places| places);
+            // how many can be listed is one thing, with what another
+            let last = &said[said.len() - 1];
+            if places
+                .first()
+                .is_some_and(|files| last.role == "crowd" || last.files == *files)
+            {
+                self.shown.insert(last.port);
+            }
+            if is_watched || is_new {
+                self.judge_peer(said, at, places, is_new);
+            }
         }
-        let ports: BTreeSet<u16> = list.into_keys().collect();
-        let is_dropped = |port: &u16| !ports.contains(port) && self.stays(*port);
-        if is_newcomers {
+        if is_new {
             good("C2");
-        } else if ports.iter().filter(|port| **port != due.port).count() >= 2 {
-            good("C3");
-        } else if since > SETTLED && !self.were_on.iter().any(is_dropped) {
-            let why = "a list has fewer than two besides the asker, where three keep in touch";
-            fails("C3", why, "list");
         }
-        if since > SETTLED {
-            self.judge_twins(&ports, &entries);
-        }
-        if !is_newcomers {
-            let mut gone = self.on.difference(&ports);
-            if gone.any(|port| !self.stays(*port)) {
-                good("F8");
-                self.sweeps.times.push(note(format!("a {SWEEP} was seen")));
-            }
-            self.on = ports.clone();
-        }
-        self.were_on.extend(ports);
-    }
-
-    /// Whether a peer keeps in touch.
-    fn stays(&self, port: u16) -> bool {
-        let said = self.sent.get(&port);
-        said.is_some_and(|said| !["silent", "newcomer"].contains(&said[0].role))
-    }
-
-    /// Judges how often each port is on a list: once, or once for each address.
-    fn judge_twins(&mut self, ports: &BTreeSet<u16>, entries: &[PeerEntry]) {
-        self.most = self.most.max(ports.len());
-        for port in ports {
-            let n = entries.iter().filter(|entry| entry.port == *port).count();
-            let n_due = 1 + usize::from(*port == self.steady && self.other.is_some());
-            if n != n_due {
-                let why = format!("port {port} is {n} times on a list, not {n_due}");
-                fails("F9", why, "observer");
-            }
+        if is_watched {
+            self.watch(since, listed.into_keys().collect());
         }
     }
 
-    /// Judges one place on a list by itself; `asker` is who was sent it.
-    fn judge_entry(&mut self, entry: &PeerEntry, files: &Files, asker: u16) {
-        let (ip, about) = (&entry.ip, format!("port {}", entry.port));
+    /// Judges a place on a list by itself: somebody is there.
+    fn judge_place(&self, ip: &str, port: u16) {
         // Java writes ::1 as 0:0:0:0:0:0:0:1
-        let plain = ip.parse().map_or(ip.clone(), |ip: IpAddr| ip.to_string());
-        if !self.ips.contains(&plain) {
-            let ips = self.ips.join(" or ");
-            let why = format!("a list has ip {ip:?} for {about}, which is at {ips}");
-            fails("C3", why, &about);
-        }
-        let Some(last) = self.sent.get(&entry.port).and_then(|said| said.last()) else {
-            let why = "which is in no message: is it a connection's?";
-            return fails("C3", format!("a list has {about}, {why}"), &about);
-        };
-        // how many can be listed is one thing, with what another; whoever asks is no other
-        let row = match last.role {
-            _ if entry.port == asker => return,
-            "crowd" => "F7",
-            "long" if !last.files.is_empty() && is_same(&last.files, files) => "F2",
-            _ => return,
-        };
-        if self.shown.insert(entry.port) {
-            good(row);
+        let is_here = ip.parse().is_ok_and(|ip: IpAddr| self.ips.contains(&ip));
+        if !is_here || !self.sent.contains_key(&port) {
+            let (about, ips) = (format!("port {port}"), &self.ips);
+            let why = format!("a list has {ip}, {about}, which is nobody's: all are at {ips:?}");
+            fails("C3", why + ", and have told their ports", &about);
         }
     }
 
-    /// Compares a peer's place on a list, or that it has none, with what it had said until then. Of the rows, one is
-    /// about who isn't listed as it should be, and one about who isn't any more.
-    fn judge_place(&self, said: &[Message], at: f64, files: Option<&Files>, is_newcomers: bool) {
-        let [row, drops] = match said[0].role {
-            _ if is_newcomers => ["C2", "C2"],
-            "changer" => ["F2", "F3"],
-            _ => ["C2", "F3"],
+    /// Compares a peer's places on a list with what it had said until then. On a new peer's list is whoever keeps in touch.
+    fn judge_peer(&self, said: &[Message], at: f64, places: &[BTreeSet<String>], is_new: bool) {
+        let (who, n_due) = (&said[0], self.n_due(said[0].port));
+        let judge = |row, over, why: String| {
+            let about = format!("port {}", who.port);
+            late(row, over, SWEEP_EVERY, format!("{who} {why}"), &about);
         };
-        let port = said[0].port;
-        // of who isn't listed, what it sent shows that
-        let about = match files {
-            Some(_) => format!("port {port}"),
-            None => said[0].to_string(),
-        };
-        let late = |row, over, why| {
-            let why = format!("port {port} {why}");
-            late(row, over, SWEEP_EVERY, why, &about);
-        };
-        let (known, silent) = (at - said[0].at, at - said[said.len() - 1].at);
-        let Some(files) = files else {
-            if self.were_on.contains(&port) {
-                // this machine may have been late with one of its messages
-                let recent = said[said.len().saturating_sub(RECENT)..].windows(2);
-                let gaps = recent.map(|two| two[1].at - two[0].at);
-                let gap = gaps.fold(0.0, f64::max);
-                let quiet = silent.max(if gap > TALKS { gap } else { 0.0 });
-                let why = format!("isn't on the list of {at:.1} s, {silent:.1} s after a message");
-                late(drops, 2.0 * (SWEEP_EVERY - quiet), why);
-            } else if self.stays(port) {
-                let why = format!("isn't listed {known:.1} s after it came");
-                late(row, known - SWEEP_EVERY, why);
+        let silent = at - said[said.len() - 1].at;
+        let Some(files) = places.first() else {
+            // this machine may have been late with one of its messages
+            let recent = said[said.len().saturating_sub(RECENT)..].windows(2);
+            let quiet = recent
+                .map(|two| two[1].at - two[0].at)
+                .fold(silent, f64::max);
+            let why = format!("isn't on the list of {at:.1} s, {silent:.1} s after a message");
+            match who.role.as_str() {
+                "steady" | "pinger" | "changer" if is_new => judge("C2", f64::INFINITY, why),
+                _ if !is_new && self.on.contains(&who.port) => {
+                    judge("F3", 2.0 * (SWEEP_EVERY - quiet), why)
+                }
+                _ => {}
             }
             return;
         };
+        if places.len() != n_due && at > self.began + SETTLED {
+            let why = format!("is {} times on a list, not {n_due}", places.len());
+            judge("F9", f64::INFINITY, why);
+        }
         let why = format!("is on the list {silent:.1} s after its last message");
-        late("F8", silent - 2.0 * SWEEP_EVERY, why);
+        judge("F8", silent - 2.0 * SWEEP_EVERY, why);
         // what it said after it had last sent these files
         let lists = said.iter().filter(|said| !said.files.is_empty()).rev();
-        let newer = lists.take_while(|said| !is_same(&said.files, files));
-        if let Some(newer) = newer.last() {
-            let had = Vec::from_iter(files.iter().copied()).join(" ");
-            let had = if had.is_empty() { "no files" } else { &had };
-            let (sent, since) = (newer.files.join(" "), newer.at);
-            let why = format!("is on the list with {had}, and had sent {sent} at {since:.1} s");
-            late(row, at - since - 2.0 * SWEEP_EVERY, why);
+        if let Some(newer) = lists.take_while(|said| said.files != *files).last() {
+            let (sent, since) = (&newer.files, newer.at);
+            let why = format!("is listed with {files:?}, and sent {sent:?} at {since:.1} s");
+            judge(
+                if is_new { "C2" } else { "F2" },
+                at - since - 2.0 * SWEEP_EVERY,
+                why,
+            );
         }
+    }
+
+    /// Judges who is on the list that is asked for all the time.
+    fn watch(&mut self, since: f64, ports: BTreeSet<u16>) {
+        if self.on.difference(&ports).next().is_some() {
+            good("F8");
+            note(SWEEP);
+        }
+        if ports.len() > 2 {
+            good("C3");
+        }
+        if since > SETTLED {
+            self.most = self.most.max(ports.len());
+        }
+        self.on = ports;
     }
 
     /// Judges what takes the whole time.
     pub(super) fn conclude(&self, is_whole: bool) {
         let ended = now().min(self.began + CROWD_COMES);
-        judge_beat("F3", &self.sweeps, SWEEP, SWEEP_EVERY, ended);
-        let sent = self.sent.iter();
-        let unseen = sent.filter(|(port, _)| !self.shown.contains(port));
-        for role in unseen.map(|(_, said)| said[0].role).filter(|_| is_whole) {
-            match role {
-                "crowd" => fails("F7", "many came at once, and not all were listed", role),
-                "long" => fails(
-                    "F2",
-                    "a list of 3,000 bytes never showed: is it read with one read() of fewer?",
-                    role,
-                ),
+        judge_beat("F3", SWEEP, SWEEP_EVERY, ended);
+        for said in self.sent.values() {
+            let long = "a list of 3,000 bytes never showed: is it read with one read() of fewer?";
+            match (said[0].role.as_str(), self.shown.contains(&said[0].port)) {
+                ("crowd", true) => good("F7"),
+                ("crowd", _) if is_whole => fails("F7", "of many not all were listed", "crowd"),
+                ("long", true) => good("F2"),
+                ("long", _) => fails("F2", long, "long"),
                 _ => {}
             }
         }
-        let ports = match self.other {
-            Some(_) => "ports, each listed by itself, and one of them at two addresses",
-            None => "ports, each listed by itself",
-        };
-        match self.most {
+        let most = self.most;
+        let alone = "of several is listed: have all one key, or are they dropped at once?";
+        match most {
             0 => {}
-            1 => {
-                let why = "one alone of several is listed: have all one key, or are they dropped at once?";
-                fails("F9", why, "list");
-            }
-            n => tell("F9", HOLDS, format!("{n} {ports}")),
+            1 => fails("F9", format!("one alone {alone}"), "list"),
+            _ => tell("F9", HOLDS, format!("ports, each listed by itself: {most}")),
         }
     }
-}
-
-fn is_same(files: &[String], listed: &Files) -> bool {
-    files.len() == listed.len() && files.iter().all(|file| listed.contains(file.as_str()))
 }
