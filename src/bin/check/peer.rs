@@ -14,7 +14,7 @@ use bittorrentish::protocol::{
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{now, tick};
+use crate::record::{note, now, tick};
 use crate::tracker::judge_close;
 use judging::{LIST, PING, REQUEST, odd};
 use swarm::*;
@@ -62,7 +62,7 @@ pub fn start(within: f64, port: u16, is_planted: bool) -> io::Result<Vec<Listene
 /// Plays until there is enough to judge, the program has ended, or the time is over. Returns whether anything came.
 pub fn run(program: &mut Program) -> bool {
     let is_over = |swarm: &Swarm, now: f64| {
-        let is_watched = swarm.stage == Stage::Complete && now > swarm.since + WATCHED;
+        let is_watched = swarm.is_complete && now > swarm.since + WATCHED;
         is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come
     };
     while !is_over(&swarm(), now()) && program.ended().is_none() {
@@ -113,7 +113,8 @@ fn answer(to: &mut Connection) {
         }
         Ok(ToTracker::GetTorrent { name }) => {
             sleep(TORRENT_TIME);
-            Some(swarm().torrent(name.as_str()))
+            note(format!("{TORRENT} {name}"));
+            Some(json!({"v": VERSION, "torrent": swarm().torrents.get(name.as_str())}))
         }
         Ok(ToTracker::Report(_) | ToTracker::Status { .. }) => Some(json!({"v": VERSION})),
         Err(fault) => return odd(row, what, &fault),
@@ -142,8 +143,9 @@ fn give(who: usize, to: &mut Connection) -> io::Result<()> {
             FirstMessage::Ours(Ask::Get(get)) if who >= NEAR => {
                 let idx = get.pieces[0];
                 let header = json!({"msg": "piece", "n": get.n, "idx": idx, "len": PIECE});
-                let piece = swarm().piece(get.name.as_str(), idx);
-                give_file(who, &piece, &to_bytes(&header), to)?;
+                let torrent = swarm().torrents.get(get.name.as_str()).cloned();
+                let piece = torrent.map(|torrent| torrent.original_name(idx));
+                give_file(who, &piece.unwrap_or_default(), &to_bytes(&header), to)?;
             }
             _ => return Err(invalid("it isn't for a peer that was asked")),
         }
@@ -179,21 +181,21 @@ fn give_file(who: usize, name: &str, header: &[u8], to: &mut Connection) -> io::
 /// Asks the peer for what it has and is due, as the original does.
 fn ask_back() {
     let due = swarm().due();
-    let Some((peer, name, bytes)) = due else {
-        return;
-    };
-    let mut came = fetch(peer, &name, &bytes);
-    if came.as_ref().is_err_and(|fault| !is_timeout(fault)) {
-        // it may be busy, or still writing
-        sleep(BUSY);
-        came = fetch(peer, &name, &bytes);
+    if let Some((peer, name, bytes)) = due {
+        let mut came = fetch(peer, &name, &bytes);
+        if came.as_ref().is_err_and(|fault| !is_timeout(fault)) {
+            // it may be busy, or still writing
+            sleep(BUSY);
+            came = fetch(peer, &name, &bytes);
+        }
+        swarm().came_back(&name, &came);
     }
-    swarm().came_back(&name, &came);
 }
 
-/// Fetches a file, and compares it.
+/// Fetches a file, and compares it. The fault is `InvalidData` if other bytes came than the file's.
 fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> io::Result<()> {
-    let to = connect(&[from])?;
+    let told = |fault: &io::Error, why| io::Error::new(fault.kind(), format!("{why}: {fault}"));
+    let to = connect(&[from]).map_err(|fault| told(&fault, format!("at {from}")))?;
     to.send(&json!({"filename": name}))?;
     let (mut came, most) = (Vec::new(), content.len() as u64 + 1);
     let end = to.sender().take(most).read_to_end(&mut came);
@@ -202,13 +204,10 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> io::Result<()> {
         .zip(content)
         .take_while(|(came, sent)| came == sent);
     let (n, same, len) = (came.len(), same.count(), content.len());
-    let told = format!("{n} bytes came, the first {same} as they should, and {len} are right");
+    let why = format!("{n} bytes came, the first {same} are right, and there are {len}");
     match end {
         Ok(_) if came == content => Ok(()),
-        Ok(_) => Err(invalid(told)),
-        Err(fault) => Err(io::Error::new(
-            fault.kind(),
-            format!("{told}; then no close: {fault}"),
-        )),
+        Ok(_) => Err(invalid(why)),
+        Err(fault) => Err(told(&fault, why + ", and then a close")),
     }
 }

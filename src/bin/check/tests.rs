@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::peer::judging::odd;
-use crate::peer::swarm::{CHOICES, Stage, Swarm};
+use crate::peer::swarm::{CHOICES, Swarm};
 use crate::record::{begin, judge_beat, judged, note_at, was_late};
 use crate::rows::{CourseRow, rows};
 
@@ -32,7 +32,7 @@ fn chosen(asked: &[(usize, &str)]) {
         let kinds = ["a", "b", "c", "d"].into_iter().enumerate();
         let files =
             kinds.map(|(more, kind)| (format!("{kind}{nth}.txt"), (1..=2 + more).collect()));
-        swarm.list_now(Stage::Choice, "files to choose from", files.collect());
+        swarm.list_now("files to choose from", files.collect());
         for (who, kind) in asked {
             swarm.asked(*who, &format!("{kind}{nth}.txt"));
         }

@@ -15,7 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::record::{OURS, fails, good, note, now, tick};
+use crate::record::{OURS, fails, good, note, now, tick, was_late};
+
+use lists::CROWD_COMES;
 
 mod lists;
 
@@ -97,6 +99,9 @@ pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Res
     for due in timetable(steady) {
         while now() < began + due.at {
             tick();
+        }
+        if due.at < CROWD_COMES {
+            was_late(now() - began - due.at);
         }
         if play.n_mute == GIVEN_UP || program.ended().is_some() {
             break;

@@ -42,7 +42,7 @@ impl Swarm {
             good(OURS);
         }
         self.ours |= is_ours;
-        self.is_at(peer);
+        self.peer = Some(peer);
     }
 
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
@@ -56,24 +56,15 @@ impl Swarm {
             late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
         }
         self.own_files = files;
-        self.is_at(peer);
-    }
-
-    /// The port in its messages is where it is asked for files: always the same one.
-    fn is_at(&mut self, peer: SocketAddr) {
-        let before = self.peer.replace(peer).unwrap_or(peer).port();
-        if before != peer.port() {
-            let why = format!("its messages have two ports, {before} and {}", peer.port());
-            fails("C5", why, " from ");
-        }
+        self.peer = Some(peer);
     }
 
     /// One of the other peers is asked for something. Returns its bytes.
-    pub fn asked(&mut self, who: usize, name: &str) -> Option<Arc<Vec<u8>>> {
+    pub fn asked(&mut self, who: usize, name: &str) -> Option<Arc<[u8]>> {
         let is_choice = who < NEAR && self.is_choice(who, name);
         let what = if is_choice { CHOICE } else { REQUEST };
         let at = note(format!("{what}: {name} of peer {who}"));
-        if self.stage == Stage::Complete {
+        if self.is_complete {
             let after = at - self.since;
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
@@ -95,7 +86,7 @@ impl Swarm {
             return false;
         };
         good("C3");
-        if self.stage != Stage::Choice || !self.listed.iter().any(|listed| listed == name) {
+        if self.is_complete || !self.listed.iter().any(|listed| listed == name) {
             return false;
         }
         let n = holders.len();
@@ -144,7 +135,7 @@ impl Swarm {
             Err(fault) => format!("it closed before it had read all of {name}: {fault}"),
         };
         let at = note(&told);
-        self.is_answered = true;
+        self.is_answered |= who < NEAR;
         if who == CORRUPT {
         } else if sent.is_err() {
             fails("C1", told, name);
@@ -158,8 +149,8 @@ impl Swarm {
 
     /// What the peer has, and is to be asked for now: each file once, one once more when it has been complete for a
     /// while, and a piece in the middle of the film.
-    pub fn due(&mut self) -> Option<(SocketAddr, String, Arc<Vec<u8>>)> {
-        let is_rested = self.stage == Stage::Complete && now() > self.since + RESTED;
+    pub fn due(&mut self) -> Option<(SocketAddr, String, Arc<[u8]>)> {
+        let is_rested = self.is_complete && now() > self.since + RESTED;
         let again = is_rested && self.files.values().all(|file| file.n_asked < 2);
         let is_due = |name: &&String| {
             let file = self.files.get(*name);
@@ -217,7 +208,9 @@ impl Swarm {
         judge_gaps("C6", LIST, THREE_MINUTES, ended);
         judge_beat("F1", PING, PING_EVERY, ended);
         judge_beat("F2", LIST, LIST_EVERY, ended);
-        judge_beat("F4", CHOICE, ROUND_EVERY, self.choices_end.unwrap_or(ended));
+        let end = if self.is_complete { self.since } else { ended };
+        let last = times(CHOICE).last().copied().filter(|_| n >= CHOICES);
+        judge_beat("F4", CHOICE, ROUND_EVERY, last.unwrap_or(end));
         if n < CHOICES {
             let why = format!("choices that were answered: {n}, and {CHOICES} are needed");
             tell("F4", CANT_TELL, why);
@@ -230,10 +223,10 @@ impl Swarm {
             let why = format!("for {waited:.0} s it asked for nothing; is a long list read whole?");
             late("C3", waited - 2.0 * ROUND_EVERY, ROUND_EVERY, why, LISTED);
         }
-        if self.stage == Stage::Complete && !self.listed.is_empty() {
+        if self.is_complete && !self.listed.is_empty() {
             self.conclude_complete(ended - self.since);
         }
-        self.conclude_download(ended);
+        self.conclude_download(end);
     }
 
     fn conclude_complete(&self, watched: f64) {
@@ -248,7 +241,7 @@ impl Swarm {
         }
     }
 
-    fn conclude_download(&self, ended: f64) {
+    fn conclude_download(&self, end: f64) {
         let small = &self.small[self.small.len().min(MEETS)..];
         let from = |away| small.iter().filter(|who| **who == NEAR + away).count();
         let [near, next, last] = [0, 1, 2].map(from);
@@ -261,8 +254,6 @@ impl Swarm {
             false => late("P3", f64::INFINITY, course_time(AWAY), told, SMALL),
         }
         let last = times(&format!("{REQUEST}: {FILM}")).last().copied();
-        let is_complete = self.stage == Stage::Complete;
-        let end = if is_complete { self.since } else { ended };
         let has_given_up = last.is_some_and(|last| end > last + course_time(GIVES_UP));
         if !times(DIED).is_empty() && !self.was_asked_for(FILM, WHOLE) && has_given_up {
             let why = "nothing more was asked for after a source went away";

@@ -15,9 +15,7 @@ const SWEEP: &str = "sweep that drops whoever fell silent";
 /// From when on all are known, and when many come: until then all are watched. Of a large swarm, a list may have some
 /// alone.
 const SETTLED: f64 = 2.0 * SWEEP_EVERY;
-const CROWD_COMES: f64 = 100.0;
-/// So many messages of a peer go back for two sweeps.
-const RECENT: usize = 6;
+pub const CROWD_COMES: f64 = 100.0;
 
 impl TrackerPlay {
     /// A peer pings, or sends a list.
@@ -99,17 +97,11 @@ impl TrackerPlay {
         };
         let silent = at - said[said.len() - 1].at;
         let Some(files) = places.first() else {
-            // this machine may have been late with one of its messages
-            let recent = said[said.len().saturating_sub(RECENT)..].windows(2);
-            let quiet = recent
-                .map(|two| two[1].at - two[0].at)
-                .fold(silent, f64::max);
             let why = format!("isn't on the list of {at:.1} s, {silent:.1} s after a message");
+            let early = 2.0 * (SWEEP_EVERY - silent);
             match who.role.as_str() {
-                "steady" | "pinger" | "changer" if is_new => judge("C2", f64::INFINITY, why),
-                _ if !is_new && self.on.contains(&who.port) => {
-                    judge("F3", 2.0 * (SWEEP_EVERY - quiet), why)
-                }
+                "steady" | "pinger" | "changer" if is_new => judge("C2", early, why),
+                _ if !is_new && self.on.contains(&who.port) => judge("F3", early, why),
                 _ => {}
             }
             return;
