@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bittorrentish::net::{BODY, Connection, HEADER, Listener, connect, is_timeout, listen};
 use bittorrentish::protocol::{
-    Ask, FirstMessage, PEER_CAP, TORRENT_CAP, ToTracker, VERSION, invalid, parse, to_bytes,
+    Ask, FirstMessage, PEER_CAP, TORRENT_CAP, ToTracker, VERSION, parse, to_bytes,
 };
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ fn give(who: usize, to: &mut Connection) -> io::Result<()> {
                 let piece = torrent.map(|torrent| torrent.original_name(idx));
                 give_file(who, &piece.unwrap_or_default(), &to_bytes(&header), to)?;
             }
-            _ => return Err(invalid("it isn't for a peer that was asked")),
+            _ => break,
         }
     }
     Ok(())
@@ -168,11 +168,13 @@ fn give_file(who: usize, name: &str, header: &[u8], to: &mut Connection) -> io::
     let bytes = bytes.iter().map(|byte| byte ^ mask);
     let bytes: Vec<u8> = header.iter().copied().chain(bytes).collect();
     let mut sent = to.sender().send_within(&bytes, BODY);
-    // what ends without a header ends with a close; the system says if the peer left bytes unread
-    if header.is_empty() && to.finish().is_ok() {
-        let end = to.read_some(&mut [0]).map(drop);
-        let is_reset = |fault: &io::Error| fault.kind() == io::ErrorKind::ConnectionReset;
-        sent = sent.and(end.or_else(|fault| if is_reset(&fault) { Err(fault) } else { Ok(()) }));
+    // a close ends what has no header; if the peer left bytes unread, the system says so
+    if header.is_empty()
+        && to.finish().is_ok()
+        && let Err(fault) = to.read_some(&mut [0])
+        && fault.kind() == io::ErrorKind::ConnectionReset
+    {
+        sent = Err(fault);
     }
     swarm().gave(who, name, &sent);
     sent
@@ -188,26 +190,27 @@ fn ask_back() {
             sleep(BUSY);
             came = fetch(peer, &name, &bytes);
         }
-        swarm().came_back(&name, &came);
+        swarm().came_back(&name, came);
     }
 }
 
-/// Fetches a file, and compares it. The fault is `InvalidData` if other bytes came than the file's.
+/// Fetches a file, and compares it. The fault is `InvalidData` if a close ends what isn't the file.
 fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> io::Result<()> {
-    let told = |fault: &io::Error, why| io::Error::new(fault.kind(), format!("{why}: {fault}"));
-    let to = connect(&[from]).map_err(|fault| told(&fault, format!("at {from}")))?;
-    to.send(&json!({"filename": name}))?;
-    let (mut came, most) = (Vec::new(), content.len() as u64 + 1);
-    let end = to.sender().take(most).read_to_end(&mut came);
+    let (mut came, len) = (Vec::new(), content.len());
+    let end = connect(&[from]).and_then(|to| {
+        to.send(&json!({"filename": name}))?;
+        to.sender().take(len as u64 + 1).read_to_end(&mut came)
+    });
+    let (kind, how) = match end {
+        Ok(_) if came == content => return Ok(()),
+        Ok(_) => (io::ErrorKind::InvalidData, "a close".to_owned()),
+        Err(fault) => (fault.kind(), fault.to_string()),
+    };
     let same = came
         .iter()
         .zip(content)
-        .take_while(|(came, sent)| came == sent);
-    let (n, same, len) = (came.len(), same.count(), content.len());
-    let why = format!("{n} bytes came, the first {same} are right, and there are {len}");
-    match end {
-        Ok(_) if came == content => Ok(()),
-        Ok(_) => Err(invalid(why)),
-        Err(fault) => Err(told(&fault, why + ", and then a close")),
-    }
+        .take_while(|(one, other)| one == other);
+    let (n, same) = (came.len(), same.count());
+    let why = format!("at {from} came {n} bytes, the first {same} of {len} right; then {how}");
+    Err(io::Error::new(kind, why))
 }

@@ -124,6 +124,7 @@ impl Swarm {
         let dies = who == DYING && self.film.len() >= UNDER_WAY;
         if dies {
             note(format!("{DIED}: peer {who}, which had the {FILM}"));
+            good_once("P5", DIED);
         }
         dies
     }
@@ -137,6 +138,7 @@ impl Swarm {
         let at = note(&told);
         self.is_answered |= who < NEAR;
         if who == CORRUPT {
+            good_once("P4", "peer 16 gave");
         } else if sent.is_err() {
             fails("C1", told, name);
         } else if let Some(file) = self.files.get_mut(name) {
@@ -168,33 +170,28 @@ impl Swarm {
     }
 
     /// The peer was asked for something.
-    pub fn came_back(&mut self, name: &str, came: &io::Result<()>) {
-        let what = format!("it was asked for {name}");
-        let told = match came {
-            Ok(()) => format!("{what}, and sent it"),
-            Err(fault) => format!("{what}: {fault}"),
+    pub fn came_back(&mut self, name: &str, came: io::Result<()>) {
+        let is_film = name.starts_with(FILM);
+        let rows: &[&str] = match &came {
+            _ if is_film && name.ends_with(WHOLE) => &["P4"],
+            _ if is_film => &["P6"],
+            Err(fault) if fault.kind() != io::ErrorKind::InvalidData => &["C5"],
+            _ if name == PLANTED => &["C5"],
+            _ => &["C1", "C5"],
         };
-        note(&told);
-        let is_other = |fault: &io::Error| fault.kind() == io::ErrorKind::InvalidData;
-        let row = match name {
-            _ if name.starts_with(FILM) && name.ends_with(WHOLE) => "P4",
-            _ if name.starts_with(FILM) => "P6",
-            _ if name != PLANTED && came.as_ref().err().is_none_or(is_other) => "C1",
-            _ => "C5",
-        };
-        let is_tried = row != "P4" || !times(&format!("peer {CORRUPT} gave")).is_empty();
-        let file = self.files.entry(name.to_owned()).or_default();
-        file.n_came += usize::from(came.is_ok());
-        match came {
-            Ok(()) if row == "C1" => ["C1", "C5"].into_iter().for_each(good),
-            Ok(()) if is_tried => good(row),
-            Ok(()) => {}
-            Err(_) if file.n_asked > 1 => fails("F5", told, name),
-            Err(_) => fails(row, told, name),
-        }
-        if row == "P4" && !times(DIED).is_empty() {
+        if rows == ["P4"] {
             good("P5");
         }
+        let file = self.files.entry(name.to_owned()).or_default();
+        if let Err(fault) = came {
+            let row = if file.n_asked > 1 { "F5" } else { rows[0] };
+            let told = format!("it was asked for {name}: {fault}");
+            note(&told);
+            return fails(row, told, name);
+        }
+        note(format!("it was asked for {name}, and sent it"));
+        file.n_came += 1;
+        rows.iter().copied().for_each(good);
     }
 
     /// Judges what takes the whole time.
@@ -259,6 +256,13 @@ impl Swarm {
             let why = "nothing more was asked for after a source went away";
             fails("P5", why, FILM);
         }
+    }
+}
+
+/// A row asks for something else, too: how often this happened doesn't matter.
+fn good_once(row: &'static str, what: &str) {
+    if times(what).len() == 1 {
+        good(row);
     }
 }
 
