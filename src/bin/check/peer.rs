@@ -1,6 +1,7 @@
 //! Plays the tracker and the other peers for a peer under test: [`mod@swarm`] decides what they have, and
 //! [`judging`] what each message and request shows of the rows.
 
+use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidData, NotFound};
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -80,9 +81,7 @@ fn serve(mut to: Connection) {
     match who.unwrap_or_default() {
         0 => answer(&mut to),
         who => match give(who, &mut to) {
-            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => {
-                odd("C4", REQUEST, &fault);
-            }
+            Err(fault) if fault.kind() == InvalidData => odd("C4", REQUEST, &fault),
             // whoever has gone misses the answer; that shows in what it does next
             _ => {}
         },
@@ -155,13 +154,13 @@ fn give(who: usize, to: &mut Connection) -> io::Result<()> {
 
 /// Gives a file, or a piece behind its header.
 fn give_file(who: usize, name: &str, header: &[u8], to: &mut Connection) -> io::Result<()> {
-    let bytes = swarm().asked(who, name).ok_or(io::ErrorKind::NotFound)?;
+    let bytes = swarm().asked(who, name).ok_or(NotFound)?;
     if name.starts_with(FILM) {
         sleep(PIECE_TIME);
         // in the middle of it, this piece comes after another one was asked back
         ask_back();
         if swarm().dies(who) {
-            return Err(io::ErrorKind::ConnectionAborted.into());
+            return Err(ConnectionAborted.into());
         }
     }
     let mask = u8::from(who == CORRUPT);
@@ -172,7 +171,7 @@ fn give_file(who: usize, name: &str, header: &[u8], to: &mut Connection) -> io::
     if header.is_empty()
         && to.finish().is_ok()
         && let Err(fault) = to.read_some(&mut [0])
-        && fault.kind() == io::ErrorKind::ConnectionReset
+        && fault.kind() == ConnectionReset
     {
         sent = Err(fault);
     }
@@ -203,14 +202,12 @@ fn fetch(from: SocketAddr, name: &str, content: &[u8]) -> io::Result<()> {
     });
     let (kind, how) = match end {
         Ok(_) if came == content => return Ok(()),
-        Ok(_) => (io::ErrorKind::InvalidData, "a close".to_owned()),
+        Ok(_) => (InvalidData, "a close".to_owned()),
         Err(fault) => (fault.kind(), fault.to_string()),
     };
-    let same = came
-        .iter()
-        .zip(content)
-        .take_while(|(one, other)| one == other);
-    let (n, same) = (came.len(), same.count());
+    let both = came.iter().zip(content);
+    let same = both.take_while(|(one, other)| one == other).count();
+    let n = came.len();
     let why = format!("at {from} came {n} bytes, the first {same} of {len} right; then {how}");
     Err(io::Error::new(kind, why))
 }

@@ -49,17 +49,19 @@ impl Program {
         fs::write(files.join(PLANTED), PLANTED_BYTES)?;
         let planted = File::options().write(true).open(files.join(PLANTED))?;
         planted.set_modified(SystemTime::now() - AGE)?;
-        let every = |seconds: f64| (seconds * args.scale).to_string();
+        let (port, dir) = (port.to_string(), files.to_string_lossy());
+        let every = [
+            ("{ping}", 10.0),
+            ("{list}", 20.0),
+            ("{round}", 30.0),
+            ("{sweep}", 15.0),
+        ];
         let filled = |word: &String| {
-            let word = word
-                .replace("{ip}", "127.0.0.1")
-                .replace("{port}", &port.to_string());
-            let word = word.replace("{dir}", &files.to_string_lossy());
-            let word = word
-                .replace("{ping}", &every(10.0))
-                .replace("{list}", &every(20.0));
-            let word = word.replace("{round}", &every(30.0));
-            absolute(word.replace("{sweep}", &every(15.0)))
+            let mut word = word.replace("{ip}", "127.0.0.1").replace("{port}", &port);
+            for (mark, seconds) in every {
+                word = word.replace(mark, &(seconds * args.scale).to_string());
+            }
+            absolute(word.replace("{dir}", &dir))
         };
         let words: Vec<String> = args.command.iter().map(filled).collect();
         let mut command = Command::new(&words[0]);

@@ -78,24 +78,17 @@ struct TrackerPlay {
 pub fn run(first: Connection, is_remote: bool, program: &mut Program) -> io::Result<()> {
     // the steady peer listens, to see whether the tracker asks it for something
     let listener = Listener::start("steady", listen(0)?, 8, was_asked, |_| {})?;
-    let (began, steady, mut open) = (now(), listener.addr.port(), vec![first]);
-    if is_remote && is_local(open[0].peer.ip(), open[0].own.ip()) {
-        open.extend(find_other(open[0].peer.port(), open[0].own.ip()));
+    let (peer, own, mut open) = (first.peer, first.own.ip(), vec![first]);
+    if is_remote && is_local(peer.ip(), own) {
+        open.extend(find_other(peer.port(), own));
     }
     let addrs: Vec<SocketAddr> = open.iter().map(|to| to.peer).collect();
-    let ips = open
-        .iter()
-        .flat_map(|to| [to.own.ip(), to.peer.ip()])
-        .collect();
-    let (n_addrs, mut open, ours) = (addrs.len(), open.into_iter(), true);
-    let mut play = TrackerPlay {
-        began,
-        steady,
-        n_addrs,
-        ips,
-        ours,
-        ..TrackerPlay::default()
-    };
+    let ends = |to: &Connection| [to.own.ip(), to.peer.ip()];
+    let (began, steady) = (now(), listener.addr.port());
+    let mut play = TrackerPlay::default();
+    (play.began, play.steady, play.n_addrs) = (began, steady, addrs.len());
+    (play.ips, play.ours) = (open.iter().flat_map(ends).collect(), true);
+    let mut open = open.into_iter();
     for due in timetable(steady) {
         while now() < began + due.at {
             tick();
@@ -206,13 +199,15 @@ fn publish(to: SocketAddr, port: u16) -> io::Result<()> {
     ask(json!({"msg": "file_list", "port": port, "files": [name], "v": VERSION}))?;
     let kept = ask(json!({"msg": "get_torrent", "name": name}))?.torrent;
     let kept = kept.ok_or_else(|| invalid("the tracker has no such .torrent"))?;
-    let named = kept.peers.iter().any(|peer| peer.port == port);
-    if named && kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces() {
-        return Ok(());
-    }
-    let (at, sent) = (&kept.peers, format!("{torrent:?} from port {port}"));
-    let why = format!("published was {sent}; it came back as {kept:?}, at {at:?}");
-    Err(invalid(why))
+    let is_named = kept.peers.iter().any(|peer| peer.port == port);
+    let is_same = kept.same_content(&torrent) && kept.n_pieces() == torrent.n_pieces();
+    let came = format!("{kept:?} at {:?}", kept.peers);
+    let why = || {
+        invalid(format!(
+            "published was {torrent:?} from port {port}; came {came}"
+        ))
+    };
+    (is_named && is_same).then_some(()).ok_or_else(why)
 }
 
 /// Judges what comes behind the one message of a connection, as that is all that is read; and that nothing ends it, if
@@ -224,11 +219,8 @@ pub fn judge_close(to: &mut Connection, row: &'static str, is_to_close: bool, ab
         Err(fault) if is_to_close && is_timeout(&fault) => "it stays open".to_owned(),
         _ => return,
     };
-    fails(
-        row,
-        format!("a connection doesn't end behind its message: {more}"),
-        about,
-    );
+    let why = format!("a connection doesn't end behind its message: {more}");
+    fails(row, why, about);
 }
 
 /// All messages, in order. The steady peer's port is where one listens.
@@ -240,14 +232,10 @@ fn timetable(steady: u16) -> Vec<Message> {
             let names = (0..LONG).map(|n| format!("a-rather-long-name-{n:04}.txt"));
             part.files.extend(names);
         }
+        let first = if part.port == 0 { steady } else { part.port };
         for nth in 0..part.n {
             let mut due = part.clone();
-            due.at += f64::from(nth) * part.later;
-            due.port = if part.role == "steady" {
-                steady
-            } else {
-                part.port + nth
-            };
+            (due.at, due.port) = (part.at + f64::from(nth) * part.later, first + nth);
             while due.at < part.to {
                 table.push(due.clone());
                 due.at += part.every;

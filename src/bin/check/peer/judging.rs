@@ -10,7 +10,7 @@ use bittorrentish::torrent::PIECE_INFIX;
 use super::swarm::*;
 use crate::program::PLANTED;
 use crate::record::*;
-use crate::rows::{CANT_TELL, HOLDS};
+use crate::rows::HOLDS;
 
 /// How the lines about these begin.
 pub const PING: &str = "ping";
@@ -37,8 +37,7 @@ impl Swarm {
     pub fn pinged(&mut self, peer: SocketAddr, is_ours: bool) {
         note(format!("{PING} from {peer}"));
         good("C2");
-        if is_ours && !self.ours {
-            note("it speaks our messages");
+        if is_ours {
             good(OURS);
         }
         self.ours |= is_ours;
@@ -207,11 +206,11 @@ impl Swarm {
         judge_beat("F2", LIST, LIST_EVERY, ended);
         let end = if self.is_complete { self.since } else { ended };
         let last = times(CHOICE).last().copied().filter(|_| n >= CHOICES);
-        judge_beat("F4", CHOICE, ROUND_EVERY, last.unwrap_or(end));
-        if n < CHOICES {
-            let why = format!("choices that were answered: {n}, and {CHOICES} are needed");
-            tell("F4", CANT_TELL, why);
-        } else if self.places.iter().any(|places| places.len() == 1) {
+        judge_gaps("F4", CHOICE, 2.0 * ROUND_EVERY, last.unwrap_or(end));
+        if n >= CHOICES {
+            judge_beat("F4", CHOICE, ROUND_EVERY, last.unwrap_or(end));
+        }
+        if n >= CHOICES && self.places.iter().any(|places| places.len() == 1) {
             let why = "it asked the holder at the same place of the list each time";
             fails("F4", why, CHOICE);
         }

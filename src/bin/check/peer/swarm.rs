@@ -86,11 +86,8 @@ pub struct Swarm {
 
 impl Swarm {
     pub fn new(within: f64, ports: Vec<u16>, is_planted: bool) -> Self {
-        let mut swarm = Self {
-            within,
-            ports,
-            ..Self::default()
-        };
+        let mut swarm = Self::default();
+        (swarm.within, swarm.ports) = (within, ports);
         swarm.add(PLANTED, PLANTED_BYTES).given = is_planted.then_some(0.0);
         swarm
     }
@@ -153,14 +150,18 @@ impl Swarm {
             false => vec![8, 9, 10, 11, 12],
         };
         copies.shuffle(&mut rand::rng());
-        let file = self.new_file("", LARGE.max(copies.len()));
+        let names: Vec<String> = match self.ours {
+            true => {
+                let file = self.new_file("", copies.len());
+                (0..copies.len() as u32)
+                    .map(|idx| piece_name(&file, idx))
+                    .collect()
+            }
+            false => copies.iter().map(|_| self.new_file("", LARGE)).collect(),
+        };
         let mut files = Vec::new();
-        for (idx, n) in (0..).zip(copies) {
+        for (name, n) in names.into_iter().zip(copies) {
             let places = sample(&mut rand::rng(), HOLDERS, n).into_iter();
-            let name = match self.ours {
-                true => piece_name(&file, idx),
-                false => self.new_file("", LARGE),
-            };
             files.push((name, places.map(|place| place + 1).collect()));
         }
         self.list_now("files to choose from", files);

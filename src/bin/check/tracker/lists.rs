@@ -29,28 +29,20 @@ impl TrackerPlay {
     }
 
     /// A ping is answered with a list.
-    pub(super) fn heard(&mut self, asker: &Message, entries: Vec<PeerEntry>) {
+    pub(super) fn heard(&mut self, asker: &Message, mut entries: Vec<PeerEntry>) {
         good("F1");
         if self.sent.len() == 1 {
             let ports = entries.iter().map(|entry| entry.port);
             self.strangers = ports.filter(|port| *port != asker.port).collect();
         }
         let (mut told, mut listed) = (String::new(), BTreeMap::<u16, Vec<BTreeSet<String>>>::new());
-        for PeerEntry {
-            ip,
-            port,
-            file_list,
-            ..
-        } in entries
-        {
-            if !self.strangers.contains(&port) {
-                told += &format!(" {ip} port {port}: {file_list:?}");
-                self.judge_place(&ip, port);
-                listed
-                    .entry(port)
-                    .or_default()
-                    .push(file_list.into_iter().collect());
-            }
+        entries.retain(|entry| !self.strangers.contains(&entry.port));
+        for entry in entries {
+            let (ip, port, files) = (entry.ip, entry.port, entry.file_list);
+            told += &format!(" {ip} port {port}: {files:?}");
+            self.judge_place(&ip, port);
+            let places = listed.entry(port).or_default();
+            places.push(files.into_iter().collect());
         }
         let at = note(format!("{asker} was sent the list:{told}"));
         let (since, is_new) = (at - self.began, asker.role == "newcomer");
@@ -59,10 +51,8 @@ impl TrackerPlay {
             let places = listed.get(&said[0].port).map_or(&[][..], |places| places);
             // how many can be listed is one thing, with what another
             let last = &said[said.len() - 1];
-            if places
-                .first()
-                .is_some_and(|files| last.role == "crowd" || last.files == *files)
-            {
+            let is_whole = |files: &BTreeSet<_>| last.role == "crowd" || last.files == *files;
+            if places.first().is_some_and(is_whole) {
                 self.shown.insert(last.port);
             }
             if is_watched || is_new {
@@ -117,11 +107,8 @@ impl TrackerPlay {
         if let Some(newer) = lists.take_while(|said| said.files != *files).last() {
             let (sent, since) = (&newer.files, newer.at);
             let why = format!("is listed with {files:?}, and sent {sent:?} at {since:.1} s");
-            judge(
-                if is_new { "C2" } else { "F2" },
-                at - since - 2.0 * SWEEP_EVERY,
-                why,
-            );
+            let row = if is_new { "C2" } else { "F2" };
+            judge(row, at - since - 2.0 * SWEEP_EVERY, why);
         }
     }
 
@@ -154,12 +141,11 @@ impl TrackerPlay {
                 _ => {}
             }
         }
-        let most = self.most;
-        let alone = "of several is listed: have all one key, or are they dropped at once?";
-        match most {
+        let alone = "of several one is listed: have all one key, or are they dropped at once?";
+        match self.most {
             0 => {}
-            1 => fails("F9", format!("one alone {alone}"), "list"),
-            _ => tell("F9", HOLDS, format!("ports, each listed by itself: {most}")),
+            1 => fails("F9", alone, "list"),
+            most => tell("F9", HOLDS, format!("ports, each listed by itself: {most}")),
         }
     }
 }
