@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::record::{note, now, tick};
 use crate::tracker::judge_close;
-use judging::{LIST, PING, REQUEST, odd};
+use judging::{CHOICE, LIST, PING};
 use swarm::*;
 
-pub mod judging;
+mod judging;
 pub mod swarm;
 
 /// How far away each peer of the download is, milliseconds.
@@ -64,7 +64,7 @@ pub fn start(within: f64, port: u16, is_planted: bool) -> io::Result<Vec<Listene
 pub fn run(program: &mut Program) -> bool {
     let is_over = |swarm: &Swarm, now: f64| {
         let is_watched = swarm.is_complete && now > swarm.since + WATCHED;
-        is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come
+        is_watched || now > swarm.within || now > PATIENCE && !swarm.has_come()
     };
     while !is_over(&swarm(), now()) && program.ended().is_none() {
         tick();
@@ -72,7 +72,7 @@ pub fn run(program: &mut Program) -> bool {
     let swarm = swarm();
     swarm.conclude();
     program.judge_end();
-    swarm.has_come
+    swarm.has_come()
 }
 
 /// Answers as whoever is at the port: the tracker, or one of the peers.
@@ -81,7 +81,7 @@ fn serve(mut to: Connection) {
     match who.unwrap_or_default() {
         0 => answer(&mut to),
         who => match give(who, &mut to) {
-            Err(fault) if fault.kind() == InvalidData => odd("C4", REQUEST, &fault),
+            Err(fault) if fault.kind() == InvalidData => swarm().odd("C4", CHOICE, &fault),
             // whoever has gone misses the answer; that shows in what it does next
             _ => {}
         },
@@ -95,7 +95,6 @@ fn answer(to: &mut Connection) {
     let is_list = value.as_ref().is_ok_and(|value| !value["files"].is_null());
     let (row, what) = if is_list { ("F2", LIST) } else { ("F1", PING) };
     let at = |port| SocketAddr::new(to.peer.ip(), port);
-    swarm().has_come = true;
     let answer = match value.and_then(|value| parse(&to_bytes(&value))) {
         Ok(ToTracker::Ping { port, v, .. }) => {
             let mut swarm = swarm();
@@ -116,7 +115,7 @@ fn answer(to: &mut Connection) {
             Some(json!({"v": VERSION, "torrent": swarm().torrents.get(name.as_str())}))
         }
         Ok(ToTracker::Report(_) | ToTracker::Status { .. }) => Some(json!({"v": VERSION})),
-        Err(fault) => return odd(row, what, &fault),
+        Err(fault) => return swarm().odd(row, what, &fault),
     };
     let sent = answer.map_or(Ok(()), |answer| to.send(&answer));
     if sent.and_then(|()| to.finish()).is_ok() {

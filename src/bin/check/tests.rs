@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::peer::judging::odd;
 use crate::peer::swarm::{CHOICES, Swarm};
 use crate::record::{begin, judge_beat, judged, note_at, was_late};
 use crate::rows::{CourseRow, rows};
@@ -113,8 +112,9 @@ fn an_interval_is_the_middle_one_of_several() {
 #[test]
 fn a_message_that_isnt_understood_is_told() {
     let _alone = anew();
-    odd("F1", "ping", &std::io::Error::other("msg is \"pingg\""));
-    Swarm::default().conclude();
+    let mut swarm = Swarm::default();
+    swarm.odd("F1", "ping", &std::io::Error::other("msg is \"pingg\""));
+    swarm.conclude();
     let why = said("F1", "peer").why;
     assert!(why.contains("pingg"), "{why}");
 }

@@ -58,6 +58,18 @@ impl Swarm {
         self.peer = Some(peer);
     }
 
+    /// Something came that isn't understood. That is a fault if nothing else comes that is.
+    pub fn odd(&mut self, row: &'static str, what: &'static str, fault: &io::Error) {
+        let why = format!("a {what} isn't understood: {fault}");
+        note(&why);
+        self.odd.push((row, what, why));
+    }
+
+    /// Whether anything came, understood or not.
+    pub fn has_come(&self) -> bool {
+        self.peer.is_some() || !self.odd.is_empty()
+    }
+
     /// One of the other peers is asked for something. Returns its bytes.
     pub fn asked(&mut self, who: usize, name: &str) -> Option<Arc<[u8]>> {
         let is_choice = who < NEAR && self.is_choice(who, name);
@@ -201,6 +213,11 @@ impl Swarm {
             let why = format!("the first {PING} came after {after:.1} s");
             late("C2", after - FIRST_PING, FIRST_PING, why, PING);
         }
+        for (row, what, why) in &self.odd {
+            if times(what).is_empty() {
+                fails(row, why, what);
+            }
+        }
         judge_gaps("C6", LIST, THREE_MINUTES, ended);
         judge_beat("F1", PING, PING_EVERY, ended);
         judge_beat("F2", LIST, LIST_EVERY, ended);
@@ -263,11 +280,4 @@ fn good_once(row: &'static str, what: &str) {
     if times(what).len() == 1 {
         good(row);
     }
-}
-
-/// Something came that isn't understood, and may have been meant as what a row is about.
-pub fn odd(row: &'static str, what: &str, fault: &io::Error) {
-    let why = format!("a {what} isn't understood: {fault}");
-    note(&why);
-    fails(row, why, what);
 }

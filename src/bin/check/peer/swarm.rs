@@ -71,8 +71,8 @@ pub struct Swarm {
     pub since: f64,
     pub is_answered: bool,
     pub is_complete: bool,
-    /// Whether anything came, understood or not.
-    pub has_come: bool,
+    /// What came that isn't understood: for each, the row, what it may have been meant as, and why.
+    pub odd: Vec<(&'static str, &'static str, String)>,
     /// Where the peer is, whether it speaks our messages, and what it lists.
     pub peer: Option<SocketAddr>,
     pub ours: bool,
