@@ -23,7 +23,7 @@ const TICKS: usize = 25;
 const WORK: usize = 1 << 20;
 /// How many lines about something are shown, the first and the last ones; how many characters of each, and of its
 /// beginning.
-const SHOWN: [usize; 2] = [2, 8];
+const SHOWN: [usize; 2] = [3, 5];
 const WIDTH: usize = 160;
 const BEGIN: usize = 50;
 /// The least number of intervals to judge by. Only of these rows, more often than asked for is wrong, too.

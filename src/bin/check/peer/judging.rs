@@ -1,5 +1,6 @@
 //! What each message and request of a peer under test shows of the rows.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,49 +73,46 @@ impl Swarm {
 
     /// One of the other peers is asked for something. Returns its bytes.
     pub fn asked(&mut self, who: usize, name: &str) -> Option<Arc<[u8]>> {
-        let is_choice = who < NEAR && self.is_choice(who, name);
-        let what = if is_choice { CHOICE } else { REQUEST };
+        let holders = self.files.get(name).map(|file| &file.holders);
+        let place = holders.and_then(|holders| holders.iter().position(|holder| *holder == who));
+        let n = holders.map_or(0, BTreeSet::len);
+        let is_choice = !self.is_complete && self.listed.iter().any(|listed| listed == name);
+        let is_first = times(CHOICE).last().is_none_or(|at| *at < self.since);
+        let is_first = is_first && is_choice && who < NEAR && place.is_some();
+        let what = if is_first { CHOICE } else { REQUEST };
         let at = note(format!("{what}: {name} of peer {who}"));
         if self.is_complete {
             let after = at - self.since;
             let why = format!("it asked for {name} {after:.1} s after it had everything");
             late("F5", after - PING_EVERY, PING_EVERY, why, name);
         }
-        if name.starts_with(FILM) {
-            self.asked_for_film(name);
-        } else if name.starts_with(SMALL) {
-            self.small.push(who);
+        match place {
+            _ if who >= NEAR && name.starts_with(FILM) => self.asked_for_film(name),
+            _ if who >= NEAR => self.small.push(who),
+            None => fails("C3", format!("peer {who} doesn't list {name}"), name),
+            Some(_) if !is_choice => good("C3"),
+            Some(place) => {
+                good("C3");
+                self.places[0].insert(place);
+                self.places[1].insert(n - place);
+            }
+        }
+        if is_first {
+            self.judge_choice(name, n);
         }
         self.files.get(name).map(|file| Arc::clone(&file.bytes))
     }
 
-    /// Judges a request of an original's. Returns whether it is the first one since others are listed.
-    fn is_choice(&mut self, who: usize, name: &str) -> bool {
-        let file = self.files.get(name).into_iter();
-        let holders: Vec<usize> = file.flat_map(|file| file.holders.iter().copied()).collect();
-        let Some(place) = holders.iter().position(|holder| *holder == who) else {
-            fails("C3", format!("peer {who} doesn't list {name}"), name);
-            return false;
-        };
-        good("C3");
-        if self.is_complete || !self.listed.iter().any(|listed| listed == name) {
-            return false;
-        }
-        let n = holders.len();
-        self.places[0].insert(place);
-        self.places[1].insert(n - place);
-        if times(CHOICE).last().is_some_and(|at| *at >= self.since) {
-            return false;
-        }
+    /// The first request since others are listed is for what has the fewest copies.
+    fn judge_choice(&self, name: &str, n: usize) {
         good("C4");
         let copies = |name| (self.files[name].holders.len(), name);
-        let (least, rarer) = self.listed.iter().map(copies).min().expect("it is listed");
-        if least < n {
+        let rarest = self.listed.iter().map(copies).min();
+        if let Some((least, rarer)) = rarest.filter(|(least, _)| *least < n) {
             let instead = format!("{rarer} ({least}) was missing");
             let why = format!("asked for {name} ({n} copies) while {instead}");
             fails("C4", why, name);
         }
-        true
     }
 
     fn asked_for_film(&mut self, name: &str) {

@@ -35,16 +35,15 @@ impl TrackerPlay {
             let ports = entries.iter().map(|entry| entry.port);
             self.strangers = ports.filter(|port| *port != asker.port).collect();
         }
-        let (mut told, mut listed) = (String::new(), BTreeMap::<u16, Vec<BTreeSet<String>>>::new());
         entries.retain(|entry| !self.strangers.contains(&entry.port));
-        for entry in entries {
-            let (ip, port, files) = (entry.ip, entry.port, entry.file_list);
-            told += &format!(" {ip} port {port}: {files:?}");
-            self.judge_place(&ip, port);
-            let places = listed.entry(port).or_default();
-            places.push(files.into_iter().collect());
-        }
+        let told = entries.iter().map(place).collect::<String>();
         let at = note(format!("{asker} was sent the list:{told}"));
+        let mut listed: BTreeMap<u16, Vec<BTreeSet<String>>> = BTreeMap::new();
+        for entry in entries {
+            self.judge_place(&entry);
+            let places = listed.entry(entry.port).or_default();
+            places.push(entry.file_list.into_iter().collect());
+        }
         let (since, is_new) = (at - self.began, asker.role == "newcomer");
         let is_watched = asker.role == "observer" && since < CROWD_COMES;
         for said in self.sent.values().filter(|said| said[0].port != asker.port) {
@@ -68,21 +67,22 @@ impl TrackerPlay {
     }
 
     /// Judges a place on a list by itself: somebody is there.
-    fn judge_place(&self, ip: &str, port: u16) {
+    fn judge_place(&self, entry: &PeerEntry) {
         // Java writes ::1 as 0:0:0:0:0:0:0:1
-        let is_here = ip.parse().is_ok_and(|ip: IpAddr| self.ips.contains(&ip));
-        if !is_here || !self.sent.contains_key(&port) {
-            let (about, ips) = (format!("port {port}"), &self.ips);
-            let why = format!("a list has {ip}, {about}, which is nobody's: all are at {ips:?}");
-            fails("C3", why + ", and have told their ports", &about);
+        let ip = entry.ip.parse();
+        let is_here = ip.is_ok_and(|ip: IpAddr| self.ips.contains(&ip));
+        if !is_here || !self.sent.contains_key(&entry.port) {
+            let all = format!("all are at {:?}, at the ports in their messages", self.ips);
+            let why = format!("a list has{}, where nobody is: {all}", place(entry));
+            fails("C3", why, &format!("port {}", entry.port));
         }
     }
 
     /// Compares a peer's places on a list with what it had said until then. On a new peer's list is whoever keeps in touch.
     fn judge_peer(&self, said: &[Message], at: f64, places: &[BTreeSet<String>], is_new: bool) {
         let (who, n_due) = (&said[0], self.n_due(said[0].port));
+        let about = format!("port {}", who.port);
         let judge = |row, over, why: String| {
-            let about = format!("port {}", who.port);
             late(row, over, SWEEP_EVERY, format!("{who} {why}"), &about);
         };
         let silent = at - said[said.len() - 1].at;
@@ -97,8 +97,12 @@ impl TrackerPlay {
             return;
         };
         if places.len() != n_due && at > self.began + SETTLED {
-            let why = format!("is {} times on a list, not {n_due}", places.len());
-            judge("F9", f64::INFINITY, why);
+            let n = places.len();
+            fails(
+                "F9",
+                format!("{who} is {n} times on a list, not {n_due}"),
+                &about,
+            );
         }
         let why = format!("is on the list {silent:.1} s after its last message");
         judge("F8", silent - 2.0 * SWEEP_EVERY, why);
@@ -144,8 +148,13 @@ impl TrackerPlay {
         let alone = "of several one is listed: have all one key, or are they dropped at once?";
         match self.most {
             0 => {}
-            1 => fails("F9", alone, "list"),
+            1 => fails("F9", alone, "observer"),
             most => tell("F9", HOLDS, format!("ports, each listed by itself: {most}")),
         }
     }
+}
+
+/// A place on a list, as it is told.
+fn place(entry: &PeerEntry) -> String {
+    format!(" {} port {}: {:?}", entry.ip, entry.port, entry.file_list)
 }
