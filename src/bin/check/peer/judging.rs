@@ -128,11 +128,11 @@ impl Swarm {
         }
     }
 
-    /// Whether one of the other peers goes away instead of giving something: once, in the middle of the film.
-    pub fn dies(&self, who: usize) -> bool {
-        let dies = who == DYING && self.film.len() >= UNDER_WAY;
+    /// Whether the peer that dies goes away instead of giving something: in the middle of the film.
+    pub fn dies(&self) -> bool {
+        let dies = self.film.len() >= UNDER_WAY;
         if dies {
-            note(format!("{DIED}: peer {who}, which had the {FILM}"));
+            note(format!("{DIED}: peer {DYING}, which had the {FILM}"));
             good_once("P5", DIED);
         }
         dies
