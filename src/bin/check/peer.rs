@@ -25,10 +25,11 @@ pub mod swarm;
 
 /// How far away each peer of the download is, milliseconds.
 const AWAY: [u64; 5] = [0, 60, 200, 0, 0];
-/// How long a `.torrent` is on its way, so that one comes after the other; a piece of the film; and no news.
+/// How long a `.torrent` is on its way, so that one comes after the other; a piece of the film; and, at the most, that there
+/// is no news, seconds.
 const TORRENT_TIME: Duration = Duration::from_millis(250);
 const PIECE_TIME: Duration = Duration::from_millis(30);
-const NEWS_TIME: Duration = Duration::from_secs(1);
+const NEWS_TIME: f64 = 1.0;
 /// For how long a peer keeps a connection on which nothing is asked for.
 const IDLE: Duration = Duration::from_secs(120);
 /// When a peer that was busy is asked again.
@@ -135,7 +136,7 @@ fn give(who: usize, to: &mut Connection) -> io::Result<()> {
                 to.send(&hello)?;
             }
             FirstMessage::Ours(Ask::Get(get)) if who >= NEAR && get.pieces.is_empty() => {
-                sleep(NEWS_TIME);
+                sleep(Duration::from_secs_f64(get.wait.clamp(0.0, NEWS_TIME)));
                 to.send(&json!({"msg": "news", "n": get.n}))?;
             }
             FirstMessage::Ours(Ask::Get(get)) if who >= NEAR => {
