@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bittorrentish::torrent::PIECE_INFIX;
-
 use super::swarm::*;
 use crate::program::PLANTED;
 use crate::record::*;
@@ -48,8 +46,9 @@ impl Swarm {
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
         let at = note(format!("{LIST} from {peer}: {}", files.join(" ")));
         good("C6");
-        // a piece of a file of ours is listed otherwise
-        let lacks = |(name, _): &(&String, _)| !name.contains(PIECE_INFIX) && !files.contains(name);
+        // a file with a `.torrent` is listed once it is whole, and may never be
+        let is_here = |name: &str| !self.ours || name == PLANTED;
+        let lacks = |(name, _): &(&String, _)| is_here(name) && !files.contains(name);
         for (name, file) in self.files.iter().filter(lacks) {
             let after = at - file.given.unwrap_or(at);
             let why = format!("a list lacks {name}, which it had {after:.1} s before");
