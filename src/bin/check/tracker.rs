@@ -30,8 +30,11 @@ const GIVEN_UP: usize = 4;
 /// How long a close is waited for.
 const CLOSES: Duration = Duration::from_secs(2);
 
-/// A message that is due, or was sent: a list, or a ping without files. The timetable has it for `n` ports, each so
-/// much later than the one before, and again and again from `at` on.
+/// A message that is due, or was sent: a list, or a ping without files. The timetable has it for `n` ports from `port` on,
+/// each so much `later` than the one before, and every so often from `at` until `to`; port 0 is one that is free.
+///
+/// Whoever comes pings first, as every peer does: some trackers know a peer from its first ping on. Those who stay speak at
+/// different times between two sweeps: who is dropped right before it speaks is missing for too short to be seen.
 #[derive(Clone, Deserialize)]
 struct Message {
     role: String,

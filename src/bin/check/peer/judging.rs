@@ -22,7 +22,8 @@ const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
 const THREE_MINUTES: f64 = 180.0;
 /// How long a peer has been complete when it is asked once more, seconds.
 const RESTED: f64 = 2.5 * PING_EVERY;
-/// What was given before these pieces of the film is there when a source goes away, and when the peer is asked for one.
+/// Of the film, so many pieces are surely there when a source goes away, and so many are given before that, and before
+/// the peer is asked for one.
 const EARLY: usize = 10;
 const UNDER_WAY: usize = 20;
 /// Whoever asks for nothing for this long has given up.
