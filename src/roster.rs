@@ -40,7 +40,7 @@ mod swarm_answer;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -104,11 +104,6 @@ impl KnownPeer {
     /// Returns true if it speaks our messages, and not the original's alone.
     fn is_ours(&self) -> bool {
         self.holdings.v.is_some()
-    }
-
-    /// Where this asker finds it.
-    fn found_by(&self, asker: Endpoints) -> IpAddr {
-        asker.finds(self.holdings.addr.ip(), self.is_here)
     }
 
     fn has_nothing(&self) -> bool {

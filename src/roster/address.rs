@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::KnownPeer;
 use crate::net::is_local;
 
 /// Whom a tracker serves, and so what tells peers apart.
@@ -73,6 +74,13 @@ impl Endpoints {
         let is_loopback = self.peer.is_loopback();
         let own = self.own;
         Vantage { is_loopback, own }
+    }
+}
+
+impl KnownPeer {
+    /// Where this asker finds it.
+    pub(super) fn found_by(&self, asker: Endpoints) -> IpAddr {
+        asker.finds(self.holdings.addr.ip(), self.is_here)
     }
 }
 
