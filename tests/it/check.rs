@@ -151,7 +151,7 @@ fn all_at_once<T: Sync + std::fmt::Debug>(cases: &[T], judge: impl Fn(&T) + Sync
 
 #[test]
 fn check_finds_each_row_that_a_peer_breaks() {
-    let cases: [(Twist, &[&str], &[&str]); 17] = [
+    let cases: [(Twist, &[&str], &[&str]); 18] = [
         (Twist::Rarest, &[], &[]),
         // the original computes the rarity and doesn't use it
         (Twist::No, &["C4"], &[]),
@@ -162,6 +162,7 @@ fn check_finds_each_row_that_a_peer_breaks() {
         (Twist::ShortList, &["C3"], &["C1", "C4", "F4", "F5"]),
         (Twist::SendsLess, &["C5"], &["F5"]),
         (Twist::WrongPort, &["C5"], &["C1", "F5"]),
+        (Twist::TwoPorts, &["C5"], &["C1", "F5"]),
         (Twist::NoClose, &["C5"], &["C1", "F5"]),
         // a list every 20 s is one every three minutes, too
         (Twist::NoLists, &["C6", "F2"], &["C1", "C5", "F5"]),
@@ -185,13 +186,14 @@ fn check_finds_each_row_that_a_peer_breaks() {
 fn check_finds_each_row_that_a_tracker_breaks() {
     // where one peer alone is listed, no more can be seen
     let alone: &[&str] = &["C2", "C3", "F2", "F3", "F7", "F8"];
-    let cases: [(Twist, Mode, &[&str], &[&str]); 17] = [
+    let cases: [(Twist, Mode, &[&str], &[&str]); 18] = [
         (Twist::No, Mode::Local, &[], &[]),
         (Twist::KnownByPing, Mode::Local, &[], &[]),
         (Twist::No, Mode::Remote, &["F9"], alone),
         (Twist::FirstPingInVain, Mode::Local, &["C2"], &[]),
         (Twist::WrongAddress, Mode::Local, &["C3"], &[]),
         (Twist::SourcePort, Mode::Local, &["C3"], alone),
+        (Twist::OneOther, Mode::Local, &["C3"], alone),
         (Twist::NotAlwaysAnswered, Mode::Local, &["F1"], &[]),
         (Twist::KeepsOpen, Mode::Local, &["F1"], &[]),
         (Twist::FirstListStays, Mode::Local, &["F2"], &[]),

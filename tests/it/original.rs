@@ -79,6 +79,8 @@ pub enum Twist {
     SourcePort,
     /// Each connection is a peer.
     EachConnection,
+    /// Of the others, one alone is listed.
+    OneOther,
     // a client's, all of which take the rarest file, as the original only means to
     /// Nothing but that.
     Rarest,
@@ -106,6 +108,8 @@ pub enum Twist {
     ShortList,
     /// Nobody listens at the port that it announces.
     WrongPort,
+    /// Its lists have another port than its pings.
+    TwoPorts,
     /// What it sent isn't closed.
     NoClose,
     /// Its pings are misspelt.
@@ -276,6 +280,10 @@ fn handle_client(
             if twist == Twist::WrongAddress {
                 let nowhere = IpAddr::from(Ipv4Addr::UNSPECIFIED);
                 list.iter_mut().for_each(|entry| entry.ip = nowhere);
+            }
+            if twist == Twist::OneOther {
+                let other = list.iter().map(|entry| entry.port).find(|it| *it != port);
+                list.retain(|entry| entry.port == port || Some(entry.port) == other);
             }
             let answer = list_json(&list);
             let sent = stream.write_all(answer.as_bytes());
@@ -455,12 +463,13 @@ impl OriginalClient {
         });
         let own = door.addr;
         let told = own.port() - u16::from(twist == Twist::WrongPort);
+        let in_lists = told - u16::from(twist == Twist::TwoPorts);
         let timers = vec![
             repeat(&peer, &halt, "pings", every.ping, move |p, h| {
                 p.ping_tracker(h, told)
             }),
             repeat(&peer, &halt, "lists", every.list, move |p, h| {
-                p.send_tracker_file_list(h, told)
+                p.send_tracker_file_list(h, in_lists)
             }),
             repeat(&peer, &halt, "rounds", every.round, move |p, h| {
                 p.manage_downloads(h, own)

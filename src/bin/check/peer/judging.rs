@@ -41,7 +41,7 @@ impl Swarm {
             good(OURS);
         }
         self.ours |= is_ours;
-        self.peer = Some(peer);
+        self.is_at(peer);
     }
 
     pub fn sent_list(&mut self, peer: SocketAddr, files: Vec<String>) {
@@ -56,7 +56,19 @@ impl Swarm {
             late("F2", after - LIST_EVERY, LIST_EVERY, why, name);
         }
         self.own_files = files;
-        self.peer = Some(peer);
+        self.is_at(peer);
+    }
+
+    /// The port in its messages is where it is asked for files: always the same one.
+    fn is_at(&mut self, peer: SocketAddr) {
+        let ports = self
+            .peer
+            .replace(peer)
+            .map(|before| [before.port(), peer.port()]);
+        if let Some([before, port]) = ports.filter(|[before, port]| before != port) {
+            let why = format!("its messages have two ports, {before} and {port}");
+            fails("C5", why, " from ");
+        }
     }
 
     /// Something came that isn't understood. That is a fault if nothing else comes that is.

@@ -146,6 +146,10 @@ impl TrackerPlay {
             }
         }
         let alone = "of several one is listed: have all one key, or are they dropped at once?";
+        if self.most == 2 {
+            let few = "no list had two others, where three keep in touch";
+            fails("C3", few, "observer");
+        }
         match self.most {
             0 => {}
             1 => fails("F9", alone, "observer"),
