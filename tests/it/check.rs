@@ -186,7 +186,8 @@ fn check_finds_each_row_that_a_peer_breaks() {
 fn check_finds_each_row_that_a_tracker_breaks() {
     // where one peer alone is listed, no more can be seen
     let alone: &[&str] = &["C2", "C3", "F2", "F3", "F7", "F8"];
-    let cases: [(Twist, Mode, &[&str], &[&str]); 18] = [
+    let nobody: &[&str] = &["C2", "F2", "F3", "F7", "F8", "F9"];
+    let cases: [(Twist, Mode, &[&str], &[&str]); 19] = [
         (Twist::No, Mode::Local, &[], &[]),
         (Twist::KnownByPing, Mode::Local, &[], &[]),
         (Twist::No, Mode::Remote, &["F9"], alone),
@@ -194,6 +195,7 @@ fn check_finds_each_row_that_a_tracker_breaks() {
         (Twist::WrongAddress, Mode::Local, &["C3"], &[]),
         (Twist::SourcePort, Mode::Local, &["C3"], alone),
         (Twist::OneOther, Mode::Local, &["C3"], alone),
+        (Twist::Nobody, Mode::Local, &["C3"], nobody),
         (Twist::NotAlwaysAnswered, Mode::Local, &["F1"], &[]),
         (Twist::KeepsOpen, Mode::Local, &["F1"], &[]),
         (Twist::FirstListStays, Mode::Local, &["F2"], &[]),

@@ -81,6 +81,8 @@ pub enum Twist {
     EachConnection,
     /// Of the others, one alone is listed.
     OneOther,
+    /// Nobody is listed.
+    Nobody,
     // a client's, all of which take the rarest file, as the original only means to
     /// Nothing but that.
     Rarest,
@@ -284,6 +286,9 @@ fn handle_client(
             if twist == Twist::OneOther {
                 let other = list.iter().map(|entry| entry.port).find(|it| *it != port);
                 list.retain(|entry| entry.port == port || Some(entry.port) == other);
+            }
+            if twist == Twist::Nobody {
+                list.clear();
             }
             let answer = list_json(&list);
             let sent = stream.write_all(answer.as_bytes());

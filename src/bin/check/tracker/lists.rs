@@ -146,7 +146,7 @@ impl TrackerPlay {
             }
         }
         let alone = "of several one is listed: have all one key, or are they dropped at once?";
-        if self.most == 2 {
+        if is_whole && [0, 2].contains(&self.most) {
             let few = "no list had two others, where three keep in touch";
             fails("C3", few, "observer");
         }
