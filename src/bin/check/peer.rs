@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::program::Program;
 use crate::record::{note, now, tick};
 use crate::tracker::judge_close;
-use judging::{CHOICE, LIST, PING};
+use judging::{LIST, PING};
 use swarm::*;
 
 mod judging;

@@ -15,7 +15,6 @@ use crate::rows::HOLDS;
 pub const PING: &str = "ping";
 pub const LIST: &str = "list of its files";
 pub const REQUEST: &str = "request";
-pub const CHOICE: &str = "choice";
 const DIED: &str = "the source went away";
 /// How long a program may take to start and ping; and C6's interval, seconds.
 const FIRST_PING: f64 = 1.5 * PING_EVERY + 1.5;
@@ -159,7 +158,7 @@ impl Swarm {
         let at = note(&told);
         self.is_answered |= who < NEAR;
         if who == CORRUPT {
-            good_once("P4", "peer 16 gave");
+            good_once("P4", &format!("peer {CORRUPT} gave"));
         } else if sent.is_err() {
             fails("C1", told, name);
         } else if let Some(file) = self.files.get_mut(name) {

@@ -13,7 +13,6 @@ use rand::seq::{SliceRandom, index::sample};
 use rand::{Rng, RngExt};
 use serde_json::{Value, json};
 
-use super::judging::CHOICE;
 use crate::program::{PLANTED, PLANTED_BYTES};
 use crate::record::{note, now, times};
 
@@ -34,8 +33,9 @@ const SMALL_FILES: usize = 24;
 pub const FILM: &str = "film";
 pub const WHOLE: &str = ".bin";
 const FILM_PIECES: usize = 64;
-/// How the lines begin that say what is listed, and which `.torrent` was given.
+/// How the lines begin that say what is listed, what is chosen of it, and which `.torrent` was given.
 pub const LISTED: &str = "the tracker lists";
+pub const CHOICE: &str = "choice";
 pub const TORRENT: &str = "it was given the .torrent of";
 
 /// The intervals of the course text, seconds.
