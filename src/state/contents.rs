@@ -170,10 +170,9 @@ impl State {
     /// user's own does so only for a pinned content.
     pub(super) fn make_way(&mut self) {
         let replaced = |(name, held): (&Name, &Held)| {
-            let listed = self.swarm.get(name)?;
+            let listed = self.listed_instead(held)?;
             let stamp = held.stamp?;
-            let other =
-                matches!(held.word, TrackerWord::Other { .. }) && listed.md5 != held.torrent.md5();
+            let other = matches!(held.word, TrackerWord::Other { .. });
             (other && self.replaces(name, held.received) && self.may_be(listed))
                 .then(|| (name.clone(), Standing::Outdated(stamp, held.torrent.md5())))
         };
@@ -247,10 +246,15 @@ impl State {
     /// Returns true if a content that stood has given way to a later pin, whose publisher is here: if the earlier one were
     /// offered as pinned again, both would replace each other for ever.
     fn is_outpinned(&self, held: &Held) -> bool {
-        let listed = self.swarm.get(held.torrent.name());
-        let other = listed.filter(|listed| listed.md5 != held.torrent.md5());
+        let other = self.listed_instead(held);
         let stood = held.announced && !held.received;
         stood && other.is_some_and(|other| other.pinned && other.here)
+    }
+
+    /// Returns what the swarm has under the name of a file that is here, if that is another content.
+    fn listed_instead(&self, held: &Held) -> Option<&Summary> {
+        let listed = self.swarm.get(held.torrent.name());
+        listed.filter(|listed| listed.md5 != held.torrent.md5())
     }
 
     /// Returns the `.torrent` of a content that is here.
@@ -373,11 +377,9 @@ impl State {
             })
         };
         let hashed = self.standing.iter().filter_map(coming);
-        let refused = self.files.iter().filter(|(name, held)| {
+        let refused = self.files.iter().filter(|(_, held)| {
             let refused = matches!(held.word, TrackerWord::Refused { .. });
-            let listed = self.swarm.get(*name);
-            let other = listed.is_some_and(|listed| listed.md5 != held.torrent.md5());
-            refused && !held.received && other
+            refused && !held.received && self.listed_instead(held).is_some()
         });
         let refused = refused.map(|(name, held)| Coming {
             name: name.clone(),
