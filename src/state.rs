@@ -103,8 +103,6 @@ pub struct State {
     changed: BTreeMap<Name, Digest>,
     /// Files whose `.torrent` is being fetched, or whose part is being checked.
     beginning: BTreeSet<Name>,
-    /// Downloads that go on with another `.torrent`, with the MD5 of the content before.
-    switched: BTreeMap<Name, Digest>,
     /// Files that were given up, and why.
     given_up: BTreeMap<Name, String>,
     /// Files that can't be read or begun at the moment, and why.
@@ -186,7 +184,6 @@ impl State {
             deleted: BTreeMap::new(),
             changed: BTreeMap::new(),
             beginning: BTreeSet::new(),
-            switched: BTreeMap::new(),
             given_up: BTreeMap::new(),
             stuck: BTreeMap::new(),
             blocked: BTreeSet::new(),

@@ -5,7 +5,7 @@
 //! follows a link out of the folder.
 //!
 //! # Why a final name never stands for wrong bytes
-//! 1. What comes from the network is written only as a [`VerifiedPiece`], in place, into `.bittorrentish/<MD5>.part`; what is
+//! 1. What comes from the network is written only as a [`VerifiedPiece`], in place, into a part in `.bittorrentish/`; what is
 //!    copied from another file, as one or block by block, each checked. No list of finished pieces is kept that could be
 //!    wrong: whenever a part is opened, each of its pieces is verified again, at several GB/s.
 //! 2. Once every piece is here ([`StoredPieces`] is full), [`Store::complete`] first waits until the part's bytes are on the
@@ -15,7 +15,7 @@
 //!    (`link`, then `unlink`), the next start removes the part's.
 //!
 //! In `.bittorrentish/`, under names of hexadecimal digits that no file system takes for one another:
-//! - `<MD5>.part`, or `<MD5>.<digits of the name>.part`, the pieces so far: see `parts`;
+//! - `<MD5>.<digits of the name>.part`, the pieces so far: see `parts`;
 //! - `<MD5>.<digits of the name>.torrent`, what is known of a file, so that it isn't hashed or asked for again: `memory`;
 //! - `<digits of the name>.copy1`, `.copy2` and `.upload`, files that come whole: `copies`;
 //! - `key`, by which a publisher is known; `port`, where the last run listened; `picked`, what was picked on the page; `lock`.

@@ -136,8 +136,8 @@ impl Client {
         Ok(begun && whole)
     }
 
-    /// Returns what is here of a content: as the head that was fetched so far, or as an earlier content or an earlier run left
-    /// it, checked.
+    /// Returns what is here of a content: as the head that was fetched so far, or as its part or another of the name has it,
+    /// checked.
     fn resume(&self, torrent: &Torrent) -> Result<Part, StoreError> {
         let (store, name) = (&self.0.store, torrent.name());
         let head = self.lock().incoming_head(name);
@@ -148,15 +148,6 @@ impl Client {
             part.pieces.add_head(head, pieces, torrent);
             part.continues = Some(Arc::clone(head));
             return Ok(part);
-        }
-        let before = self.lock().content_before(name);
-        let head = head.map(|(head, _)| head.md5());
-        let earlier = store.unfinished(name).into_iter();
-        let before = before.into_iter().chain(head).chain(torrent.heads());
-        for before in before.chain(earlier) {
-            if store.adopt_part(before, torrent)? {
-                break;
-            }
         }
         let event = |name, done, size| Event::Checking { name, done, size };
         store.resume(torrent, self.progress(name, torrent.size(), event))

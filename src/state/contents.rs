@@ -102,13 +102,8 @@ impl State {
                 })
         };
         let replaced = self.files.values().filter(replaced);
-        let replaced: Vec<(Name, Digest)> = replaced
-            .map(|held| (held.torrent.name().clone(), held.torrent.md5()))
-            .collect();
-        for (name, md5) in replaced {
-            self.drop_file(&name);
-            self.switched.insert(name, md5);
-        }
+        let replaced: Vec<Name> = replaced.map(|held| held.torrent.name().clone()).collect();
+        replaced.iter().for_each(|name| drop(self.drop_file(name)));
     }
 
     /// Returns what counts for a content in the folder that isn't the pinned one, whatever the tracker says about it.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::{OwnList, Standing, State, TrackerKind};
 use crate::causes::NoList;
-use crate::md5::Digest;
 use crate::picker::{Decision, PeerId};
 use crate::protocol::Summary;
 use crate::torrent::{Name, Torrent};
@@ -178,11 +177,6 @@ impl State {
     pub fn end_beginning(&mut self, name: &Name) {
         self.beginning.remove(name);
         self.end_progress(name);
-    }
-
-    /// Returns the MD5 of the content that was fetched under this name until another one replaced it.
-    pub fn content_before(&mut self, name: &Name) -> Option<Digest> {
-        self.switched.remove(name)
     }
 
     /// Returns true if an outdated file stands under this name until its replacement is here.

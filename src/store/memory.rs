@@ -164,7 +164,7 @@ impl Store {
     }
 
     /// Returns the contents of a name that were never whole here, the most recent first.
-    pub fn unfinished(&self, name: &Name) -> Vec<Digest> {
+    pub(super) fn unfinished(&self, name: &Name) -> Vec<Digest> {
         let known = self.known(name).into_iter();
         let unfinished = known.filter(|known| known.stamp.is_none());
         unfinished.map(|known| known.md5).collect()

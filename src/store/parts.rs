@@ -1,7 +1,9 @@
-//! Unfinished files: `<MD5 of the content>.part` has the pieces so far, at their places.
+//! Unfinished files: `<MD5 of the content>.<digits of the name>.part` has the pieces so far, at their places.
 //!
-//! If two names with one content are fetched at once, the second has a part of its own, with the name's digits in
-//! between. Holes stay holes: a range that was never written reads as zeros, so zeros aren't written there.
+//! A content that has none takes over that of another content of its name, or of its head: what both have in common is
+//! kept. Earlier versions left `<MD5>.part` or `NAME.part`, which are taken over as well.
+//!
+//! Holes stay holes: a range that was never written reads as zeros, so zeros aren't written there.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -22,9 +24,8 @@ use crate::torrent::{Name, Torrent};
 const HOLE: usize = 64 << 10;
 
 /// A part that is worked on.
+#[derive(Default)]
 struct OpenPart {
-    /// Its file in the hidden folder.
-    file: String,
     /// Which strides were written to. `None` if the part existed before: then it may have any content.
     written: Option<HashSet<u64>>,
     /// Whether it is done with. Locked for reading by each thread that writes to it: the next content's part may be the same
@@ -36,30 +37,6 @@ struct OpenPart {
 /// threads.
 #[derive(Default)]
 pub(super) struct OpenParts(HashMap<(Name, Digest), OpenPart>, Duration);
-
-impl OpenParts {
-    fn is_anothers(&self, name: &Name, file: &str) -> bool {
-        let mut parts = self.0.iter();
-        parts.any(|((of, _), part)| of != name && part.file == file)
-    }
-
-    fn place_of(&self, name: &Name, md5: Digest, is_at_second: bool) -> String {
-        let first = first_place(md5);
-        match self.0.get(&(name.clone(), md5)) {
-            Some(part) => part.file.clone(),
-            None if is_at_second || self.is_anothers(name, &first) => second_place(name, md5),
-            None => first,
-        }
-    }
-}
-
-fn first_place(md5: Digest) -> String {
-    format!("{md5}.part")
-}
-
-fn second_place(name: &Name, md5: Digest) -> String {
-    format!("{md5}.{}.part", digits_of(name))
-}
 
 /// Returns the ranges of `bytes`, which begin at `offset`, that have to be written; from now on these count as written.
 fn to_write(written: &mut HashSet<u64>, bytes: &[u8], offset: u64) -> Vec<Range<usize>> {
@@ -84,41 +61,24 @@ fn to_write(written: &mut HashSet<u64>, bytes: &[u8], offset: u64) -> Vec<Range<
 }
 
 impl Store {
-    fn is_plain(&self, file: &str) -> bool {
-        let found = self.disk.lstat(&self.hidden.join(file));
-        found.is_ok_and(|meta| meta.is_file())
-    }
-
-    /// Returns true if an earlier run left this content's part only at the second place.
-    fn is_at_second(&self, name: &Name, md5: Digest) -> bool {
-        self.is_plain(&second_place(name, md5)) && !self.is_plain(&first_place(md5))
-    }
-
-    /// Returns the path of this content's part: the place that it has in this run, or else the one where an earlier run
-    /// left it.
-    fn find_part(&self, name: &Name, md5: Digest) -> String {
-        let is_at_second = self.is_at_second(name, md5);
-        let parts = self.parts.lock().expect("no panic while locked");
-        parts.place_of(name, md5, is_at_second)
-    }
-
     pub(super) fn part_path(&self, name: &Name, md5: Digest) -> PathBuf {
-        self.hidden.join(self.find_part(name, md5))
+        let file = format!("{md5}.{}.part", digits_of(name));
+        self.hidden.join(file)
     }
 
-    /// Takes a place for this content's part, which may have any content.
-    fn take_part(&self, name: &Name, md5: Digest) -> PathBuf {
-        let is_at_second = self.is_at_second(name, md5);
-        let mut parts = self.parts.lock().expect("no panic while locked");
-        let file = parts.place_of(name, md5, is_at_second);
-        let path = self.hidden.join(&file);
-        let part = OpenPart {
-            file,
-            written: None,
-            is_done: Arc::default(),
+    /// Returns the contents of a file's name, but for this one, that may have a part: those that are open, its heads, and what
+    /// is remembered as unfinished.
+    fn other_contents(&self, torrent: &Torrent) -> Vec<Digest> {
+        let (name, md5) = (torrent.name(), torrent.md5());
+        let mut others: Vec<Digest> = {
+            let parts = self.parts.lock().expect("no panic while locked");
+            let of_name = parts.0.keys().filter(|(of, _)| of == name);
+            of_name.map(|(_, content)| *content).collect()
         };
-        parts.0.insert((name.clone(), md5), part);
-        path
+        others.extend(torrent.heads());
+        others.extend(self.unfinished(name));
+        others.retain(|other| *other != md5);
+        others
     }
 
     /// Returns true if this content's part was opened and is still in use.
@@ -148,18 +108,18 @@ impl Store {
         self.forget_open(&OpenKey::Part(torrent.name().clone(), torrent.md5()));
     }
 
-    /// Turns what the first version left of this name into the part at `path`, if nothing stands there. It is checked
-    /// like any other part.
-    fn adopt_first_versions(&self, name: &Name, path: &PathBuf) -> Result<(), StoreError> {
-        let left = format!("{}.part", name.as_str());
-        let left_at = self.hidden.join(&left);
-        if &left_at != path && self.is_plain(&left) && self.is_free(path)? {
-            self.disk.rename(&left_at, path).map_err(at(&left_at))?;
-        }
-        Ok(())
+    /// Returns the part that a content takes over where it has none.
+    fn left_part(&self, torrent: &Torrent) -> Option<PathBuf> {
+        let (name, md5) = (torrent.name(), torrent.md5());
+        let by_earlier = [format!("{md5}.part"), format!("{}.part", name.as_str())];
+        let by_earlier = by_earlier.map(|file| self.hidden.join(file));
+        let others = self.other_contents(torrent).into_iter();
+        let others = others.map(|other| self.part_path(name, other));
+        let is_plain = |path: &PathBuf| self.disk.lstat(path).is_ok_and(|meta| meta.is_file());
+        others.chain(by_earlier).find(is_plain)
     }
 
-    /// Opens the unfinished file at its full size, and returns whether it existed before.
+    /// Opens the unfinished file at its full size, and returns whether it, or one that it takes over, existed before.
     ///
     /// # Errors
     /// Returns an error if it can't be created: the folder may be read-only, or the file system may not allow files of
@@ -170,9 +130,17 @@ impl Store {
 
     fn try_open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
         let (name, md5) = (torrent.name(), torrent.md5());
-        let path = self.take_part(name, md5);
+        let path = self.part_path(name, md5);
         self.forget_open(&OpenKey::Part(name.clone(), md5));
-        self.adopt_first_versions(name, &path)?;
+        let left = self.left_part(torrent);
+        for other in self.other_contents(torrent) {
+            self.part_is_done(name, other);
+        }
+        if self.is_free(&path)?
+            && let Some(left) = left
+        {
+            self.disk.rename(&left, &path).map_err(at(&left))?;
+        }
         // a run was cut off between the two names of a whole file: it is the user's by now and mustn't be written to
         let found = self.disk.lstat(&path);
         if found.is_ok_and(|meta| meta.is_file() && meta.nlink() > 1) {
@@ -193,12 +161,7 @@ impl Store {
                 .set_len(&file, torrent.size())
                 .map_err(at(&path))?;
         }
-        if !was_there {
-            let mut parts = self.parts.lock().expect("no panic while locked");
-            if let Some(part) = parts.0.get_mut(&(name.clone(), md5)) {
-                part.written = Some(HashSet::new());
-            }
-        }
+        self.note_open(torrent, (!was_there).then(HashSet::new));
         Ok((file, was_there))
     }
 
@@ -208,33 +171,16 @@ impl Store {
         self.disk.lstat(&path).map_or(0, |meta| meta.blocks() * 512)
     }
 
-    /// Continues a download of this name with another content: the part of content `old` becomes the new one's part, so
-    /// that the blocks that both have in common are kept. Returns true if there was such a part and none of the new
-    /// content. The caller opens and checks it like any existing part; nothing may be written to the old one any more.
-    ///
-    /// # Errors
-    /// Returns an error if it can't be renamed.
-    pub fn adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
-        self.in_hidden(|| self.try_adopt_part(old, torrent))
-    }
-
-    fn try_adopt_part(&self, old: Digest, torrent: &Torrent) -> Result<bool, StoreError> {
-        let (name, md5) = (torrent.name(), torrent.md5());
-        let (from, to) = (self.find_part(name, old), self.find_part(name, md5));
-        let anothers = {
-            let parts = self.parts.lock().expect("no panic while locked");
-            parts.is_anothers(name, &from) || parts.is_anothers(name, &to)
+    /// From now on a part can be written to, of which these strides were written to.
+    fn note_open(&self, torrent: &Torrent, written: Option<HashSet<u64>>) {
+        let part = OpenPart {
+            written,
+            ..OpenPart::default()
         };
-        let (from_path, to_path) = (self.hidden.join(&from), self.hidden.join(&to));
-        if anothers || old == md5 || !self.is_plain(&from) || !self.is_free(&to_path)? {
-            return Ok(false);
-        }
-        self.part_is_done(name, old);
-        self.part_is_done(name, md5);
-        self.disk
-            .rename(&from_path, &to_path)
-            .map_err(at(&from_path))?;
-        Ok(true)
+        let mut parts = self.parts.lock().expect("no panic while locked");
+        parts
+            .0
+            .insert((torrent.name().clone(), torrent.md5()), part);
     }
 
     /// Continues a head's part as that of a content that extends it, without a check: this run has verified what is in it.
@@ -249,43 +195,35 @@ impl Store {
             let part = parts.0.get(&(name.clone(), head.md5()));
             part.map(|part| part.written.clone())
         };
+        let (from, to) = (
+            self.part_path(name, head.md5()),
+            self.part_path(name, longer.md5()),
+        );
         let Some(written) = written.filter(|_| longer.extends(head)) else {
             return Ok(false);
         };
-        if !self.adopt_part(head.md5(), longer)? {
+        if self.is_free(&from)? || !self.is_free(&to)? {
             return Ok(false);
         }
-        let path = self.take_part(name, longer.md5());
+        self.part_is_done(name, head.md5());
+        self.disk.rename(&from, &to).map_err(at(&from))?;
         let file = self.open_at(&Location::part(longer))?;
         let set = self.disk.set_len(&file, longer.size());
-        set.map_err(at(&path))?;
-        let mut parts = self.parts.lock().expect("no panic while locked");
-        if let Some(part) = parts.0.get_mut(&(name.clone(), longer.md5())) {
-            part.written = written;
-        }
+        set.map_err(at(&to))?;
+        self.note_open(longer, written);
         Ok(true)
     }
 
     /// Removes what is unfinished of one content of a name.
     pub fn discard_part_of(&self, name: &Name, md5: Digest) {
-        let file = self.find_part(name, md5);
-        let anothers = {
-            let parts = self.parts.lock().expect("no panic while locked");
-            parts.is_anothers(name, &file)
-        };
         self.part_is_done(name, md5);
-        if !anothers {
-            let _ = self.disk.remove(&self.hidden.join(file));
-        }
+        let _ = self.disk.remove(&self.part_path(name, md5));
     }
 
-    /// Removes what is unfinished of other contents of a file's name, and of its heads: earlier runs left that, and nobody
-    /// goes on with it.
+    /// Removes what is unfinished of other contents of a file's name, and of its heads: nobody goes on with it.
     pub fn discard_other_parts(&self, torrent: &Torrent) {
-        let others = self.unfinished(torrent.name()).into_iter();
-        let others = others.filter(|md5| *md5 != torrent.md5());
-        for md5 in others.chain(torrent.heads()) {
-            self.discard_part_of(torrent.name(), md5);
+        for other in self.other_contents(torrent) {
+            self.discard_part_of(torrent.name(), other);
         }
     }
 

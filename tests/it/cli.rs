@@ -725,7 +725,7 @@ fn exit_is_5_where_the_disk_refuses() {
     plant(&dir.dir("seed"), "f", b"content");
     let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
     // a folder where the unfinished file should be: even root can't write into it
-    let part = ".bittorrentish/9a0364b9e99bb480dd25e1f0284c8555.part";
+    let part = ".bittorrentish/9a0364b9e99bb480dd25e1f0284c8555.8fa14cdd754f91cc.part";
     fs::create_dir_all(dir.dir("peer").join(part)).expect("a folder");
     let mut peer = Program::peer(
         &tracker,

@@ -352,7 +352,8 @@ fn the_next_run_mends_any_unfinished_file() {
     let right = Some(digest(&content));
     let digits = &digest(b"image.iso").to_string()[..16];
     let md5 = digest(&content);
-    let ours = (format!("{md5}.part"), format!("{md5}.{digits}.torrent"));
+    let of = |ending| format!("{md5}.{digits}.{ending}");
+    let ours = (of("part"), of("torrent"));
     let first_versions = ("image.iso.part".to_owned(), "image.iso.torrent".to_owned());
     let both = harms
         .iter()
@@ -410,7 +411,8 @@ fn what_stands_in_one_files_way_holds_up_no_other() {
     let (tracker, seed) = seeded(&temp, &["free"], &content);
     seed.until_line("the tracker has the .torrent of blocked");
     let dir = temp.dir("a");
-    let part = format!("{}.part", digest(&other));
+    let digits = &digest(b"blocked").to_string()[..16];
+    let part = format!("{}.{digits}.part", digest(&other));
     let in_the_way = temp.dir(&format!("a/.bittorrentish/{part}"));
     let peer = Program::peer(&tracker, &dir, &[]);
     until_content(&dir.join("free"), &content);
