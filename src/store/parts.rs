@@ -165,10 +165,12 @@ impl Store {
         Ok((file, was_there))
     }
 
-    /// Returns how many bytes of a content's part are on the disk already.
+    /// Returns how many bytes of a content's part, or of the one that it takes over, are on the disk already.
     pub fn part_on_disk(&self, torrent: &Torrent) -> u64 {
-        let path = self.part_path(torrent.name(), torrent.md5());
-        self.disk.lstat(&path).map_or(0, |meta| meta.blocks() * 512)
+        let own = self.part_path(torrent.name(), torrent.md5());
+        let found = self.disk.lstat(&own).ok();
+        let found = found.or_else(|| self.disk.lstat(&self.left_part(torrent)?).ok());
+        found.map_or(0, |meta| meta.blocks() * 512)
     }
 
     /// From now on a part can be written to, of which these strides were written to.

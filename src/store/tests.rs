@@ -1182,6 +1182,12 @@ fn a_heads_part_becomes_the_next_ones_and_the_files() {
     own.store().open_part(&heads[0]).expect("room");
     write(&heads[0], 0);
     let [first, second] = &heads;
+    let taken = own.store().part_on_disk(first);
+    assert!(taken > 0);
+    for longer in [second, &torrent] {
+        let room = own.store().part_on_disk(longer);
+        assert_eq!(room, taken, "it needs no room again");
+    }
     assert!(own.store().continue_part(first, second).expect("room"));
     let old = first.verify(0, &content[..first.piece_len(0)]);
     let old = own.store().write_piece(old.expect("its own bytes"));
