@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use crate::bound::BoundTerm;
-use crate::causes::Cause;
+use crate::causes::{Lost, NoList, Waits, with_text};
 use crate::md5::Digest;
 use crate::state::overview::Doing;
 use crate::state::{Choice, Share, WaitNews};
@@ -51,8 +51,8 @@ pub enum Event {
     /// No list came.
     TrackerUnreachable {
         at: String,
-        #[serde(flatten)]
-        cause: Cause,
+        #[serde(flatten, serialize_with = "with_text")]
+        cause: NoList,
     },
     /// The tracker answers pings, and doesn't take this peer's list.
     ListRefused {
@@ -80,8 +80,8 @@ pub enum Event {
     },
     Waiting {
         name: String,
-        #[serde(flatten)]
-        cause: Cause,
+        #[serde(flatten, serialize_with = "with_text")]
+        cause: Waits,
         #[serde(skip)]
         news: WaitNews,
     },
@@ -177,13 +177,13 @@ pub enum Event {
     /// A peer that is listed can't be connected to.
     NotReached {
         peer: SocketAddr,
-        #[serde(flatten)]
-        cause: Cause,
+        #[serde(flatten, serialize_with = "with_text")]
+        cause: Lost,
     },
     Lost {
         peer: SocketAddr,
-        #[serde(flatten)]
-        cause: Cause,
+        #[serde(flatten, serialize_with = "with_text")]
+        cause: Lost,
     },
     Pick(Choice),
     Piece {

@@ -180,15 +180,6 @@ impl fmt::Display for Waits {
             }
             Self::Disk { said } | Self::InTheWay { said } => write!(f, "{said}"),
             Self::TrackerRefuses { said } => write!(f, "the tracker doesn't take it: {said}"),
-            of_pieces => of_pieces.fmt_of_pieces(f),
-        }
-    }
-}
-
-impl Waits {
-    /// The texts on who has its pieces.
-    fn fmt_of_pieces(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
             Self::NoGoodCopy { idx, tried } => {
                 let tried: Vec<String> = tried.iter().map(ToString::to_string).collect();
                 let tried = tried.join(", ");
@@ -235,17 +226,6 @@ impl Waits {
                     "the {holders} with pieces of it can't be taken from; {peer}: {lost}"
                 )
             }
-            Self::NoTracker { .. }
-            | Self::TrackerGone { .. }
-            | Self::NotListed { .. }
-            | Self::HashedElsewhere { .. }
-            | Self::OtherThanPinned { .. }
-            | Self::Unconfirmed { .. }
-            | Self::OtherContent { .. }
-            | Self::FewPeers { .. }
-            | Self::Disk { .. }
-            | Self::InTheWay { .. }
-            | Self::TrackerRefuses { .. } => Ok(()),
         }
     }
 }

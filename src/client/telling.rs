@@ -101,19 +101,17 @@ impl Client {
         if matches!(fault, ClientError::NotConnected(_)) {
             return self.not_connected(peer, addr, fault);
         }
-        let lost = fault.lost();
-        self.lock().note_trouble(peer, &lost);
-        let (peer, cause) = (addr, lost.into());
-        self.say(&Event::Lost { peer, cause });
+        let cause = fault.lost();
+        self.lock().note_trouble(peer, &cause);
+        self.say(&Event::Lost { peer: addr, cause });
     }
 
     /// Reports a listed peer that can't be connected to, or that introduces itself wrongly: once, until that changes.
     pub(super) fn not_connected(&self, peer: PeerId, addr: SocketAddr, fault: &ClientError) {
-        let lost = fault.lost();
-        let is_news = self.lock().note_trouble(peer, &lost);
+        let cause = fault.lost();
+        let is_news = self.lock().note_trouble(peer, &cause);
         if is_news {
-            let (peer, cause) = (addr, lost.into());
-            self.say(&Event::NotReached { peer, cause });
+            self.say(&Event::NotReached { peer: addr, cause });
         }
     }
 

@@ -181,7 +181,6 @@ impl Client {
         let is_news = self.lock().no_list(cause.clone());
         if is_news {
             let at = self.tracker_at();
-            let cause = cause.into();
             self.say(&Event::TrackerUnreachable { at, cause });
         }
     }
@@ -206,7 +205,7 @@ impl Client {
             state.waits_to_tell(now)
         };
         for (name, cause, news) in waits_for {
-            let (name, cause) = (name.to_string(), cause.into());
+            let name = name.to_string();
             self.say(&Event::Waiting { name, cause, news });
         }
     }

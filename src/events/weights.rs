@@ -1,7 +1,7 @@
 //! Whom each event is for, and whether it is good or bad news.
 
 use super::{Event, SMALL, SOON};
-use crate::causes::{Cause, Waits};
+use crate::causes::Waits;
 use crate::report::{Reportable, Tone, Weight};
 use crate::state::{Choice, WaitNews};
 
@@ -23,13 +23,13 @@ impl Reportable for Event {
             Self::Hashed { seconds, .. } if *seconds < SOON => Weight::Routine,
             // it has just been put into that folder, and mostly comes in a moment
             Self::Waiting {
-                cause: Cause::Waits(Waits::HashedElsewhere { percent: 0, .. }),
+                cause: Waits::HashedElsewhere { percent: 0, .. },
                 news: WaitNews::First,
                 ..
             } => Weight::Routine,
             // it would be waited for in silence, most likely for ever
             Self::Waiting {
-                cause: Cause::Waits(Waits::NotListed { near: Some(_) }),
+                cause: Waits::NotListed { near: Some(_) },
                 news: WaitNews::First,
                 ..
             } => Weight::Important,
