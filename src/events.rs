@@ -1,6 +1,5 @@
 //! The events of a peer: each one as a line for people and as JSON for programs.
 
-use std::fmt;
 use std::net::SocketAddr;
 
 use serde::Serialize;
@@ -12,11 +11,8 @@ use crate::state::overview::Doing;
 use crate::state::{Choice, Share, WaitNews};
 use crate::torrent::Name;
 
-mod of_download;
-mod of_folder;
-mod of_serving;
-mod of_tracker;
 mod shares;
+mod text;
 mod weights;
 
 /// A file of fewer bytes isn't said to begin: a terminal shows how far it is.
@@ -308,61 +304,6 @@ fn millis(ms: f64) -> String {
         format!("{ms:.2} ms")
     } else {
         format!("{ms:.1} ms")
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Starting { .. }
-            | Self::Listening { .. }
-            | Self::Page { .. }
-            | Self::Pretending { .. } => self.fmt_of_start(f),
-            Self::TrackerUnreachable { .. }
-            | Self::ListRefused { .. }
-            | Self::OriginalTracker
-            | Self::List { .. }
-            | Self::FewPeers { .. }
-            | Self::PingsEvery { .. }
-            | Self::ListSent { .. } => self.fmt_of_tracker(f),
-            Self::NotShared { .. }
-            | Self::Hashing { .. }
-            | Self::Checking { .. }
-            | Self::Hashed { .. }
-            | Self::Withdrawn { .. }
-            | Self::Deleted { .. }
-            | Self::Remark { .. }
-            | Self::Reusing { .. } => self.fmt_of_folder(f),
-            Self::Sharing { .. }
-            | Self::Published { .. }
-            | Self::Command { .. }
-            | Self::OtherCopy { .. }
-            | Self::Refused { .. }
-            | Self::NoTorrent { .. } => self.fmt_of_sharing(f),
-            Self::Connected { .. }
-            | Self::NotReached { .. }
-            | Self::Lost { .. }
-            | Self::NotTwiceTheSame { .. } => self.fmt_of_peers(f),
-            Self::Pick(_)
-            | Self::Piece { .. }
-            | Self::BadPiece { .. }
-            | Self::PublisherFaulty { .. } => self.fmt_of_pieces(f),
-            Self::Waiting { .. }
-            | Self::Begin { .. }
-            | Self::Head { .. }
-            | Self::Progress { .. }
-            | Self::GivenUp { .. }
-            | Self::Complete { .. }
-            | Self::Unverified { .. } => self.fmt_of_download(f),
-            Self::Given { .. }
-            | Self::Gave { .. }
-            | Self::GaveOriginal { .. }
-            | Self::UploadEnded { .. }
-            | Self::Disk { .. }
-            | Self::AcceptFailed { .. }
-            | Self::Full { .. }
-            | Self::Ending { .. } => self.fmt_of_serving(f),
-        }
     }
 }
 

@@ -270,10 +270,7 @@
 //! - `causes::not_understood`: why a message isn't understood.
 //! - `events`: what a peer tells of.
 //! - `events::weights`: whom each event is for.
-//! - `events::of_tracker`: the lines about the start, the tracker and its lists.
-//! - `events::of_folder`: the lines about the folder, and what is shared of it.
-//! - `events::of_download`: the lines about what comes, and from whom.
-//! - `events::of_serving`: the lines about what is sent, the system and the end.
+//! - `events::text`: the line of each event.
 //! - `events::shares`: the table of who gave how much.
 //! - `report`: prints and logs events.
 //! - `report::printer`: the thread that prints.
