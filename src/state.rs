@@ -297,7 +297,9 @@ impl State {
         };
         let new = held.have.add(piece);
         let whole = held.have.is_full();
-        let is_tenth = new && held.count(peer, came as u64, now);
+        if new {
+            held.count(peer, came as u64, now);
+        }
         self.picker.landed(name, idx);
         self.blame_for(name, idx, peer);
         self.told.disk_fault = false;
@@ -309,7 +311,7 @@ impl State {
             self.picker.unwant(name);
             return Landing::Last;
         }
-        Landing::Another { is_tenth }
+        Landing::Another
     }
 }
 
@@ -319,10 +321,7 @@ pub enum Landing {
     /// It was here before, or its download doesn't go on.
     NotWanted,
     /// It is new, and others are missing.
-    Another {
-        /// Whether another tenth of the file is here with it, which is to be told.
-        is_tenth: bool,
-    },
+    Another,
     /// With it the file is whole.
     Last,
 }

@@ -158,30 +158,24 @@ impl Client {
         }
     }
 
-    /// Reports a piece that has landed, if single pieces are reported, and the progress with each tenth of the file.
+    /// Reports a piece that has landed, if single pieces are reported.
     pub(super) fn tell_landed(&self, peer: PeerId, name: &Name, idx: u32, landing: Landing) {
-        let (each, classic) = (self.explains(), self.0.config.classic);
-        let is_tenth = landing == Landing::Another { is_tenth: true };
-        if landing == Landing::NotWanted || !(each || is_tenth) {
+        if landing == Landing::NotWanted || !self.explains() {
             return;
         }
-        let events = {
+        let event = {
             let state = self.lock();
-            let Some(held) = state.files().get(name) else {
-                return;
-            };
-            let piece = each.then(|| Event::Piece {
+            let held = state.files().get(name);
+            held.map(|held| Event::Piece {
                 name: name.to_string(),
                 idx,
                 peer: state.addr_of(peer),
                 have: held.have.count(),
                 n_pieces: held.torrent.n_pieces(),
-                classic,
-            });
-            let tenth = is_tenth.then(|| progress(&state, name, 0, Instant::now()));
-            piece.into_iter().chain(tenth.flatten()).collect::<Vec<_>>()
+                classic: self.0.config.classic,
+            })
         };
-        events.iter().for_each(|event| self.say(event));
+        event.iter().for_each(|event| self.say(event));
     }
 
     /// Every second, reports what has become due.

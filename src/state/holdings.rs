@@ -357,17 +357,12 @@ pub struct Completing {
 }
 
 impl Held {
-    /// Counts the bytes of a new piece that came from a peer. Returns true if the progress is to be told.
-    pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) -> bool {
+    /// Counts the bytes of a new piece that came from a peer.
+    pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) {
         let exchanged = self.exchanged.entry(peer).or_default();
         exchanged.pieces += 1;
         exchanged.got += bytes;
         self.down.note(bytes, now);
-        let is_tenth = self.is_tenth(now);
-        if is_tenth {
-            self.told_progress(now);
-        }
-        is_tenth
     }
 
     /// Returns true if what is asked for by this MD5 is here under the same numbers: it is this content's, or a head's.
@@ -410,7 +405,7 @@ impl Held {
         now: Instant,
     ) -> Self {
         let (sent, had) = (vec![0; torrent.n_pieces() as usize], have.count());
-        Self {
+        let mut held = Self {
             heads: torrent.heads(),
             torrent,
             have,
@@ -430,6 +425,8 @@ impl Held {
             tally: PaceTally::default(),
             told: ToldOfFile::new(now),
             bad: BTreeMap::new(),
-        }
+        };
+        held.told.tenths = held.tenths();
+        held
     }
 }

@@ -14,10 +14,10 @@ use crate::torrent::Name;
 
 /// What was sent to others is reported this long after the first unreported piece.
 const GIVEN_EVERY: Duration = Duration::from_secs(10);
-/// After a report of a download, the next tenth is reported this much later at the earliest: a file that comes at once is
-/// one line.
+/// After a report of a download, its next tenth is reported this much later at the earliest: a file that comes at once is one
+/// line.
 const PROGRESS_LEAST: Duration = Duration::from_secs(2);
-/// A download is reported if nothing was said about it for this long.
+/// It is also reported if nothing was said about it for this long.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
 
 /// What the user was told already, so that it is told only once.
@@ -57,6 +57,8 @@ pub(super) struct ToldOfFile {
     shown: u64,
     /// When its progress was last reported, or its download began.
     progress: Instant,
+    /// How many tenths of it were here then.
+    pub(super) tenths: u64,
 }
 
 impl ToldOfFile {
@@ -66,6 +68,7 @@ impl ToldOfFile {
             untold: None,
             shown: 0,
             progress: now,
+            tenths: 0,
         }
     }
 }
@@ -123,15 +126,17 @@ impl State {
         self.files.iter_mut().filter_map(given).collect()
     }
 
-    /// Returns the downloads about which nothing was said for 30 s, and counts them as reported.
+    /// Returns the downloads of which another tenth is here, or about which nothing was said for 30 s, and counts them as
+    /// reported.
     pub fn untold_progress(&mut self, now: Instant) -> Vec<Name> {
         let due = |held: &Held| {
             let since = now.saturating_duration_since(held.told.progress);
-            !held.have.is_full() && since >= PROGRESS_EVERY
+            let is_tenth = since >= PROGRESS_LEAST && held.tenths() > held.told.tenths;
+            !held.have.is_full() && (is_tenth || since >= PROGRESS_EVERY)
         };
         let due = self.files.iter_mut().filter(|(_, held)| due(held));
         due.map(|(name, held)| {
-            held.told.progress = now;
+            (held.told.progress, held.told.tenths) = (now, held.tenths());
             name.clone()
         })
         .collect()
@@ -152,19 +157,9 @@ impl Held {
         takers.count()
     }
 
-    /// Returns true if the last piece that came completed another tenth, and nothing was said about the file lately.
-    pub(super) fn is_tenth(&self, now: Instant) -> bool {
-        let whole = self.torrent.whole_size();
-        let n = whole.div_ceil(self.torrent.full_piece_len() as u64) as u32;
-        let have = self.have.count();
-        let tenth = |have: u32| u64::from(have) * 10 / u64::from(n.max(1));
-        let is_tenth = n >= 20 && have < n && tenth(have) > tenth(have.saturating_sub(1));
-        is_tenth && now.saturating_duration_since(self.told.progress) >= PROGRESS_LEAST
-    }
-
-    /// Notes that its progress was reported.
-    pub(super) fn told_progress(&mut self, now: Instant) {
-        self.told.progress = now;
+    /// Returns how many tenths of the file are here.
+    pub(super) fn tenths(&self) -> u64 {
+        self.verified() * 10 / self.torrent.whole_size().max(1)
     }
 
     /// Notes that everything sent so far was reported.
@@ -270,6 +265,8 @@ mod tests {
                 at(seconds),
             );
         }
+        let tenth = state.untold_progress(at(29));
+        assert_eq!(tenth, std::slice::from_ref(&b));
         let untold = state.untold_progress(at(30));
         assert_eq!(untold.len(), 2, "{untold:?}");
         assert_eq!(state.untold_progress(at(31)), []);
