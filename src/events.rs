@@ -8,7 +8,7 @@ use crate::bound::BoundTerm;
 use crate::causes::{Lost, NoList, Waits, with_text};
 use crate::md5::Digest;
 use crate::state::overview::Doing;
-use crate::state::{Choice, Share, WaitNews};
+use crate::state::{Choice, Share};
 use crate::torrent::Name;
 
 mod shares;
@@ -78,8 +78,9 @@ pub enum Event {
         name: String,
         #[serde(flatten, serialize_with = "with_text")]
         cause: Waits,
+        /// Whether people weren't told of it yet.
         #[serde(skip)]
-        news: WaitNews,
+        is_news: bool,
     },
     NotShared {
         name: String,

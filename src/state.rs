@@ -25,7 +25,7 @@ pub use self::peers::{LinkState, MetPeer, OtherPeer};
 pub use self::reporting::{PaceTally, note_own_limit};
 pub use self::shares::Share;
 pub use self::telling::Given;
-pub use self::waits::{PeerShortage, WaitNews};
+pub use self::waits::PeerShortage;
 pub use self::wants::{TrackerKind, Wants};
 use crate::causes::NoList;
 use crate::md5::Digest;

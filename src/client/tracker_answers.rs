@@ -200,13 +200,17 @@ impl Client {
     /// Once a round, gives bad copies another chance, and says what keeps files from coming.
     pub(super) fn retry_and_say_what_waits(&self) {
         let waits_for = {
-            let (mut state, now) = (self.lock(), Instant::now());
+            let mut state = self.lock();
             state.retry_bad_pieces();
-            state.waits_to_tell(now)
+            state.waits_to_tell()
         };
-        for (name, cause, news) in waits_for {
+        for (name, cause, is_news) in waits_for {
             let name = name.to_string();
-            self.say(&Event::Waiting { name, cause, news });
+            self.say(&Event::Waiting {
+                name,
+                cause,
+                is_news,
+            });
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Event, SMALL, SOON};
 use crate::causes::Waits;
 use crate::report::{Reportable, Tone, Weight};
-use crate::state::{Choice, WaitNews};
+use crate::state::Choice;
 
 /// A file of which no more than this was sent isn't worth a table, bytes.
 const LITTLE: u64 = 1 << 20;
@@ -24,13 +24,13 @@ impl Reportable for Event {
             // it has just been put into that folder, and mostly comes in a moment
             Self::Waiting {
                 cause: Waits::HashedElsewhere { percent: 0, .. },
-                news: WaitNews::First,
+                is_news: true,
                 ..
             } => Weight::Routine,
             // it would be waited for in silence, most likely for ever
             Self::Waiting {
                 cause: Waits::NotListed { near: Some(_) },
-                news: WaitNews::First,
+                is_news: true,
                 ..
             } => Weight::Important,
             Self::Refused { .. }
@@ -42,15 +42,8 @@ impl Reportable for Event {
             Self::Hashing { .. }
             | Self::Checking { .. }
             | Self::Reusing { .. }
-            | Self::Progress { .. }
-            | Self::Waiting {
-                news: WaitNews::Again,
-                ..
-            } => Weight::Progress,
-            Self::Waiting {
-                news: WaitNews::Told,
-                ..
-            } => Weight::Logged,
+            | Self::Progress { .. } => Weight::Progress,
+            Self::Waiting { is_news: false, .. } => Weight::Logged,
             Self::UploadEnded { .. } | Self::Given { is_news: false, .. } => Weight::Routine,
             Self::Given { gave, .. } if *gave < LITTLE => Weight::Routine,
             Self::Starting { .. }

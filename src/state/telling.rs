@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::running::RefusedList;
-use super::waits::ToldWait;
 use super::{Held, State};
-use crate::causes::NoList;
+use crate::causes::{NoList, Waits};
 use crate::md5::Digest;
 use crate::picker::PeerId;
 use crate::protocol::OtherCopy;
@@ -31,8 +30,8 @@ pub(super) struct ToldUser {
     pub(super) no_list: Vec<NoList>,
     /// The list that the tracker doesn't take.
     pub(super) list: Option<RefusedList>,
-    /// What files wait for, when that began, and when it was last told.
-    pub(super) waits: Vec<ToldWait>,
+    /// What files wait for.
+    pub(super) waits: Vec<(Name, Waits)>,
     /// The heads that the tracker was told of.
     pub(super) heads: BTreeMap<Name, Digest>,
     /// The peers with other contents.
@@ -174,7 +173,6 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::causes::Waits;
     use crate::md5::Hasher;
     use crate::state::Wants;
     use crate::state::overview::Doing;

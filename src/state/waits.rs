@@ -1,7 +1,6 @@
 //! What keeps files from coming, or from counting as done. The words are in [`crate::causes`].
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
 
 use super::{Held, LinkState, OtherPeer, State};
 use crate::causes::Waits;
@@ -13,8 +12,6 @@ use crate::units::percent;
 
 /// How many of the pieces that nobody has are named.
 pub(super) const NAMED: usize = 5;
-/// What a file waits for is told again after this time at the earliest.
-const TOLD_AGAIN: Duration = Duration::from_secs(60);
 /// The course text's list has this many other peers.
 const COURSE_PEERS: usize = 2;
 
@@ -25,51 +22,6 @@ pub enum PeerShortage {
     WaitsFor(usize),
     /// The client goes on with the peers that there are.
     GoesOn,
-}
-
-/// Whether people were told already what a file waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitNews {
-    /// They weren't.
-    First,
-    /// They were, and it is twice as old now.
-    Again,
-    /// They were lately.
-    Told,
-}
-
-/// Something that a file waits for, and when people were told.
-pub(super) struct ToldWait {
-    name: Name,
-    waits: Waits,
-    since: Instant,
-    told: Option<Instant>,
-}
-
-impl ToldWait {
-    fn new(name: &Name, waits: &Waits, now: Instant) -> Self {
-        Self {
-            name: name.clone(),
-            waits: waits.clone(),
-            since: now,
-            told: None,
-        }
-    }
-
-    /// Returns whether people are to be told now, and notes it.
-    fn news(&mut self, now: Instant) -> WaitNews {
-        let news = self.told.map_or(WaitNews::First, |told| {
-            let age = told.saturating_duration_since(self.since);
-            match now < told + age.max(TOLD_AGAIN) {
-                true => WaitNews::Told,
-                false => WaitNews::Again,
-            }
-        });
-        if news != WaitNews::Told {
-            self.told = Some(now);
-        }
-        news
-    }
 }
 
 /// Returns how far another peer has hashed a file.
@@ -142,24 +94,23 @@ impl State {
             .collect()
     }
 
-    /// Returns what files wait for, and whether to tell people: at first, then each time the wait has doubled since.
-    pub fn waits_to_tell(&mut self, now: Instant) -> Vec<(Name, Waits, WaitNews)> {
+    /// Returns what files wait for, and whether that is news to people.
+    pub fn waits_to_tell(&mut self) -> Vec<(Name, Waits, bool)> {
+        let mut before = self.told.waits.clone();
         let waits = self.waits_for();
-        let waits: Vec<(Name, Waits)> = waits
-            .into_iter()
-            .map(|(name, waits)| (name.clone(), waits))
-            .collect();
-        let mut before = std::mem::take(&mut self.told.waits);
-        let mut told = Vec::new();
-        for (name, waits) in waits {
-            let is_it = |told: &ToldWait| told.name == name && told.waits.is_like(&waits);
+        let waits = waits.into_iter().map(|(name, waits)| {
+            let is_it = |(of, told): &(Name, Waits)| of == name && told.is_like(&waits);
             let at = before.iter().position(is_it);
-            let mut since = at.map_or(ToldWait::new(&name, &waits, now), |at| before.remove(at));
-            let news = since.news(now);
-            self.told.waits.push(since);
-            told.push((name, waits, news));
-        }
-        told
+            // of two that are alike, one may be new
+            let known = at.map(|at| before.swap_remove(at));
+            (name.clone(), waits, known.is_none())
+        });
+        let waits: Vec<_> = waits.collect();
+        let told = waits.iter();
+        self.told.waits = told
+            .map(|(name, waits, _)| (name.clone(), waits.clone()))
+            .collect();
+        waits
     }
 
     /// Returns true if nobody lists a name that the user named, or lists it no more where it is to be replaced.
