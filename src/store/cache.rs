@@ -1,6 +1,7 @@
 //! A cache of open files: a shared file needs no descriptor while nobody reads it.
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Store;
@@ -26,53 +27,46 @@ impl Location {
     pub fn part(torrent: &Torrent) -> Self {
         Self::Part(torrent.name().clone(), torrent.md5())
     }
-
-    fn key(&self) -> OpenKey {
-        match self {
-            Self::Whole(name, _) => OpenKey::Whole(name.clone()),
-            Self::Part(name, md5) => OpenKey::Part(name.clone(), *md5),
-        }
-    }
 }
 
-/// The key of an open file.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) enum OpenKey {
-    Whole(Name),
-    Part(Name, Digest),
-}
-
-/// Open files, the least recently used first.
+/// Open files by their paths, the least recently used first.
 #[derive(Default)]
-pub(super) struct OpenFiles(Vec<(OpenKey, Arc<File>)>);
+pub(super) struct OpenFiles(Vec<(PathBuf, Arc<File>)>);
 
 impl OpenFiles {
-    fn get(&mut self, key: &OpenKey) -> Option<Arc<File>> {
-        let at = self.0.iter().position(|(of, _)| of == key)?;
+    fn get(&mut self, path: &Path) -> Option<Arc<File>> {
+        let at = self.0.iter().position(|(of, _)| of == path)?;
         let used = self.0.remove(at);
         let file = Arc::clone(&used.1);
         self.0.push(used);
         Some(file)
     }
 
-    fn put(&mut self, key: OpenKey, file: Arc<File>) {
-        self.0.retain(|(of, _)| *of != key);
+    fn put(&mut self, path: PathBuf, file: Arc<File>) {
+        self.0.retain(|(of, _)| *of != path);
         if self.0.len() >= OPEN_FILES {
             self.0.remove(0);
         }
-        self.0.push((key, file));
+        self.0.push((path, file));
     }
 }
 
 impl Store {
+    fn path_of(&self, place: &Location) -> PathBuf {
+        match place {
+            Location::Whole(name, _) => self.path(name),
+            Location::Part(name, md5) => self.part_path(name, *md5),
+        }
+    }
+
     /// Opens the file at a place, or takes it from the cache; a part can also be written to. A whole file must still have
     /// the stamp that is asked for.
     ///
     /// # Errors
     /// Returns [`StoreError::Changed`] if the whole file is no longer what it was; otherwise the system's error.
     pub fn open_at(&self, place: &Location) -> Result<Arc<File>, StoreError> {
-        let key = place.key();
-        let cached = self.cache.lock().expect("no panic while locked").get(&key);
+        let path = self.path_of(place);
+        let cached = self.cache.lock().expect("no panic while locked").get(&path);
         let file = match (place, cached) {
             (Location::Part(..), Some(file)) => return Ok(file),
             (Location::Whole(_, stamp), Some(file))
@@ -82,22 +76,21 @@ impl Store {
             }
             // it was replaced, perhaps by the file that is asked for
             (Location::Whole(name, stamp), _) => {
-                self.forget_open(&key);
+                self.forget_open(&path);
                 let (file, now) = self.open_shared(name)?;
                 if now != *stamp {
-                    return Err(StoreError::Changed(self.path(name)));
+                    return Err(StoreError::Changed(path));
                 }
                 file
             }
-            (Location::Part(name, md5), None) => {
-                let path = self.part_path(name, *md5);
+            (Location::Part(..), None) => {
                 let mut options = File::options();
                 self.open_plain(&path, options.read(true).write(true))?.0
             }
         };
         let file = Arc::new(file);
         let mut cache = self.cache.lock().expect("no panic while locked");
-        cache.put(key, Arc::clone(&file));
+        cache.put(path, Arc::clone(&file));
         Ok(file)
     }
 
@@ -107,10 +100,8 @@ impl Store {
     /// Fails as [`Store::open_at`] does, or if the file ends early.
     pub fn read_at(&self, place: &Location, buf: &mut [u8], offset: u64) -> Result<(), StoreError> {
         let file = self.open_at(place)?;
-        self.read(&file, buf, offset).map_err(|fault| match place {
-            Location::Whole(name, _) => at(&self.path(name))(fault),
-            Location::Part(name, md5) => at(&self.part_path(name, *md5))(fault),
-        })
+        let read = self.read(&file, buf, offset);
+        read.map_err(|fault| at(&self.path_of(place))(fault))
     }
 
     /// Writes into a part that was opened by [`Store::open_part`]. Returns false if the part is done with.
@@ -131,9 +122,9 @@ impl Store {
     }
 
     /// Drops a file from the cache, which closes it once nobody uses it.
-    pub(super) fn forget_open(&self, key: &OpenKey) {
+    pub(super) fn forget_open(&self, path: &Path) {
         let mut cache = self.cache.lock().expect("no panic while locked");
-        cache.0.retain(|(of, _)| of != key);
+        cache.0.retain(|(of, _)| of != path);
     }
 
     /// Returns how many files are kept open.

@@ -13,7 +13,6 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::cache::OpenKey;
 use super::copies::Copy;
 use super::faults::{StoreError, at};
 use super::memory::Saved;
@@ -192,7 +191,7 @@ impl Store {
             None => self.give_name(from, name),
         };
         self.disk.sync(file).map_err(at(source))?;
-        self.forget_open(&OpenKey::Whole(name.clone()));
+        self.forget_open(&path);
         let is_there = self.is_at(file, source)?;
         if is_there {
             match give(source) {

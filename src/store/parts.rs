@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
-use super::cache::{Location, OpenKey};
+use super::cache::Location;
 use super::faults::{StoreError, at};
 use super::{Store, digits_of};
 use crate::md5::Digest;
@@ -100,12 +100,12 @@ impl Store {
     /// Ends the use of a part: nothing is written to it any more, and it isn't kept open.
     pub(super) fn part_is_done(&self, name: &Name, md5: Digest) {
         self.end_writing(name, md5);
-        self.forget_open(&OpenKey::Part(name.clone(), md5));
+        self.forget_open(&self.part_path(name, md5));
     }
 
     /// Closes a part that has its final name by now. Until then its pieces could still be read from it.
     pub fn close_part(&self, torrent: &Torrent) {
-        self.forget_open(&OpenKey::Part(torrent.name().clone(), torrent.md5()));
+        self.forget_open(&self.part_path(torrent.name(), torrent.md5()));
     }
 
     /// Returns the part that a content takes over where it has none.
@@ -131,7 +131,7 @@ impl Store {
     fn try_open_part(&self, torrent: &Torrent) -> Result<(File, bool), StoreError> {
         let (name, md5) = (torrent.name(), torrent.md5());
         let path = self.part_path(name, md5);
-        self.forget_open(&OpenKey::Part(name.clone(), md5));
+        self.forget_open(&path);
         let left = self.left_part(torrent);
         for other in self.other_contents(torrent) {
             self.part_is_done(name, other);
