@@ -298,7 +298,7 @@ impl State {
         let new = held.have.add(piece);
         let whole = held.have.is_full();
         if new {
-            held.count(peer, came as u64, now);
+            held.count(self.peers.get(&peer), came as u64, now);
         }
         self.picker.landed(name, idx);
         self.blame_for(name, idx, peer);

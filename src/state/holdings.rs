@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::peers::OFFERS;
 use super::rate::Rate;
 use super::telling::ToldOfFile;
-use super::{PaceTally, Standing, State};
+use super::{OtherPeer, PaceTally, Standing, State};
 use crate::md5::Digest;
 use crate::picker::PeerId;
 use crate::protocol::{Have, Pieces};
@@ -44,8 +44,9 @@ pub struct Held {
     pub word: TrackerWord,
     /// Whether people were told that it is shared.
     pub announced: bool,
-    /// What came from each peer, and what was sent to it, in this run.
-    pub exchanged: BTreeMap<PeerId, Exchanged>,
+    /// What came from each peer, and what was sent to it, in this run, by the address where it listens; `None` for those that
+    /// aren't remembered.
+    pub exchanged: BTreeMap<Option<SocketAddr>, Exchanged>,
     /// The recent speed of verified bytes that came, and of bytes that were sent.
     pub down: Rate,
     /// See [`Held::down`].
@@ -97,8 +98,8 @@ pub struct Exchanged {
     pub sent: u64,
     /// Bytes that were sent.
     pub gave: u64,
-    /// The peer and its latency, once it has left.
-    pub left: Option<(SocketAddr, Option<Duration>)>,
+    /// The smallest round trip seen.
+    pub latency: Option<Duration>,
 }
 
 /// One piece that has come, for peers that ask for news.
@@ -358,11 +359,21 @@ pub struct Completing {
 
 impl Held {
     /// Counts the bytes of a new piece that came from a peer.
-    pub(super) fn count(&mut self, peer: PeerId, bytes: u64, now: Instant) {
-        let exchanged = self.exchanged.entry(peer).or_default();
-        exchanged.pieces += 1;
-        exchanged.got += bytes;
+    pub(super) fn count(&mut self, peer: Option<&OtherPeer>, bytes: u64, now: Instant) {
+        let with = self.account_with(peer);
+        with.pieces += 1;
+        with.got += bytes;
         self.down.note(bytes, now);
+    }
+
+    /// Returns the account of what was exchanged with a peer, which may have left.
+    pub(super) fn account_with(&mut self, peer: Option<&OtherPeer>) -> &mut Exchanged {
+        let with = self
+            .exchanged
+            .entry(peer.map(|peer| peer.addr))
+            .or_default();
+        with.latency = peer.and_then(|peer| peer.latency).or(with.latency);
+        with
     }
 
     /// Returns true if what is asked for by this MD5 is here under the same numbers: it is this content's, or a head's.

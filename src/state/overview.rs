@@ -309,11 +309,10 @@ impl State {
         let listed = self.swarm.get(held.torrent.name());
         let publisher = listed.map_or(&held.torrent.publisher, |listed| &listed.publisher);
         let publisher: Option<SocketAddr> = publisher.parse().ok();
-        let at = |peer: &PeerId| self.peers.get(peer).map(|peer| peer.addr);
         let (mut all, mut others) = (0, 0);
         for (peer, with) in &held.exchanged {
             all += with.got;
-            let is_publisher = publisher.is_some() && at(peer) == publisher;
+            let is_publisher = publisher.is_some() && *peer == publisher;
             others += if is_publisher { 0 } else { with.got };
         }
         (all > 0).then(|| others as f64 / all as f64)
@@ -355,7 +354,7 @@ impl State {
             let with = self
                 .files
                 .values()
-                .filter_map(|held| held.exchanged.get(id));
+                .filter_map(|held| held.exchanged.get(&Some(peer.addr)));
             let sum = |of: fn(&super::Exchanged) -> u64| with.clone().map(of).sum();
             PeerView {
                 peer: peer.addr,

@@ -215,13 +215,7 @@ impl State {
     /// Removes a peer that is gone or never existed: what it has no longer counts. The reports still name it.
     pub fn forget(&mut self, peer: PeerId) {
         self.picker.forget(peer);
-        let Some(gone) = self.peers.remove(&peer) else {
-            return;
-        };
-        let exchanged = self.files.values_mut();
-        exchanged
-            .filter_map(|held| held.exchanged.get_mut(&peer))
-            .for_each(|with| with.left = Some((gone.addr, gone.latency)));
+        self.peers.remove(&peer);
     }
 
     /// Takes the names that a peer lists: of whole files, or, from an original, of pieces.
@@ -504,7 +498,7 @@ impl State {
         if let Some(held) = self.files.get_mut(&get.name)
             && !get.pieces.is_empty()
         {
-            held.exchanged.entry(peer).or_default().asked += 1;
+            held.account_with(self.peers.get(&peer)).asked += 1;
         }
         let known = self.peers.get(&peer);
         known.map_or(LinkState::No, |known| known.link.clone())

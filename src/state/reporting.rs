@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
@@ -10,7 +11,6 @@ use super::overview::{Doing, FileView};
 use super::{Exchanged, Held, State, TrackerWord};
 use crate::bound::{BoundTerm, HoldUp, share};
 use crate::causes::Waits;
-use crate::picker::PeerId;
 use crate::protocol::{Brake, FILES_REPORTED, FilePace, FileReport, SwarmPace};
 use crate::torrent::Name;
 
@@ -37,7 +37,7 @@ const ANSWERS: u32 = 3;
 #[derive(Default)]
 pub struct PaceTally {
     /// When it was looked, and how much had come from each peer.
-    samples: VecDeque<(Instant, BTreeMap<PeerId, u64>)>,
+    samples: VecDeque<(Instant, BTreeMap<Option<SocketAddr>, u64>)>,
     /// How many pieces had come at the last sample.
     sampled: u64,
     terms: BTreeMap<Option<BoundTerm>, u32>,
@@ -46,7 +46,7 @@ pub struct PaceTally {
 }
 
 impl PaceTally {
-    fn sample(&mut self, exchanged: &BTreeMap<PeerId, Exchanged>, now: Instant) {
+    fn sample(&mut self, exchanged: &BTreeMap<Option<SocketAddr>, Exchanged>, now: Instant) {
         let pieces: u64 = exchanged.values().map(|with| with.pieces).sum();
         if pieces < self.sampled + PIECES_A_SAMPLE && !self.samples.is_empty() {
             return;
@@ -66,9 +66,9 @@ impl PaceTally {
             return None;
         }
         let (_, last) = self.samples.back()?;
-        let speeds = |peer: &PeerId| -> Vec<f64> {
+        let speeds = |peer: &Option<SocketAddr>| -> Vec<f64> {
             let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
-            let got = |all: &BTreeMap<PeerId, u64>| all.get(peer).copied().unwrap_or(0);
+            let got = |all: &BTreeMap<Option<SocketAddr>, u64>| all.get(peer).copied().unwrap_or(0);
             let speed = |((since, before), (at, after)): (&(Instant, _), &(Instant, _))| {
                 let seconds = at.saturating_duration_since(*since).as_secs_f64();
                 (got(after) - got(before)) as f64 / seconds.max(1e-3)
@@ -257,8 +257,9 @@ mod tests {
         let (mut tally, mut exchanged) = (PaceTally::default(), BTreeMap::new());
         for n in 0..10 {
             let shares: Vec<f64> = (0..4).map(|_| rng.random_range(0.5..1.5)).collect();
-            for (peer, got) in (0..).zip(share(&shares)) {
-                let with: &mut Exchanged = exchanged.entry(peer).or_default();
+            for (port, got) in (0..).zip(share(&shares)) {
+                let peer = SocketAddr::from(([10, 0, 0, 2], port));
+                let with: &mut Exchanged = exchanged.entry(Some(peer)).or_default();
                 with.got += (got * 1e6) as u64;
                 with.pieces += 10;
             }

@@ -1,13 +1,10 @@
 //! How much each peer gave and took.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Exchanged, Held, State};
-use crate::picker::PeerId;
 
 /// What came from one peer, and what was sent to it.
 #[derive(Clone, Debug, Serialize)]
@@ -38,36 +35,19 @@ impl State {
     /// come first.
     pub fn shares(&self, held: &Held) -> Vec<Share> {
         let all: u64 = held.exchanged.values().map(|with| with.got).sum();
-        let mut shares: BTreeMap<SocketAddr, Share> = BTreeMap::new();
-        for (id, with) in &held.exchanged {
-            let Some((peer, latency)) = self.who(*id, with) else {
-                continue;
-            };
-            // a peer that left and came back has two numbers
-            let share = shares.entry(peer).or_insert(Share {
-                peer,
-                latency_ms: None,
-                asked: 0,
-                pieces: 0,
-                got: 0,
-                share: 0.0,
-                gave: 0,
-            });
-            let latency_ms = latency.map(|latency| latency.as_secs_f64() * 1e3);
-            share.latency_ms = latency_ms.or(share.latency_ms);
-            share.asked += with.asked;
-            share.pieces += with.pieces;
-            share.got += with.got;
-            share.gave += with.gave;
-            share.share = share.got as f64 / all.max(1) as f64;
-        }
-        let mut shares: Vec<Share> = shares.into_values().collect();
+        let share = |(peer, with): (&Option<SocketAddr>, &Exchanged)| {
+            Some(Share {
+                peer: (*peer)?,
+                latency_ms: with.latency.map(|latency| latency.as_secs_f64() * 1e3),
+                asked: with.asked,
+                pieces: with.pieces,
+                got: with.got,
+                share: with.got as f64 / all.max(1) as f64,
+                gave: with.gave,
+            })
+        };
+        let mut shares: Vec<Share> = held.exchanged.iter().filter_map(share).collect();
         shares.sort_by_key(|share| std::cmp::Reverse(share.got + share.gave));
         shares
-    }
-
-    fn who(&self, id: PeerId, with: &Exchanged) -> Option<(SocketAddr, Option<Duration>)> {
-        let here = self.peers.get(&id);
-        here.map(|peer| (peer.addr, peer.latency)).or(with.left)
     }
 }

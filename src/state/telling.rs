@@ -91,9 +91,9 @@ impl State {
         let Some(held) = self.files.get_mut(name) else {
             return;
         };
-        let exchanged = held.exchanged.entry(peer).or_default();
-        exchanged.sent += 1;
-        exchanged.gave += bytes;
+        let with = held.account_with(self.peers.get(&peer));
+        with.sent += 1;
+        with.gave += bytes;
         held.up.note(bytes, now);
         held.told.untold.get_or_insert((now, now)).1 = now;
     }
