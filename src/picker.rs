@@ -16,7 +16,8 @@
 //! ```
 //! Who had piece 9 at 270 s, besides peer 1? What if peer 1 had left at 90 s, and what if at 270 s?
 //!
-//! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it.
+//! Invariant: a missing piece is either open (nobody was asked for it) or has a claim for each request that names it; any other
+//! piece is here.
 //! Beside the lesson: `claims` keeps that account, `late` asks again for what should have come,
 //! `places` bounds what each peer is asked for at a time, `subnets` what is asked of other subnets, and `view` is for people.
 //!
@@ -67,14 +68,13 @@ pub struct Picker {
 pub(crate) struct WantedFile {
     md5: Digest,
     piece_len: u64,
-    /// The pieces that are here.
-    have: Bitfield,
     /// Missing, and nobody was asked.
     open: Bitfield,
     /// Blocks that are missing of the pieces that are here in part.
     missing_blocks: BTreeMap<u32, BlockSet>,
     /// How many peers have each piece.
     copies: Vec<u32>,
+    /// Missing, and asked for.
     claims: BTreeMap<u32, Vec<Claim>>,
 }
 

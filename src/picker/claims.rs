@@ -26,7 +26,6 @@ impl Picker {
         let wanted = WantedFile {
             md5: torrent.md5(),
             piece_len: torrent.full_piece_len() as u64,
-            have: have.clone(),
             open,
             copies: vec![0; n as usize],
             missing_blocks: missing.collect(),
@@ -48,7 +47,6 @@ impl Picker {
             file.open.set(idx);
         }
         file.md5 = torrent.md5();
-        file.have = file.have.of_longer(n);
         file.copies.resize(n as usize, 0);
         let has = self.links.values_mut();
         for has in has.filter_map(|link| link.has.get_mut(name)) {
@@ -73,10 +71,8 @@ impl Picker {
 
     /// Returns how many wanted files have a piece that is missing here and that some other peer has.
     pub fn n_obtainable(&self) -> usize {
-        let obtainable = |file: &&WantedFile| {
-            let mut copies = file.copies.iter().enumerate();
-            copies.any(|(idx, copies)| *copies > 0 && !file.have.get(idx as u32))
-        };
+        let obtainable =
+            |file: &&WantedFile| file.missing().any(|idx| file.copies[idx as usize] > 0);
         self.files.values().filter(obtainable).count()
     }
 
@@ -90,7 +86,7 @@ impl Picker {
         let Some(file) = self.files.get_mut(name) else {
             return;
         };
-        let n = file.have.len();
+        let n = file.open.len();
         let has = self
             .links
             .entry(peer)
@@ -263,7 +259,6 @@ impl Picker {
         if let Some(file) = self.files.get_mut(name) {
             file.claims.remove(&idx);
             file.missing_blocks.remove(&idx);
-            file.have.set(idx);
             file.open.clear(idx);
         }
     }
@@ -297,6 +292,11 @@ impl Link {
 }
 
 impl WantedFile {
+    /// The pieces that aren't here.
+    pub(super) fn missing(&self) -> impl Iterator<Item = u32> {
+        self.open.iter().chain(self.claims.keys().copied())
+    }
+
     /// Counts one more request for this piece.
     pub(super) fn claim(&mut self, idx: u32, peer: PeerId, since: Instant) {
         self.open.clear(idx);
@@ -315,9 +315,7 @@ impl WantedFile {
         claims.retain(|claim| claim.peer != peer);
         if claims.is_empty() {
             self.claims.remove(&idx);
-            if !self.have.get(idx) {
-                self.open.set(idx);
-            }
+            self.open.set(idx);
         }
     }
 }

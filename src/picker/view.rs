@@ -28,18 +28,14 @@ impl Picker {
     /// on its way.
     pub fn spread(&self, name: &Name) -> Option<f64> {
         let file = self.files.get(name)?;
-        let is_missing = |idx: &u32| !file.have.get(*idx);
-        let mut spread = Bitfield::new(file.have.len());
+        let mut spread = Bitfield::new(file.open.len());
         let has = self.links.values().filter_map(|link| link.has.get(name));
         let mut parts = has.filter(|has| !has.is_full()).peekable();
         parts.peek()?;
-        for has in parts {
-            has.iter().filter(is_missing).for_each(|idx| {
-                spread.set(idx);
-            });
-        }
-        let n_missing = file.have.len() - file.have.count();
-        Some(f64::from(spread.count()) / f64::from(n_missing.max(1)))
+        parts.for_each(|has| spread.set_all(has));
+        let n_missing = file.missing().count();
+        let n_spread = file.missing().filter(|idx| spread.get(*idx)).count();
+        Some(n_spread as f64 / n_missing.max(1) as f64)
     }
 
     /// Returns how many requests were made, those for news too.
