@@ -65,34 +65,17 @@ impl Known {
     }
 }
 
-/// What is known of a content, and which file of the hidden folder has the rest of it.
-#[derive(Clone)]
-struct MemoryEntry {
-    known: Known,
-    file: String,
-}
-
 /// The remembered contents of each name, the oldest first.
 #[derive(Default)]
-pub(super) struct Memory(HashMap<Name, Vec<MemoryEntry>>);
+pub(super) struct Memory(HashMap<Name, Vec<Known>>);
 
 impl Memory {
-    /// Adds the newest content of a name, and returns the files that are no longer needed.
-    fn put(&mut self, name: &Name, entry: MemoryEntry) -> Vec<String> {
-        let entries = self.0.entry(name.clone()).or_default();
-        let mut gone = Vec::new();
-        entries.retain(|old| {
-            let replaced = old.known.md5 == entry.known.md5;
-            if replaced && old.file != entry.file {
-                gone.push(old.file.clone());
-            }
-            !replaced
-        });
-        entries.push(entry);
-        if entries.len() > CONTENTS_A_NAME {
-            gone.push(entries.remove(0).file);
-        }
-        gone
+    /// Adds the newest content of a name, and returns one that is too many.
+    fn put(&mut self, name: &Name, new: Known) -> Option<Known> {
+        let known = self.0.entry(name.clone()).or_default();
+        known.retain(|old| old.md5 != new.md5);
+        known.push(new);
+        (known.len() > CONTENTS_A_NAME).then(|| known.remove(0))
     }
 }
 
@@ -101,42 +84,49 @@ fn file_of(name: &Name, md5: Digest) -> String {
 }
 
 impl Store {
-    /// Reads what earlier runs remembered, the first version's `NAME.torrent` included: if that file isn't whole, the
-    /// `.torrent` came from a swarm.
+    /// Reads what earlier runs remembered. The first version's `NAME.torrent` gets the name that it has now: if that file isn't
+    /// whole, the `.torrent` came from a swarm.
     pub(super) fn load_memory(&self) -> Memory {
         let mut found = Vec::new();
         for file in self.disk.read_dir(&self.hidden).unwrap_or_default() {
             let Some(file) = file.to_str().filter(|file| file.ends_with(".torrent")) else {
                 continue;
             };
-            let path = self.hidden.join(file);
             let Some(mut saved) = self.read_saved(file) else {
                 continue;
             };
-            let torrent = &saved.torrent;
-            let by_name = format!("{}.torrent", torrent.name().as_str());
-            if file == by_name {
+            let (name, md5) = (saved.torrent.name().clone(), saved.torrent.md5());
+            let own = file_of(&name, md5);
+            let path = self.hidden.join(&own);
+            let is_first_versions = file == format!("{}.torrent", name.as_str());
+            if is_first_versions && !self.is_read_only && self.is_free(&path).unwrap_or(false) {
                 saved.received |= saved.stamp.is_none();
-            } else if file != file_of(torrent.name(), torrent.md5()) {
+                if self.save(&saved).is_ok() {
+                    let _ = self.disk.remove(&self.hidden.join(file));
+                }
+            } else if file != own {
                 continue;
             }
-            let Ok(meta) = self.disk.lstat(&path) else {
-                continue;
-            };
-            let entry = MemoryEntry {
-                known: Known::of(&saved),
-                file: file.to_owned(),
-            };
-            found.push((Stamp::of(&meta).mtime, torrent.name().clone(), entry));
+            if let Ok(meta) = self.disk.lstat(&path) {
+                found.push((Stamp::of(&meta).mtime, md5, name, Known::of(&saved)));
+            }
         }
-        found.sort_by(|one, two| (one.0, &one.2.file).cmp(&(two.0, &two.2.file)));
+        found.sort_by_key(|(mtime, md5, ..)| (*mtime, *md5));
         let mut memory = Memory::default();
-        for (_, name, entry) in found {
-            let gone = memory.put(&name, entry).into_iter();
-            gone.filter(|_| !self.is_read_only)
-                .for_each(|file| drop(self.disk.remove(&self.hidden.join(file))));
+        for (.., name, known) in found {
+            let too_many = memory.put(&name, known);
+            self.forget(&name, too_many);
         }
         memory
+    }
+
+    /// Removes the file of a content that isn't remembered any more.
+    fn forget(&self, name: &Name, known: Option<Known>) {
+        if let Some(known) = known.filter(|_| !self.is_read_only) {
+            let _ = self
+                .disk
+                .remove(&self.hidden.join(file_of(name, known.md5)));
+        }
     }
 
     fn read_saved(&self, file: &str) -> Option<Saved> {
@@ -144,23 +134,16 @@ impl Store {
         serde_json::from_slice(&bytes).ok()
     }
 
-    fn recall(&self, name: &Name, entry: &MemoryEntry) -> Option<Saved> {
-        let mut saved = self.read_saved(&entry.file)?;
-        let fits = saved.torrent.name() == name && saved.torrent.md5() == entry.known.md5;
-        saved.received = entry.known.received;
-        fits.then_some(saved)
-    }
-
-    fn entries(&self, name: &Name) -> Vec<MemoryEntry> {
-        let memory = self.memory.lock().expect("no panic while locked");
-        let entries = memory.0.get(name).into_iter().flatten();
-        entries.rev().cloned().collect()
+    fn recall(&self, name: &Name, md5: Digest) -> Option<Saved> {
+        let saved = self.read_saved(&file_of(name, md5))?;
+        (saved.torrent.name() == name && saved.torrent.md5() == md5).then_some(saved)
     }
 
     /// Returns the contents that are remembered of a name, the most recent first.
     pub fn known(&self, name: &Name) -> Vec<Known> {
-        let entries = self.entries(name).into_iter();
-        entries.map(|entry| entry.known).collect()
+        let memory = self.memory.lock().expect("no panic while locked");
+        let known = memory.0.get(name).into_iter().flatten();
+        known.rev().cloned().collect()
     }
 
     /// Returns the contents of a name that were never whole here, the most recent first.
@@ -176,21 +159,20 @@ impl Store {
         let standing = self.disk.lstat(&self.path(name)).ok();
         let standing = standing.filter(|meta| meta.is_file());
         let standing = standing.map(|meta| Stamp::of(&meta));
-        let mut entries = self.entries(name);
+        let mut known = self.known(name);
         // the sort is stable: the most recent stays first among equals
-        entries.sort_by_key(|entry| match entry.known.stamp {
+        known.sort_by_key(|known| match known.stamp {
             Some(stamp) if standing == Some(stamp) => 0,
             Some(_) => 1,
             None => 2,
         });
-        entries.iter().find_map(|entry| self.recall(name, entry))
+        known.iter().find_map(|known| self.recall(name, known.md5))
     }
 
     /// Returns what is remembered of this content of a name.
     pub fn saved_content(&self, name: &Name, md5: Digest) -> Option<Saved> {
-        let entries = self.entries(name);
-        let entry = entries.iter().find(|entry| entry.known.md5 == md5)?;
-        self.recall(name, entry)
+        let is_known = self.known(name).iter().any(|known| known.md5 == md5);
+        is_known.then(|| self.recall(name, md5)).flatten()
     }
 
     /// Remembers what is known of a file. If the folder is read-only, it does nothing and returns no error.
@@ -204,14 +186,10 @@ impl Store {
         if self.is_read_only {
             return Ok(());
         }
-        let known = Known::of(saved);
-        let gone = {
-            let mut memory = self.memory.lock().expect("no panic while locked");
-            memory.put(name, MemoryEntry { known, file })
-        };
-        for file in gone {
-            let _ = self.disk.remove(&self.hidden.join(file));
-        }
+        let mut memory = self.memory.lock().expect("no panic while locked");
+        let too_many = memory.put(name, Known::of(saved));
+        drop(memory);
+        self.forget(name, too_many);
         Ok(())
     }
 
