@@ -273,9 +273,10 @@ impl State {
     /// # Errors
     /// Where it wasn't asked for.
     pub fn expects(&self, peer: PeerId, n: u64, idx: u32) -> Result<Option<Expected>, NotAskedFor> {
-        let asked = self.picker.asked_for(peer, n, idx);
-        let (name, md5, blocks) = asked.ok_or(NotAskedFor)?;
-        let torrent = self.torrent_with(name, md5, idx);
+        let get = self.picker.request(peer, n);
+        let get = get.filter(|get| get.pieces.contains(&idx));
+        let get = get.ok_or(NotAskedFor)?;
+        let (torrent, blocks) = (self.torrent_with(&get.name, get.md5, idx), get.blocks);
         Ok(torrent.map(|torrent| Expected { torrent, blocks }))
     }
 

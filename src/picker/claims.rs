@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Asked, Claim, Link, NEAREST, PeerId, Picker, Route, WantedFile};
 use crate::bitfield::Bitfield;
-use crate::md5::Digest;
+use crate::protocol::Get;
 use crate::torrent::{BlockSet, Name, Torrent};
 
 impl Picker {
@@ -161,32 +161,15 @@ impl Picker {
         self.links.remove(&peer);
     }
 
-    /// Returns what request `n` of this peer asks for, as long as it isn't answered.
+    /// Returns request `n` of this peer, as long as it isn't answered.
+    pub fn request(&self, peer: PeerId, n: u64) -> Option<&Get> {
+        self.asked(peer, n).map(|asked| &asked.get)
+    }
+
+    /// Does the same, with when and how it was made.
     pub(super) fn asked(&self, peer: PeerId, n: u64) -> Option<&Asked> {
         let link = self.links.get(&peer)?;
         link.asked.iter().find(|asked| asked.get.n == n)
-    }
-
-    /// Returns true if request `n` of this peer has no answer yet.
-    pub fn awaits(&self, peer: PeerId, n: u64) -> bool {
-        self.asked(peer, n).is_some()
-    }
-
-    /// Returns the content that request `n` of this peer asks for, while it has no answer.
-    pub fn asked_content(&self, peer: PeerId, n: u64) -> Option<Digest> {
-        self.asked(peer, n).map(|asked| asked.get.md5)
-    }
-
-    /// Returns the file that request `n` of this peer names piece `idx` of, and the blocks that it asks for if not all.
-    pub fn asked_for(
-        &self,
-        peer: PeerId,
-        n: u64,
-        idx: u32,
-    ) -> Option<(&Name, Digest, Option<BlockSet>)> {
-        let get = &self.asked(peer, n)?.get;
-        let named = get.pieces.contains(&idx);
-        named.then_some((&get.name, get.md5, get.blocks))
     }
 
     /// Returns how many bytes were requested and haven't come.

@@ -94,6 +94,11 @@ impl OtherPeer {
     pub(super) fn is_listed(&self) -> bool {
         self.on_list.is_some()
     }
+
+    /// Returns true if it may be tried now: it wasn't a moment ago, and isn't left alone.
+    fn is_ready(&self, now: Instant) -> bool {
+        self.strikes < STRIKES && self.retry_at.is_none_or(|at| at <= now)
+    }
 }
 
 /// The pieces that a peer has of a file that isn't being fetched at present.
@@ -371,9 +376,7 @@ impl State {
         for (_, peer) in busy {
             *at_address.entry(peer.addr.ip()).or_default() += 1;
         }
-        let ready = idle
-            .into_iter()
-            .filter(|(_, peer)| peer.strikes < STRIKES && peer.retry_at.is_none_or(|at| at <= now));
+        let ready = idle.into_iter().filter(|(_, peer)| peer.is_ready(now));
         let mut ready: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
         ready.shuffle(&mut self.rng);
         let in_turn = ready.into_iter().map(|(no, addr)| {
@@ -489,7 +492,7 @@ impl State {
 
     /// Returns true if request `n` of a peer was answered, and it owes the answer to another.
     pub fn is_asked_since(&self, peer: PeerId, n: u64) -> bool {
-        !self.picker.awaits(peer, n) && self.picker.is_asked(peer)
+        self.picker.request(peer, n).is_none() && self.picker.is_asked(peer)
     }
 
     /// How a request that was decided on is to be sent. It is counted.
@@ -549,7 +552,7 @@ impl State {
         name: &Name,
         now: Instant,
     ) -> Result<(), NotAskedFor> {
-        let asked = self.picker.asked_content(peer, n);
+        let asked = self.picker.request(peer, n).map(|get| get.md5);
         self.take_answer(peer, n, None, now)?;
         // the request may be for the content before this one
         let held = self.files.get(name).map(|held| held.torrent.md5());
@@ -590,9 +593,7 @@ impl State {
     /// Lets originals, and in classic rounds all peers, be asked over a separate connection for each piece.
     pub(super) fn open_single_links(&mut self, classic: bool, now: Instant) {
         for (no, peer) in &mut self.peers {
-            let ready = peer.strikes < STRIKES
-                && peer.retry_at.is_none_or(|at| at <= now)
-                && peer.on_list.is_some();
+            let ready = peer.is_ready(now) && peer.is_listed();
             if (classic || !peer.ours) && ready && matches!(peer.link, LinkState::No) {
                 peer.link = LinkState::Single {
                     addr: peer.addr,

@@ -449,7 +449,7 @@ impl Course {
     fn forgets(&mut self) {
         let picker = &self.state.picker;
         self.asked
-            .retain(|asked| picker.awaits(asked.peer, asked.get.n));
+            .retain(|asked| picker.request(asked.peer, asked.get.n).is_some());
     }
 
     /// The folder is looked at, and its files are hashed.
