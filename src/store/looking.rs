@@ -20,16 +20,9 @@ pub enum Seen {
 }
 
 impl Store {
-    /// Lists everything in the folder: the files that can be shared, and what can't be shared with the reason.
-    /// `.bittorrentish` and what belongs to it are skipped.
-    ///
-    /// # Errors
-    /// Returns an error if the folder can't be read.
-    pub fn look(&self) -> Result<Vec<Seen>, StoreError> {
-        self.look_for(&|_| false)
-    }
-
-    /// Does the same, but a file that is asked for by its name is shared even if it looks like an unfinished download.
+    /// Lists everything in the folder: the files that can be shared, and what can't be shared with the reason. A file that is
+    /// asked for by its name is shared even if it looks like an unfinished download. `.bittorrentish` and what belongs to it are
+    /// skipped.
     ///
     /// # Errors
     /// Returns an error if the folder can't be read.
