@@ -162,10 +162,7 @@ impl State {
         let moving = moving.chain(&self.beginning).chain(self.named());
         let moving = moving.chain(conflicts);
         let listed = self.swarm.keys().chain(self.standing.keys());
-        let originals = self.peers.values().filter(|peer| !peer.ours);
-        let of_originals = originals.flat_map(|peer| &peer.offers);
-        let of_originals = of_originals.filter(|(_, offered)| offered.pieces.is_all());
-        let rest = listed.chain(of_originals.map(|(name, _)| name));
+        let rest = listed.chain(self.whole_at_originals().map(|(name, ..)| name));
         let (mut shown, mut left_out) = (BTreeSet::new(), BTreeSet::new());
         for name in moving.chain(rest) {
             if shown.len() < SHOWN {

@@ -639,18 +639,22 @@ impl State {
         fits.cloned().collect()
     }
 
+    /// Returns the whole files that originals list, each with one that has it.
+    pub(super) fn whole_at_originals(&self) -> impl Iterator<Item = (&Name, PeerId, SocketAddr)> {
+        let listed = self.peers.iter().filter(|(_, peer)| peer.is_listed());
+        let originals = listed.filter(|(_, peer)| !peer.ours);
+        originals.flat_map(|(no, peer)| {
+            let offers = peer.offers.iter();
+            let whole = offers.filter(|(_, offered)| offered.pieces.is_all());
+            whole.map(|(name, _)| (name, *no, peer.addr))
+        })
+    }
+
     /// Returns the names that only originals list and that are wanted and not here, with the peers that have each.
     pub fn from_originals_only(&self) -> Vec<(Name, Vec<(PeerId, SocketAddr)>)> {
         let mut names: BTreeMap<&Name, Vec<(PeerId, SocketAddr)>> = BTreeMap::new();
-        for (no, peer) in self
-            .peers
-            .iter()
-            .filter(|(_, peer)| !peer.ours && peer.on_list.is_some())
-        {
-            let whole = peer.offers.iter();
-            for (name, _) in whole.filter(|(_, offered)| offered.pieces.is_all()) {
-                names.entry(name).or_default().push((*no, peer.addr));
-            }
+        for (name, peer, addr) in self.whole_at_originals() {
+            names.entry(name).or_default().push((peer, addr));
         }
         let lacks = |name: &Name| {
             self.is_wanted(name)

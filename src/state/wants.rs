@@ -131,15 +131,8 @@ impl State {
 
     /// Returns the files that could be picked: they are listed, nothing of them is here, and they aren't wanted so far.
     pub fn unpicked(&self) -> impl Iterator<Item = &Name> {
-        let originals = self.peers.values().filter(|peer| !peer.ours);
-        let offers = originals.flat_map(|peer| &peer.offers);
-        let whole =
-            offers.filter(|(name, it)| it.pieces.is_all() && !self.swarm.contains_key(*name));
-        let names: BTreeSet<&Name> = self
-            .swarm
-            .keys()
-            .chain(whole.map(|(name, _)| name))
-            .collect();
+        let of_originals = self.whole_at_originals().map(|(name, ..)| name);
+        let names: BTreeSet<&Name> = self.swarm.keys().chain(of_originals).collect();
         let here = |name: &Name| self.files.contains_key(name) || self.standing.contains_key(name);
         let is_open = move |name: &&Name| !self.is_wanted(name) && !here(name);
         names.into_iter().filter(is_open)
