@@ -910,3 +910,41 @@ fn an_answered_request_takes_nothing_from_the_next() {
     let second = round().expect("others are missing").get;
     assert!(state.is_asked_since(peer, first.n) && !state.is_asked_since(peer, second.n));
 }
+
+#[test]
+fn what_a_file_waits_for_is_told_once() {
+    let mut state = state_wanting(Wants {
+        only: vec![name("f"), name("g")],
+        ..Wants::default()
+    });
+    state.last_answer = Some(Instant::now());
+    let news = |state: &mut State| -> Vec<bool> {
+        let told = state.waits_to_tell().into_iter();
+        told.map(|(_, _, is_news)| is_news).collect()
+    };
+    assert_eq!(news(&mut state), [true, true]);
+    assert_eq!(news(&mut state), [false, false]);
+    state.swarm.insert(name("f"), listed(b"f", true));
+    assert_eq!(news(&mut state), [false], "of the other one");
+    state.swarm.clear();
+    assert_eq!(news(&mut state), [true, false], "it is gone again");
+}
+
+#[test]
+fn who_left_and_came_back_has_one_account() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    let addr = ([10, 0, 0, 2], 1).into();
+    for idx in 0..2 {
+        let peer = state.know(addr, true);
+        state.note_latency(peer, Some(Duration::from_millis(2)));
+        let piece = StoredPiece::for_a_test(&torrent, idx);
+        state.landed(peer, &torrent, &piece, 100, now);
+        state.forget(peer);
+    }
+    let shares = state.shares(&state.files[&name("f")]);
+    assert_eq!(shares.len(), 1, "{shares:?}");
+    let share = &shares[0];
+    assert_eq!((share.peer, share.pieces, share.got), (addr, 2, 200));
+    assert_eq!((share.latency_ms, share.share), (Some(2.0), 1.0));
+}
