@@ -209,15 +209,11 @@ impl Roster {
     pub fn update_peer_list(&mut self) -> Vec<SocketAddr> {
         self.sweeps += 1;
         let sweeps = self.sweeps;
-        let silent = self
-            .peers
-            .extract_if(|_, peer| peer.last_seen + 1 < sweeps)
-            .collect::<Vec<(PeerKey, KnownPeer)>>();
-        for (key, peer) in &silent {
-            self.forget(*key, peer);
-        }
-        let addr = |(_, peer): &(PeerKey, KnownPeer)| peer.holdings.addr;
-        silent.iter().map(addr).collect()
+        let is_silent = |(_, peer): &(&PeerKey, &KnownPeer)| peer.last_seen + 1 < sweeps;
+        let silent = self.peers.iter().filter(is_silent);
+        let silent: Vec<PeerKey> = silent.map(|(key, _)| *key).collect();
+        let dropped = silent.into_iter().filter_map(|key| self.forget(key));
+        dropped.collect()
     }
 
     /// The answer to a ping of ours: others than the asker, and the files that somebody has. `wants` names the files that the

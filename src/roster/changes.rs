@@ -6,11 +6,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Roster;
 use super::address::PeerKey;
 use super::folder::FolderReport;
 use super::holdings::{HeldFiles, Holding, Holdings, counted};
 use super::list::PeerList;
-use super::{KnownPeer, Roster};
 use crate::content::Verdict;
 
 impl Roster {
@@ -154,20 +154,12 @@ impl Roster {
         }
     }
 
-    /// Forgets what a peer had that isn't there any more.
-    pub(super) fn forget(&mut self, key: PeerKey, peer: &KnownPeer) {
-        let addr = peer.holdings.addr;
+    /// Forgets a peer, and all that it had. Returns where it was.
+    pub(super) fn forget(&mut self, key: PeerKey) -> Option<SocketAddr> {
+        self.set_holdings(key, HeldFiles::new(), FolderReport::default());
+        let addr = self.peers.remove(&key)?.holdings.addr;
         self.everyone.remove(&key);
-        for (name, held) in &peer.holdings.files {
-            self.files.replace(name, key, Some(held), None);
-            self.see_publisher(name, Some(addr));
-        }
-        self.forget_folder(key, addr, &peer.folder);
-        let n_names = counted(&peer.holdings.files);
-        self.quotas.change(addr.ip(), |usage| {
-            usage.peers -= 1;
-            usage.names -= n_names;
-            usage.in_folders -= peer.folder.len();
-        });
+        self.quotas.change(addr.ip(), |usage| usage.peers -= 1);
+        Some(addr)
     }
 }

@@ -115,17 +115,6 @@ impl Roster {
         coming.collect()
     }
 
-    /// Forgets the folder of a peer that isn't there any more.
-    pub(super) fn forget_folder(&mut self, key: PeerKey, addr: SocketAddr, folder: &FolderReport) {
-        let none = FolderReport::default();
-        for name in self.folders.replace(key, folder, &none) {
-            self.files.list_anew(name.as_str());
-        }
-        for name in folder.coming_names() {
-            self.see_publisher(&name, Some(addr));
-        }
-    }
-
     /// The live files as this asker is told of them.
     pub(super) fn file_list(&mut self, asker: Endpoints, rng: &mut impl Rng) -> Arc<FileList> {
         if let Some(ready) = self.files.ready(asker) {
