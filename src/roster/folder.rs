@@ -68,18 +68,16 @@ pub(super) struct FolderIndex {
 }
 
 impl FolderIndex {
-    /// Returns the names of which the peer has another copy than before, or has one no more.
+    /// Returns the names of the peer's other copies, where these aren't the same as before.
     fn replace(&mut self, key: PeerKey, old: &FolderReport, new: &FolderReport) -> Vec<Name> {
         match new.coming.is_empty() {
             true => self.coming.remove(&key),
             false => self.coming.insert(key),
         };
-        let [gone, came] = [(old, new), (new, old)].map(|(one, other)| {
-            let differs = |(name, md5): &(&Name, &Digest)| other.others.get(*name) != Some(*md5);
-            let differ = one.others.iter().filter(differs);
-            differ.map(|(name, _)| name.clone()).collect::<Vec<Name>>()
-        });
-        for name in &gone {
+        if old.others == new.others {
+            return Vec::new();
+        }
+        for name in old.others.keys() {
             if let Some(peers) = self.others.get_mut(name) {
                 peers.remove(&key);
                 if peers.is_empty() {
@@ -87,10 +85,14 @@ impl FolderIndex {
                 }
             }
         }
-        for name in &came {
+        for name in new.others.keys() {
             self.others.entry(name.clone()).or_default().insert(key);
         }
-        [gone, came].concat()
+        old.others
+            .keys()
+            .chain(new.others.keys())
+            .cloned()
+            .collect()
     }
 }
 
