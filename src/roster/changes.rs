@@ -9,9 +9,8 @@ use std::sync::Arc;
 use super::Roster;
 use super::address::PeerKey;
 use super::folder::FolderReport;
-use super::holdings::{HeldFiles, Holding, Holdings, counted};
+use super::holdings::{HeldFiles, Holding, Holdings};
 use super::list::PeerList;
-use crate::content::Verdict;
 
 impl Roster {
     /// What a list says of its peer's folder, as far as there is room for it. An original says nothing of it.
@@ -40,84 +39,52 @@ impl Roster {
 
     /// Returns the names of which the peer has more or less than before.
     fn set_files(&mut self, key: PeerKey, files: HeldFiles) -> Vec<Arc<str>> {
-        let Some(peer) = self.peers.get_mut(&key) else {
+        let Some(peer) = self.peers.get(&key) else {
             return Vec::new();
         };
-        let (addr, v) = (peer.holdings.addr, peer.holdings.v);
-        if peer.holdings.files == files {
-            // its entry stays ready; what is rare may have changed with others' lists
-            for (name, held) in &files {
-                self.files.note_rare(name, key, held);
-            }
-            return Vec::new();
-        }
-        let now = Arc::new(Holdings::new(addr, v, files));
-        let before = std::mem::replace(&mut peer.holdings, Arc::clone(&now));
-        let (mut changed, mut grew) = (Vec::new(), false);
-        for (name, old) in &before.files {
-            if !now.files.contains_key(name) {
-                self.files.replace(name, key, Some(old), None);
-                changed.push(Arc::clone(name));
+        let had = &peer.holdings.files;
+        let gone = had.keys().filter(|name| !files.contains_key(*name));
+        let gone = gone.map(|name| (Arc::clone(name), None));
+        let mut changes: Vec<(Arc<str>, Option<Holding>)> = gone.collect();
+        for (name, held) in files {
+            if had.get(&name) == Some(&held) {
+                // what is rare may have changed with others' lists
+                self.files.note_rare(&name, key, &held);
+            } else {
+                changes.push((name, Some(held)));
             }
         }
-        for (name, new) in &now.files {
-            let old = before.files.get(name);
-            if old == Some(new) {
-                self.files.note_rare(name, key, new);
-                continue;
-            }
-            self.files.replace(name, key, old, Some(new));
-            grew |= old.is_none_or(|old| old.count() < new.count());
-            changed.push(Arc::clone(name));
-        }
-        if grew {
-            peer.last_grew = self.sweeps;
-        }
-        let (more, less) = (counted(&now.files), counted(&before.files));
-        self.quotas.change_names(addr.ip(), more, less);
-        changed
+        let change = |(name, held)| {
+            self.set_file(key, &name, held);
+            name
+        };
+        changes.into_iter().map(change).collect()
     }
 
-    /// A peer has this much of one file from now on, and of the others what it had.
-    pub(super) fn set_file(&mut self, key: PeerKey, name: &Arc<str>, holding: Holding) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
+    /// A peer has this much of one file from now on, or nothing of it, and of the others what it had. Returns what it had.
+    pub(super) fn set_file(
+        &mut self,
+        key: PeerKey,
+        name: &Arc<str>,
+        new: Option<Holding>,
+    ) -> Option<Holding> {
+        let peer = self.peers.get_mut(&key)?;
         let holdings = Holdings::change(&mut peer.holdings);
+        let old = match &new {
+            Some(new) => holdings.files.insert(Arc::clone(name), new.clone()),
+            None => holdings.files.remove(name),
+        };
         let ip = holdings.addr.ip();
-        let old = holdings.files.insert(Arc::clone(name), holding.clone());
-        if old.as_ref().is_none_or(|old| old.count() < holding.count()) {
+        let count = |held: &Option<Holding>| held.as_ref().map_or(0, Holding::count);
+        if count(&old) < count(&new) {
             peer.last_grew = self.sweeps;
         }
-        self.files.replace(name, key, old.as_ref(), Some(&holding));
-        let (more, less) = (holding.counted(), old.map_or(0, |old| old.counted()));
-        self.quotas.change_names(ip, more, less);
-    }
-
-    /// The record under a name was replaced: what a peer listed of it counts as far as it is of the new content.
-    pub(super) fn relist(&mut self, key: PeerKey, name: &Arc<str>, verdict: Verdict) {
-        let Some(peer) = self.peers.get_mut(&key) else {
-            return;
-        };
-        let listed = peer.holdings.files.get(name);
-        let of_it = listed.filter(|_| verdict != Verdict::Replaces);
-        let ours = peer.is_ours();
-        let now = of_it.and_then(|listed| self.files.understand_anew(name, listed, ours));
-        if let Some(now) = &now {
-            self.files.replace(name, key, None, Some(now));
-        }
-        if now.as_ref() == listed {
-            return;
-        }
-        let less = listed.map_or(0, Holding::counted);
-        let more = now.as_ref().map_or(0, Holding::counted);
-        let holdings = Holdings::change(&mut peer.holdings);
-        match now {
-            Some(now) => drop(holdings.files.insert(Arc::clone(name), now)),
-            None => drop(holdings.files.remove(name)),
-        }
-        let ip = holdings.addr.ip();
-        self.quotas.change_names(ip, more, less);
+        self.files.replace(name, key, old.as_ref(), new.as_ref());
+        let counted = |held: &Option<Holding>| held.as_ref().map_or(0, Holding::counted);
+        self.quotas.change(ip, |usage| {
+            usage.names = usage.names + counted(&new) - counted(&old);
+        });
+        old
     }
 
     /// A known peer comes from another address, or is another program, for which the list of the one before doesn't hold.
@@ -125,33 +92,28 @@ impl Roster {
         let Some(peer) = self.peers.get(&key) else {
             return;
         };
-        if (peer.holdings.addr, peer.holdings.v) == (addr, v) {
+        let (before, v_before) = (peer.holdings.addr, peer.holdings.v);
+        if (before, v_before) == (addr, v) {
             return;
         }
-        if peer.holdings.v != v {
+        if v_before != v {
             self.set_holdings(key, HeldFiles::new(), FolderReport::default());
         }
-        let Some(peer) = self.peers.get_mut(&key) else {
+        let Some(peer) = self.peers.get(&key) else {
             return;
         };
-        let holdings = Holdings::change(&mut peer.holdings);
-        let before = std::mem::replace(&mut holdings.addr, addr);
-        holdings.v = v;
-        let (n_names, in_folder) = (counted(&holdings.files), peer.folder.len());
-        let others: Vec<_> = peer.folder.others.keys().cloned().collect();
-        self.quotas.change(before.ip(), |usage| {
-            usage.peers -= 1;
-            usage.names -= n_names;
-            usage.in_folders -= in_folder;
-        });
-        self.quotas.change(addr.ip(), |usage| {
-            usage.peers += 1;
-            usage.names += n_names;
-            usage.in_folders += in_folder;
-        });
-        for name in others {
-            self.files.list_anew(name.as_str());
+        // taken away and given back, so that it counts for the new address
+        let (files, folder) = (peer.holdings.files.clone(), peer.folder.clone());
+        self.set_files(key, HeldFiles::new());
+        self.set_folder(key, FolderReport::default());
+        if let Some(peer) = self.peers.get_mut(&key) {
+            let holdings = Holdings::change(&mut peer.holdings);
+            (holdings.addr, holdings.v) = (addr, v);
         }
+        self.quotas.change(before.ip(), |usage| usage.peers -= 1);
+        self.quotas.change(addr.ip(), |usage| usage.peers += 1);
+        self.set_files(key, files);
+        self.set_folder(key, folder);
     }
 
     /// Forgets a peer, and all that it had. Returns where it was.

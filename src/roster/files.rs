@@ -46,8 +46,6 @@ pub(super) struct Publisher {
     /// It is never told to anybody. A record that was made anew from a received copy has none: then nobody counts as its
     /// publisher.
     pub(super) key: Option<Arc<str>>,
-    /// Where it was when it published last.
-    pub(super) addr: Option<SocketAddr>,
     /// Where somebody with the same key published later, while the publisher was here: a copied folder, or the publisher
     /// itself, started again before its first address was swept.
     pub(super) second: Option<SocketAddr>,
@@ -61,6 +59,11 @@ impl SharedFile {
     /// Returns true if answers tell of it: it is published, and somebody has it.
     pub(super) fn is_live(&self) -> bool {
         self.record.is_some() && !self.holders.is_empty()
+    }
+
+    /// Where the publisher was when it published last, as the record has it.
+    pub(super) fn publisher_addr(&self) -> Option<SocketAddr> {
+        self.record.as_ref()?.publisher.parse().ok()
     }
 
     /// Remembers a peer with these pieces if one of them is among the rarest, and forgets it otherwise.
@@ -89,13 +92,17 @@ impl FileIndex {
         self.by_name.get(name)
     }
 
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut SharedFile> {
+        self.by_name.get_mut(name)
+    }
+
     /// What is published under a name.
     pub(super) fn record(&self, name: &str) -> Option<&Arc<Summary>> {
         self.get(name)?.record.as_ref()
     }
 
     pub(super) fn publisher_mut(&mut self, name: &str) -> Option<&mut Publisher> {
-        Some(&mut self.by_name.get_mut(name)?.publisher)
+        Some(&mut self.get_mut(name)?.publisher)
     }
 
     /// The pieces of a file that is published in several; 0 of every other name.
@@ -151,24 +158,16 @@ impl FileIndex {
         }
     }
 
-    /// Publishes a record under a name that has none, and of which nobody holds pieces.
+    /// Publishes a record under a name of which nobody has anything.
     pub(super) fn set_record(&mut self, name: &Arc<str>, record: Summary, publisher: Publisher) {
         let file = self.by_name.entry(Arc::clone(name)).or_default();
         file.publisher = publisher;
-        if record.n_pieces > 1 {
-            file.counts = PieceCounts::new(record.n_pieces);
-        }
+        file.counts = match record.n_pieces {
+            ..2 => PieceCounts::default(),
+            n_pieces => PieceCounts::new(n_pieces),
+        };
         file.record = Some(Arc::new(record));
         self.settle(name);
-    }
-
-    /// Forgets a name, with all that was listed and published under it.
-    pub(super) fn remove(&mut self, name: &str) -> Option<SharedFile> {
-        let file = self.by_name.remove(name);
-        if self.live.remove(name) {
-            self.ready.clear();
-        }
-        file
     }
 
     /// Changes what is told of a file's record.

@@ -89,7 +89,7 @@ impl FileIndex {
     pub(super) fn understand_anew(
         &self,
         name: &str,
-        listed: &Holding,
+        listed: Holding,
         ours: bool,
     ) -> Option<Holding> {
         let n_pieces = self.n_pieces(name);
@@ -97,9 +97,8 @@ impl FileIndex {
         if listed.named && ours {
             return Some(Holding::whole(n_pieces));
         }
-        let pieces = listed.pieces.clone();
+        let Holding { named, pieces } = listed;
         let pieces = pieces.filter(|bits| bits.len() == n_pieces);
-        let named = listed.named;
         (named || pieces.is_some()).then_some(Holding { named, pieces })
     }
 }

@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 
 use super::Roster;
-use super::files::SharedFile;
 use crate::content::Offerer;
 use crate::md5::{Digest, digest};
 use crate::torrent::Name;
@@ -49,12 +48,13 @@ impl Roster {
         let (Some(record), publisher) = (&file.record, &file.publisher) else {
             return;
         };
-        let concerns = |of| self.is_at(of, publisher.addr) || self.is_at(of, publisher.second);
+        let addr = file.publisher_addr();
+        let concerns = |of| self.is_at(of, addr) || self.is_at(of, publisher.second);
         if publisher.key.is_none() || of.is_some_and(|of| !concerns(of)) {
             return;
         }
         let at = |addr: Option<SocketAddr>| addr.filter(|addr| self.has_at(*addr, name));
-        let (first, second) = (at(publisher.addr), at(publisher.second));
+        let (first, second) = (at(addr), at(publisher.second));
         let (was, here) = (record.here, first.or(second).is_some());
         if let (None, Some(second)) = (first, second) {
             self.publisher_moves(name, second);
@@ -66,21 +66,17 @@ impl Roster {
 
     /// A record's publisher is at this address from now on.
     pub(super) fn publisher_moves(&mut self, name: &str, addr: SocketAddr) {
-        let Some(publisher) = self.files.publisher_mut(name) else {
+        let Some(file) = self.files.get_mut(name) else {
             return;
         };
-        publisher.second = None;
-        if publisher.addr == Some(addr) {
+        file.publisher.second = None;
+        if file.publisher_addr() == Some(addr) {
             return;
         }
-        publisher.addr = Some(addr);
-        let before = publisher.counts_for.replace(addr.ip());
-        let counted = self.files.get(name).map_or(0, SharedFile::counted);
-        if let Some(before) = before {
-            self.quotas.change(before, |usage| usage.files -= counted);
-        }
-        self.quotas
-            .change(addr.ip(), |usage| usage.files += counted);
+        let before = file.counts();
+        file.publisher.counts_for = Some(addr.ip());
+        let now = file.counts();
+        self.quotas.count_record(before, now);
         let text = addr.to_string();
         self.files
             .change_record(name, |record| record.publisher = text);
@@ -94,7 +90,7 @@ impl Roster {
         let here = file.record.as_ref().is_some_and(|record| record.here);
         match &file.publisher.key {
             Some(publisher) if **publisher == *key => {
-                if here && !self.is_at(from, file.publisher.addr) {
+                if here && !self.is_at(from, file.publisher_addr()) {
                     Offerer::CopiedFolder
                 } else {
                     Offerer::Publisher
@@ -112,8 +108,7 @@ impl Roster {
             return true;
         };
         let left = file.record.as_ref().is_none_or(|it| !it.here && !it.pinned);
-        let publisher = &file.publisher;
-        let keyed = publisher.key.is_some();
-        left || keyed && (self.is_at(addr, publisher.addr) || self.is_at(addr, publisher.second))
+        let (keyed, second) = (file.publisher.key.is_some(), file.publisher.second);
+        left || keyed && (self.is_at(addr, file.publisher_addr()) || self.is_at(addr, second))
     }
 }

@@ -67,9 +67,18 @@ impl AddressQuotas {
         }
     }
 
-    /// Its lists have names that count as `more`, in the place of what counted as `less`.
-    pub(super) fn change_names(&mut self, ip: IpAddr, more: usize, less: usize) {
-        self.change(ip, |usage| usage.names = usage.names + more - less);
+    /// A record counts for this address and as so many files, where it counted for that one before.
+    pub(super) fn count_record(
+        &mut self,
+        before: Option<(IpAddr, usize)>,
+        now: Option<(IpAddr, usize)>,
+    ) {
+        if let Some((ip, less)) = before {
+            self.change(ip, |usage| usage.files -= less);
+        }
+        if let Some((ip, more)) = now {
+            self.change(ip, |usage| usage.files += more);
+        }
     }
 
     /// How much more an address may have of what `of` counts and one address may have `most` of.

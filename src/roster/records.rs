@@ -3,17 +3,17 @@
 //! The original has no such thing: two contents under one name would mix. This module keeps the records by the rules of
 //! [`crate::content`]; it never writes a `.torrent`, which is the tracker's part.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::index;
 
-use super::address::Endpoints;
+use super::address::{Endpoints, PeerKey};
 use super::files::{Publisher, SharedFile, summary_for};
 use super::holdings::Holding;
 use super::limits::{PEERS_LISTED, published_as};
-use super::{Roster, TrackerRefusal};
+use super::{KnownPeer, Roster, TrackerRefusal};
 use crate::content::{Offer, Offerer, StandingContent, Verdict, decide};
 use crate::md5::Digest;
 use crate::protocol::{Publication, Summary};
@@ -72,11 +72,10 @@ impl SharedFile {
         })
     }
 
-    /// How many files it counts as, for whom it was published from.
-    pub(super) fn counted(&self) -> usize {
-        self.record
-            .as_ref()
-            .map_or(0, |record| published_as(record.n_pieces))
+    /// The address against whose limit its record counts, and as how many files.
+    pub(super) fn counts(&self) -> Option<(IpAddr, usize)> {
+        let record = self.record.as_ref()?;
+        Some((self.publisher.counts_for?, published_as(record.n_pieces)))
     }
 
     fn standing_record(&self) -> Option<StandingRecord> {
@@ -101,7 +100,6 @@ impl Roster {
         let addr: Option<SocketAddr> = record.summary.publisher.parse().ok();
         let publisher = Publisher {
             key: record.key.map(Into::into),
-            addr,
             second: None,
             counts_for: addr.map(|addr| addr.ip()),
             loaded: true,
@@ -112,12 +110,11 @@ impl Roster {
     fn set_record(&mut self, mut record: Summary, publisher: Publisher) {
         record.here = false;
         record.others.clear();
-        if let Some(ip) = publisher.counts_for {
-            let counted = published_as(record.n_pieces);
-            self.quotas.change(ip, |usage| usage.files += counted);
-        }
         let name = self.files.intern(record.name.as_str());
+        let before = self.files.get(&name).and_then(SharedFile::counts);
         self.files.set_record(&name, record, publisher);
+        let now = self.files.get(&name).and_then(SharedFile::counts);
+        self.quotas.count_record(before, now);
         self.see_publisher(&name, None);
     }
 
@@ -154,7 +151,7 @@ impl Roster {
             by,
         };
         // whoever comes back to where it published, with its key, need not be waited for
-        let is_back = |file: &SharedFile| self.is_at(from, file.publisher.addr);
+        let is_back = |file: &SharedFile| self.is_at(from, file.publisher_addr());
         let is_back = by == Offerer::Publisher && file.is_some_and(is_back);
         let standing = file.and_then(|file| file.standing(settling && !is_back));
         let verdict = decide(standing.as_ref(), &offer);
@@ -178,9 +175,9 @@ impl Roster {
         name: &str,
         n_pieces: u32,
     ) -> Result<(), TrackerRefusal> {
-        let before = self.files.get(name);
-        let own = before.filter(|file| file.publisher.counts_for == Some(from.ip()));
-        let given_back = own.map_or(0, SharedFile::counted);
+        let before = self.files.get(name).and_then(SharedFile::counts);
+        let own = before.filter(|(ip, _)| *ip == from.ip());
+        let given_back = own.map_or(0, |(_, counted)| counted);
         let counted = published_as(n_pieces).saturating_sub(given_back);
         self.quotas.check_publication(from.ip(), counted)
     }
@@ -196,29 +193,34 @@ impl Roster {
         }
         let name = self.files.intern(name.as_str());
         let whole = Holding::whole(self.files.n_pieces(&name));
-        self.set_file(self.reach.key(sender), &name, whole);
+        self.set_file(self.reach.key(sender), &name, Some(whole));
         self.see_publisher(&name, None);
     }
 
     /// Puts a record in the place of what stood. What peers listed under the name of a content that is replaced means nothing
-    /// any more; otherwise it is of this content.
+    /// any more; otherwise it is of this content, as far as it fits.
     fn replace_record(&mut self, sender: SocketAddr, record: Record, verdict: Verdict) {
         let name = self.files.intern(record.summary.name.as_str());
-        let before = self.files.remove(&name).unwrap_or_default();
-        if let Some(ip) = before.publisher.counts_for {
-            let counted = before.counted();
-            self.quotas.change(ip, |usage| usage.files -= counted);
-        }
+        let holders = self.files.get(&name).map(|file| file.holders.as_slice());
+        let holders = holders.unwrap_or_default().to_vec();
+        let had = |key| Some((key, self.set_file(key, &name, None)?));
+        let listed: Vec<(PeerKey, Holding)> = holders.into_iter().filter_map(had).collect();
         let publisher = Publisher {
             key: record.key.map(Into::into),
-            addr: record.summary.publisher.parse().ok(),
             second: None,
             counts_for: Some(sender.ip()),
             loaded: false,
         };
         self.set_record(record.summary, publisher);
-        for key in before.holders.as_slice() {
-            self.relist(*key, &name, verdict);
+        if verdict == Verdict::Replaces {
+            return;
+        }
+        for (key, held) in listed {
+            let ours = self.peers.get(&key).is_some_and(KnownPeer::is_ours);
+            let held = self.files.understand_anew(&name, held, ours);
+            if held.is_some() {
+                self.set_file(key, &name, held);
+            }
         }
     }
 
