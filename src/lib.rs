@@ -172,7 +172,7 @@
 //! The tracker's roster:
 //! - `roster::address`: tells peers apart, and says by which address each is found.
 //! - `roster::list`: what a peer's list means.
-//! - `roster::holdings`: what one peer has, ready to be sent.
+//! - `roster::holdings`: what one peer has.
 //! - `roster::changes`: a peer's new list, its move, its departure.
 //! - `roster::files`: who has each file, and the list of files, ready to be sent.
 //! - `roster::piece_counts`: how many peers have each piece.

@@ -168,7 +168,11 @@ impl Roster {
         let peer = KnownPeer {
             last_seen: self.sweeps,
             last_grew: self.sweeps,
-            holdings: Arc::new(Holdings::new(addr, v, HeldFiles::new())),
+            holdings: Arc::new(Holdings {
+                addr,
+                v,
+                files: HeldFiles::new(),
+            }),
             is_here: from.is_here(v),
             folder: FolderReport::default(),
         };

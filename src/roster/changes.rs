@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Roster;
 use super::address::PeerKey;
 use super::folder::FolderReport;
-use super::holdings::{HeldFiles, Holding, Holdings};
+use super::holdings::{HeldFiles, Holding};
 use super::list::PeerList;
 
 impl Roster {
@@ -69,7 +69,7 @@ impl Roster {
         new: Option<Holding>,
     ) -> Option<Holding> {
         let peer = self.peers.get_mut(&key)?;
-        let holdings = Holdings::change(&mut peer.holdings);
+        let holdings = Arc::make_mut(&mut peer.holdings);
         let old = match &new {
             Some(new) => holdings.files.insert(Arc::clone(name), new.clone()),
             None => holdings.files.remove(name),
@@ -107,7 +107,7 @@ impl Roster {
         self.set_files(key, HeldFiles::new());
         self.set_folder(key, FolderReport::default());
         if let Some(peer) = self.peers.get_mut(&key) {
-            let holdings = Holdings::change(&mut peer.holdings);
+            let holdings = Arc::make_mut(&mut peer.holdings);
             (holdings.addr, holdings.v) = (addr, v);
         }
         self.quotas.change(before.ip(), |usage| usage.peers -= 1);

@@ -1,34 +1,26 @@
-//! What one peer has, and its entry in an answer, kept ready.
+//! What one peer has, and its entry in an answer.
 //!
 //! This module owns what a list says of each file. It never counts who else has it: that is [`super::files`].
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::limits::listed_as;
 use crate::bitfield::Bitfield;
-use crate::protocol::{PeerEntry, to_bytes};
+use crate::protocol::PeerEntry;
 use crate::torrent::piece_name;
 
 /// The files that a peer lists, by name.
 pub(super) type HeldFiles = BTreeMap<Arc<str>, Holding>;
 
 /// Who a peer is and what it has. Answers share it, and need no lock to write it: a later list makes another.
+#[derive(Clone)]
 pub(super) struct Holdings {
     pub(super) addr: SocketAddr,
     /// The version that it speaks; an original has none.
     pub(super) v: Option<u32>,
     pub(super) files: HeldFiles,
-    /// Its entry in an answer of ours. The first answer that lists the peer writes it, and the others find it ready.
-    json: OnceLock<PeerJson>,
-}
-
-/// A [`PeerEntry`] as it goes over the wire.
-struct PeerJson {
-    text: Box<[u8]>,
-    /// The bytes before its names.
-    head: usize,
 }
 
 /// What a peer has of one file.
@@ -74,52 +66,48 @@ pub(super) fn counted(files: &HeldFiles) -> usize {
 }
 
 impl Holdings {
-    pub(super) fn new(addr: SocketAddr, v: Option<u32>, files: HeldFiles) -> Self {
-        let json = OnceLock::new();
-        Self {
-            addr,
-            v,
-            files,
-            json,
-        }
-    }
-
-    /// For a change: answers that share it keep what they have.
-    pub(super) fn change(this: &mut Arc<Self>) -> &mut Self {
-        if Arc::get_mut(this).is_none() {
-            *this = Arc::new(Self::new(this.addr, this.v, this.files.clone()));
-        }
-        let own = Arc::get_mut(this).expect("nobody else has the new one");
-        own.json.take();
-        own
-    }
-
     /// The files of which it has some pieces and lacks others.
     pub(super) fn in_part(&self) -> impl Iterator<Item = &Arc<str>> {
         let is_part = |held: &Holding| held.pieces.as_ref().is_some_and(|bits| !bits.is_full());
         let in_part = self.files.iter().filter(move |(_, held)| is_part(held));
         in_part.map(|(name, _)| name)
     }
+}
 
-    fn json(&self) -> &PeerJson {
-        self.json.get_or_init(|| {
-            let text = to_bytes(&self.entry());
-            let names = text.iter().position(|byte| *byte == b'[');
-            PeerJson {
-                text: text.into(),
-                head: names.map_or(0, |at| at + 1),
-            }
-        })
+/// A peer as an answer lists it.
+pub(super) struct ListedPeer {
+    /// Where the asker finds it.
+    found_at: IpAddr,
+    pub(super) holdings: Arc<Holdings>,
+}
+
+impl ListedPeer {
+    pub(super) fn new(holdings: &Arc<Holdings>, found_at: IpAddr) -> Self {
+        Self {
+            found_at,
+            holdings: Arc::clone(holdings),
+        }
     }
 
-    /// The peer's entry. An original's pieces go by their names, as it listed them.
-    fn entry(&self) -> PeerEntry {
+    /// About how many bytes its entry takes.
+    pub(super) fn len_hint(&self) -> usize {
+        let len = |(name, held): (&Arc<str>, &Holding)| match &held.pieces {
+            None => name.len() + 3,
+            Some(pieces) if self.holdings.v.is_some() => name.len() + pieces.len() as usize / 4,
+            Some(pieces) => pieces.count() as usize * (name.len() + 12),
+        };
+        100 + self.holdings.files.iter().map(len).sum::<usize>()
+    }
+
+    /// Its entry. An original's pieces go by their names, as it listed them.
+    pub(super) fn entry(&self) -> PeerEntry {
         let mut entry = self.bare_entry();
-        let named = self.files.iter().filter(|(_, held)| held.named);
+        let files = &self.holdings.files;
+        let named = files.iter().filter(|(_, held)| held.named);
         entry.file_list = named.map(|(name, _)| name.to_string()).collect();
-        for (name, held) in &self.files {
+        for (name, held) in files {
             let Some(pieces) = &held.pieces else { continue };
-            match self.v {
+            match self.holdings.v {
                 None => {
                     let names = pieces.iter().map(|idx| piece_name(name, idx));
                     entry.file_list.extend(names);
@@ -131,67 +119,14 @@ impl Holdings {
         entry
     }
 
-    fn bare_entry(&self) -> PeerEntry {
+    /// Its entry without any names.
+    pub(super) fn bare_entry(&self) -> PeerEntry {
         PeerEntry {
-            ip: self.addr.ip().to_string(),
-            port: self.addr.port(),
-            v: self.v,
+            ip: self.found_at.to_string(),
+            port: self.holdings.addr.port(),
+            v: self.holdings.v,
             file_list: Vec::new(),
             pieces: BTreeMap::new(),
         }
-    }
-}
-
-/// A peer as an answer lists it.
-pub(super) struct ListedPeer {
-    /// Where the asker finds it.
-    found_at: IpAddr,
-    pub(super) holdings: Arc<Holdings>,
-}
-
-/// How an entry begins.
-const BEGIN: &[u8] = br#"{"ip":""#;
-
-impl ListedPeer {
-    pub(super) fn new(holdings: &Arc<Holdings>, found_at: IpAddr) -> Self {
-        Self {
-            found_at,
-            holdings: Arc::clone(holdings),
-        }
-    }
-
-    /// About how many bytes its entry takes.
-    pub(super) fn len(&self) -> usize {
-        self.holdings.json().text.len()
-    }
-
-    /// Writes its entry.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        self.write_part(&self.holdings.json().text, out);
-    }
-
-    /// Writes its entry without any names.
-    pub(super) fn write_bare(&self, out: &mut Vec<u8>) {
-        self.write_part(&to_bytes(&self.holdings.bare_entry()), out);
-    }
-
-    /// Its entry up to its names, as originals know it.
-    pub(super) fn head(&self) -> Vec<u8> {
-        let json = self.holdings.json();
-        let mut head = Vec::new();
-        self.write_part(&json.text[..json.head], &mut head);
-        head
-    }
-
-    /// Writes what is ready, with the address at which the asker finds the peer.
-    fn write_part(&self, ready: &[u8], out: &mut Vec<u8>) {
-        if self.found_at == self.holdings.addr.ip() {
-            return out.extend_from_slice(ready);
-        }
-        let rest = &ready[BEGIN.len()..];
-        let quote = rest.iter().position(|byte| *byte == b'"');
-        out.extend_from_slice(BEGIN);
-        out.extend_from_slice(self.found_at.to_string().as_bytes());
-        out.extend_from_slice(&rest[quote.unwrap_or(0)..]);
     }
 }

@@ -197,9 +197,13 @@ const TAIL: &[u8] = b"]},";
 
 impl OriginalPage {
     fn new(cap: usize, peers: &[ListedPeer]) -> Self {
-        let entry = |peer: &ListedPeer| OriginalEntry {
-            text: peer.head(),
-            is_listed: false,
+        let entry = |peer: &ListedPeer| {
+            let mut text = to_bytes(&peer.bare_entry());
+            // originals know what stands up to the names
+            let names = text.iter().position(|byte| *byte == b'[');
+            text.truncate(names.map_or(0, |at| at + 1));
+            let is_listed = false;
+            OriginalEntry { text, is_listed }
         };
         Self {
             room: cap - "[]".len(),

@@ -31,7 +31,7 @@ impl SwarmAnswer {
 
     /// About how many bytes it takes up to the list of files.
     pub fn len_hint(&self) -> usize {
-        let peers: usize = self.peers.iter().map(|peer| peer.len() + 50).sum();
+        let peers: usize = self.peers.iter().map(ListedPeer::len_hint).sum();
         peers.min(LIST_ROOM) + 150 * (1 + self.coming.len())
     }
 
@@ -77,13 +77,12 @@ impl SwarmAnswer {
     fn write_peers(&self, mut room: usize, out: &mut Vec<u8>) {
         for (nth, peer) in self.peers.iter().enumerate() {
             out.extend_from_slice(if nth == 0 { b"" } else { b"," });
-            match room.checked_sub(peer.len()) {
-                Some(left) => {
-                    room = left;
-                    peer.write(out);
-                }
-                None => peer.write_bare(out),
-            }
+            // one that is too long needn't be made to find that out
+            let entry = (peer.len_hint() <= room).then(|| to_bytes(&peer.entry()));
+            let entry = entry.filter(|entry| entry.len() <= room);
+            room -= entry.as_ref().map_or(0, Vec::len);
+            let entry = entry.unwrap_or_else(|| to_bytes(&peer.bare_entry()));
+            out.extend_from_slice(&entry);
         }
     }
 }
