@@ -25,7 +25,7 @@ mod name;
 
 pub use blocks::BlockSet;
 pub use faults::{BadPiece, TorrentError};
-pub use name::{MAX_NAME, Name, NameError, PIECE_INFIX, PieceNumber, is_odd, legible, piece_name};
+pub use name::{MAX_NAME, Name, NameError, is_odd, legible, piece_name};
 
 /// How many blocks a full piece has: as many as the lanes that [`crate::md5`] checks at once.
 pub const BLOCKS_A_PIECE: usize = 16;

@@ -12,7 +12,7 @@ use rand::{Rng, RngExt};
 use super::holdings::{Holding, Holdings, ListedPeer};
 use crate::bitfield::Bitfield;
 use crate::protocol::to_bytes;
-use crate::torrent::{PIECE_INFIX, PieceNumber};
+use crate::torrent::piece_name;
 
 /// Peers that one answer names, at most 255: it has room for more of their names rather than for more of them.
 pub(super) const PEERS_NAMED: usize = 10;
@@ -57,13 +57,11 @@ struct OfferedName<'a> {
 impl OfferedName<'_> {
     /// Writes the name in JSON, with a comma.
     fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&to_bytes(&self.file.name));
-        if let Some(idx) = self.piece {
-            out.pop();
-            out.extend_from_slice(PIECE_INFIX.as_bytes());
-            PieceNumber(idx).append(out);
-            out.push(b'"');
-        }
+        let name = self.file.name;
+        out.extend(match self.piece {
+            None => to_bytes(&name),
+            Some(idx) => to_bytes(&piece_name(name, idx)),
+        });
         out.push(b',');
     }
 }
