@@ -23,7 +23,7 @@ use crate::torrent::Name;
 
 /// People who start peers are told at most this many addresses of this machine.
 const TOLD_ADDRESSES: usize = 4;
-/// How many strangers, and how many refused publications, are remembered so as to tell of each once.
+/// How many things that were told of once are remembered.
 const REMEMBERED: usize = 4096;
 /// For this many new files in a run the tracker prints the command by which other machines fetch exactly that content.
 const COMMANDS: usize = 3;
@@ -41,20 +41,10 @@ pub(super) struct Notices {
     told: Mutex<ToldAlready>,
 }
 
-/// A content that a peer published and that wasn't taken.
-#[derive(PartialEq, Eq, Hash)]
-struct RefusedContent {
-    peer: SocketAddr,
-    name: Name,
-    md5: Digest,
-}
-
 #[derive(Default)]
 struct ToldAlready {
-    strangers: HashSet<IpAddr>,
-    /// Why what came from an address was refused or not understood.
+    /// Of an address, what was refused or not understood: the reason, or the content that wasn't taken.
     refused: HashSet<(IpAddr, String)>,
-    not_published: HashSet<RefusedContent>,
     /// How many files' commands were told.
     n_commands: usize,
 }
@@ -121,21 +111,10 @@ impl Notices {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns true if this stranger is seen for the first time, as far as is remembered.
-    pub(super) fn is_new_stranger(&self, ip: IpAddr) -> bool {
-        let strangers = &mut self.lock().strangers;
-        strangers.len() < REMEMBERED && strangers.insert(ip)
-    }
-
     /// Returns true if nothing from this address was refused, or not understood, for this reason so far, as far as is remembered.
-    fn is_new_reason(&self, ip: IpAddr, why: &str) -> bool {
+    fn is_new(&self, ip: IpAddr, why: &str) -> bool {
         let refused = &mut self.lock().refused;
         refused.len() < REMEMBERED && refused.insert((ip, why.to_owned()))
-    }
-
-    fn is_new_refusal(&self, refused: RefusedContent) -> bool {
-        let not_published = &mut self.lock().not_published;
-        not_published.len() < REMEMBERED && not_published.insert(refused)
     }
 
     /// The commands for a new content, as long as not too many were told.
@@ -207,7 +186,7 @@ impl TrackerShared {
             return error(TrackerRefusal::Busy.to_string()).into();
         }
         let reply = error(why.clone());
-        let weight = match self.notices.is_new_reason(from.ip(), &why) {
+        let weight = match self.notices.is_new(from.ip(), &why) {
             true => Weight::Normal,
             false => Weight::Routine,
         };
@@ -218,14 +197,13 @@ impl TrackerShared {
 
     pub(super) fn tell_refusal(&self, from: SocketAddr, refusal: &TrackerRefusal) {
         let why = refusal.to_string();
-        let weight = match refusal {
+        let weight = match (refusal, self.notices.is_new(from.ip(), &why)) {
             // of many files, each is refused
-            TrackerRefusal::Busy if !self.notices.is_new_reason(from.ip(), &why) => return,
-            TrackerRefusal::Busy => Weight::Normal,
-            TrackerRefusal::Stranger if !self.notices.is_new_stranger(from.ip()) => Weight::Logged,
-            TrackerRefusal::Stranger | TrackerRefusal::Disk(_) => Weight::Important,
-            _ if self.notices.is_new_reason(from.ip(), &why) => Weight::Normal,
-            _ => Weight::Routine,
+            (TrackerRefusal::Busy, false) => return,
+            (TrackerRefusal::Stranger, false) => Weight::Logged,
+            (TrackerRefusal::Stranger | TrackerRefusal::Disk(_), _) => Weight::Important,
+            (_, true) => Weight::Normal,
+            (_, false) => Weight::Routine,
         };
         self.report
             .say(&TrackerEvent::Refused { from, why, weight });
@@ -240,12 +218,8 @@ impl TrackerShared {
         stands: Option<Digest>,
         why: &str,
     ) {
-        let refused = RefusedContent {
-            peer,
-            name: name.clone(),
-            md5,
-        };
-        if self.notices.is_new_refusal(refused) {
+        let content = format!("{} {name:?} {md5}", peer.port());
+        if self.notices.is_new(peer.ip(), &content) {
             self.report.say(&TrackerEvent::NotPublished {
                 peer,
                 name,
@@ -271,10 +245,11 @@ mod tests {
         };
         let notices = Notices::new(JoinCommands::new(&config, 7));
         let [one, two] = ["10.0.0.2", "10.0.0.3"].map(|ip| ip.parse().expect("an address"));
-        let new = [one, one, two, one].map(|ip| notices.is_new_stranger(ip));
+        let stranger = TrackerRefusal::Stranger.to_string();
+        let new = [one, one, two, one].map(|ip| notices.is_new(ip, &stranger));
         assert_eq!(new, [true, false, true, false]);
         let reasons = [(one, "x"), (one, "x"), (one, "y"), (two, "x")];
-        let new = reasons.map(|(ip, why)| notices.is_new_reason(ip, why));
+        let new = reasons.map(|(ip, why)| notices.is_new(ip, why));
         assert_eq!(new, [true, false, true, true]);
         let commands = notices.join.pinned("my image.iso", "99");
         let flags = "--only 'my image.iso' --md5 99";
