@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::net::{Connection, HEADER, Listener, canonical};
-use crate::protocol::ToTracker;
+use crate::protocol::{Reply, ToTracker};
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
 use crate::roster::{Endpoints, PeerList, Reachability, Roster, TrackerRefusal};
@@ -44,7 +44,7 @@ use events::TrackerEvent;
 use machines::Machines;
 use message_permit::MessagePermit;
 use notices::{JoinCommands, Notices};
-use replies::{TrackerReply, done, error};
+use replies::TrackerReply;
 use torrent_folder::TorrentFolder;
 
 /// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
@@ -270,8 +270,8 @@ impl TrackerShared {
         };
         reply.unwrap_or_else(|refusal| {
             self.tell_refusal(peer, &refusal);
-            let reply = to_refused_original.map(<[u8]>::to_vec);
-            reply.unwrap_or_else(|| error(refusal.to_string())).into()
+            let reply = to_refused_original.map(|bytes| bytes.to_vec().into());
+            reply.unwrap_or_else(|| TrackerReply::error(refusal.to_string()))
         })
     }
 
@@ -322,7 +322,10 @@ impl TrackerShared {
     ) -> Result<TrackerReply<'_>, TrackerRefusal> {
         let joined = self.lock().set_list(from, port, v, list)?;
         self.tell_list(joined, v, list);
-        Ok(v.map_or_else(Vec::new, |_| done()).into())
+        Ok(match v {
+            Some(_) => Reply::default().into(),
+            None => Vec::new().into(),
+        })
     }
 
     /// A permit for an answer of this many bytes, if it needs one.

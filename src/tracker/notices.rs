@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::events::TrackerEvent;
-use super::replies::{TrackerReply, error};
+use super::replies::TrackerReply;
 use super::torrent_folder::LoadedTorrents;
 use super::{TrackerConfig, TrackerShared};
 use crate::cli::fetch_flags;
@@ -183,16 +183,16 @@ impl TrackerShared {
     ) -> TrackerReply<'_> {
         if is_busy {
             self.tell_refusal(from, &TrackerRefusal::Busy);
-            return error(TrackerRefusal::Busy.to_string()).into();
+            return TrackerReply::error(TrackerRefusal::Busy.to_string());
         }
-        let reply = error(why.clone());
+        let reply = TrackerReply::error(why.clone());
         let weight = match self.notices.is_new(from.ip(), &why) {
             true => Weight::Normal,
             false => Weight::Routine,
         };
         self.report
             .say(&TrackerEvent::NotUnderstood { from, why, weight });
-        reply.into()
+        reply
     }
 
     pub(super) fn tell_refusal(&self, from: SocketAddr, refusal: &TrackerRefusal) {

@@ -11,11 +11,11 @@ use std::time::{Instant, SystemTime};
 use super::TrackerShared;
 use super::events::TrackerEvent;
 use super::reasons::why_it_stays;
-use super::replies::{self, TrackerReply};
+use super::replies::TrackerReply;
 use super::torrent_folder::PublisherNote;
 use crate::content::{Offerer, Reason, Verdict};
 use crate::net::addresses::network;
-use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Summary, VERSION};
+use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Reply, Summary, VERSION};
 use crate::roster::{
     Endpoints, FileSources, Judged, Record, StandingRecord, TrackerRefusal, summary_for,
 };
@@ -76,12 +76,15 @@ impl TrackerShared {
                 Outcome::Refused { why }
             })
         };
-        let outcomes = files.into_iter().map(publish).collect();
+        let files = files.into_iter().map(publish).collect();
         if written && let Err(fault) = self.torrents.sync() {
             let why = fault.to_string();
             self.report.say(&TrackerEvent::NotSynced { why });
         }
-        Ok(replies::outcomes(outcomes).into())
+        Ok(TrackerReply::from(Reply {
+            files,
+            ..Reply::default()
+        }))
     }
 
     fn publish_file(
@@ -265,7 +268,10 @@ impl TrackerShared {
         });
         Ok(TrackerReply {
             _permit: permit,
-            ..replies::torrent(torrent).into()
+            ..TrackerReply::from(Reply {
+                torrent: Some(torrent),
+                ..Reply::default()
+            })
         })
     }
 }

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Outcome, Reply, SwarmPace, SwarmStatus, VERSION, to_bytes};
+use crate::protocol::{Reply, VERSION, to_bytes};
 use crate::roster::FileList;
 use crate::semaphore::Permit;
-use crate::torrent::Torrent;
 
 /// An answer on its way, and the permit for its memory: both go once the bytes are sent.
 pub(super) struct TrackerReply<'a> {
@@ -35,54 +34,22 @@ impl From<Vec<u8>> for TrackerReply<'_> {
     }
 }
 
-fn reply(reply: Reply) -> Vec<u8> {
-    to_bytes(&Reply {
-        v: VERSION,
-        ..reply
-    })
+impl From<Reply> for TrackerReply<'_> {
+    fn from(reply: Reply) -> Self {
+        to_bytes(&Reply {
+            v: VERSION,
+            ..reply
+        })
+        .into()
+    }
 }
 
-/// The answer to a peer of ours where there is nothing to say.
-pub(super) fn done() -> Vec<u8> {
-    reply(Reply::default())
-}
-
-/// The answer to a peer of ours that is refused or not understood.
-pub(super) fn error(why: String) -> Vec<u8> {
-    reply(Reply {
-        error: Some(why),
-        ..Reply::default()
-    })
-}
-
-/// How fast everybody moves what the asker lacks.
-pub(super) fn pace(pace: Option<SwarmPace>) -> Vec<u8> {
-    reply(Reply {
-        pace,
-        ..Reply::default()
-    })
-}
-
-/// How far everybody is.
-pub(super) fn status(status: SwarmStatus) -> Vec<u8> {
-    reply(Reply {
-        status: Some(status),
-        ..Reply::default()
-    })
-}
-
-/// What became of each file that was to be published.
-pub(super) fn outcomes(files: Vec<Outcome>) -> Vec<u8> {
-    reply(Reply {
-        files,
-        ..Reply::default()
-    })
-}
-
-/// The `.torrent` that was asked for.
-pub(super) fn torrent(torrent: Torrent) -> Vec<u8> {
-    reply(Reply {
-        torrent: Some(torrent),
-        ..Reply::default()
-    })
+impl TrackerReply<'_> {
+    /// The answer to a peer of ours that is refused or not understood.
+    pub(super) fn error(why: String) -> Self {
+        Self::from(Reply {
+            error: Some(why),
+            ..Reply::default()
+        })
+    }
 }

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::TrackerShared;
-use super::replies::{self, TrackerReply};
-use crate::protocol::{FileReport, MachineReport, MachineStatus, Summary, SwarmStatus, VERSION};
+use super::replies::TrackerReply;
+use crate::protocol::{
+    FileReport, MachineReport, MachineStatus, Reply, Summary, SwarmStatus, VERSION,
+};
 use crate::roster::{Endpoints, TrackerRefusal};
 use crate::torrent::Name;
 
@@ -27,7 +29,10 @@ impl TrackerShared {
         let behind = report.files.iter().find(|file| !file.whole).cloned();
         self.machines.note(addr, report, now);
         let pace = behind.map(|file| self.machines.pace(&file, now));
-        Ok(replies::pace(pace).into())
+        Ok(TrackerReply::from(Reply {
+            pace,
+            ..Reply::default()
+        }))
     }
 
     /// Tells how far everybody is, above all with the file that is asked for.
@@ -38,7 +43,10 @@ impl TrackerShared {
         let permit = self.permit_for(self.machines.len_hint())?;
         Ok(TrackerReply {
             _permit: permit,
-            ..replies::status(self.status(only)).into()
+            ..TrackerReply::from(Reply {
+                status: Some(self.status(only)),
+                ..Reply::default()
+            })
         })
     }
 
