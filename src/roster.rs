@@ -63,7 +63,7 @@ pub use original_answer::OriginalAnswer;
 use original_answer::PEERS_NAMED;
 pub use overview::{Row, SwarmOverview};
 use quotas::AddressQuotas;
-pub use records::{FileSources, Judged, Record, StandingRecord};
+pub use records::{FileSources, Judged, Record};
 pub use refusal::TrackerRefusal;
 pub use swarm_answer::SwarmAnswer;
 

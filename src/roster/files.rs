@@ -45,7 +45,7 @@ pub(super) struct SharedFile {
 pub(super) struct Publisher {
     /// It is never told to anybody. A record that was made anew from a received copy has none: then nobody counts as its
     /// publisher.
-    pub(super) key: Option<Arc<str>>,
+    pub(super) key: Option<String>,
     /// Where somebody with the same key published later, while the publisher was here: a copied folder, or the publisher
     /// itself, started again before its first address was swept.
     pub(super) second: Option<SocketAddr>,

@@ -89,7 +89,7 @@ impl Roster {
         };
         let here = file.record.as_ref().is_some_and(|record| record.here);
         match &file.publisher.key {
-            Some(publisher) if **publisher == *key => {
+            Some(publisher) if *publisher == *key => {
                 if here && !self.is_at(from, file.publisher_addr()) {
                     Offerer::CopiedFolder
                 } else {

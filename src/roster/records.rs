@@ -4,7 +4,6 @@
 //! [`crate::content`]; it never writes a `.torrent`, which is the tracker's part.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::index;
@@ -28,15 +27,6 @@ pub struct Record {
     pub key: Option<String>,
 }
 
-/// What stands under a name at the moment.
-#[derive(Clone)]
-pub struct StandingRecord {
-    /// All that is told of it.
-    pub summary: Arc<Summary>,
-    /// Its publisher's key, which isn't told.
-    pub key: Option<Arc<str>>,
-}
-
 /// What becomes of a content that a peer publishes.
 #[derive(Clone)]
 pub struct Judged {
@@ -45,7 +35,7 @@ pub struct Judged {
     /// Who publishes it.
     pub by: Offerer,
     /// What stands under the name so far.
-    pub stands: Option<StandingRecord>,
+    pub stands: Option<Record>,
 }
 
 /// The `.torrent`'s publisher and the peers that have pieces of its file.
@@ -78,9 +68,9 @@ impl SharedFile {
         Some((self.publisher.counts_for?, published_as(record.n_pieces)))
     }
 
-    fn standing_record(&self) -> Option<StandingRecord> {
-        Some(StandingRecord {
-            summary: Arc::clone(self.record.as_ref()?),
+    fn standing_record(&self) -> Option<Record> {
+        Some(Record {
+            summary: self.record.as_deref()?.clone(),
             key: self.publisher.key.clone(),
         })
     }
@@ -99,7 +89,7 @@ impl Roster {
     pub fn load(&mut self, record: Record) {
         let addr: Option<SocketAddr> = record.summary.publisher.parse().ok();
         let publisher = Publisher {
-            key: record.key.map(Into::into),
+            key: record.key,
             second: None,
             counts_for: addr.map(|addr| addr.ip()),
             loaded: true,
@@ -206,7 +196,7 @@ impl Roster {
         let had = |key| Some((key, self.set_file(key, &name, None)?));
         let listed: Vec<(PeerKey, Holding)> = holders.into_iter().filter_map(had).collect();
         let publisher = Publisher {
-            key: record.key.map(Into::into),
+            key: record.key,
             second: None,
             counts_for: Some(sender.ip()),
             loaded: false,
@@ -232,7 +222,7 @@ impl Roster {
         };
         let pin_changes = stands.pinned != record.summary.pinned;
         if let Some(publisher) = self.files.publisher_mut(name) {
-            publisher.key = record.key.map(Into::into);
+            publisher.key = record.key;
         }
         self.publisher_moves(name, sender);
         if pin_changes {

@@ -16,9 +16,7 @@ use super::torrent_folder::PublisherNote;
 use crate::content::{Offerer, Reason, Verdict};
 use crate::net::addresses::network;
 use crate::protocol::{KEY_CAP, Outcome, PUBLICATIONS, Publication, Reply, Summary, VERSION};
-use crate::roster::{
-    Endpoints, FileSources, Judged, Record, StandingRecord, TrackerRefusal, summary_for,
-};
+use crate::roster::{Endpoints, FileSources, Judged, Record, TrackerRefusal, summary_for};
 use crate::torrent::{Name, Torrent, legible};
 
 /// How many characters are kept of a received copy's publisher: an address has fewer.
@@ -145,10 +143,7 @@ impl TrackerShared {
                 let record = self.keep_credit(peer, file, stands, written)?;
                 Ok(PublishDecision::Records(record))
             }
-            (Verdict::Same { .. }, Some(stands)) => Ok(PublishDecision::Records(Record {
-                summary: (*stands.summary).clone(),
-                key: stands.key.as_deref().map(str::to_owned),
-            })),
+            (Verdict::Same { .. }, Some(stands)) => Ok(PublishDecision::Records(stands.clone())),
             _ => self.keep_torrent(peer, file, judged, now, written),
         }
     }
@@ -158,7 +153,7 @@ impl TrackerShared {
         &self,
         peer: &PublishingPeer,
         file: &Publication,
-        stands: &StandingRecord,
+        stands: &Record,
         written: &mut bool,
     ) -> Result<Record, TrackerRefusal> {
         let pinned = file.own && file.pinned;
@@ -166,7 +161,7 @@ impl TrackerShared {
         let summary = Summary {
             publisher: peer.addr.to_string(),
             pinned,
-            ..(*stands.summary).clone()
+            ..stands.summary.clone()
         };
         // an address alone isn't worth a write: a publisher that is back tells its own
         let known = (stands.key.as_deref(), stands.summary.pinned);
@@ -292,7 +287,7 @@ fn credit(
     let note = if let Some(stands) = of_another {
         torrent.publisher = stands.summary.publisher.clone();
         PublisherNote {
-            key: stands.key.as_deref().map(str::to_owned),
+            key: stands.key.clone(),
             pinned: stands.summary.pinned,
         }
     } else if file.own || corrected.is_some() {
