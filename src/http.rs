@@ -228,7 +228,7 @@ impl WholeBody {
             if Stamp::of_file(&self.file)? != self.stamp {
                 return Err(io::Error::other("it changed while it was sent"));
             }
-            sender.send_paced(&buffer[..n], &mut pace)?;
+            sender.send_both(&buffer[..n], &[], &mut pace)?;
             start += n as u64;
         }
         Ok(())

@@ -160,9 +160,9 @@ impl Sender {
     /// Sends bytes.
     ///
     /// # Errors
-    /// Returns the stream's error.
+    /// Fails as [`Sender::send_both`] does.
     pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
-        (&*self.0).write_all(bytes).map_err(timed_out_alike)
+        self.send_both(bytes, &[], &mut Pace::default())
     }
 
     /// Sends bytes within `time`, even if the other end takes them slowly.
@@ -189,41 +189,19 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends a header and what follows it, with one write if the stream takes it.
+    /// Sends a header and what follows it, with one write if the stream takes it, and ends after one [`BODY`] if the other end
+    /// takes nothing.
     ///
     /// # Errors
     /// Returns the stream's error; `TimedOut` if the other end takes it more slowly than a body may come.
     pub fn send_both(&self, header: &[u8], body: &[u8], pace: &mut Pace) -> io::Result<()> {
+        // a write that waits doesn't tell what was taken of earlier ones meanwhile: only the next one does
+        self.0.set_write_timeout(Some(BODY_LOOK))?;
         let (mut header, mut body) = (header, body);
         while header.len() + body.len() > 0 {
             let asked = Instant::now();
-            match (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(sent) => {
-                    pace.note(sent, asked.elapsed())?;
-                    let of_header = sent.min(header.len());
-                    header = &header[of_header..];
-                    body = &body[sent - of_header..];
-                }
-                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
-                Err(fault) => return Err(timed_out_alike(fault)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends bytes to an end that may take them as slowly as a body may come, and ends after one [`BODY`] if it takes
-    /// nothing.
-    ///
-    /// # Errors
-    /// Returns the stream's error; `TimedOut` if the other end takes it more slowly.
-    pub fn send_paced(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<()> {
-        // a write that waits doesn't tell what was taken of earlier ones meanwhile: only the next one does
-        self.0.set_write_timeout(Some(BODY_LOOK))?;
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let asked = Instant::now();
-            let sent = match (&*self.0).write(rest) {
+            let sent = (&*self.0).write_vectored(&[IoSlice::new(header), IoSlice::new(body)]);
+            let sent = match sent {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(sent) => sent,
                 Err(fault) if is_timeout(&fault) => 0,
@@ -231,7 +209,9 @@ impl Sender {
                 Err(fault) => return Err(fault),
             };
             pace.note(sent, asked.elapsed())?;
-            rest = &rest[sent..];
+            let of_header = sent.min(header.len());
+            header = &header[of_header..];
+            body = &body[sent - of_header..];
         }
         Ok(())
     }

@@ -233,9 +233,6 @@ pub struct Reply {
     /// What was wrong, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The MD5 of the content that the swarm has under a name, where another was published.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub md5: Option<Digest>,
     /// The `.torrent` that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub torrent: Option<Torrent>,

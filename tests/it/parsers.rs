@@ -141,7 +141,6 @@ fn from_tracker() -> Vec<Sample> {
         of(to_bytes(&reply)),
         of(to_bytes(&Reply {
             error: Some("another".to_owned()),
-            md5: Some(torrent.md5()),
             ..reply.clone()
         })),
         of(to_bytes(&Reply {

@@ -65,10 +65,9 @@ impl Server {
     fn publish(&self, port: u16, torrent: &Torrent) -> Reply {
         let mut reply = self.reply(&publish_message(port, torrent.clone()));
         match reply.files.pop() {
-            Some(Outcome::OtherStands { md5, why }) => {
-                (reply.md5, reply.error) = (Some(md5), Some(why));
+            Some(Outcome::OtherStands { why, .. } | Outcome::Refused { why }) => {
+                reply.error = Some(why);
             }
-            Some(Outcome::Refused { why }) => reply.error = Some(why),
             Some(Outcome::Stands { .. }) => {}
             Some(Outcome::Send) | None => assert!(reply.error.is_some(), "{reply:?}"),
         }
@@ -421,13 +420,15 @@ fn another_content_is_refused_while_the_publisher_is_here() {
     assert_eq!(server.publish(50001, &one).error, None);
     server
         .ask(br#"{"msg": "file_list", "port": 50002, "v": 1, "files": [], "pieces": {"f": "80"}}"#);
-    let refused = server.publish(50003, &two);
-    let error = refused.error.expect("an error");
+    let refused = server.reply(&publish_message(50003, two.clone())).files;
+    let [Outcome::OtherStands { md5, why }] = &refused[..] else {
+        panic!("{refused:?}")
+    };
     assert!(
-        error.contains(&one.md5().to_string()) && error.contains(&two.md5().to_string()),
-        "{error}"
+        why.contains(&one.md5().to_string()) && why.contains(&two.md5().to_string()),
+        "{why}"
     );
-    assert_eq!(refused.md5, Some(one.md5()));
+    assert_eq!(*md5, one.md5());
     let line = server.program.until_line("not taken from 127.0.0.1:");
     assert!(
         line.contains(&one.md5().to_string()) && line.contains(&two.md5().to_string()),
