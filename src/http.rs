@@ -303,7 +303,8 @@ impl Site {
         let tell = Arc::clone(&told);
         let serve = move |mut connection: Connection| {
             // a browser that is closed in the middle is no news
-            let is_foreign = matches!(serving.answer(&mut connection), Ok(Answered::NotHttp));
+            let answered = serving.answer(&mut connection);
+            let is_foreign = answered.is_err_and(|why| why.kind() == io::ErrorKind::Unsupported);
             if is_foreign && !told_later.swap(true, Ordering::Relaxed) {
                 tell(Trouble::NotHttp(connection.peer));
             }
@@ -335,19 +336,13 @@ struct Serving<H> {
     handle: H,
 }
 
-/// What became of a connection.
-enum Answered {
-    Http,
-    /// Something else than HTTP came.
-    NotHttp,
-}
-
 impl<H: Fn(&Request, &mut Connection) -> Response> Serving<H> {
-    fn answer(&self, connection: &mut Connection) -> io::Result<Answered> {
+    /// Answers one request. Fails with `Unsupported` if something else than HTTP came.
+    fn answer(&self, connection: &mut Connection) -> io::Result<()> {
         let request = match Request::read(connection) {
-            Ok(None) => return Ok(Answered::Http),
+            Ok(None) => return Ok(()),
             Ok(Some(request)) => request,
-            Err(fault) => return refuse(&fault, connection),
+            Err(fault) => return Err(refuse(fault, connection)),
         };
         let place = || self.transfers.acquire(Duration::ZERO);
         let has_long_body = request.len.is_some_and(|len| len > LONG_BODY);
@@ -368,22 +363,20 @@ impl<H: Fn(&Request, &mut Connection) -> Response> Serving<H> {
         }
         response.send(Some(&request), connection)?;
         drop(download);
-        linger(connection, request.len.map_or(LINGER, |_| BODY_LINGER))?;
-        Ok(Answered::Http)
+        linger(connection, request.len.map_or(LINGER, |_| BODY_LINGER))
     }
 }
 
-/// Answers what isn't a request.
-fn refuse(fault: &io::Error, connection: &mut Connection) -> io::Result<Answered> {
-    let answered = match fault.kind() {
-        io::ErrorKind::InvalidData => Answered::Http,
-        io::ErrorKind::Unsupported => Answered::NotHttp,
-        kind => return Err(kind.into()),
-    };
-    Response::text("400 Bad Request", fault.to_string()).send(None, connection)?;
-    // whatever becomes of the connection, this is known
-    let _ = linger(connection, LINGER);
-    Ok(answered)
+/// Answers what isn't a request, and returns what it is.
+fn refuse(fault: io::Error, connection: &mut Connection) -> io::Error {
+    let kinds = [io::ErrorKind::InvalidData, io::ErrorKind::Unsupported];
+    if kinds.contains(&fault.kind()) {
+        let answer = Response::text("400 Bad Request", fault.to_string());
+        // whatever becomes of the connection, this is known
+        let sent = answer.send(None, connection);
+        let _ = sent.and_then(|()| linger(connection, LINGER));
+    }
+    fault
 }
 
 /// Reads what the other end still sends: closing before everything was read would discard the answer.
