@@ -3,7 +3,6 @@
 //! This module owns the rules for names and never touches a disk: no path contains a name that [`Name::parse`] refuses.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -119,13 +118,6 @@ impl TryFrom<String> for Name {
 impl From<Name> for String {
     fn from(name: Name) -> Self {
         name.as_str().to_owned()
-    }
-}
-
-impl FromStr for Name {
-    type Err = NameError;
-    fn from_str(name: &str) -> Result<Self, NameError> {
-        Self::parse(name)
     }
 }
 
