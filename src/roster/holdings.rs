@@ -51,8 +51,10 @@ impl Holding {
         listed_as(self.pieces.as_ref().map_or(0, Bitfield::len))
     }
 
-    pub(super) fn has_piece(&self, idx: u32) -> bool {
-        self.pieces.as_ref().is_some_and(|bits| bits.get(idx))
+    /// Whether it has this piece, or its own name.
+    pub(super) fn has(&self, piece: Option<u32>) -> bool {
+        let bits = self.pieces.as_ref();
+        piece.map_or(self.named, |idx| bits.is_some_and(|bits| bits.get(idx)))
     }
 
     pub(super) fn pieces_mut(&mut self, n_pieces: u32) -> &mut Bitfield {

@@ -5,6 +5,7 @@
 //! choice; it never asks the roster, but works on the peers that it was given.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 use rand::{Rng, RngExt};
@@ -18,8 +19,8 @@ use crate::torrent::piece_name;
 pub(super) const PEERS_NAMED: usize = 10;
 /// An answer names at most this many holders of one name.
 const HOLDERS_NAMED: usize = 2;
-/// Names that are weighed for one answer, so that it takes a millisecond and not a second.
-const NAMES_WEIGHED: usize = 20_000;
+/// Names that are weighed for one answer, so that it takes some milliseconds and not a second.
+const NAMES_WEIGHED: usize = 40_000;
 
 /// What an answer to an original is made of.
 pub struct OriginalAnswer {
@@ -35,6 +36,8 @@ pub struct OriginalAnswer {
 /// What comes first in an answer: the smallest, by these in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct NameRank {
+    /// Whether the asker has it.
+    is_had: bool,
     /// Whether it is of a file that this answer isn't about.
     is_aside: bool,
     /// Which of the name's holders it is: second ones come after all first ones.
@@ -48,7 +51,7 @@ struct NameRank {
 /// A name that a peer can be asked for: of a whole file, or of a piece.
 struct OfferedName<'a> {
     rank: NameRank,
-    file: &'a OfferedFile<'a>,
+    file: &'a str,
     piece: Option<u32>,
     /// Which of the peers has it.
     peer: u8,
@@ -57,122 +60,85 @@ struct OfferedName<'a> {
 impl OfferedName<'_> {
     /// Writes the name in JSON, with a comma.
     fn write(&self, out: &mut Vec<u8>) {
-        let name = self.file.name;
         out.extend(match self.piece {
-            None => to_bytes(&name),
-            Some(idx) => to_bytes(&piece_name(name, idx)),
+            None => to_bytes(&self.file),
+            Some(idx) => to_bytes(&piece_name(self.file, idx)),
         });
         out.push(b',');
     }
 }
 
-/// A file that some of the peers have.
-struct OfferedFile<'a> {
-    name: &'a str,
-    is_aside: bool,
-    /// What the asker has of it.
-    own: Option<&'a Holding>,
-    /// Which of the peers have it, and what each has of it.
-    holders: Vec<(u8, &'a Holding)>,
-}
-
 impl OriginalAnswer {
     /// Writes the answer: first the names that the asker lacks, then those that it has, and then peers that have nothing.
     pub fn to_bytes(&self, rng: &mut impl Rng) -> Vec<u8> {
-        let files = self.offered_files();
+        let mut names = self.offered_names(rng);
+        names.sort_unstable_by_key(|name| name.rank);
         let mut page = OriginalPage::new(self.cap, &self.peers);
-        for had in [false, true] {
-            let names = self.ranked_names(&files, had, rng);
-            if !names.iter().all(|name| page.add(name)) {
+        for name in &names {
+            if !page.add(name) {
                 break;
             }
         }
         page.into_bytes()
     }
 
-    fn offered_files(&self) -> Vec<OfferedFile<'_>> {
+    /// The names that the peers have.
+    fn offered_names(&self, rng: &mut impl Rng) -> Vec<OfferedName<'_>> {
         let mut files: BTreeMap<&str, Vec<(u8, &Holding)>> = BTreeMap::new();
         for (peer, listed) in (0..).zip(&self.peers) {
-            for (name, holding) in &listed.holdings.files {
-                files.entry(name).or_default().push((peer, holding));
+            for (name, held) in &listed.holdings.files {
+                files.entry(name).or_default().push((peer, held));
             }
         }
-        let own = |name| self.asker.as_ref()?.files.get(name);
-        let files = files.into_iter().map(|(name, holders)| OfferedFile {
-            name,
-            is_aside: !self.wanted.iter().any(|wanted| **wanted == *name),
-            own: own(name),
-            holders,
-        });
-        files.collect()
-    }
-
-    /// The names that the asker has, or those that it lacks, as they are to be named.
-    fn ranked_names<'a>(
-        &self,
-        files: &'a [OfferedFile<'a>],
-        had: bool,
-        rng: &mut impl Rng,
-    ) -> Vec<OfferedName<'a>> {
+        let files: Vec<_> = files.into_iter().collect();
         let mut names = Vec::new();
         // of very many files, others are weighed each time
         let (last, first) = files.split_at(rng.random_range(..files.len().max(1)));
-        for file in first.iter().chain(last) {
+        for (file, holders) in first.iter().chain(last) {
             if names.len() >= NAMES_WEIGHED {
                 break;
             }
-            let has_whole = file.own.is_some_and(|own| own.named);
-            if has_whole == had {
-                file.offer(None, rng, &mut names);
-            }
-            let pieces = file
-                .holders
-                .iter()
-                .find_map(|(_, held)| held.pieces.as_ref());
-            for idx in 0..pieces.map_or(0, Bitfield::len) {
-                let has_piece = file.own.is_some_and(|own| own.has_piece(idx));
-                if (has_whole || has_piece) == had {
-                    file.offer(Some(idx), rng, &mut names);
-                }
-            }
+            self.offer(file, holders, rng, &mut names);
         }
-        // no more of them fit
-        let shortest = files.iter().map(|file| file.name.len()).min().unwrap_or(0);
-        let most = self.cap / (shortest + "\"\",".len());
-        if names.len() > most {
-            names.select_nth_unstable_by_key(most, |name| name.rank);
-            names.truncate(most);
-        }
-        names.sort_unstable_by_key(|name| name.rank);
         names
     }
-}
 
-impl<'a> OfferedFile<'a> {
-    /// Adds a name of the file with some of those who can be asked for it, beginning with any of them.
-    fn offer(&'a self, piece: Option<u32>, rng: &mut impl Rng, names: &mut Vec<OfferedName<'a>>) {
-        let can = |held: &Holding| match piece {
-            None => held.named,
-            Some(idx) => held.has_piece(idx),
-        };
-        let able = || self.holders.iter().filter(|(_, held)| can(held));
-        let n_holders = able().count();
-        let chance: u32 = rng.random();
-        let from = chance as usize % n_holders.max(1);
-        let some = able().chain(able()).skip(from);
-        let some = some.take(HOLDERS_NAMED.min(n_holders));
-        for (nth_holder, (peer, _)) in (0..).zip(some) {
-            names.push(OfferedName {
-                rank: NameRank {
-                    is_aside: self.is_aside,
+    /// Adds the names of a file, each with some of those who can be asked for it, beginning with any of them.
+    fn offer<'a>(
+        &self,
+        file: &'a str,
+        holders: &[(u8, &Holding)],
+        rng: &mut impl Rng,
+        names: &mut Vec<OfferedName<'a>>,
+    ) {
+        let own = self.asker.as_ref().and_then(|own| own.files.get(file));
+        let is_aside = !self.wanted.iter().any(|wanted| **wanted == *file);
+        let bits = holders.iter().find_map(|(_, held)| held.pieces.as_ref());
+        let pieces = (0..bits.map_or(0, Bitfield::len)).map(Some);
+        for piece in iter::once(None).chain(pieces) {
+            let is_had = own.is_some_and(|own| own.named || own.has(piece));
+            let able = holders.iter().filter(|(_, held)| held.has(piece));
+            let able: Vec<u8> = able.map(|(peer, _)| *peer).collect();
+            let (n_holders, chance) = (able.len() as u8, rng.random::<u32>());
+            let from = chance as usize % able.len().max(1);
+            let some = able.iter().cycle().skip(from);
+            let some = some.take(HOLDERS_NAMED.min(able.len()));
+            for (nth_holder, peer) in (0..).zip(some) {
+                let rank = NameRank {
+                    is_had,
+                    is_aside,
                     nth_holder,
-                    n_holders: n_holders as u8,
+                    n_holders,
                     chance,
-                },
-                file: self,
-                piece,
-                peer: *peer,
-            });
+                };
+                let peer = *peer;
+                names.push(OfferedName {
+                    rank,
+                    file,
+                    piece,
+                    peer,
+                });
+            }
         }
     }
 }
