@@ -24,23 +24,11 @@ impl PieceCounts {
 
     /// A peer has `new` where it had `old` before.
     pub(super) fn replace(&mut self, old: Option<&Bitfield>, new: Option<&Bitfield>) {
-        self.add(new, old, 1);
-        self.add(old, new, -1);
-    }
-
-    /// Counts `change` more of each piece that is in `of` and not in `beside`.
-    fn add(&mut self, of: Option<&Bitfield>, beside: Option<&Bitfield>, change: i32) {
-        let add = |count: &mut u32| *count = count.wrapping_add_signed(change);
-        let counts = &mut self.0;
-        match (of, beside) {
-            (None, _) => {}
-            // a whole file is the usual case, and the CPU's vectors count it
-            (Some(of), None) if of.is_full() => counts.iter_mut().for_each(add),
-            (Some(of), None) => of.iter().for_each(|idx| add(&mut counts[idx as usize])),
-            (Some(of), Some(beside)) => {
-                let more = of.minus(beside);
-                more.for_each(|idx| add(&mut counts[idx as usize]));
-            }
+        for idx in new.into_iter().flat_map(Bitfield::iter) {
+            self.0[idx as usize] += 1;
+        }
+        for idx in old.into_iter().flat_map(Bitfield::iter) {
+            self.0[idx as usize] -= 1;
         }
     }
 
