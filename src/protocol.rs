@@ -100,6 +100,14 @@ pub const ORIGINAL_CAP: usize = 4096;
 /// The longest message to an original elsewhere, bytes: what one packet carries, as one write may arrive in several.
 pub const ORIGINAL_CAP_OFF_LOOPBACK: usize = 1400;
 
+/// The longest message to an original, by whether it is on this machine, bytes.
+pub fn original_cap(is_local: bool) -> usize {
+    match is_local {
+        true => ORIGINAL_CAP,
+        false => ORIGINAL_CAP_OFF_LOOPBACK,
+    }
+}
+
 /// What a peer tells or asks the tracker.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "msg", rename_all = "snake_case")]

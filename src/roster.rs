@@ -46,7 +46,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 use crate::net::is_local;
-use crate::protocol::{ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, VERSION};
+use crate::protocol::{VERSION, original_cap};
 use crate::torrent::Name;
 use address::PeerKey;
 pub use address::{Endpoints, Reachability};
@@ -257,10 +257,7 @@ impl Roster {
         let room = PEERS_NAMED - chosen.len();
         chosen.extend(self.sample(room, own, &[], rng, is_idle));
         OriginalAnswer {
-            cap: match is_local(asker.peer, asker.own) {
-                true => ORIGINAL_CAP,
-                false => ORIGINAL_CAP_OFF_LOOPBACK,
-            },
+            cap: original_cap(is_local(asker.peer, asker.own)),
             asker: own.map(|own| Arc::clone(&own.holdings)),
             wanted,
             peers: listed(&chosen, asker),

@@ -28,8 +28,8 @@ use crate::md5::{Digest, Hasher};
 use crate::net::{BODY, Connection, HEADER, connect, is_local};
 use crate::picker::{Decision, PeerId};
 use crate::protocol::{
-    Answer, Ask, FirstMessage, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PEER_CAP, PeerEntry, Reply,
-    ToTracker, to_bytes,
+    Answer, Ask, FirstMessage, ORIGINAL_CAP, PEER_CAP, PeerEntry, Reply, ToTracker, original_cap,
+    to_bytes,
 };
 use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
@@ -66,12 +66,7 @@ impl Client {
         let files = self.lock().whole_names();
         let mut tracker = self.to_tracker()?;
         let local = is_local(tracker.peer.ip(), tracker.own.ip());
-        let cap = if local {
-            ORIGINAL_CAP
-        } else {
-            ORIGINAL_CAP_OFF_LOOPBACK
-        };
-        let list = file_list(self.0.port, files, cap);
+        let list = file_list(self.0.port, files, original_cap(local));
         tracker.sender().send_bytes(&list)?;
         // it closes without an answer; leaving earlier would end it
         tracker.read::<Reply>(HEADER, ORIGINAL_CAP)?;
@@ -346,6 +341,7 @@ fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::ORIGINAL_CAP_OFF_LOOPBACK;
 
     #[test]
     fn a_list_for_an_original_fits_into_one_read_of_its() {
