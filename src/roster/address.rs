@@ -69,11 +69,10 @@ impl Endpoints {
         if is_here && !same { self.own } else { peer }
     }
 
-    /// Askers with the same vantage point find every peer at the same address.
-    pub(super) fn vantage(self) -> Vantage {
-        let is_loopback = self.peer.is_loopback();
-        let own = self.own;
-        Vantage { is_loopback, own }
+    /// Returns true if this asker finds every peer at the address at which the other one does.
+    pub(super) fn finds_as(self, other: Self) -> bool {
+        let finds = |it: Self| (it.peer.is_loopback(), it.own);
+        finds(self) == finds(other)
     }
 }
 
@@ -82,11 +81,4 @@ impl KnownPeer {
     pub(super) fn found_by(&self, asker: Endpoints) -> IpAddr {
         asker.finds(self.holdings.addr.ip(), self.is_here)
     }
-}
-
-/// All that [`Endpoints::finds`] depends on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Vantage {
-    is_loopback: bool,
-    own: IpAddr,
 }

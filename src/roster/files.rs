@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use rand::{Rng, RngExt};
 
-use super::address::{Endpoints, PeerKey, Vantage};
+use super::address::{Endpoints, PeerKey};
 use super::draw_set::DrawSet;
 use super::holdings::Holding;
 use super::piece_counts::PieceCounts;
@@ -84,7 +84,7 @@ pub(super) struct FileIndex {
     by_name: HashMap<Arc<str>, SharedFile>,
     live: DrawSet<Arc<str>>,
     /// The live files as answers tell of them, until one of them changes.
-    ready: Vec<(Vantage, Arc<FileList>)>,
+    ready: Vec<Arc<FileList>>,
 }
 
 impl FileIndex {
@@ -205,9 +205,8 @@ impl FileIndex {
 
     /// The list that is ready for this asker.
     pub(super) fn ready(&self, asker: Endpoints) -> Option<Arc<FileList>> {
-        let vantage = asker.vantage();
-        let (_, ready) = self.ready.iter().find(|(of, _)| *of == vantage)?;
-        Some(Arc::clone(ready))
+        let mut ready = self.ready.iter();
+        ready.find(|list| list.asker.finds_as(asker)).cloned()
     }
 
     /// Makes the list of these files ready for this asker.
@@ -226,12 +225,12 @@ impl FileIndex {
             asker,
             text: OnceLock::new(),
         });
-        self.ready.push((asker.vantage(), Arc::clone(&ready)));
+        self.ready.push(Arc::clone(&ready));
         ready
     }
 }
 
-/// The live files of one moment, as askers with one vantage point are told of them.
+/// The live files of one moment, as this asker is told of them, and others that find the peers where it does.
 pub struct FileList {
     /// A random number: whoever names it knows this very list.
     pub(super) edition: u64,
