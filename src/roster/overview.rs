@@ -19,7 +19,9 @@ pub struct SwarmOverview {
     pub n_peers: usize,
     /// The first of them.
     pub rows: Vec<Row>,
-    /// Of the published files that somebody has, the largest, but first those of which somebody has another content.
+    /// How many published files somebody has.
+    pub n_files: usize,
+    /// Of these the largest, but first those of which somebody has another content.
     pub files: Vec<Arc<Summary>>,
 }
 
@@ -52,11 +54,6 @@ impl Roster {
         self.peers.contains_key(&self.reach.key(addr))
     }
 
-    /// How many files are published and at somebody's.
-    pub fn n_files(&self) -> usize {
-        self.files.live().len()
-    }
-
     /// What is published under a name, if somebody has it.
     pub fn published(&self, name: &Name) -> Option<Arc<Summary>> {
         let file = self
@@ -85,6 +82,7 @@ impl Roster {
             record.map(|it| (!self.may_have_others(&it.name), Reverse(it.size)))
         };
         let mut live: Vec<Arc<str>> = self.files.live().to_vec();
+        let n_files = live.len();
         if live.len() > files {
             live.select_nth_unstable_by_key(files, rank);
             live.truncate(files);
@@ -101,6 +99,7 @@ impl Roster {
         SwarmOverview {
             n_peers: self.n_peers(),
             rows: rows.collect(),
+            n_files,
             files: live
                 .iter()
                 .filter_map(|name| self.with_other_copies(name))

@@ -103,10 +103,7 @@ impl TrackerShared {
     }
 
     fn view(&self) -> View {
-        let (now, n_files) = {
-            let roster = self.lock();
-            (roster.overview(ROWS, FILES), roster.n_files())
-        };
+        let now = self.lock().overview(ROWS, FILES);
         let shown = |name: &str| now.files.iter().any(|file| file.name.as_str() == name);
         let part = |(name, here, of): (&str, u32, u32)| ShownPart {
             name: name.to_owned(),
@@ -139,7 +136,7 @@ impl TrackerShared {
         };
         View {
             n_peers: now.n_peers,
-            n_files,
+            n_files: now.n_files,
             peers: now.rows.iter().map(peer).collect(),
             files: now.files.iter().map(file).collect(),
             machines,

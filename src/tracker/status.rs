@@ -8,7 +8,7 @@ use super::replies::TrackerReply;
 use crate::protocol::{
     FileReport, MachineReport, MachineStatus, Reply, Summary, SwarmStatus, VERSION,
 };
-use crate::roster::{Endpoints, TrackerRefusal};
+use crate::roster::{Endpoints, SwarmOverview, TrackerRefusal};
 use crate::torrent::Name;
 
 /// The most published files that are told, the largest.
@@ -53,9 +53,11 @@ impl TrackerShared {
     /// Returns what is published, and how far each machine is.
     fn status(&self, only: Option<&Name>) -> SwarmStatus {
         let roster = self.lock();
-        let mut files = roster.overview(0, FILES).files;
+        let SwarmOverview {
+            mut files, n_files, ..
+        } = roster.overview(0, FILES);
         let asked = only.and_then(|name| roster.published(name));
-        let (n_files, changing) = (roster.n_files(), roster.changing(only));
+        let changing = roster.changing(only);
         drop(roster);
         let is_told = |file: &Arc<Summary>| files.iter().any(|told| told.name == file.name);
         files.extend(asked.clone().filter(|file| !is_told(file)));
