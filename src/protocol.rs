@@ -130,20 +130,12 @@ pub enum ToTracker {
     FileList {
         /// My listening port.
         port: u16,
-        /// Names of whole files; an original lists pieces by their names, too.
-        files: Vec<String>,
         /// [`VERSION`]; an original has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         v: Option<u32>,
-        /// Files that are here in part, with their pieces as [`Bitfield`](crate::bitfield::Bitfield) digits.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        pieces: BTreeMap<String, String>,
-        /// Files of my folder that I am hashing, or see changing.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        coming: Vec<Coming>,
-        /// Files that stand in my folder with another content than the swarm's: their MD5s.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        others: BTreeMap<Name, Digest>,
+        /// All of it.
+        #[serde(flatten)]
+        list: PeerList,
     },
     /// Let these contents stand under their names, and hand their `.torrent`s to whoever asks.
     Publish {
@@ -168,6 +160,22 @@ pub enum ToTracker {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         only: Option<Name>,
     },
+}
+
+/// What a peer has.
+#[derive(Clone, Debug, Default, PartialEq, Hash, Serialize, Deserialize)]
+pub struct PeerList {
+    /// Names of whole files; an original lists its pieces by their names, too.
+    pub files: Vec<String>,
+    /// Files that it has in part, with their pieces as [`Bitfield`](crate::bitfield::Bitfield) digits.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pieces: BTreeMap<String, String>,
+    /// Files of its folder that are being hashed, or seen to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub coming: Vec<Coming>,
+    /// Files that stand in its folder with another content than the swarm's: their MD5s.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<Name, Digest>,
 }
 
 /// A peer in the tracker's list. Originals know the first three fields.

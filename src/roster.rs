@@ -46,7 +46,7 @@ use std::sync::Arc;
 use rand::Rng;
 
 use crate::net::is_local;
-use crate::protocol::{VERSION, original_cap};
+use crate::protocol::{PeerList, VERSION, original_cap};
 use crate::torrent::Name;
 use address::PeerKey;
 pub use address::{Endpoints, Reachability};
@@ -58,7 +58,6 @@ use holdings::{HeldFiles, Holdings, ListedPeer, counted};
 pub use limits::{
     FILES_PER_ADDRESS, NAMES_PER_ADDRESS, NAMES_PER_LIST, PEERS_LISTED, PEERS_PER_ADDRESS,
 };
-pub use list::PeerList;
 pub use original_answer::OriginalAnswer;
 use original_answer::PEERS_NAMED;
 pub use overview::{Row, SwarmOverview};

@@ -30,7 +30,7 @@ pub use self::wants::{TrackerKind, Wants};
 use crate::causes::NoList;
 use crate::md5::Digest;
 use crate::picker::{Decision, PeerId, Picker};
-use crate::protocol::{Coming, Get, Summary, SwarmList};
+use crate::protocol::{Coming, Get, PeerList, Summary, SwarmList};
 use crate::store::{AccessStamp, StoredPiece};
 use crate::torrent::{BlockSet, Name, Torrent};
 
@@ -140,19 +140,6 @@ pub struct State {
     last_peer_id: PeerId,
 }
 
-/// What a file list tells the tracker.
-#[derive(Default, Hash)]
-pub struct OwnList {
-    /// Names of whole files.
-    pub files: Vec<String>,
-    /// Files that are here in part, with their pieces as digits.
-    pub pieces: BTreeMap<String, String>,
-    /// Files that are being hashed, or seen to change.
-    pub coming: Vec<Coming>,
-    /// Files that stand here with another content than the swarm's.
-    pub others: BTreeMap<Name, Digest>,
-}
-
 /// A piece that a peer sends because it was asked for it.
 pub struct Expected {
     /// The file that it is a piece of.
@@ -226,11 +213,11 @@ impl State {
     }
 
     /// What goes to a tracker of ours: the swarm's contents as far as they are verified here.
-    pub fn file_list(&self) -> OwnList {
-        let mut list = OwnList {
+    pub fn file_list(&self) -> PeerList {
+        let mut list = PeerList {
             coming: self.coming_from_here(),
             others: self.other_contents(),
-            ..OwnList::default()
+            ..PeerList::default()
         };
         for (name, held) in self.files.iter().filter(|(_, held)| self.is_listed(held)) {
             let name = name.as_str().to_owned();

@@ -33,10 +33,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::net::{Connection, HEADER, Listener, canonical};
-use crate::protocol::{Reply, ToTracker};
+use crate::protocol::{PeerList, Reply, ToTracker};
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
-use crate::roster::{Endpoints, PeerList, Reachability, Roster, TrackerRefusal};
+use crate::roster::{Endpoints, Reachability, Roster, TrackerRefusal};
 use crate::semaphore::{Permit, Semaphore};
 use crate::torrent::Name;
 pub use events::StartError;
@@ -247,22 +247,7 @@ impl TrackerShared {
                 edition,
             } => self.handle_ping(from, port, v, &wants, edition),
             ToTracker::Ping { port, v: None, .. } => self.handle_original_ping(from, port),
-            ToTracker::FileList {
-                port,
-                files,
-                v,
-                pieces,
-                coming,
-                others,
-            } => {
-                let list = PeerList {
-                    files,
-                    pieces,
-                    coming,
-                    others,
-                };
-                self.handle_file_list(from, port, v, &list)
-            }
+            ToTracker::FileList { port, v, list } => self.handle_file_list(from, port, v, &list),
             ToTracker::Publish { port, key, files } => self.handle_publish(from, port, &key, files),
             ToTracker::GetTorrent { name } => self.handle_get_torrent(from, peer, &name),
             ToTracker::Report(report) => self.handle_report(from, report),

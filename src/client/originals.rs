@@ -28,8 +28,8 @@ use crate::md5::{Digest, Hasher};
 use crate::net::{BODY, Connection, HEADER, connect, is_local};
 use crate::picker::{Decision, PeerId};
 use crate::protocol::{
-    Answer, Ask, FirstMessage, ORIGINAL_CAP, PEER_CAP, PeerEntry, Reply, ToTracker, original_cap,
-    to_bytes,
+    Answer, Ask, FirstMessage, ORIGINAL_CAP, PEER_CAP, PeerEntry, PeerList, Reply, ToTracker,
+    original_cap, to_bytes,
 };
 use crate::state::Found;
 use crate::store::{Copy, Saved, Stamp, StoreError};
@@ -325,11 +325,11 @@ fn file_list(port: u16, mut files: Vec<String>, cap: usize) -> Vec<u8> {
     loop {
         let list = to_bytes(&ToTracker::FileList {
             port,
-            files: files.clone(),
             v: None,
-            pieces: Default::default(),
-            coming: Vec::new(),
-            others: Default::default(),
+            list: PeerList {
+                files: files.clone(),
+                ..PeerList::default()
+            },
         });
         if list.len() <= cap || files.is_empty() {
             return list;
@@ -351,8 +351,11 @@ mod tests {
             for cap in [ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK] {
                 let list = file_list(50001, names.clone(), cap);
                 assert!(list.len() <= cap, "{n_files} files: {} bytes", list.len());
-                let ToTracker::FileList { files, v: None, .. } =
-                    crate::protocol::parse(&list).expect("a message")
+                let ToTracker::FileList {
+                    list: PeerList { files, .. },
+                    v: None,
+                    ..
+                } = crate::protocol::parse(&list).expect("a message")
                 else {
                     panic!("an original's list");
                 };

@@ -12,9 +12,9 @@ use crate::causes::NoList;
 use crate::events::Event;
 use crate::net::{Connection, HEADER, Sender, connect, is_local, resolve};
 use crate::protocol::{
-    LIST_CAP, ORIGINAL_CAP, OtherCopy, PingRefusal, Reply, SwarmList, ToTracker, VERSION,
+    LIST_CAP, ORIGINAL_CAP, OtherCopy, PeerList, PingRefusal, Reply, SwarmList, ToTracker, VERSION,
 };
-use crate::state::{OwnList, PeerShortage};
+use crate::state::PeerShortage;
 use crate::torrent::legible;
 
 /// The pause after a list, for each file that it named.
@@ -123,7 +123,7 @@ impl Client {
 
     /// Sends a list, unless the tracker refused the very same a short while ago. Returns true if it was sent and taken; a refusal
     /// is reported as what it is, once.
-    pub(super) fn send_list(&self, list: OwnList) -> Result<bool, ClientError> {
+    pub(super) fn send_list(&self, list: PeerList) -> Result<bool, ClientError> {
         let attempt = list.attempt();
         if self.lock().is_list_refused(attempt, Instant::now()) {
             return Ok(false);
@@ -131,11 +131,8 @@ impl Client {
         let heads = list.heads();
         let sent = self.tell_tracker(&ToTracker::FileList {
             port: self.0.port,
-            files: list.files,
             v: Some(VERSION),
-            pieces: list.pieces,
-            coming: list.coming,
-            others: list.others,
+            list,
         });
         match sent {
             Err(ClientError::Refused(why)) => {

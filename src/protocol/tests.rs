@@ -41,11 +41,11 @@ fn the_originals_messages_are_understood_as_python_writes_them() {
         list,
         ToTracker::FileList {
             port: 50001,
-            files,
             v: None,
-            pieces: BTreeMap::new(),
-            coming: vec![],
-            others: BTreeMap::new()
+            list: PeerList {
+                files,
+                ..PeerList::default()
+            }
         }
     );
     let first: FirstMessage = parse(br#"{"filename": "1.txt"}"#).expect("the original's");

@@ -10,7 +10,7 @@ use super::Roster;
 use super::address::PeerKey;
 use super::folder::FolderReport;
 use super::holdings::{HeldFiles, Holding};
-use super::list::PeerList;
+use crate::protocol::PeerList;
 
 impl Roster {
     /// What a list says of its peer's folder, as far as there is room for it. An original says nothing of it.

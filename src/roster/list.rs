@@ -2,33 +2,18 @@
 //!
 //! This module understands a list. It never changes who has what: that is [`super::changes`].
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::files::FileIndex;
 use super::holdings::{HeldFiles, Holding};
 use super::limits::LONGEST_NAME;
 use crate::bitfield::Bitfield;
-use crate::md5::Digest;
-use crate::protocol::Coming;
+use crate::protocol::PeerList;
 use crate::torrent::Name;
-
-/// What a peer lists, as the message [`crate::protocol::ToTracker::FileList`] has it.
-#[derive(Clone, Debug, Default)]
-pub struct PeerList {
-    /// Names of whole files; an original lists its pieces by their names, too.
-    pub files: Vec<String>,
-    /// Files that it has in part, with their pieces in digits.
-    pub pieces: BTreeMap<String, String>,
-    /// Files of its folder that are being hashed, or change.
-    pub coming: Vec<Coming>,
-    /// Files of its folder with another content than the swarm's.
-    pub others: BTreeMap<Name, Digest>,
-}
 
 impl PeerList {
     /// How many names it has.
-    pub fn n_names(&self) -> usize {
+    pub(super) fn n_names(&self) -> usize {
         self.files.len() + self.pieces.len()
     }
 }

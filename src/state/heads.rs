@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::holdings::News;
-use super::{Held, OwnList, Standing, State, TrackerKind};
+use super::{Held, Standing, State, TrackerKind};
 use crate::md5::Digest;
-use crate::protocol::{Coming, Head, Summary};
+use crate::protocol::{Coming, Head, PeerList, Summary};
 use crate::store::{Stamp, StoredPieces};
 use crate::torrent::{Name, Torrent};
 
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-impl OwnList {
+impl PeerList {
     /// Returns the heads that it tells of.
     pub fn heads(&self) -> BTreeMap<Name, Digest> {
         let head = |coming: &Coming| Some((coming.name.clone(), coming.head.as_ref()?.md5));

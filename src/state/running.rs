@@ -4,10 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{OwnList, Standing, State, TrackerKind};
+use super::{Standing, State, TrackerKind};
 use crate::causes::NoList;
 use crate::picker::{Decision, PeerId};
-use crate::protocol::Summary;
+use crate::protocol::{PeerList, Summary};
 use crate::torrent::{Name, Torrent};
 
 /// The pause before the disk is tried again after a failure.
@@ -30,7 +30,7 @@ pub(super) struct RefusedList {
     at: Instant,
 }
 
-impl OwnList {
+impl PeerList {
     /// Returns what tells this list from others.
     pub fn attempt(&self) -> ListAttempt {
         let mut hasher = DefaultHasher::new();

@@ -16,9 +16,9 @@ use crate::http::NOT_HTTP;
 use crate::md5::Digest;
 use crate::net::Trouble;
 use crate::net::addresses::own_addresses;
-use crate::protocol::Summary;
+use crate::protocol::{PeerList, Summary};
 use crate::report::{Report, Weight};
-use crate::roster::{Joined, PeerList, Reachability, TrackerRefusal};
+use crate::roster::{Joined, Reachability, TrackerRefusal};
 use crate::torrent::Name;
 
 /// People who start peers are told at most this many addresses of this machine.

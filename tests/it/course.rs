@@ -19,10 +19,10 @@ use std::time::Duration;
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::{Digest, Hasher, digest};
 use bittorrentish::protocol::{
-    Answer, Ask, FirstMessage, Have, Hello, PieceHeader, Pieces, parse, read_message, read_value,
-    to_bytes,
+    Answer, Ask, FirstMessage, Have, Hello, PeerList, PieceHeader, Pieces, parse, read_message,
+    read_value, to_bytes,
 };
-use bittorrentish::roster::{Endpoints, PeerList, Reachability, Roster};
+use bittorrentish::roster::{Endpoints, Reachability, Roster};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 

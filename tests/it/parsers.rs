@@ -7,8 +7,8 @@ use std::ops::Range;
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::{
-    Answer, Ask, Coming, FirstMessage, Get, Have, Head, Hello, PeerEntry, PieceHeader, Pieces,
-    PingAnswer, PingRefusal, Publication, Reply, Summary, SwarmList, ToTracker, VERSION,
+    Answer, Ask, Coming, FirstMessage, Get, Have, Head, Hello, PeerEntry, PeerList, PieceHeader,
+    Pieces, PingAnswer, PingRefusal, Publication, Reply, Summary, SwarmList, ToTracker, VERSION,
     read_message, read_value, to_bytes,
 };
 use bittorrentish::store::{Saved, Stamp};
@@ -66,11 +66,13 @@ fn to_tracker() -> Vec<Sample> {
         }),
         of(ToTracker::FileList {
             port: 50001,
-            files: vec!["1.txt".to_owned(), "\u{1b}\"\\".to_owned()],
             v,
-            pieces: [("image.iso".to_owned(), "fff0".to_owned())].into(),
-            coming: vec![coming("")],
-            others: [(name("c"), digest(b"other"))].into(),
+            list: PeerList {
+                files: vec!["1.txt".to_owned(), "\u{1b}\"\\".to_owned()],
+                pieces: [("image.iso".to_owned(), "fff0".to_owned())].into(),
+                coming: vec![coming("")],
+                others: [(name("c"), digest(b"other"))].into(),
+            },
         }),
         of(ToTracker::Publish {
             port: 50001,

@@ -102,8 +102,8 @@ fn answer(to: &mut Connection) {
             swarm.pinged(at(port), v.is_some());
             Some(swarm.list(&to.own.ip().to_string()))
         }
-        Ok(ToTracker::FileList { port, files, v, .. }) => {
-            swarm().sent_list(at(port), files);
+        Ok(ToTracker::FileList { port, v, list }) => {
+            swarm().sent_list(at(port), list.files);
             v.map(|v| json!({"v": v}))
         }
         Ok(ToTracker::Publish { files, .. }) => {

@@ -25,9 +25,9 @@ pub fn to_tracker(bytes: &[u8]) -> bool {
     };
     match &message {
         ToTracker::Ping { .. } => {}
-        ToTracker::FileList { files, pieces, .. } => {
-            files.iter().for_each(|name| _ = text(name));
-            digits(pieces.values());
+        ToTracker::FileList { list, .. } => {
+            list.files.iter().for_each(|name| _ = text(name));
+            digits(list.pieces.values());
         }
         ToTracker::Publish { files, .. } => files
             .iter()

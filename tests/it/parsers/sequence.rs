@@ -7,12 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use bittorrentish::bitfield::Bitfield;
 use bittorrentish::content::Verdict;
 use bittorrentish::protocol::{
-    Coming, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, Publication, Summary,
-    SwarmList, VERSION, parse, to_bytes,
+    Coming, LIST_CAP, ORIGINAL_CAP, ORIGINAL_CAP_OFF_LOOPBACK, PeerEntry, PeerList, Publication,
+    Summary, SwarmList, VERSION, parse, to_bytes,
 };
-use bittorrentish::roster::{
-    Endpoints, FileSources, PEERS_LISTED, PeerList, Reachability, Record, Roster,
-};
+use bittorrentish::roster::{Endpoints, FileSources, PEERS_LISTED, Reachability, Record, Roster};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
