@@ -52,16 +52,12 @@ impl Client {
         md5: Digest,
     ) -> Result<(), ClientError> {
         let torrent = self.lock().torrent_of(name, md5);
-        let error = torrent
-            .is_none()
-            .then(|| format!("this head of {name} isn't here"));
-        let torrent = torrent.map(|torrent| (*torrent).clone());
-        let (v, reply) = (VERSION, Reply::default());
+        let missing = || format!("this head of {name} isn't here");
         Ok(connection.send(&Reply {
-            v,
-            error,
-            torrent,
-            ..reply
+            v: VERSION,
+            error: torrent.is_none().then(missing),
+            torrent: torrent.map(|torrent| (*torrent).clone()),
+            ..Reply::default()
         })?)
     }
 
