@@ -200,14 +200,7 @@ impl TrackerShared {
         let put = self.torrents.put(&torrent, &note);
         put.map_err(|fault| cant_keep(&file.name, fault))?;
         *written = true;
-        let summary = Summary {
-            pinned: note.pinned,
-            ..Summary::of(&torrent)
-        };
-        Ok(PublishDecision::Records(Record {
-            summary,
-            key: note.key,
-        }))
+        Ok(PublishDecision::Records(note.record(&torrent)))
     }
 
     fn tell_published(

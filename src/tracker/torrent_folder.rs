@@ -41,6 +41,18 @@ pub(super) struct PublisherNote {
     pub(super) pinned: bool,
 }
 
+impl PublisherNote {
+    /// What is published, where this is kept beside its `.torrent`.
+    pub(super) fn record(self, torrent: &Torrent) -> Record {
+        let summary = Summary {
+            pinned: self.pinned,
+            ..Summary::of(torrent)
+        };
+        let key = self.key;
+        Record { summary, key }
+    }
+}
+
 impl TorrentFolder {
     /// Makes the folder, and checks that it can be written to.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
@@ -110,14 +122,7 @@ impl TorrentFolder {
                     if torrent.published == 0 {
                         torrent.published = modified(&entry.path());
                     }
-                    let summary = Summary {
-                        pinned: kept.pinned,
-                        ..Summary::of(&torrent)
-                    };
-                    records.push(Record {
-                        summary,
-                        key: kept.key,
-                    });
+                    records.push(kept.record(&torrent));
                     continue;
                 }
                 Ok((torrent, _)) => format!("it is of {}", torrent.name()),
