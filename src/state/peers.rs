@@ -103,7 +103,7 @@ impl OtherPeer {
 
 /// The pieces that a peer has of a file that isn't being fetched at present.
 pub(super) struct OfferedPieces {
-    /// Of which content, if the peer itself said so; what the tracker lists is of the listed one.
+    /// Of which content; `None` where an original lists a name, and nobody knows its content.
     md5: Option<Digest>,
     pub(super) pieces: Pieces,
 }
@@ -245,7 +245,7 @@ impl State {
         }
     }
 
-    /// Notes that a peer has these pieces of a file, of this content if it said so.
+    /// Notes that a peer has these pieces of a file, of this content if it said so, or else of the listed one.
     pub(super) fn offers(
         &mut self,
         peer: PeerId,
@@ -253,6 +253,8 @@ impl State {
         md5: Option<Digest>,
         pieces: Pieces,
     ) {
+        // another content may be listed by the time that this one is asked for
+        let md5 = md5.or(self.swarm.get(name).map(|listed| listed.md5));
         let Some(known) = self.peers.get_mut(&peer) else {
             return;
         };

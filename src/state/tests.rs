@@ -10,7 +10,7 @@ use super::*;
 use crate::md5::digest;
 use crate::picker::Route;
 use crate::protocol::Outcome;
-use crate::protocol::{Have, Hello, Pieces};
+use crate::protocol::{Have, Hello, PeerEntry, Pieces};
 use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
@@ -24,9 +24,14 @@ const ROUTE: Route = Route {
 
 /// `f`, of four pieces, whose content nobody looks at.
 pub(super) fn torrent() -> Arc<Torrent> {
-    let (name, size) = (name("f"), 4 * MIN_PIECE_LEN);
+    torrent_of(b"f")
+}
+
+/// `f` with another content.
+fn torrent_of(content: &[u8]) -> Arc<Torrent> {
+    let (name, size, md5) = (name("f"), 4 * MIN_PIECE_LEN, digest(content));
     let checkpoints = vec![crate::md5::INITIAL; 4 * crate::torrent::BLOCKS_A_PIECE];
-    let torrent = Torrent::new(name, size.into(), MIN_PIECE_LEN, digest(b"f"), checkpoints);
+    let torrent = Torrent::new(name, size.into(), MIN_PIECE_LEN, md5, checkpoints);
     Arc::new(torrent.expect("a torrent"))
 }
 
@@ -143,6 +148,38 @@ fn files_of_a_known_edition_stay_as_they_were() {
     // a tracker without editions sends everything each time
     assert_eq!(files(&mut state, list(None, &[&file])), (None, 1));
     assert_eq!(files(&mut state, list(None, &[])), (None, 0));
+}
+
+#[test]
+fn what_was_listed_of_one_content_says_nothing_of_the_next() {
+    let (mut state, before, next) = (state(), torrent(), torrent_of(b"next"));
+    let list = |torrent: &Torrent, holders: &[u8]| {
+        let entry = |ip: u8| PeerEntry {
+            ip: format!("10.0.0.{ip}"),
+            port: 1,
+            file_list: holders
+                .iter()
+                .filter(|it| **it == ip)
+                .map(|_| "f".to_owned())
+                .collect(),
+            v: Some(crate::protocol::VERSION),
+            pieces: BTreeMap::new(),
+        };
+        SwarmList {
+            peers: [2, 3].map(entry).into(),
+            ..SwarmList::for_a_test(vec![Summary::of(torrent)], Vec::new())
+        }
+    };
+    state.update_list(&list(&before, &[2, 3]), Instant::now());
+    state.update_list(&list(&next, &[2]), Instant::now());
+    assert!(begin(&mut state, &next));
+    let peers = state.peers.iter();
+    let has = |(no, _): &(&PeerId, &OtherPeer)| state.picker.has(**no, next.name()).is_some();
+    let holders: Vec<String> = peers
+        .filter(has)
+        .map(|(_, peer)| peer.addr.to_string())
+        .collect();
+    assert_eq!(holders, ["10.0.0.2:1"]);
 }
 
 #[test]
