@@ -34,9 +34,7 @@ impl Client {
                     self.receive_piece(peer, from, &header)?;
                 }
                 Answer::News { n, news } => {
-                    let mut state = self.lock();
-                    state.learn(peer, &news);
-                    state.take_answer(peer, n, None, Instant::now())?;
+                    self.lock().take_news(peer, n, &news, Instant::now())?;
                 }
                 Answer::Gone { n, name } => {
                     self.lock().gone(peer, n, &name, Instant::now())?;

@@ -18,7 +18,7 @@ use crate::limit::Limit;
 use crate::net::{Connection, HEADER, Listener, Pace, is_local};
 use crate::picker::PeerId;
 use crate::protocol::{
-    Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, PieceHeader, to_bytes,
+    Answer, Ask, FirstMessage, Get, Have, Hello, PEER_CAP, PieceHeader, Pieces, to_bytes,
 };
 use crate::state::{Served, TrackerKind};
 use crate::torrent::{BlockSet, Torrent};
@@ -117,7 +117,7 @@ impl Client {
         asker: &mut Asker,
         get: &Get,
     ) -> Result<(), ClientError> {
-        let (served, news) = self.choose_or_wait(asker, get);
+        let (served, mut news) = self.choose_or_wait(asker, get);
         let (n, name) = (get.n, get.name.clone());
         let (torrent, location, idx) = match served {
             Served::Gone => return Ok(connection.send(&Answer::Gone { n, name })?),
@@ -125,6 +125,9 @@ impl Client {
             Served::Piece(torrent, location, idx) => (torrent, location, idx),
         };
         let Some(_place) = self.0.upload_places.acquire(PLACE_WAIT) else {
+            // it is here all the same
+            let (md5, pieces) = (get.md5, Pieces::These(vec![idx]));
+            news.push(Have { name, md5, pieces });
             return Ok(connection.send(&Answer::News { n, news })?);
         };
         let Some(file) = self.open_or_withdraw(&location)? else {

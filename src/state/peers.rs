@@ -543,6 +543,29 @@ impl State {
         self.picker.release(peer);
     }
 
+    /// The answer to request `n`: this peer has none of the pieces that were named, whatever it was said to have, but has
+    /// these by now.
+    ///
+    /// # Errors
+    /// Where there is no such request.
+    pub fn take_news(
+        &mut self,
+        peer: PeerId,
+        n: u64,
+        news: &[Have],
+        now: Instant,
+    ) -> Result<(), NotAskedFor> {
+        let get = self.picker.request(peer, n).cloned().ok_or(NotAskedFor)?;
+        self.take_answer(peer, n, None, now)?;
+        let held = self.files.get(&get.name);
+        if held.is_some_and(|held| held.begins_with(get.md5)) {
+            let lacks = |idx: &u32| self.picker.peer_lacks(peer, &get.name, *idx);
+            get.pieces.iter().for_each(lacks);
+        }
+        self.learn(peer, news);
+        Ok(())
+    }
+
     /// The answer to request `n`: this peer hasn't the content that was asked for, or not any more.
     ///
     /// # Errors

@@ -322,6 +322,37 @@ fn a_wrong_piece_is_retried_where_nobody_else_has_it() {
     }
 }
 
+#[test]
+fn what_a_peer_has_not_is_asked_of_it_once() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    let [_, other] = publisher_and_other(&mut state, &torrent);
+    state.picker.open(other, ROUTE);
+    let named = |state: &mut State, news: &[Have]| {
+        let requests = state.picker.next_requests(now, &mut state.rng);
+        for get in requests.iter().map(|decision| &decision.get) {
+            let taken = state.take_news(other, get.n, news, now);
+            taken.expect("it was asked for");
+        }
+        let named = requests.into_iter().flat_map(|it| it.get.pieces);
+        named.collect::<BTreeSet<u32>>()
+    };
+    let asked: Vec<_> = (0..4).flat_map(|_| named(&mut state, &[])).collect();
+    assert_eq!(asked.len(), 4, "{asked:?}");
+    assert_eq!(asked.iter().collect::<BTreeSet<_>>().len(), 4, "{asked:?}");
+    // what comes to it later it tells of
+    let news = [Have {
+        name: torrent.name().clone(),
+        md5: torrent.md5(),
+        pieces: Pieces::These(vec![2]),
+    }];
+    assert!(
+        named(&mut state, &news).is_empty(),
+        "it is asked for news alone"
+    );
+    assert_eq!(named(&mut state, &[]), BTreeSet::from([2]));
+}
+
 /// As [`Summary::of`] `f`, or of another content under its name.
 fn listed(content: &[u8], here: bool) -> Summary {
     let md5 = digest(content);
