@@ -8,7 +8,7 @@
 //! 2. The publisher may change its mind: its own new version replaces the old one at once, and so does its corrected
 //!    list of checkpoints.
 //! 3. A received copy never competes with a user's own file: it is taken only if nothing stands, or if what stands is
-//!    older and unpinned, and its publisher has left. An own file replaces a content whose publisher has left.
+//!    known to be older and unpinned, and its publisher has left. An own file replaces a content whose publisher has left.
 //! 4. A pin is the operator's decision: a pinned own file replaces an unpinned content, and a pinned content yields
 //!    only to its publisher or to another pinned own file.
 //! 5. A tracker that has just started replaces nothing that it loaded until its peers have had time to come back; the
@@ -75,6 +75,8 @@ pub struct Offer {
     pub pinned: bool,
     /// When it was published, seconds since 1970, if it is a received copy.
     pub published: u64,
+    /// What the tracker's clock says now, seconds since 1970.
+    pub now: u64,
     /// The peer that publishes it.
     pub by: Offerer,
 }
@@ -106,7 +108,7 @@ pub enum Reason {
     CopiedFolder,
     /// It is pinned.
     Pinned,
-    /// The sender has a received copy, which is no later one.
+    /// The sender has a received copy, which isn't known to be a later one.
     Received,
     /// The tracker has just started.
     Settling,
@@ -137,10 +139,17 @@ pub fn decide(standing: Option<&StandingContent>, offer: &Offer) -> Verdict {
             Offerer::Publisher | Offerer::Another => Reason::PublisherIsHere,
         });
     }
-    if offer.own || offer.published > standing.published {
+    if offer.own || is_later(offer, standing) {
         return Verdict::Replaces;
     }
     Verdict::Stays(Reason::Received)
+}
+
+/// Whether a received copy is known to be later than what stands. If it is dated ahead of the tracker's clock, another clock has
+/// dated it, and it compares only with what is dated ahead, too.
+fn is_later(offer: &Offer, standing: &StandingContent) -> bool {
+    let of_one_clock = offer.published <= offer.now || standing.published > offer.now;
+    of_one_clock && offer.published > standing.published
 }
 
 /// Decides about an offer of the same content: only its publisher may correct its list of checkpoints, or, if it no
@@ -214,6 +223,7 @@ mod tests {
             own: true,
             pinned: false,
             published: 0,
+            now: TODAY + 10,
             by: Offerer::Another,
         }
     }
@@ -410,6 +420,21 @@ mod tests {
                 Some(standing()),
                 received(LAST_WEEK),
                 stays(Received),
+            ),
+            (
+                "of two received copies one that is dated ahead of the tracker's clock",
+                Some(standing()),
+                received(TODAY + 11),
+                stays(Received),
+            ),
+            (
+                "of two that are dated so the later one",
+                Some(StandingContent {
+                    published: TODAY + 11,
+                    ..standing()
+                }),
+                received(TODAY + 12),
+                Replaces,
             ),
             (
                 "next week, another machine, the old seed on",

@@ -117,6 +117,7 @@ impl Roster {
         from: SocketAddr,
         key: &str,
         new: &Publication,
+        now: u64,
         settling: bool,
     ) -> Result<Judged, TrackerRefusal> {
         let name = new.name.as_str();
@@ -138,6 +139,7 @@ impl Roster {
             own: new.own,
             pinned: new.pinned,
             published: new.published,
+            now,
             by,
         };
         // whoever comes back to where it published, with its key, need not be waited for
@@ -410,7 +412,7 @@ mod tests {
         let addr: SocketAddr = "10.0.0.3:5".parse().expect("an address");
         let judge_at = |addr, roster: &mut Roster, key: &str, content: &Summary, settling| {
             let file = publication(content);
-            let judged = roster.judge(addr, key, &file, settling);
+            let judged = roster.judge(addr, key, &file, u64::MAX, settling);
             judged.expect("a fine offer").verdict
         };
         let judge = |roster: &mut Roster, key: &str, content: &Summary, settling| {
@@ -540,7 +542,7 @@ mod tests {
             ..old.clone()
         };
         let (file, key) = (publication(&new), "other".to_owned());
-        let judged = roster.judge(joined.addr, &key, &file, false);
+        let judged = roster.judge(joined.addr, &key, &file, u64::MAX, false);
         assert_eq!(judged.expect("fine").verdict, Verdict::Corrects);
         list(&mut roster, lan(4), 5, OURS, &[], &[("f", "8000")]);
         let (summary, key) = (new, Some(key));

@@ -98,7 +98,7 @@ pub(super) fn publish_by(
     file: Publication,
 ) -> Result<Verdict, TrackerRefusal> {
     let joined = roster.append_client(from, port, OURS)?;
-    let judged = roster.judge(joined.addr, key, &file, false)?;
+    let judged = roster.judge(joined.addr, key, &file, u64::MAX, false)?;
     if matches!(judged.verdict, Verdict::Stays(_)) {
         return Ok(judged.verdict);
     }

@@ -91,18 +91,19 @@ impl TrackerShared {
         mut file: Publication,
         written: &mut bool,
     ) -> Result<Outcome, TrackerRefusal> {
-        // another tracker's clock may have been ahead
         let now = seconds_since_1970();
-        file.published = file.published.min(now);
         let left = peer.waits_until.saturating_duration_since(Instant::now());
         let settling = self.started.elapsed() < self.settles_in();
         // who is refused anyway keeps nobody waiting
-        self.lock().judge(peer.addr, peer.key, &file, settling)?;
+        self.lock()
+            .judge(peer.addr, peer.key, &file, now, settling)?;
         let ip = peer.from.peer;
         let network = (!ip.is_loopback()).then(|| network(ip));
         let permit = self.publishing.acquire_from(network, left);
         let _permit = permit.ok_or(TrackerRefusal::Busy)?;
-        let judged = self.lock().judge(peer.addr, peer.key, &file, settling)?;
+        let judged = self
+            .lock()
+            .judge(peer.addr, peer.key, &file, now, settling)?;
         let record = match self.decide(peer, &mut file, &judged, now, written)? {
             PublishDecision::Records(record) => record,
             PublishDecision::Answers(outcome) => return Ok(outcome),

@@ -25,6 +25,7 @@ pub(super) fn why_it_stays(
     let age = age(now.saturating_sub(stands.published));
     let age = match stands.published {
         0 => "at an unknown time".to_owned(),
+        published if published > now => "by a clock ahead of the tracker's".to_owned(),
         _ => age,
     };
     let pinned = if stands.pinned { ", pinned" } else { "" };
@@ -47,7 +48,11 @@ pub(super) fn why_it_stays(
                 true => "where it is wanted, it is replaced once what stands is here; otherwise move it away",
                 false => "start again with --replace to have it replaced, or move it away to fetch what stands",
             };
-            format!("your copy was received from a swarm, and is no later one: {replaced}")
+            let later = match file.published > now {
+                true => "is dated ahead of this tracker's clock, so one clock is wrong, and it isn't known to be later",
+                false => "is no later one",
+            };
+            format!("your copy was received from a swarm, and {later}: {replaced}")
         }
     };
     format!("{what}: {todo}")

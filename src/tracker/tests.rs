@@ -162,6 +162,54 @@ fn a_publication_stands_once_its_torrent_came() {
 }
 
 #[test]
+fn a_copy_dated_ahead_of_this_clock_replaces_nothing_dated_by_it() {
+    with_tracker(Reachability::Remote, |tracker| {
+        let offer = |name: &str, content: &str, published| {
+            let (name, list) = (Name::parse(name).expect("a name"), vec![INITIAL]);
+            let torrent = Torrent::new(name, 4096, 64 << 10, digest(content.as_bytes()), list);
+            let torrent = torrent.expect("a .torrent");
+            let file = Publication {
+                own: false,
+                published,
+                torrent: Some(torrent.clone()),
+                ..Publication::of(&torrent)
+            };
+            let message = ToTracker::Publish {
+                port: 5,
+                key: "key".to_owned(),
+                files: vec![file],
+            };
+            let message = serde_json::to_string(&message).expect("JSON");
+            let reply: Reply = parse(&ask(tracker, &message)).expect("a reply");
+            match &reply.files[..] {
+                [Outcome::Stands { published, .. }] => Some(*published),
+                [Outcome::OtherStands { .. }] => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed();
+        let (today, day) = (since.expect("later than 1970").as_secs(), 24 * 3600);
+        let next_year = today + 365 * day;
+        for (name, content, published, stands) in [
+            ("f", "this week's", today - day, true),
+            ("f", "last week's, by a clock ahead", next_year, false),
+            ("f", "today's", today, true),
+            ("g", "this week's, by a clock ahead", next_year, true),
+            (
+                "g",
+                "last week's, by that clock",
+                next_year - 7 * day,
+                false,
+            ),
+            ("g", "next week's, by that clock", next_year + 7 * day, true),
+        ] {
+            let outcome = offer(name, content, published);
+            assert_eq!(outcome, stands.then_some(published), "{content}");
+        }
+    });
+}
+
+#[test]
 fn a_long_answer_keeps_its_permit_until_it_goes() {
     with_tracker(Reachability::Local, |tracker| {
         tracker.permit_wait = Duration::from_millis(10);
