@@ -170,6 +170,14 @@ impl FileIndex {
         self.settle(name);
     }
 
+    /// Forgets what is published under a name of which nobody has anything.
+    pub(super) fn forget_record(&mut self, name: &Arc<str>) {
+        if let Some(file) = self.by_name.get_mut(name) {
+            *file = SharedFile::default();
+        }
+        self.settle(name);
+    }
+
     /// Changes what is told of a file's record.
     pub(super) fn change_record(&mut self, name: &str, change: impl FnOnce(&mut Summary)) {
         let file = self.by_name.get_mut(name);

@@ -4,6 +4,7 @@
 //! [`crate::content`]; it never writes a `.torrent`, which is the tracker's part.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::index;
@@ -193,10 +194,7 @@ impl Roster {
     /// any more; otherwise it is of this content, as far as it fits.
     fn replace_record(&mut self, sender: SocketAddr, record: Record, verdict: Verdict) {
         let name = self.files.intern(record.summary.name.as_str());
-        let holders = self.files.get(&name).map(|file| file.holders.as_slice());
-        let holders = holders.unwrap_or_default().to_vec();
-        let had = |key| Some((key, self.set_file(key, &name, None)?));
-        let listed: Vec<(PeerKey, Holding)> = holders.into_iter().filter_map(had).collect();
+        let listed = self.take_out(&name);
         let publisher = Publisher {
             key: record.key,
             second: None,
@@ -204,14 +202,41 @@ impl Roster {
             loaded: false,
         };
         self.set_record(record.summary, publisher);
-        if verdict == Verdict::Replaces {
-            return;
+        if verdict != Verdict::Replaces {
+            self.give_back(&name, listed);
         }
+    }
+
+    /// Forgets what is published under a name, as if the tracker had started without it: whoever has it publishes it anew.
+    /// Returns false if nothing was.
+    pub fn forget_record(&mut self, name: &Name) -> bool {
+        let name = self.files.intern(name.as_str());
+        let Some(file) = self.files.get(&name).filter(|file| file.record.is_some()) else {
+            return false;
+        };
+        let counted = file.counts();
+        let listed = self.take_out(&name);
+        self.files.forget_record(&name);
+        self.quotas.count_record(counted, None);
+        self.give_back(&name, listed);
+        true
+    }
+
+    /// Takes a name from all who list it. Returns what they had.
+    fn take_out(&mut self, name: &Arc<str>) -> Vec<(PeerKey, Holding)> {
+        let holders = self.files.get(name).map(|file| file.holders.as_slice());
+        let holders = holders.unwrap_or_default().to_vec();
+        let had = |key| Some((key, self.set_file(key, name, None)?));
+        holders.into_iter().filter_map(had).collect()
+    }
+
+    /// Gives back what was taken out, as far as it fits what is published now.
+    fn give_back(&mut self, name: &Arc<str>, listed: Vec<(PeerKey, Holding)>) {
         for (key, held) in listed {
             let ours = self.peers.get(&key).is_some_and(KnownPeer::is_ours);
-            let held = self.files.understand_anew(&name, held, ours);
+            let held = self.files.understand_anew(name, held, ours);
             if held.is_some() {
-                self.set_file(key, &name, held);
+                self.set_file(key, name, held);
             }
         }
     }

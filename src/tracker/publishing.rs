@@ -243,6 +243,10 @@ impl TrackerShared {
             .torrents
             .get(name)
             .map_err(|fault| match fault.kind() {
+                io::ErrorKind::NotFound if self.lock().forget_record(name) => {
+                    let gone = format!("the .torrent of {name} is gone; it comes back once who has the file publishes it anew");
+                    TrackerRefusal::Disk(gone)
+                }
                 io::ErrorKind::NotFound => TrackerRefusal::Unknown(name.clone()),
                 _ => TrackerRefusal::Disk(format!("can't read the .torrent of {name}: {fault}")),
             })?;

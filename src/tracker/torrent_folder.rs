@@ -78,6 +78,8 @@ impl TorrentFolder {
         bytes.pop();
         bytes.push(b',');
         bytes.extend_from_slice(&kept[1..]);
+        // somebody may have deleted it; where that can't be made good, the write says why
+        let _ = fs::create_dir_all(&self.0);
         write_atomically(&Plain, &self.path(torrent.name()), &self.new_path(), &bytes)
     }
 

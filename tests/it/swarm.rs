@@ -753,6 +753,21 @@ fn a_tracker_that_lost_everything_is_told_at_the_next_ping() {
 }
 
 #[test]
+fn a_tracker_whose_folder_is_deleted_has_it_filled_anew() {
+    let swarm = Swarm::new();
+    let content = random_bytes(3 * PIECE, 1);
+    let _seed = swarm.seed("seed", "image.iso", &content, &[]);
+    until("the file listed", || {
+        (swarm.list().torrents.len() == 1).then_some(())
+    });
+    fs::remove_dir_all(swarm.dir("torrents")).expect("the tracker's folder");
+    let peer = swarm.peer("peer", &[]);
+    until_complete(&peer, "image.iso");
+    until_content(&swarm.dir("peer").join("image.iso"), &content);
+    assert!(swarm.dir("torrents").join("image.iso.torrent").exists());
+}
+
+#[test]
 fn without_a_tracker_at_the_start_it_is_waited_for() {
     let dir = Temp::new();
     let mut tracker = Program::tracker(&dir.dir("torrents"), &[]);

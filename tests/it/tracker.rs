@@ -700,6 +700,7 @@ fn a_disk_that_fails_ends_the_publishing_and_not_the_tracker() {
     let server = Server::start(&dir, &[]);
     let torrents = dir.path().join("torrents");
     fs::remove_dir(&torrents).expect("an empty folder");
+    fs::write(&torrents, b"no folder").expect("room");
     let error = server
         .publish(50001, &torrent("f", 1))
         .error
@@ -710,7 +711,7 @@ fn a_disk_that_fails_ends_the_publishing_and_not_the_tracker() {
     );
     server.program.until_line("not taken from 127.0.0.1:");
     assert_eq!(server.ping(50002).torrents, []);
-    fs::create_dir(&torrents).expect("a temporary folder");
+    fs::remove_file(&torrents).expect("it stands there");
     assert_eq!(
         server.publish(50001, &torrent("f", 1)).error,
         None,

@@ -109,6 +109,9 @@ fn publishes(roster: &mut Roster, dice: &mut Dice, from: Endpoints, port: u16) {
         let other = ends(dice);
         lists(roster, dice, other, 2, Some(VERSION));
     }
+    if dice.one_in(8) {
+        roster.forget_record(torrent.name());
+    }
     if matches!(judged.verdict, Verdict::Stays(_)) {
         return;
     }
