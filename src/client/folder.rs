@@ -51,7 +51,9 @@ impl Client {
             self.list_now();
         }
         for (name, stamp) in looked.to_hash {
-            let _ = self.0.to_hash.send(HashOrder::Hash(name, stamp));
+            if !self.share_if_known(&name, stamp, false) {
+                let _ = self.0.to_hash.send(HashOrder::Hash(name, stamp));
+            }
         }
         self.share_known();
         self.notify_all();
@@ -90,14 +92,18 @@ impl Client {
             vouched,
         } in unsettled
         {
-            match self.0.store.remembered(&name, stamp, vouched) {
-                Some(Remembered::Whole(file)) => self.share(&file),
-                Some(Remembered::Unverified(md5)) => {
-                    self.lock().stands_unverified(&name, stamp, md5)
-                }
-                None => {}
-            }
+            self.share_if_known(&name, stamp, vouched);
         }
+    }
+
+    /// Returns true if an earlier run found out what this file is. It is shared then, unless nobody vouches for its MD5.
+    fn share_if_known(&self, name: &Name, stamp: Stamp, vouched: bool) -> bool {
+        match self.0.store.remembered(name, stamp, vouched) {
+            Some(Remembered::Whole(file)) => self.share(&file),
+            Some(Remembered::Unverified(md5)) => self.lock().stands_unverified(name, stamp, md5),
+            None => return false,
+        }
+        true
     }
 
     /// Does the work of the thread that hashes.

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use bittorrentish::md5::digest;
 
@@ -210,29 +211,32 @@ fn a_hidden_folder_that_disappears_is_made_again() {
 
 #[test]
 fn another_inode_is_no_reason_to_hash_again() {
-    let (tracker, dir) = swarm();
-    let folder = dir.dir("seed");
-    plant(&folder, "image.iso", &random_bytes(1 << 20, 1));
-    let seed = Program::peer(&tracker, &folder, &[]);
-    seed.until_event("sharing", |_| true);
-    drop(seed);
-    let log = folder.with_extension("log");
-    fs::remove_file(log).expect("it was written");
-    // as at another mount: the same file with another number
-    let (path, copy) = (folder.join("image.iso"), dir.path().join("copy"));
-    let mtime = fs::metadata(&path)
-        .and_then(|meta| meta.modified())
-        .expect("a time");
-    fs::copy(&path, &copy).expect("room");
-    let file = File::options()
-        .write(true)
-        .open(&copy)
-        .expect("it is there");
-    file.set_modified(mtime).expect("ours");
-    fs::rename(&copy, &path).expect("the same folder");
-    let seed = Program::peer(&tracker, &folder, &[]);
-    seed.until_event("sharing", |_| true);
-    assert!(seed.events("hashed").is_empty(), "{seed:?}");
+    let date = |path: &Path, mtime| {
+        let file = File::options().write(true).open(path);
+        let dated = file.and_then(|file| file.set_modified(mtime));
+        dated.expect("it is there");
+    };
+    let now = SystemTime::now();
+    // one that has just come, and one that has been there for long
+    for mtime in [now, now - Duration::from_secs(3600)] {
+        let (tracker, dir) = swarm();
+        let folder = dir.dir("seed");
+        let (path, copy) = (folder.join("image.iso"), dir.path().join("copy"));
+        plant(&folder, "image.iso", &random_bytes(1 << 20, 1));
+        date(&path, mtime);
+        let seed = Program::peer(&tracker, &folder, &[]);
+        seed.until_event("sharing", |_| true);
+        drop(seed);
+        let log = folder.with_extension("log");
+        fs::remove_file(log).expect("it was written");
+        // as at another mount: the same file with another number
+        fs::copy(&path, &copy).expect("room");
+        date(&copy, mtime);
+        fs::rename(&copy, &path).expect("the same folder");
+        let seed = Program::peer(&tracker, &folder, &[]);
+        seed.until_event("sharing", |_| true);
+        assert!(seed.events("hashed").is_empty(), "{seed:?}");
+    }
 }
 
 #[test]

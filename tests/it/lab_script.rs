@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
 
 use bittorrentish::md5::digest;
 use serde_json::Value;
@@ -221,18 +222,17 @@ fn the_readmes_lab_is_handed_two_images() {
     let Some(lab) = lab(MACHINES + 1) else { return };
     let desk = Desk::new(&lab);
     let old = random_bytes(8 << 20, 1);
-    let old_time = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
-    let plant_image = |image: &[u8]| {
+    let plant_image = |image: &[u8], age: Duration| {
         let images = desk.temp.dir("images");
         plant(&images, "image.iso", image);
         // left alone for a minute: it is hashed at once
         let file = fs::File::options()
             .write(true)
             .open(images.join("image.iso"));
-        file.and_then(|file| file.set_modified(old_time))
+        file.and_then(|file| file.set_modified(SystemTime::now() - age))
             .expect("its own");
     };
-    plant_image(&old);
+    plant_image(&old, Duration::from_secs(120));
     let (tracker, seed) = tracker_and_seed(&desk, &["--max-up", "1M"]);
     let names: Vec<String> = (1..=MACHINES)
         .map(|i| match i {
@@ -300,7 +300,7 @@ fn the_readmes_lab_is_handed_two_images() {
 
     // a week later: the same steps with a changed image
     let new = next_version(&old);
-    plant_image(&new);
+    plant_image(&new, Duration::from_secs(60));
     let (_tracker, _seed) = tracker_and_seed(&desk, &[]);
     let lab_sh = desk.lab_sh(&new, &[]);
     let (code, text) = desk.status(&new, usize::from(MACHINES), "60s");

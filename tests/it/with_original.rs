@@ -2,12 +2,13 @@
 //! what would have ended it is ours to keep from it.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bittorrentish::md5::digest;
 use bittorrentish::protocol::SwarmList;
@@ -537,6 +538,7 @@ fn a_file_comes_twice_from_two_holders_and_stays_unverified() {
             "run {run}: published all the same"
         );
         peer.kill();
+        make_older(&swarm.folder("peer"), "theirs.iso");
     }
     let mut exits = swarm.peer("peer", &["--only", "theirs.iso", "--exit-when-complete"]);
     assert_eq!(exits.until_ended().code(), Some(4), "{exits:?}");
@@ -548,6 +550,26 @@ fn a_file_comes_twice_from_two_holders_and_stays_unverified() {
         "{exits:?}"
     );
     originals.iter().for_each(serves_on);
+}
+
+/// Makes a file of a peer's folder an hour old, also as the peer remembers it.
+fn make_older(folder: &Path, name: &str) {
+    let path = folder.join(name);
+    let file = File::options().write(true).open(&path).expect("it came");
+    let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    file.set_modified(hour_ago).expect("ours");
+    let meta = file.metadata().expect("it is open");
+    for kept in fs::read_dir(folder.join(".bittorrentish")).expect("it is there") {
+        let kept = kept.expect("an entry").path();
+        let saved = fs::read(&kept).expect("a file");
+        let Ok(mut saved) = serde_json::from_slice::<Value>(&saved) else {
+            continue;
+        };
+        if saved["torrent"]["name"] == name {
+            saved["stamp"]["mtime"] = json!([meta.mtime(), meta.mtime_nsec()]);
+            fs::write(&kept, saved.to_string()).expect("room");
+        }
+    }
 }
 
 #[test]
