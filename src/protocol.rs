@@ -23,6 +23,7 @@
 //!      "others": [{"peer": "10.0.0.9:50001", "md5": "…"}]}],
 //!      "coming": [{"name": "b.iso", "size": 99, "done": 10, "peer": "10.0.0.7:50001"}]}
 //!   of a large swarm: {"v": 1, "local": false, "n_peers": 1000, "peers": [50 of them, others each time], …}
+//!   of more files than fit: {"v": 1, "local": false, …, "torrents": [as many as fit], "n_files": 40000}
 //! {"msg": "ping", "port": 50001, "v": 1, "wants": ["image.iso"]}   → the same, but first of all with peers that have that file
 //! {"msg": "ping", "port": 50001, "v": 1, "edition": 7}   → the same, but without "torrents" where they are of this edition
 //! {"msg": "file_list", "port": 50001, "v": 1, "files": ["1.txt"], "pieces": {"image.iso": "fff0"},
@@ -89,8 +90,8 @@ pub const TRACKER_PORT: u16 = 29283;
 /// The longest message that can carry a `.torrent`, bytes: the checkpoints of 1 TiB in the longest pieces, and 64 KiB for all
 /// else.
 pub const TORRENT_CAP: usize = (32 << 20) + (64 << 10);
-/// The longest tracker's list, bytes: some 10,000 peers with a large file each.
-pub const LIST_CAP: usize = 8 << 20;
+/// The longest tracker's list, bytes: half of it holds a folder of 10,000 files, whatever these are called.
+pub const LIST_CAP: usize = 16 << 20;
 /// The longest message between peers, bytes: a hello that lists thousands of files.
 pub const PEER_CAP: usize = 1 << 20;
 /// The longest id in a hello, bytes: four times what ours have.
@@ -219,6 +220,9 @@ pub struct SwarmList {
     /// The files that a live peer has; none where the ping named this edition.
     #[serde(default)]
     pub torrents: Vec<Summary>,
+    /// How many there are, where `torrents` leaves some out because they don't fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_files: Option<usize>,
 }
 
 /// A tracker's answer to our ping: its variant tells which kind of tracker answered.

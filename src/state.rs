@@ -73,6 +73,8 @@ pub struct State {
     peers: BTreeMap<PeerId, OtherPeer>,
     /// The contents that the tracker lists.
     swarm: BTreeMap<Name, Summary>,
+    /// How many contents the tracker has, if its list leaves some out.
+    n_files: Option<usize>,
     /// The tracker's number for `swarm` as it is.
     edition: Option<u64>,
     /// The one that the last ping named: the answer leaves out the files if it is still theirs.
@@ -157,6 +159,7 @@ impl State {
             files: BTreeMap::new(),
             peers: BTreeMap::new(),
             swarm: BTreeMap::new(),
+            n_files: None,
             edition: None,
             edition_named: None,
             coming: BTreeMap::new(),
@@ -204,6 +207,7 @@ impl State {
         // without files, an answer with the edition that the ping named says that they are unchanged, not that there are none
         if list.edition.is_none() || list.edition != self.edition_named {
             self.take_files(&list.torrents, now);
+            self.n_files = list.n_files;
         }
         self.take_coming(&list.coming, now);
         self.drop_replaced();

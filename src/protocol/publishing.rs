@@ -115,6 +115,7 @@ impl super::SwarmList {
             sweep_every: None,
             peers: Vec::new(),
             torrents,
+            n_files: None,
             coming,
         }
     }

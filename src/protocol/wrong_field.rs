@@ -176,6 +176,7 @@ const UNNAMED: [(&str, Fields); 5] = [
             ("sweep_every?", Seconds),
             ("peers", List(&Object(PEER))),
             ("torrents?", List(&SUMMARY)),
+            ("n_files?", U64),
             ("coming?", List(&COMING)),
         ],
     ),

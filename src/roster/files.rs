@@ -16,8 +16,8 @@ use crate::bitfield::Bitfield;
 use crate::protocol::{LIST_CAP, Summary, to_bytes};
 use crate::torrent::Name;
 
-/// Bytes of files and of peers' names in one answer of ours: half of what a client reads.
-pub(super) const LIST_ROOM: usize = LIST_CAP / 2;
+/// Bytes of files in one answer of ours: half of what a client reads.
+const FILES_ROOM: usize = LIST_CAP / 2;
 /// How many holders of a file's rarest pieces are remembered: those that listed last.
 pub(super) const RARE_KEPT: usize = 16;
 /// Lists of files that are kept ready: one for each address of this machine at which peers reach it, of which it has few.
@@ -253,16 +253,22 @@ impl FileList {
     pub fn text(&self) -> &[u8] {
         self.text.get_or_init(|| {
             let mut text = b",\"torrents\":[".to_vec();
-            let first = text.len();
+            let (first, mut all_fit) = (text.len(), true);
             for record in &self.files {
                 let begin = text.len();
                 text.extend_from_slice(if begin == first { b"" } else { b"," });
                 text.extend_from_slice(&to_bytes(&summary_for(record, self.asker)));
-                if text.len() > LIST_ROOM {
+                if text.len() > FILES_ROOM {
                     text.truncate(begin);
+                    all_fit = false;
                 }
             }
-            text.extend_from_slice(b"]}");
+            let end = match all_fit {
+                true => "]}".to_owned(),
+                // whoever wants all must not take these for all
+                false => format!("],\"n_files\":{}}}", self.files.len()),
+            };
+            text.extend_from_slice(end.as_bytes());
             text.into()
         })
     }

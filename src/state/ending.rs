@@ -53,6 +53,14 @@ impl State {
         ))
     }
 
+    /// Says that the tracker's list, which was to be fetched, doesn't name all its `n` files.
+    fn left_out(&self, n: usize) -> Unfinished {
+        Unfinished::Wrong(format!(
+            "the tracker has {n} files, and its list is full with {} of them: fetch the others with --only, or publish fewer",
+            self.swarm.len()
+        ))
+    }
+
     /// Returns what keeps a wanted file from counting as done.
     fn fault(&self, name: &Name) -> Result<(), Unfinished> {
         if let Some(why) = self.given_up.get(name) {
@@ -193,7 +201,8 @@ impl State {
             return Ending::Wait(Some(settled));
         }
         let faults = names.iter().filter_map(|name| self.fault(name).err());
-        let faults: Vec<Unfinished> = faults.collect();
+        let left_out = self.n_files.filter(|_| all).map(|n| self.left_out(n));
+        let faults: Vec<Unfinished> = faults.chain(left_out).collect();
         if faults
             .iter()
             .any(|fault| matches!(fault, Unfinished::Missing))
@@ -345,7 +354,7 @@ mod tests {
     fn a_run_ends_well_only_with_the_swarms_content() {
         const HERE: &str = "published 2025-11-25 04:46 UTC by 10.0.0.2:1, who is here";
         type Case = (&'static str, fn(&mut State), Expected);
-        let cases: [Case; 23] = [
+        let cases: [Case; 25] = [
             ("it is here", |_| (), Some((Exit::Done, HERE))),
             (
                 "its publisher has left since",
@@ -482,6 +491,19 @@ mod tests {
             (
                 "all is wanted, and that's all",
                 |state| state.wants.only.clear(),
+                Some((Exit::Done, HERE)),
+            ),
+            (
+                "all is wanted, and the list leaves some out",
+                |state| {
+                    state.wants.only.clear();
+                    state.n_files = Some(2);
+                },
+                Some((Exit::Integrity, "has 2 files, and its list is full with 1")),
+            ),
+            (
+                "one is wanted, and the list leaves others out",
+                |state| state.n_files = Some(2),
                 Some((Exit::Done, HERE)),
             ),
             (

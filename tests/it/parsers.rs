@@ -131,6 +131,7 @@ fn from_tracker() -> Vec<Sample> {
             sweep_every: None,
             peers: vec![peer(Some(VERSION), digits)],
             torrents: vec![summary],
+            n_files: None,
             coming: vec![coming("10.0.0.7:5")],
         }))),
         of(to_bytes(&PingAnswer::Original(vec![peer(
