@@ -6,15 +6,20 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::peers::OFFERS;
 use super::rate::Rate;
 use super::telling::ToldOfFile;
 use super::{OtherPeer, PaceTally, Standing, State};
 use crate::md5::Digest;
 use crate::picker::PeerId;
-use crate::protocol::{Have, Pieces};
+use crate::protocol::{Have, PEER_CAP, Pieces, to_bytes};
 use crate::store::{Location, Part, Stamp, StoredPieces, WholeFile};
 use crate::torrent::{Name, Torrent};
+
+/// Bytes of what one hello tells, but for the last file: half of what the other end reads.
+const HELLO_ROOM: usize = PEER_CAP / 2;
+/// How many pieces or whole files one message tells as news: those of the longest names, with each of their bytes escaped,
+/// take some 750 KB.
+const NEWS_TOLD: usize = 500;
 
 /// A file of which all or some pieces are here.
 pub struct Held {
@@ -267,7 +272,8 @@ impl State {
         self.given_up.insert(name.clone(), why);
     }
 
-    /// Returns everything that is here, for a hello; and the place in the news from which later pieces are new.
+    /// Returns what is here, for a hello; and the place in the news from which on the other end doesn't know it. Of thousands of
+    /// files, not all fit: then all are told again as news.
     pub fn haves(&self) -> (Vec<Have>, usize) {
         let have = |held: &Held| {
             let torrent = &held.torrent;
@@ -284,16 +290,25 @@ impl State {
             .collect();
         // the tracker's list names whole files, too
         held.sort_by_key(|held| held.have.is_full());
-        (
-            held.into_iter().take(OFFERS).map(have).collect(),
-            self.news.len(),
-        )
+        let (n_held, mut room) = (held.len(), HELLO_ROOM);
+        let fits = |have: &Have| {
+            let fits = room > 0;
+            room = room.saturating_sub(to_bytes(have).len());
+            fits
+        };
+        let told: Vec<Have> = held.into_iter().map(have).take_while(fits).collect();
+        let news_from = match told.len() == n_held {
+            true => self.news.len(),
+            false => 0,
+        };
+        (told, news_from)
     }
 
-    /// Returns what came here since the place `from` in the news.
+    /// Returns what came here since the place `from` in the news, as far as one message tells it; and the place after that.
     pub fn news_from(&self, from: usize) -> (Vec<Have>, usize) {
         let mut by_content: BTreeMap<(&Name, Digest), Option<Vec<u32>>> = BTreeMap::new();
-        for news in &self.news[from..] {
+        let next = self.news.len().min(from + NEWS_TOLD);
+        for news in &self.news[from..next] {
             let content = by_content.entry((&news.name, news.md5));
             let idxs = content.or_insert_with(|| Some(Vec::new()));
             match (news.piece, idxs) {
@@ -310,7 +325,7 @@ impl State {
             md5,
             pieces: pieces(idxs),
         });
-        (have.collect(), self.news.len())
+        (have.collect(), next)
     }
 
     /// Returns how many bytes are wanted and not here, of all files that were begun.

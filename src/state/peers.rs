@@ -26,8 +26,8 @@ const NOBODY: PeerId = 0;
 const STRIKES: u32 = 3;
 /// The pause before a peer is tried again after it couldn't be connected to; and the least time between two connections to it.
 const RETRY: Duration = Duration::from_secs(5);
-/// The most files that are remembered of one peer, and that one hello lists.
-pub(super) const OFFERS: usize = 10_000;
+/// The most files that are remembered of one peer.
+const OFFERS: usize = 10_000;
 /// The most digits or numbers of one offer that are remembered: no file's pieces have more digits, as the longest
 /// `.torrent` has no checkpoints for them.
 const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;

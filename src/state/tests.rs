@@ -9,8 +9,7 @@ use super::wants::QUICKEST_PINGS;
 use super::*;
 use crate::md5::digest;
 use crate::picker::Route;
-use crate::protocol::Outcome;
-use crate::protocol::{Have, Hello, PeerEntry, Pieces};
+use crate::protocol::{Answer, Have, Hello, Outcome, PEER_CAP, PeerEntry, Pieces, to_bytes};
 use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
@@ -1015,4 +1014,24 @@ fn who_left_and_came_back_has_one_account() {
     let share = &shares[0];
     assert_eq!((share.peer, share.pieces, share.got), (addr, 2, 200));
     assert_eq!((share.latency_ms, share.share), (Some(2.0), 1.0));
+}
+
+#[test]
+fn ten_thousand_files_are_told_in_messages_that_are_read() {
+    let (mut state, now) = (state(), Instant::now());
+    for n in 0..10_000 {
+        let torrent = Torrent::of_content(name(&format!("{n:0240}")), b"f");
+        let file = WholeFile::for_a_test(&Arc::new(torrent), stamp(), false);
+        assert!(state.share(&file, now));
+        state.announce(file.torrent().name());
+    }
+    let (mut told, mut from) = state.haves();
+    let mut names = BTreeSet::new();
+    while !told.is_empty() {
+        names.extend(told.iter().map(|have| have.name.clone()));
+        let message = to_bytes(&Answer::News { n: 1, news: told });
+        assert!(message.len() <= PEER_CAP, "{} bytes", message.len());
+        (told, from) = state.news_from(from);
+    }
+    assert_eq!(names.len(), 10_000, "what a hello lacks comes as news");
 }
