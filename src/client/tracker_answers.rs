@@ -16,6 +16,7 @@ use crate::protocol::{
 };
 use crate::state::PeerShortage;
 use crate::torrent::legible;
+use crate::units::plural;
 
 /// The pause after a list, for each file that it named.
 const LIST_PAUSE: Duration = Duration::from_micros(100);
@@ -196,11 +197,12 @@ impl Client {
 
     /// Once a round, gives bad copies another chance, and says what keeps files from coming.
     pub(super) fn retry_and_say_what_waits(&self) {
-        let waits_for = {
+        let (waits_for, others) = {
             let mut state = self.lock();
             state.retry_bad_pieces();
             state.waits_to_tell()
         };
+        let any_told = waits_for.iter().any(|(.., is_news)| *is_news);
         for (name, cause, is_news) in waits_for {
             let name = name.to_string();
             self.say(&Event::Waiting {
@@ -208,6 +210,10 @@ impl Client {
                 cause,
                 is_news,
             });
+        }
+        if others > 0 && any_told {
+            let what = format!("and {}, for the like", plural(others, "more file"));
+            self.say(&Event::Remark { what });
         }
     }
 }

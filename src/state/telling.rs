@@ -18,6 +18,8 @@ const GIVEN_EVERY: Duration = Duration::from_secs(10);
 const PROGRESS_LEAST: Duration = Duration::from_secs(2);
 /// It is also reported if nothing was said about it for this long.
 const PROGRESS_EVERY: Duration = Duration::from_secs(30);
+/// How many downloads are reported at a time: of thousands that wait, nobody reads more.
+pub(super) const PROGRESS_TOLD: usize = 20;
 
 /// What the user was told already, so that it is told only once.
 #[derive(Default)]
@@ -134,11 +136,14 @@ impl State {
             !held.have.is_full() && (is_tenth || since >= PROGRESS_EVERY)
         };
         let due = self.files.iter_mut().filter(|(_, held)| due(held));
-        due.map(|(name, held)| {
-            (held.told.progress, held.told.tenths) = (now, held.tenths());
-            name.clone()
-        })
-        .collect()
+        let mut due: Vec<Name> = due
+            .map(|(name, held)| {
+                (held.told.progress, held.told.tenths) = (now, held.tenths());
+                name.clone()
+            })
+            .collect();
+        due.truncate(PROGRESS_TOLD);
+        due
     }
 }
 

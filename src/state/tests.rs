@@ -5,11 +5,15 @@ use std::fs::File;
 use rand::SeedableRng;
 
 use super::contents::PublishNews;
+use super::telling::PROGRESS_TOLD;
+use super::waits::TOLD_ALIKE;
 use super::wants::QUICKEST_PINGS;
 use super::*;
 use crate::md5::digest;
 use crate::picker::Route;
-use crate::protocol::{Answer, Have, Hello, Outcome, PEER_CAP, PeerEntry, Pieces, to_bytes};
+use crate::protocol::{
+    Answer, Coming, Have, Hello, Outcome, PEER_CAP, PeerEntry, Pieces, to_bytes,
+};
 use crate::store::Seen;
 use crate::store::Stamp;
 use crate::store::{Part, WholeFile};
@@ -986,7 +990,7 @@ fn what_a_file_waits_for_is_told_once() {
     });
     state.last_answer = Some(Instant::now());
     let news = |state: &mut State| -> Vec<bool> {
-        let told = state.waits_to_tell().into_iter();
+        let told = state.waits_to_tell().0.into_iter();
         told.map(|(_, _, is_news)| is_news).collect()
     };
     assert_eq!(news(&mut state), [true, true]);
@@ -1034,4 +1038,27 @@ fn ten_thousand_files_are_told_in_messages_that_are_read() {
         (told, from) = state.news_from(from);
     }
     assert_eq!(names.len(), 10_000, "what a hello lacks comes as news");
+}
+
+#[test]
+fn of_thousands_of_files_that_wait_some_are_told() {
+    let (mut state, mut now) = (state(), Instant::now());
+    let coming = |n| Coming {
+        name: name(&format!("{n}")),
+        size: 9,
+        done: 0,
+        peer: String::new(),
+        head: None,
+    };
+    let coming = (0..TOLD_ALIKE + 30).map(coming).collect();
+    state.update_list(&SwarmList::for_a_test(Vec::new(), coming), now);
+    let (told, others) = state.waits_to_tell();
+    assert_eq!((told.len(), others), (TOLD_ALIKE, 30));
+    for n in 0..PROGRESS_TOLD + 30 {
+        let torrent = Torrent::of_content(name(&format!("f{n}")), b"f");
+        assert!(begin(&mut state, &Arc::new(torrent)));
+    }
+    now += Duration::from_secs(60);
+    assert_eq!(state.untold_progress(now).len(), PROGRESS_TOLD);
+    assert!(state.untold_progress(now).is_empty(), "not one by one");
 }

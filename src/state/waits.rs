@@ -1,5 +1,7 @@
 //! What keeps files from coming, or from counting as done. The words are in [`crate::causes`].
 
+use std::collections::HashMap;
+use std::mem::discriminant;
 use std::net::SocketAddr;
 
 use super::{Held, LinkState, OtherPeer, State};
@@ -12,6 +14,8 @@ use crate::units::percent;
 
 /// How many of the pieces that nobody has are named.
 pub(super) const NAMED: usize = 5;
+/// How many files are told that wait for the like: of thousands, nobody reads more.
+pub(super) const TOLD_ALIKE: usize = 20;
 /// The course text's list has this many other peers.
 const COURSE_PEERS: usize = 2;
 
@@ -94,10 +98,18 @@ impl State {
             .collect()
     }
 
-    /// Returns what files wait for, and whether that is news to people.
-    pub fn waits_to_tell(&mut self) -> Vec<(Name, Waits, bool)> {
+    /// Returns what files wait for, and whether that is news to people. Of each kind of wait, so many files are told; and how
+    /// many others there are.
+    pub fn waits_to_tell(&mut self) -> (Vec<(Name, Waits, bool)>, usize) {
         let mut before = self.told.waits.clone();
-        let waits = self.waits_for();
+        let mut waits = self.waits_for();
+        let (n_waits, mut alike) = (waits.len(), HashMap::new());
+        waits.retain(|(_, waits)| {
+            let nth = alike.entry(discriminant(waits)).or_insert(0);
+            *nth += 1;
+            *nth <= TOLD_ALIKE
+        });
+        let others = n_waits - waits.len();
         let waits = waits.into_iter().map(|(name, waits)| {
             let is_it = |(of, told): &(Name, Waits)| of == name && told.is_like(&waits);
             let at = before.iter().position(is_it);
@@ -110,7 +122,7 @@ impl State {
         self.told.waits = told
             .map(|(name, waits, _)| (name.clone(), waits.clone()))
             .collect();
-        waits
+        (waits, others)
     }
 
     /// Returns true if nobody lists a name that the user named, or lists it no more where it is to be replaced.
