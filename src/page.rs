@@ -31,7 +31,7 @@ use crate::net::{Connection, Listener, STRIDE};
 use crate::repeated_timer::RepeatedTimer;
 use crate::state::overview::Overview;
 use crate::store::{Stamp, StoreError};
-use crate::torrent::{Name, legible};
+use crate::torrent::{MAX_SIZE, Name, legible};
 use crate::units::bytes;
 use speeds::{SAMPLE_EVERY, SpeedHistory};
 
@@ -40,7 +40,7 @@ const HTML: &str = concat!(
     include_str!("page/client.html")
 );
 /// The largest file that can be uploaded, bytes: the `.torrent` of a larger one would be too long to send.
-const UPLOAD_CAP: u64 = 1 << 40;
+const UPLOAD_CAP: u64 = MAX_SIZE;
 /// How long the free space counts that was looked at last: each look starts `df`.
 const FREE_KEPT: Duration = Duration::from_secs(10);
 

@@ -33,6 +33,8 @@ pub const BLOCKS_A_PIECE: usize = 16;
 pub const MIN_PIECE_LEN: u32 = 64 << 10;
 /// The longest piece, bytes: a piece is kept in memory until it is checked.
 pub const MAX_PIECE_LEN: u32 = 16 << 20;
+/// The longest file, bytes: with its checkpoints, a `.torrent` has the length that [`crate::protocol::TORRENT_CAP`] allows.
+pub const MAX_SIZE: u64 = 1 << 40;
 /// How many pieces a file is cut into where the two limits above allow it.
 const PIECES_WANTED: u64 = 1024;
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::torrent::NameError;
+use crate::torrent::{MAX_SIZE, NameError};
+use crate::units::bytes;
 
 /// The endings of names of unfinished downloads and of a system's own files, in either case. A file that is asked for by
 /// its name is shared all the same.
@@ -45,6 +46,8 @@ pub enum LeftOut {
     Special,
     /// It is this program's own output, or its log.
     Output,
+    /// It is longer than [`crate::torrent::MAX_SIZE`].
+    TooLarge,
     /// Its name isn't text.
     NotUtf8,
     /// It is an unfinished download, or a system's own file: see [`TEMPORARY`].
@@ -65,6 +68,7 @@ impl fmt::Display for LeftOut {
             Self::Link => write!(f, "a link: links aren't followed"),
             Self::Special => write!(f, "a device, a pipe or a socket: only files are shared"),
             Self::Output => write!(f, "this program writes its lines to it"),
+            Self::TooLarge => write!(f, "it is longer than {}, the most", bytes(MAX_SIZE)),
             Self::NotUtf8 => write!(f, "its name isn't UTF-8"),
             Self::Temporary => write!(f, "an unfinished download or a system's file, by its name"),
         }

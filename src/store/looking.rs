@@ -8,7 +8,7 @@ use super::faults::{StoreError, at};
 use super::left_out::{LeftOut, is_temporary};
 use super::stamp::{AccessStamp, Stamp};
 use super::{BESIDE, HIDDEN, NEW, Store};
-use crate::torrent::{Name, NameError};
+use crate::torrent::{MAX_SIZE, Name, NameError};
 
 /// A file in the folder, as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ impl Store {
         }
         if self.is_output(meta) {
             return Err(LeftOut::Output);
+        }
+        if meta.len() > MAX_SIZE {
+            return Err(LeftOut::TooLarge);
         }
         let name = name.ok_or(LeftOut::NotUtf8)?;
         let name = Name::parse(name).map_err(LeftOut::Name)?;

@@ -902,6 +902,8 @@ fn whatever_is_not_shared_is_told_with_its_reason() {
     ] {
         own.put(file, b"12345");
     }
+    let huge = File::create(own.1.join("huge")).expect("room");
+    huge.set_len((1 << 40) + 1).expect("a file system of today");
     fs::create_dir(own.1.join("folder")).expect("room");
     symlink("/etc/passwd", own.1.join("link")).expect("room");
     let _socket = std::os::unix::net::UnixListener::bind(own.1.join("socket")).expect("room");
@@ -929,6 +931,7 @@ fn whatever_is_not_shared_is_told_with_its_reason() {
         ("b.part", Some(LeftOut::Temporary)),
         ("c~", Some(LeftOut::Temporary)),
         ("folder", Some(LeftOut::Folder(own.1.clone()))),
+        ("huge", Some(LeftOut::TooLarge)),
         ("image.iso.part0001", Some(LeftOut::Name(NameError::Piece))),
         ("link", Some(LeftOut::Link)),
         ("odd\u{fffd}", Some(LeftOut::NotUtf8)),
