@@ -53,6 +53,7 @@ impl Client {
                             self.lock().note_stuck(name, &fault.to_string());
                             self.disk_fault(&fault);
                         }
+                        false if fault.is_out_of_descriptors() => self.disk_fault(&fault),
                         false => self.cannot_begin(name, &fault),
                     }
                 }
@@ -283,6 +284,16 @@ impl Client {
     /// be written to again.
     pub(super) fn disk_fault(&self, fault: &StoreError) {
         let full = fault.is_full();
+        if fault.is_out_of_descriptors() {
+            let why = format!(
+                "{fault}: it goes on once connections have ended; `ulimit -n` says how many there are"
+            );
+            let first = self.lock().pause(Instant::now());
+            if first {
+                self.say(&Event::Disk { why, full });
+            }
+            return;
+        }
         // a download that isn't begun for lack of room says itself what it needs
         let begun = !matches!(fault, StoreError::NoRoom { .. });
         let why = if full && begun {

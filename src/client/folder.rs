@@ -114,6 +114,9 @@ impl Client {
             match hashed {
                 Ok(Some(file)) => self.share(&file),
                 Ok(None) => self.lock().changed_meanwhile(&name, stamp),
+                Err(fault) if fault.is_out_of_descriptors() => {
+                    self.lock().changed_meanwhile(&name, stamp);
+                }
                 Err(fault) => self.cannot_read(&name, &fault),
             }
         }

@@ -132,8 +132,13 @@ impl State {
 
     /// Stops all requests until the disk has had some time. Returns true if the user doesn't know yet that it fails.
     pub fn pause_for_disk(&mut self, why: &str, now: Instant) -> bool {
-        self.paused_until = Some(now + DISK_RETRY);
         self.disk_fault = Some(why.to_owned());
+        self.pause(now)
+    }
+
+    /// Asks for nothing for a while. Returns true if no fault was reported since the last piece came.
+    pub fn pause(&mut self, now: Instant) -> bool {
+        self.paused_until = Some(now + DISK_RETRY);
         !std::mem::replace(&mut self.told.disk_fault, true)
     }
 

@@ -53,6 +53,16 @@ impl StoreError {
         matches!(self, Self::Io(_, fault) if matches!(fault.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
     }
 
+    /// Returns true if this process, or the machine, has no file descriptor left: that passes, as connections end.
+    pub fn is_out_of_descriptors(&self) -> bool {
+        const ENFILE: i32 = 23;
+        const EMFILE: i32 = 24;
+        let Self::Io(_, fault) = self else {
+            return false;
+        };
+        matches!(fault.raw_os_error(), Some(ENFILE | EMFILE))
+    }
+
     /// Returns true if the file is gone or has changed.
     pub fn is_gone(&self) -> bool {
         match self {

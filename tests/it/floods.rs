@@ -718,6 +718,26 @@ fn a_peer_whose_descriptors_are_all_in_use_waits_for_one() {
 }
 
 #[test]
+fn a_download_goes_on_once_there_are_descriptors_again() {
+    let _alone = alone();
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let by = ["sh", "-c", r#"ulimit -n 64; exec "$0" "$@""#];
+    let (port, folder) = (tracker.port().to_string(), dir.dir("peer"));
+    let folder = folder.to_str().expect("UTF-8");
+    let args = ["127.0.0.1", &port, folder, "--exit-when-complete"];
+    let mut peer = Program::start_by(&by, "client", &args);
+    let at = peer.addr();
+    let held = silent(at, 100);
+    peer.until_line("Too many open files");
+    let seed_dir = dir.dir("seed");
+    plant(&seed_dir, "f", b"content");
+    let _seed = Program::peer(&tracker, &seed_dir, &[]);
+    drop(held);
+    assert_eq!(peer.until_ended().code(), Some(0), "{peer:?}");
+}
+
+#[test]
 fn a_peer_without_more_threads_serves_on() {
     let _alone = alone();
     let mut swarm = Swarm::start(12 << 16);
