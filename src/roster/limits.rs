@@ -9,9 +9,9 @@ pub const PEERS_PER_ADDRESS: usize = 4096;
 pub const NAMES_PER_LIST: usize = 10_000;
 /// Names in the lists of all peers of one address. A file in many pieces counts as several, see [`listed_as`].
 pub const NAMES_PER_ADDRESS: usize = 4 * NAMES_PER_LIST;
-/// Files that one address may have published. One in many pieces counts as several, see [`published_as`]: so the
-/// `.torrent`s of one address take 400 MB of the disk at most.
-pub const FILES_PER_ADDRESS: usize = NAMES_PER_LIST;
+/// Files that one address may have published. One in many pieces counts as several, see [`published_as`]: so a whole folder
+/// of files of up to 12 MiB fits, or some 2,300 larger ones, and the `.torrent`s of one address take 1.6 GB of the disk at most.
+pub const FILES_PER_ADDRESS: usize = 4 * NAMES_PER_LIST;
 /// An IPv6 network of 64 bits may have this many times what one address may: a single machine can take any address in its
 /// network, but a whole lab may share one.
 pub const ADDRESSES_PER_NETWORK: usize = 16;

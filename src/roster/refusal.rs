@@ -53,7 +53,8 @@ impl fmt::Display for TrackerRefusal {
             ),
             Self::Files(ip) => write!(
                 f,
-                "{FILES_PER_ADDRESS} files have been published from {ip}, where a large one counts as several, and no more are taken"
+                "{FILES_PER_ADDRESS} files have been published from {ip}, where a large one counts as several, and no more are taken: end the \
+                 tracker, delete the .torrents that nobody needs any more, and start it again"
             ),
             Self::Key(n) => write!(
                 f,

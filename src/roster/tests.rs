@@ -352,7 +352,7 @@ fn limits_are_kept_and_say_so() {
 fn a_file_in_many_pieces_counts_as_several() {
     let mut roster = Roster::new(Reachability::Remote);
     let n_pieces = 64_000;
-    for n in 0..10 {
+    for n in 0..40 {
         publish(
             &mut roster,
             lan(2),
@@ -362,7 +362,7 @@ fn a_file_in_many_pieces_counts_as_several() {
         .expect("fine");
     }
     let usage = roster.quotas.usage(lan(2).peer);
-    assert_eq!((usage.files, usage.names), (10 * 1001, 10 * 63));
+    assert_eq!((usage.files, usage.names), (40 * 1001, 40 * 63));
     let more = summary("more", 1, "a");
     let refused = Err(TrackerRefusal::Files(lan(2).peer));
     assert_eq!(publish(&mut roster, lan(2), 5, &more).map(drop), refused);
@@ -460,8 +460,8 @@ fn a_folder_of_the_longest_names_is_listed_and_what_is_left_out_is_told() {
     ] {
         for n in 0..NAMES_PER_LIST {
             let name = format!("{publisher}-{n:0238}");
-            let record = summary(&name, 16, &name);
-            publish(&mut roster, lan(publisher), 50_001, &record).expect("the first");
+            let record = summary(&name, 12 << 4, &name);
+            publish(&mut roster, lan(publisher), 50_001, &record).expect("a folder fits");
         }
         let answer = swarm_list(&mut roster, lan(99), 5);
         assert!(answer.torrents.len() >= listed, "{}", answer.torrents.len());
