@@ -136,6 +136,10 @@ impl Client {
     }
 
     fn not_written(&self, peer: PeerId, torrent: &Arc<Torrent>, idx: u32, fault: &StoreError) {
+        if !self.lock().lacks_piece(torrent, idx) {
+            // it came from another peer meanwhile, and the part may have its final name by now
+            return self.lock().came_twice(peer, torrent, idx);
+        }
         self.lock().give_back_claim(peer, torrent, idx);
         match fault.is_gone() {
             true => self.begin_anew(torrent),

@@ -225,12 +225,14 @@ impl State {
     /// Notes that a download has its final name.
     pub fn completed(&mut self, file: &WholeFile) {
         let (name, stamp) = (file.torrent().name(), file.stamp());
-        self.standing.insert(name.clone(), Standing::Shared(stamp));
-        if let Some(held) = self.files.get_mut(name) {
+        let held = self.files.get_mut(name);
+        // if it was dropped meanwhile, the next look finds the file
+        if let Some(held) = held.filter(|held| held.have.is_full()) {
             held.stamp = Some(stamp);
             held.downloaded = true;
             held.announced = true;
             held.told_given();
+            self.standing.insert(name.clone(), Standing::Shared(stamp));
         }
     }
 

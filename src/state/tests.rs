@@ -1062,3 +1062,20 @@ fn of_thousands_of_files_that_wait_some_are_told() {
     assert_eq!(state.untold_progress(now).len(), PROGRESS_TOLD);
     assert!(state.untold_progress(now).is_empty(), "not one by one");
 }
+
+#[test]
+fn a_download_that_is_dropped_while_it_gets_its_name_is_found_by_the_next_look() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    let file = WholeFile::for_a_test(&torrent, stamp(), true);
+    // once it was dropped, and once it was begun anew
+    for begun in [false, true] {
+        assert!(!begun || begin(&mut state, &torrent));
+        state.completed(&file);
+        assert!(state.standing.is_empty() && state.whole_names().is_empty());
+    }
+    state.drop_file(&name("f"));
+    let seen = [Seen::File(name("f"), stamp())];
+    let looked = state.looked(&BTreeMap::new(), &seen, i64::MAX);
+    assert_eq!(looked.to_hash.len(), 1);
+    assert!(state.share(&file, now));
+}
