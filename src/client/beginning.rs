@@ -6,6 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::Client;
+use super::errors::ClientError;
 use super::starting::BeginOrder;
 use crate::events::Event;
 use crate::protocol::Summary;
@@ -82,6 +83,8 @@ impl Client {
             Ok(torrent) => torrent,
             // it is told of again, or the file is, at the next ping
             Err(_) if summary.head_of.is_some() => return Ok(false),
+            // the next ping tells once that there is no tracker, and not for each of thousands of files
+            Err(ClientError::NotConnected(_) | ClientError::NoAddress(_)) => return Ok(false),
             Err(fault) => {
                 // the tracker answers pings, which are short
                 let why = match fault.is_timeout() {
