@@ -77,9 +77,13 @@ impl Roster {
 
     /// At most this many peers, with what they have, and at most this many files.
     pub fn overview(&self, peers: usize, files: usize) -> SwarmOverview {
+        // of equally large ones, those whose names come first, as peers report them
         let rank = |name: &Arc<str>| {
             let record = self.files.record(name);
-            record.map(|it| (!self.may_have_others(&it.name), Reverse(it.size)))
+            record.map(|it| {
+                let has_others = self.may_have_others(&it.name);
+                (!has_others, Reverse(it.size), it.name.clone())
+            })
         };
         let mut live: Vec<Arc<str>> = self.files.live().to_vec();
         let n_files = live.len();
@@ -149,5 +153,18 @@ mod tests {
             folder(&mut roster, lan(host), 5, &[], &[], &[]);
         }
         assert_eq!(names(&roster), [of("large", 0), of("middle", 0)]);
+    }
+
+    #[test]
+    fn of_equally_large_files_those_are_told_that_peers_report() {
+        let mut roster = Roster::new(Reachability::Remote);
+        for n in (10..90).rev() {
+            let file = summary(&n.to_string(), 9, "a");
+            publish(&mut roster, lan(2), 1, &file).expect("the first");
+        }
+        let files = roster.overview(0, 20).files;
+        let names: Vec<String> = files.iter().map(|file| file.name.to_string()).collect();
+        let first: Vec<String> = (10..30).map(|n| n.to_string()).collect();
+        assert_eq!(names, first);
     }
 }
