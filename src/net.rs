@@ -29,6 +29,9 @@ pub const CONNECT: Duration = Duration::from_secs(5);
 /// How long a message may take from its first byte to its last, and how long an answer may take to begin unless a caller
 /// says otherwise.
 pub const HEADER: Duration = Duration::from_secs(10);
+/// How much longer an answer may take for each of its bytes: one of megabytes, to each of thirty who ask at once, fills a slow
+/// link for longer than [`HEADER`].
+const ANSWER_EACH_BYTE: Duration = Duration::from_micros(15);
 /// Within this time a body must make progress by at least [`BODY_STEP`] bytes.
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.
@@ -313,6 +316,16 @@ impl Connection {
         first: Duration,
         cap: impl Cap,
     ) -> io::Result<Option<T>> {
+        self.read_by(first, Duration::ZERO, cap)
+    }
+
+    /// Reads one message, which may take `each_byte` longer for each byte that came.
+    fn read_by<T: DeserializeOwned>(
+        &mut self,
+        first: Duration,
+        each_byte: Duration,
+        cap: impl Cap,
+    ) -> io::Result<Option<T>> {
         let asked = Instant::now();
         if self.stream.buffer().is_empty() {
             self.set_read_timeout(first)?;
@@ -331,6 +344,7 @@ impl Connection {
             &mut Deadline {
                 connection: self,
                 until,
+                each_byte,
             },
             cap,
         )
@@ -340,7 +354,7 @@ impl Connection {
         Ok(message)
     }
 
-    /// Reads one message; a missing one is an error.
+    /// Reads an answer, which may take the longer the more of it has come; a missing one is an error.
     ///
     /// # Errors
     /// Fails as [`Connection::read`] does; `UnexpectedEof` if the connection was closed.
@@ -351,7 +365,8 @@ impl Connection {
                 "expected a message, but the connection was closed",
             )
         };
-        self.read(first, cap)?.ok_or_else(closed)
+        let answer = self.read_by(first, ANSWER_EACH_BYTE, cap)?;
+        answer.ok_or_else(closed)
     }
 
     /// Reads lines of at most `cap` bytes in total, up to and including an empty one, within [`HEADER`]: the head of an
@@ -370,6 +385,7 @@ impl Connection {
         let mut lines = Deadline {
             connection: self,
             until,
+            each_byte: Duration::ZERO,
         }
         .take(cap as u64);
         let other = || {
@@ -471,6 +487,7 @@ impl Pace {
 struct Deadline<'a> {
     connection: &'a mut Connection,
     until: Instant,
+    each_byte: Duration,
 }
 
 impl Read for Deadline<'_> {
@@ -495,6 +512,7 @@ impl BufRead for Deadline<'_> {
     }
 
     fn consume(&mut self, amount: usize) {
+        self.until += self.each_byte * amount as u32;
         self.connection.stream.consume(amount);
     }
 }
@@ -869,5 +887,23 @@ mod tests {
             assert_eq!(stream.write_timeout().expect("a socket"), Some(BODY));
             assert_eq!(stream.read_timeout().expect("a socket"), Some(HEADER));
         }
+    }
+
+    #[test]
+    fn an_answer_may_take_longer_the_more_of_it_has_come() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let addr = listener.local_addr().expect("bound");
+        let mut ours = connect(&[addr]).expect("it listens");
+        let (mut theirs, _) = listener.accept().expect("it connected");
+        theirs.write_all(&[b'x'; 1000]).expect("a stream");
+        let until = Instant::now() + HEADER;
+        let mut answer = Deadline {
+            connection: &mut ours,
+            until,
+            each_byte: ANSWER_EACH_BYTE,
+        };
+        assert!(!answer.fill_buf().expect("it came").is_empty());
+        answer.consume(500);
+        assert_eq!(answer.until, until + 500 * ANSWER_EACH_BYTE);
     }
 }
