@@ -361,7 +361,10 @@ fn an_original_waits_for_a_piece_that_is_on_its_way() {
 fn it_is_asked_for_the_names_on_its_list_alone() {
     let swarm = Swarm::new();
     let content = random_bytes(4 * PIECE, 1);
-    let _seed = swarm.seed("image.iso", &content);
+    plant(&swarm.dir.dir("seed"), "image.iso", &content);
+    // it isn't to fetch what else the original has
+    let _seed = swarm.peer("seed", &["--only", "image.iso"]);
+    until("its listing", || swarm.list().torrents.pop());
     let original = swarm.original("original", SOURCE);
     let pieces = parts(&content);
     for (name, piece) in &pieces[..2] {
