@@ -39,8 +39,6 @@ const HTML: &str = concat!(
     include_str!("page/common.html"),
     include_str!("page/client.html")
 );
-/// The largest file that can be uploaded, bytes: the `.torrent` of a larger one would be too long to send.
-const UPLOAD_CAP: u64 = MAX_SIZE;
 /// How long the free space counts that was looked at last: each look starts `df`.
 const FREE_KEPT: Duration = Duration::from_secs(10);
 
@@ -209,7 +207,7 @@ fn handle_file(client: &Client, name: &Name) -> Response {
 
 /// Returns the answer to an upload that can't be taken, as far as that is known before it comes.
 fn refusal(client: &Client, name: &Name, len: u64) -> Option<Response> {
-    if len > UPLOAD_CAP {
+    if len > MAX_SIZE {
         let why = "A file of up to 1 TiB can be shared.";
         return Some(Response::text("413 Content Too Large", why));
     }

@@ -101,7 +101,7 @@ impl State {
     /// Returns what files wait for, and whether that is news to people. Of each kind of wait, so many files are told; and how
     /// many others there are.
     pub fn waits_to_tell(&mut self) -> (Vec<(Name, Waits, bool)>, usize) {
-        let mut before = self.told.waits.clone();
+        let mut before = std::mem::take(&mut self.told.waits);
         let mut waits = self.waits_for();
         let (n_waits, mut alike) = (waits.len(), HashMap::new());
         waits.retain(|(_, waits)| {
