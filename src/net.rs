@@ -26,6 +26,8 @@ use crate::protocol::{Cap, invalid, read_message, to_bytes};
 
 /// How long connecting may take.
 pub const CONNECT: Duration = Duration::from_secs(5);
+/// How long each of several addresses has at first: a name may have one that nobody answers at.
+const CONNECT_FIRST: Duration = Duration::from_millis(500);
 /// How long a message may take from its first byte to its last, and how long an answer may take to begin unless a caller
 /// says otherwise.
 pub const HEADER: Duration = Duration::from_secs(10);
@@ -118,10 +120,13 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Returns the error of the last address.
 pub fn connect(addrs: &[SocketAddr]) -> io::Result<Connection> {
     let mut fault = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address");
-    for addr in addrs {
-        match TcpStream::connect_timeout(addr, CONNECT).and_then(Connection::new) {
-            Ok(connection) => return Ok(connection),
-            Err(why) => fault = why,
+    let is_one = addrs.len() == 1;
+    for time in &[CONNECT_FIRST, CONNECT][usize::from(is_one)..] {
+        for addr in addrs {
+            match TcpStream::connect_timeout(addr, *time).and_then(Connection::new) {
+                Ok(connection) => return Ok(connection),
+                Err(why) => fault = why,
+            }
         }
     }
     if is_timeout(&fault) {
