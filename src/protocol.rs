@@ -217,9 +217,9 @@ pub struct SwarmList {
     /// Contents that are to be published soon, and may then stand under their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coming: Vec<Coming>,
-    /// The files that a live peer has; none where the ping named this edition.
-    #[serde(default)]
-    pub torrents: Vec<Summary>,
+    /// The files that a live peer has; `None` where they are those of the edition that the ping named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub torrents: Option<Vec<Summary>>,
     /// How many there are, where `torrents` leaves some out because they don't fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_files: Option<usize>,

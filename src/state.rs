@@ -75,10 +75,8 @@ pub struct State {
     swarm: BTreeMap<Name, Summary>,
     /// How many contents the tracker has, if its list leaves some out.
     n_files: Option<usize>,
-    /// The tracker's number for `swarm` as it is.
+    /// The tracker's number for `swarm` as it is: its answer to a ping that names this leaves the files out if it is still theirs.
     edition: Option<u64>,
-    /// The one that the last ping named: the answer leaves out the files if it is still theirs.
-    edition_named: Option<u64>,
     /// What others are hashing or see changing, and what may then stand under its name.
     coming: BTreeMap<Name, Coming>,
     /// Each piece that came here, in order, for those who ask for news.
@@ -161,7 +159,6 @@ impl State {
             swarm: BTreeMap::new(),
             n_files: None,
             edition: None,
-            edition_named: None,
             coming: BTreeMap::new(),
             news: Vec::new(),
             tracker: TrackerKind::Unknown,
@@ -204,9 +201,9 @@ impl State {
         self.tracker = TrackerKind::Ours { local: list.local };
         self.last_answer = Some(now);
         self.edition = list.edition;
-        // without files, an answer with the edition that the ping named says that they are unchanged, not that there are none
-        if list.edition.is_none() || list.edition != self.edition_named {
-            self.take_files(&list.torrents, now);
+        // an answer without them says that they are unchanged
+        if let Some(files) = &list.torrents {
+            self.take_files(files, now);
             self.n_files = list.n_files;
         }
         self.take_coming(&list.coming, now);

@@ -111,7 +111,7 @@ impl Client {
             let addr: Option<SocketAddr> = other.peer.parse().ok();
             addr.is_some_and(|addr| addr.port() == self.0.port && is_local(addr.ip(), own))
         };
-        for listed in &mut list.torrents {
+        for listed in list.torrents.iter_mut().flatten() {
             listed.others.retain(|other| !is_own(other));
         }
     }

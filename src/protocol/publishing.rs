@@ -114,7 +114,7 @@ impl super::SwarmList {
             n_peers: None,
             sweep_every: None,
             peers: Vec::new(),
-            torrents,
+            torrents: Some(torrents),
             n_files: None,
             coming,
         }

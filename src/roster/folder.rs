@@ -294,7 +294,7 @@ mod tests {
             let answer = roster.swarm_list(lan(9), 5, &[], None, &mut rand::rng());
             let list: SwarmList =
                 parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes");
-            let others: Vec<_> = list.torrents[0]
+            let others: Vec<_> = list.torrents.expect("files")[0]
                 .others
                 .iter()
                 .map(|it| (it.peer.clone(), it.md5))
@@ -339,7 +339,7 @@ mod tests {
             let answer = roster.swarm_list(lan(9), 5, &[], None, &mut rand::rng());
             let list: SwarmList =
                 parse(&answer.to_bytes(std::time::Duration::ZERO)).expect("its own bytes");
-            (list.edition, list.torrents[0].here)
+            (list.edition, list.torrents.expect("files")[0].here)
         };
         let (first, second, third) = (ask(&["f"]), ask(&[]), ask(&["f"]));
         assert_eq!([first.1, second.1, third.1], [true, false, true]);

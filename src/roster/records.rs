@@ -310,14 +310,22 @@ mod tests {
         );
         assert_eq!(sources(&roster, crate::md5::digest(b"other")), None);
         (0..2).for_each(|_| drop(roster.update_peer_list()));
-        assert!(swarm_list(&mut roster, lan(9), 5).torrents.is_empty());
+        assert!(
+            swarm_list(&mut roster, lan(9), 5)
+                .torrents
+                .unwrap_or_default()
+                .is_empty()
+        );
         assert_eq!(
             sources(&roster, image.md5),
             Some(("10.0.0.2:5".to_owned(), vec![]))
         );
         list(&mut roster, lan(3), 5, None, &["image.iso.part0001"], &[]);
         assert_eq!(
-            swarm_list(&mut roster, lan(9), 5).torrents.len(),
+            swarm_list(&mut roster, lan(9), 5)
+                .torrents
+                .unwrap_or_default()
+                .len(),
             1,
             "an original has a piece"
         );

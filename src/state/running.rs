@@ -56,8 +56,7 @@ impl State {
     }
 
     /// Returns the files that a ping names as wanted, and the edition of the tracker's files that is known here.
-    pub fn asks_tracker_for(&mut self) -> (Vec<Name>, Option<u64>) {
-        self.edition_named = self.edition;
+    pub fn asks_tracker_for(&self) -> (Vec<Name>, Option<u64>) {
         (self.wanted_names(), self.edition)
     }
 

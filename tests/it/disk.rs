@@ -479,7 +479,7 @@ fn a_file_whose_permissions_are_corrected_is_shared() {
         mode ^= 0o040;
         let readable = Permissions::from_mode(mode);
         fs::set_permissions(dir.join("image.iso"), readable).expect("it is ours");
-        (swarm_list(&tracker).torrents.len() == 1).then_some(())
+        (swarm_list(&tracker).torrents.unwrap_or_default().len() == 1).then_some(())
     });
 }
 
@@ -516,7 +516,7 @@ fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
     let _seed = start(&tracker, &dir, &disk, false);
     let whole = [&content[..], b"and more"].concat();
     until("all of it listed", || {
-        let listed = swarm_list(&tracker).torrents;
+        let listed = swarm_list(&tracker).torrents.unwrap_or_default();
         (listed.first()?.md5 == digest(&whole)).then_some(())
     });
     let replaced = tracker

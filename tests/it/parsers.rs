@@ -130,7 +130,7 @@ fn from_tracker() -> Vec<Sample> {
             n_peers: None,
             sweep_every: None,
             peers: vec![peer(Some(VERSION), digits)],
-            torrents: vec![summary],
+            torrents: Some(vec![summary]),
             n_files: None,
             coming: vec![coming("10.0.0.7:5")],
         }))),

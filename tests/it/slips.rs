@@ -170,7 +170,7 @@ impl Downloads {
     /// Gets one piece. Returns false if there is nothing to do.
     fn step(&mut self, list: &SwarmList) -> io::Result<bool> {
         let whole = whole_files(&self.shelves);
-        let mut missing = list.torrents.iter();
+        let mut missing = list.torrents.iter().flatten();
         let Some(summary) = missing.find(|one| !whole.contains(&one.name.to_string())) else {
             return Ok(false);
         };

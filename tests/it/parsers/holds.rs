@@ -57,6 +57,7 @@ pub fn from_tracker(bytes: &[u8]) -> bool {
             entries(&list.peers);
             list.torrents
                 .iter()
+                .flatten()
                 .for_each(|summary| name_is_plain(&summary.name));
         }
         Some(PingAnswer::Original(peers)) => entries(peers),
