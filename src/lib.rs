@@ -307,8 +307,8 @@
 //! | in [`store`]: one for each part, one for names and one for what is picked | a step on the disk, which is made under it | |
 //!
 //! Decisions are made under the first two, and only owned data leaves them; sockets, files, hashes, sleeps and prints come
-//! after. Whoever holds one of these or a leaf lock takes no other; only the tracker sums up how fast the machines are under a
-//! second one. Under a lock of the last row the peer's or a leaf lock may be taken, never the other way round.
+//! after. Whoever holds one of these or a leaf lock takes no other. Under a lock of the last row the peer's or a leaf lock may
+//! be taken, never the other way round.
 //!
 //! # Always true
 //! - A final name in the folder stands for a file that is on the disk and all of which was verified, or which came from

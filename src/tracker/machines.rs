@@ -2,8 +2,7 @@
 //!
 //! It is for people who watch a rollout (`client --status`, and the page), and decides nothing. A machine is its address and
 //! what it calls itself: a run on another port is the same machine, and so is one at another address with the same folder. On
-//! loopback, where many peers share one address, each is a machine by its port. Both mutexes are leaf locks, but that the
-//! first is taken while the second is held.
+//! loopback, where many peers share one address, each is a machine by its port. The Mutex is a leaf lock.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -25,7 +24,7 @@ const MACHINES_PER_ADDRESS: usize = 64;
 const MACHINE_LEN: usize = 200;
 /// About how many bytes one of its files takes, without its name and state.
 const FILE_LEN: usize = 350;
-/// A machine that hasn't reported for this long isn't counted as part of the swarm: at least every 15 s a peer reports.
+/// A machine that hasn't reported for this long isn't counted as part of the swarm: at least every 18 s a peer reports.
 const SILENT: Duration = Duration::from_secs(20);
 /// The largest figure of a report that is believed, bytes a second: of larger ones the sum is no number.
 const FASTEST: f64 = 1e15;
@@ -50,9 +49,17 @@ struct Machine {
 /// A machine's peer, its folder, and what is known of it.
 pub(super) type ReportedMachine = (SocketAddr, Option<Digest>, MachineStatus);
 
-/// All that have reported, and how fast the swarm was when that was last asked for.
+/// What is known of the machines, behind its lock.
 #[derive(Default)]
-pub(super) struct Machines(Mutex<BTreeMap<MachineId, Machine>>, Mutex<Option<LastPace>>);
+pub(super) struct Machines(Mutex<Reports>);
+
+#[derive(Default)]
+struct Reports {
+    /// All that have reported.
+    machines: BTreeMap<MachineId, Machine>,
+    /// How fast the swarm was when that was last asked for.
+    last_pace: Option<LastPace>,
+}
 
 /// How fast the swarm moved a content, and when that was computed.
 struct LastPace {
@@ -65,24 +72,23 @@ struct LastPace {
 impl Machines {
     /// Returns how fast the swarm moves the content that a peer reports of.
     pub(super) fn pace(&self, file: &FileReport, now: Instant) -> SwarmPace {
-        let mut last = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut reports = self.lock();
         let of_it = |name: &Name, md5| *name == file.name && md5 == file.md5;
-        let is_new = |last: &&LastPace| now.saturating_duration_since(last.at) < SUM_EVERY;
-        let known = last.as_ref().filter(|last| of_it(&last.name, last.md5));
-        if let Some(known) = known.filter(is_new) {
-            return known.pace;
+        if let Some(last) = &reports.last_pace
+            && of_it(&last.name, last.md5)
+            && now.saturating_duration_since(last.at) < SUM_EVERY
+        {
+            return last.pace;
         }
-        let machines = self.lock();
         let here = |machine: &&Machine| {
             let age = now.saturating_duration_since(machine.reported);
             age < SILENT && machine.report.ended.is_none()
         };
-        let files = machines.values().filter(here);
+        let files = reports.machines.values().filter(here);
         let files = files.flat_map(|machine| &machine.report.files);
         let pace = SwarmPace::of(files.filter(|other| of_it(&other.name, other.md5)));
-        drop(machines);
         let (at, name, md5) = (now, file.name.clone(), file.md5);
-        *last = Some(LastPace {
+        reports.last_pace = Some(LastPace {
             at,
             name,
             md5,
@@ -91,7 +97,7 @@ impl Machines {
         pace
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<MachineId, Machine>> {
+    fn lock(&self) -> MutexGuard<'_, Reports> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -104,9 +110,9 @@ impl Machines {
             0
         };
         let id = MachineId(addr.ip(), report.host.clone(), port);
-        let mut machines = self.lock();
-        forget_old_name(&mut machines, &id, addr, report.folder);
-        make_room(&mut machines, &id);
+        let machines = &mut self.lock().machines;
+        forget_old_name(machines, &id, addr, report.folder);
+        make_room(machines, &id);
         let before = machines.remove(&id);
         let (began, mut grew) = before.map_or_else(
             || (now, BTreeMap::new()),
@@ -137,7 +143,7 @@ impl Machines {
             let ended = machine.report.ended.as_ref();
             MACHINE_LEN + ended.map_or(0, |ended| ended.why.len()) + files.sum::<usize>()
         };
-        self.lock().values().map(len).sum()
+        self.lock().machines.values().map(len).sum()
     }
 
     /// Returns what is known of each, at most `most`, with the address of its peer and its folder. Whether that is here the
@@ -158,7 +164,7 @@ impl Machines {
             };
             (machine.addr, machine.report.folder, status)
         };
-        let machines = self.lock();
+        let machines = &self.lock().machines;
         let mut last: BTreeMap<(&str, Digest), Instant> = BTreeMap::new();
         for machine in machines.values() {
             if let Some(folder) = machine.report.folder {
