@@ -4,7 +4,7 @@
 //! interval overlaps with the next one. Ours makes one call at a time, on one thread; it also calls at the start, and can be
 //! asked to call at once.
 
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -38,17 +38,12 @@ impl RepeatedTimer {
             loop {
                 call();
                 due = (due + every).max(Instant::now());
-                match ordered.recv_timeout(due.saturating_duration_since(Instant::now())) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(TimerOrder::End) | Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(TimerOrder::Now) => due = Instant::now(),
-                    Ok(TimerOrder::Every(new)) => (every, due) = (new, Instant::now()),
-                }
-                // several requests in the meantime count as one
-                for order in ordered.try_iter() {
+                let order = ordered.recv_timeout(due.saturating_duration_since(Instant::now()));
+                // several orders in the meantime count as one
+                for order in order.into_iter().chain(ordered.try_iter()) {
                     match order {
-                        TimerOrder::Now => {}
-                        TimerOrder::Every(new) => every = new,
+                        TimerOrder::Now => due = Instant::now(),
+                        TimerOrder::Every(new) => (every, due) = (new, Instant::now()),
                         TimerOrder::End => return,
                     }
                 }
