@@ -284,17 +284,15 @@ impl State {
             self.give_back_claim(peer, torrent, idx);
             return Landing::NotWanted;
         };
-        let new = held.have.add(piece);
-        let whole = held.have.is_full();
-        if new {
-            held.count(self.peers.get(&peer), came as u64, now);
+        if !held.have.add(piece) {
+            self.came_twice(peer, torrent, idx);
+            return Landing::NotWanted;
         }
+        held.count(self.peers.get(&peer), came as u64, now);
+        let whole = held.have.is_full();
         self.picker.landed(name, idx);
         self.blame_for(name, idx, peer);
         self.told.disk_fault = false;
-        if !new {
-            return Landing::NotWanted;
-        }
         self.news.push(News::of_piece(torrent, idx));
         if whole {
             self.picker.unwant(name);
