@@ -33,7 +33,7 @@ const CONNECT_FIRST: Duration = Duration::from_millis(500);
 pub const HEADER: Duration = Duration::from_secs(10);
 /// How much longer an answer may take for each of its bytes: one of megabytes, to each of thirty who ask at once, fills a slow
 /// link for longer than [`HEADER`].
-const ANSWER_EACH_BYTE: Duration = Duration::from_micros(15);
+pub const ANSWER_EACH_BYTE: Duration = Duration::from_micros(15);
 /// Within this time a body must make progress by at least [`BODY_STEP`] bytes.
 pub const BODY: Duration = Duration::from_secs(30);
 /// The least progress of a body within [`BODY`], bytes.

@@ -47,7 +47,7 @@ use notices::{JoinCommands, Notices};
 use replies::TrackerReply;
 use torrent_folder::TorrentFolder;
 
-/// Connections at a time: what comes beyond waits in the system's queue. Each ends within seconds.
+/// Connections at a time: what comes beyond waits in the system's queue.
 const CONNECTIONS: usize = 512;
 /// The longest message or answer that needs no permit, bytes: a list, or the `.torrent` of a file of up to 30 GiB.
 const SMALL: usize = 1 << 20;
@@ -57,8 +57,6 @@ const LARGE_AT_ONCE: usize = 4;
 const WAITING: usize = 64;
 /// How long a thread waits for a permit: half as long as a peer waits for the answer.
 const PERMIT_WAIT: Duration = Duration::from_secs(5);
-/// How long an answer, and then the list of files at its end, may take to be sent: a peer gives up sooner.
-const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// What a tracker is started with.
 #[derive(Clone, Debug)]
@@ -220,8 +218,8 @@ impl TrackerShared {
             Err(fault) => return self.tell_failed(from, &fault),
         };
         let sender = client.sender();
-        let mut parts = reply.parts().into_iter();
-        if let Err(fault) = parts.try_for_each(|part| sender.send_within(part, ANSWER_TIME)) {
+        let mut parts = reply.parts().into_iter().zip(reply.times());
+        if let Err(fault) = parts.try_for_each(|(part, time)| sender.send_within(part, time)) {
             self.tell_failed(from, &fault);
         }
     }

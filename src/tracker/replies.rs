@@ -3,10 +3,15 @@
 //! This module owns the form of an answer. What it says is decided elsewhere.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::net::ANSWER_EACH_BYTE;
 use crate::protocol::{Reply, VERSION, to_bytes};
 use crate::roster::FileList;
 use crate::semaphore::Permit;
+
+/// How long an answer may take to be sent: whoever takes it more slowly than that keeps others from its permit.
+const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 /// An answer on its way, and the permit for its memory: both go once the bytes are sent.
 pub(super) struct TrackerReply<'a> {
@@ -21,6 +26,14 @@ impl TrackerReply<'_> {
     pub(super) fn parts(&self) -> [&[u8]; 2] {
         let ending = self.ending.as_ref().map(|files| files.text());
         [&self.bytes, ending.unwrap_or_default()]
+    }
+
+    /// How long each of these may take to be sent: the list of files, of which all take megabytes at once, at least as long as a
+    /// peer reads it.
+    pub(super) fn times(&self) -> [Duration; 2] {
+        let [_, ending] = self.parts();
+        let of_ending = ANSWER_TIME + ANSWER_EACH_BYTE * ending.len() as u32;
+        [ANSWER_TIME, of_ending]
     }
 }
 

@@ -6,6 +6,7 @@ use std::process;
 use super::*;
 use crate::content::Verdict;
 use crate::md5::{INITIAL, digest};
+use crate::net::ANSWER_EACH_BYTE;
 use crate::protocol::{
     FileReport, MachineReport, Outcome, PeerEntry, PingAnswer, Publication, Reply, Summary,
     SwarmList, VERSION, parse,
@@ -259,6 +260,29 @@ fn who_takes_long_lists_slowly_keeps_nobody_from_a_list() {
         );
         drop(held);
         assert!(ping().bytes.len() > SMALL);
+    });
+}
+
+#[test]
+fn the_list_of_files_is_sent_for_as_long_as_a_peer_reads_it() {
+    with_tracker(Reachability::Local, |tracker| {
+        let peer: SocketAddr = "127.0.0.1:5".parse().expect("an address");
+        ask(tracker, r#"{"msg": "ping", "port": 5, "v": 1}"#);
+        for n in 0..4500 {
+            let name = Name::parse(&format!("{n:0240}")).expect("a name");
+            let summary = Summary {
+                name,
+                n_pieces: 1,
+                ..Summary::of(&torrent(16))
+            };
+            let record = Record { summary, key: None };
+            tracker.lock().publish(peer, record, Verdict::New);
+        }
+        let ping = br#"{"msg": "ping", "port": 9, "v": 1}"#;
+        let reply = tracker.answer(peer, peer.ip(), parse(ping).expect("a ping"));
+        let ([_, list], [_, time]) = (reply.parts(), reply.times());
+        assert!(list.len() > SMALL, "{}", list.len());
+        assert!(time > HEADER + ANSWER_EACH_BYTE * list.len() as u32);
     });
 }
 
