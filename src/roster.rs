@@ -52,7 +52,7 @@ use address::PeerKey;
 pub use address::{Endpoints, Reachability};
 use draw_set::DrawSet;
 use files::FileIndex;
-pub use files::{FileList, summary_for};
+pub use files::{LiveFiles, summary_for};
 use folder::{FolderIndex, FolderReport};
 use holdings::{HeldFiles, Holdings, ListedPeer, counted};
 pub use limits::{
@@ -229,7 +229,7 @@ impl Roster {
         known_edition: Option<u64>,
         rng: &mut impl Rng,
     ) -> SwarmAnswer {
-        let files = self.file_list(asker, rng);
+        let files = self.live_files(asker, rng);
         let key = self.key(asker, port, Some(VERSION));
         let own = self.peers.get(&key);
         let wanted = self.wanted(own, self.files.known(wants), rng);

@@ -84,7 +84,7 @@ pub(super) struct FileIndex {
     by_name: HashMap<Arc<str>, SharedFile>,
     live: DrawSet<Arc<str>>,
     /// The live files as answers tell of them, until one of them changes.
-    ready: Vec<Arc<FileList>>,
+    ready: Vec<Arc<LiveFiles>>,
 }
 
 impl FileIndex {
@@ -212,7 +212,7 @@ impl FileIndex {
     }
 
     /// The list that is ready for this asker.
-    pub(super) fn ready(&self, asker: Endpoints) -> Option<Arc<FileList>> {
+    pub(super) fn ready(&self, asker: Endpoints) -> Option<Arc<LiveFiles>> {
         let mut ready = self.ready.iter();
         ready.find(|list| list.asker.finds_as(asker)).cloned()
     }
@@ -223,11 +223,11 @@ impl FileIndex {
         files: Vec<Arc<Summary>>,
         asker: Endpoints,
         rng: &mut impl Rng,
-    ) -> Arc<FileList> {
+    ) -> Arc<LiveFiles> {
         if self.ready.len() >= LISTS_READY {
             self.ready.clear();
         }
-        let ready = Arc::new(FileList {
+        let ready = Arc::new(LiveFiles {
             edition: rng.random_range(..EDITIONS),
             files,
             asker,
@@ -239,7 +239,7 @@ impl FileIndex {
 }
 
 /// The live files of one moment, as this asker is told of them, and others that find the peers where it does.
-pub struct FileList {
+pub struct LiveFiles {
     /// A random number: whoever names it knows this very list.
     pub(super) edition: u64,
     files: Vec<Arc<Summary>>,
@@ -248,7 +248,7 @@ pub struct FileList {
     text: OnceLock<Box<[u8]>>,
 }
 
-impl FileList {
+impl LiveFiles {
     /// The end of an answer.
     pub fn text(&self) -> &[u8] {
         self.text.get_or_init(|| {

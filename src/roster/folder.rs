@@ -12,7 +12,7 @@ use rand::{Rng, RngExt};
 use super::Roster;
 use super::address::{Endpoints, PeerKey};
 use super::draw_set::DrawSet;
-use super::files::FileList;
+use super::files::LiveFiles;
 use crate::md5::Digest;
 use crate::protocol::{Coming, OTHERS_TOLD, OtherCopy, Summary};
 use crate::torrent::Name;
@@ -118,7 +118,7 @@ impl Roster {
     }
 
     /// The live files as this asker is told of them.
-    pub(super) fn file_list(&mut self, asker: Endpoints, rng: &mut impl Rng) -> Arc<FileList> {
+    pub(super) fn live_files(&mut self, asker: Endpoints, rng: &mut impl Rng) -> Arc<LiveFiles> {
         if let Some(ready) = self.files.ready(asker) {
             return ready;
         }

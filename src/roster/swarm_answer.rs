@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::files::FileList;
+use super::files::LiveFiles;
 use super::holdings::ListedPeer;
 use crate::protocol::{Coming, VERSION, to_bytes};
 
@@ -20,7 +20,7 @@ pub struct SwarmAnswer {
     /// How many others there are, where not all are listed.
     pub(super) n_peers: Option<usize>,
     pub(super) peers: Vec<ListedPeer>,
-    pub(super) files: Arc<FileList>,
+    pub(super) files: Arc<LiveFiles>,
     /// The edition of the list of files that the asker knows: that list isn't sent again.
     pub(super) known_edition: Option<u64>,
     pub(super) coming: Vec<Coming>,
@@ -28,7 +28,7 @@ pub struct SwarmAnswer {
 
 impl SwarmAnswer {
     /// The list of files, where the asker doesn't know it: the end of the answer.
-    pub fn new_files(&self) -> Option<Arc<FileList>> {
+    pub fn new_files(&self) -> Option<Arc<LiveFiles>> {
         let knows = self.known_edition == Some(self.files.edition);
         (!knows).then(|| Arc::clone(&self.files))
     }

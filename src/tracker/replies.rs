@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::net::ANSWER_EACH_BYTE;
 use crate::protocol::{Reply, VERSION, to_bytes};
-use crate::roster::FileList;
+use crate::roster::LiveFiles;
 use crate::semaphore::Permit;
 
 /// How long an answer may take to be sent: whoever takes it more slowly than that keeps others from its permit.
@@ -17,7 +17,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(20);
 pub(super) struct TrackerReply<'a> {
     pub(super) bytes: Vec<u8>,
     /// What follows them: all answers share one, so it takes no memory of theirs.
-    pub(super) ending: Option<Arc<FileList>>,
+    pub(super) ending: Option<Arc<LiveFiles>>,
     pub(super) _permit: Option<Permit<'a>>,
 }
 
