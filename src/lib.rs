@@ -29,26 +29,29 @@
 //! Words: an *original* is a program that speaks the Python original's messages only. A *content* is what stands under a
 //! file's name, known by its MD5. A *part* is an unfinished file. A piece is *open* if nobody was asked for it, and a request
 //! *claims* the pieces that it names. A peer has a *place free* if another request may be sent to it. An *edition* is the
-//! number of the tracker's list of files. A *room* is a module.
+//! number of the tracker's list of published files. A *room* is a module.
 //!
 //! ## A ping
 //! 1. Every 10 s a peer's timer ([`repeated_timer::RepeatedTimer::start`]) calls [`client::Client::ping_tracker`]: a
 //!    [`protocol::ToTracker::Ping`] with its port, the files that it wants ([`state::State::asks_tracker_for`]) and the edition
-//!    of the file list that it knows.
+//!    of the published files that it knows. It goes over a connection of its own, as the original's does
+//!    ([`client::tracker_answers`]).
 //! 2. At the tracker, [`tracker::listen_for_clients`] gives each connection a thread, and
 //!    [`tracker::TrackerShared::handle_client`] reads the one message. [`tracker::TrackerShared::answer`] tells which it is.
 //! 3. [`tracker::TrackerShared::handle_ping`] locks the roster. [`roster::Roster::append_client`] notes that the peer is
 //!    there: from now on others see it, and it outlives the next sweep.
 //! 4. [`roster::Roster::swarm_list`] makes the answer: up to 50 other peers, at random, with holders of the rarest of what the
-//!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released;
-//!    a long one needs a permit ([`tracker::TrackerShared::permit_for`]), because many of them at once would fill the memory.
+//!    asker lacks among them, and the published files, unless the asker knows them. It is written after the lock is released.
+//!    Many long ones at once would fill the memory: where too many are on their way, it names less of what the others have
+//!    (`tracker::message_permit`).
 //! 5. Back at the peer, [`state::State::update_list`] takes the answer: [`state::State::take_files`] the contents,
 //!    [`state::State::take_peers`] the peers and what they have, [`state::State::to_begin`] names the files whose download can
 //!    begin.
-//! 6. New holders are connected to ([`client::Client::connect_to_peers`]). There, [`client::Client::listen_requests`] gives each
-//!    connection a thread. [`client::Client::serve_first`] tells an original from one of ours, and refuses other machines if
-//!    the tracker serves only its own. [`client::Client::serve_ours`] exchanges hellos, which say what each has, and then
-//!    answers one request after the other.
+//! 6. New holders are connected to ([`client::Client::connect_to_peers`]), with a thread for each, which says hello and will
+//!    read the answers ([`client::connecting`]). There, [`client::Client::listen_requests`] gives each connection a thread.
+//!    [`client::Client::serve_first`] tells an original from one of ours, and refuses other machines if the tracker serves only
+//!    its own. [`client::Client::serve_ours`] exchanges hellos, which say what each has, and then answers one request after the
+//!    other.
 //! 7. Everything that can be requested is requested ([`client::Client::manage_downloads`]). The same happens every 30 s, as in
 //!    the original ([`client::Client::round`]).
 //!
@@ -76,18 +79,20 @@
 //!    missing pieces ([`picker::WantedFile::rank`]) of each peer that has a place free, [`picker::select_file`] takes one of
 //!    the rarest at random, and [`picker::select_peer`] one of its holders, with a chance in proportion to 1/latency (those
 //!    below 2 ms count as 2 ms). [`picker::Picker::ask`] claims up to eight equally rare pieces.
-//! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder.
+//! 3. [`client::Client::request_piece`] sends the request ([`protocol::Get`]) on the connection to that holder; in a round of
+//!    `--classic`, on one that is opened for it (`client::originals`).
 //! 4. There, the connection's thread calls [`client::Client::handle_piece_request`]. [`client::Client::choose_or_wait`] has
 //!    [`state::State::choose`] decide: of the named pieces that are here, the one that it has sent least. If none is here, it
 //!    answers with news; a request for nothing but news is held until there is some, for as long as it says: ours say 1 s at
 //!    most. The bytes go from the disk to the network in [`client::Client::send_ranges`].
-//! 5. Back at the asker, [`client::Client::read_answers`] reads the header, and [`client::Client::receive_piece`] the bytes:
-//!    [`state::State::expects`] checks that they were asked for, and [`client::Client::read_piece`] that their number is right.
-//!    Before they are looked at, the next piece is asked for.
+//! 5. Back at the asker, on that connection's thread, [`client::Client::read_answers`] reads the header, and
+//!    [`client::Client::receive_piece`] the bytes: [`state::State::expects`] checks that they were asked for, and
+//!    [`client::Client::read_piece`] that their number is right. Before they are looked at, the next piece is asked for.
 //! 6. [`client::Client::keep_piece`] verifies, writes and marks. Only [`torrent::Torrent::verify`] makes a
 //!    [`torrent::VerifiedPiece`]: where none of its blocks differs ([`torrent::Torrent::bad_blocks`]). Only
-//!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, and only that is taken by [`state::State::landed`],
-//!    which sets its bit ([`store::StoredPieces::add`]): from now on the piece is here, is told of, and is served.
+//!    [`store::Store::write_piece`] makes a [`store::StoredPiece`] of it, once its bytes are in the part (`store::parts`), and
+//!    only that is taken by [`state::State::landed`], which sets its bit ([`store::StoredPieces::add`]): from now on the piece
+//!    is here, is told of, and is served.
 //! 7. With the last piece, `Client::complete` has [`store::Store::complete`] give the file its name: first its bytes are on the
 //!    disk, then the name. The file's MD5 needs no second reading, as each block has led from its checkpoint to the next.
 //!
@@ -239,7 +244,7 @@
 //! - `store::stamp`: tells whether a file was touched.
 //! - `store::parts`: unfinished files.
 //! - `store::picked`: what was picked on the page, from one run to the next.
-//! - `store::resuming`: which of their pieces are good already.
+//! - `store::resuming`: which pieces of an unfinished file are good already.
 //! - `store::naming`: gives a file its final name.
 //! - `store::copies`: files that come whole.
 //! - `store::cache`: keeps files open for a while.

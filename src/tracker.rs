@@ -37,7 +37,7 @@ use crate::protocol::{PeerList, Reply, ToTracker};
 use crate::repeated_timer::RepeatedTimer;
 use crate::report::Report;
 use crate::roster::{Endpoints, Reachability, Roster, TrackerRefusal};
-use crate::semaphore::{Permit, Semaphore};
+use crate::semaphore::Semaphore;
 use crate::torrent::Name;
 pub use events::StartError;
 use events::TrackerEvent;
@@ -309,14 +309,5 @@ impl TrackerShared {
             Some(_) => Reply::default().into(),
             None => Vec::new().into(),
         })
-    }
-
-    /// A permit for an answer of this many bytes, if it needs one.
-    fn permit_for(&self, len: usize) -> Result<Option<Permit<'_>>, TrackerRefusal> {
-        if len <= SMALL {
-            return Ok(None);
-        }
-        let permit = self.large.acquire(self.permit_wait);
-        permit.map(Some).ok_or(TrackerRefusal::Busy)
     }
 }

@@ -1,9 +1,10 @@
-//! The permit that a long message needs: many of them at once would fill the memory.
+//! The permit that a long message, or a long answer, needs: many of them at once would fill the memory.
 
 use std::time::Duration;
 
 use super::{SMALL, TrackerShared};
 use crate::protocol::TORRENT_CAP;
+use crate::roster::TrackerRefusal;
 use crate::semaphore::{Permit, Semaphore};
 
 /// The permit that a message needs once it turns out to be a long one.
@@ -43,6 +44,15 @@ impl<'a> MessagePermit<'a> {
 }
 
 impl TrackerShared {
+    /// A permit for an answer of this many bytes, if it needs one.
+    pub(super) fn permit_for(&self, len: usize) -> Result<Option<Permit<'_>>, TrackerRefusal> {
+        if len <= SMALL {
+            return Ok(None);
+        }
+        let permit = self.large.acquire(self.permit_wait);
+        permit.map(Some).ok_or(TrackerRefusal::Busy)
+    }
+
     /// How many bytes of peers' names an answer to a ping may have that would have `len` bytes with all of them, and the permit
     /// that it needs for these. Where none is free it has fewer, rather than none: the peers tell each other the rest.
     pub(super) fn room_for(&self, len: usize) -> (Option<Permit<'_>>, usize) {
