@@ -129,9 +129,9 @@ fn is_of(torrent: &Torrent, md5: Option<Digest>) -> bool {
 impl State {
     /// Returns the number of the peer at this address, which is new if the address isn't known.
     pub(super) fn know(&mut self, addr: SocketAddr, ours: bool) -> PeerId {
-        if let Some((no, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.addr == addr) {
+        if let Some((id, peer)) = self.peers.iter_mut().find(|(_, peer)| peer.addr == addr) {
             peer.ours |= ours;
-            return *no;
+            return *id;
         }
         self.last_peer_id += 1;
         let peer = OtherPeer {
@@ -212,9 +212,9 @@ impl State {
             .peers
             .iter()
             .filter(|(_, peer)| gone(peer))
-            .map(|(no, _)| *no)
+            .map(|(id, _)| *id)
             .collect();
-        gone.into_iter().for_each(|no| self.forget(no));
+        gone.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Removes a peer that is gone or never existed: what it has no longer counts. The reports still name it.
@@ -287,14 +287,14 @@ impl State {
     pub(super) fn take_offers(&mut self, torrent: &Torrent) {
         let name = torrent.name();
         let mut taken = Vec::new();
-        for (no, peer) in &mut self.peers {
+        for (id, peer) in &mut self.peers {
             let offered = peer.offers.get(name);
             if offered.is_some_and(|offered| is_of(torrent, offered.md5)) {
-                taken.extend(peer.offers.remove(name).map(|offered| (*no, offered)));
+                taken.extend(peer.offers.remove(name).map(|offered| (*id, offered)));
             }
         }
-        for (no, OfferedPieces { md5, pieces }) in taken {
-            self.offers(no, name, md5, pieces);
+        for (id, OfferedPieces { md5, pieces }) in taken {
+            self.offers(id, name, md5, pieces);
         }
     }
 
@@ -379,22 +379,22 @@ impl State {
             *at_address.entry(peer.addr.ip()).or_default() += 1;
         }
         let ready = idle.into_iter().filter(|(_, peer)| peer.is_ready(now));
-        let mut ready: Vec<_> = ready.map(|(no, peer)| (*no, peer.addr)).collect();
+        let mut ready: Vec<_> = ready.map(|(id, peer)| (*id, peer.addr)).collect();
         ready.shuffle(&mut self.rng);
-        let in_turn = ready.into_iter().map(|(no, addr)| {
+        let in_turn = ready.into_iter().map(|(id, addr)| {
             let nth = at_address.entry(addr.ip()).or_default();
             *nth += 1;
-            (*nth, no, addr)
+            (*nth, id, addr)
         });
         let mut in_turn: Vec<_> = in_turn.collect();
         let of_one = if at_address.len() > 1 { most / 2 } else { most };
         in_turn.retain(|(nth, ..)| *nth <= of_one);
         // peers that the tracker lists come before those that only said hello
-        in_turn.sort_by_key(|(nth, no, _)| (self.peers[no].on_list.is_none(), *nth));
+        in_turn.sort_by_key(|(nth, id, _)| (self.peers[id].on_list.is_none(), *nth));
         let in_turn = in_turn.into_iter().take(room);
-        let to_connect: Vec<_> = in_turn.map(|(_, no, addr)| (no, addr)).collect();
-        for (no, _) in &to_connect {
-            let tried = self.peers.get_mut(no).expect("just listed");
+        let to_connect: Vec<_> = in_turn.map(|(_, id, addr)| (id, addr)).collect();
+        for (id, _) in &to_connect {
+            let tried = self.peers.get_mut(id).expect("just listed");
             tried.link = LinkState::Trying;
             tried.retry_at = Some(now + RETRY);
         }
@@ -617,7 +617,7 @@ impl State {
 
     /// Lets originals, and in classic rounds all peers, be asked over a separate connection for each piece.
     pub(super) fn open_single_links(&mut self, classic: bool, now: Instant) {
-        for (no, peer) in &mut self.peers {
+        for (id, peer) in &mut self.peers {
             let ready = peer.is_ready(now) && peer.is_listed();
             if (classic || !peer.ours) && ready && matches!(peer.link, LinkState::No) {
                 peer.link = LinkState::Single {
@@ -625,7 +625,7 @@ impl State {
                     ours: peer.ours,
                 };
                 self.picker.open(
-                    *no,
+                    *id,
                     Route {
                         latency: peer.latency.unwrap_or_default(),
                         one_at_a_time: true,
@@ -668,10 +668,10 @@ impl State {
     pub(super) fn whole_at_originals(&self) -> impl Iterator<Item = (&Name, PeerId, SocketAddr)> {
         let listed = self.peers.iter().filter(|(_, peer)| peer.is_listed());
         let originals = listed.filter(|(_, peer)| !peer.ours);
-        originals.flat_map(|(no, peer)| {
+        originals.flat_map(|(id, peer)| {
             let offers = peer.offers.iter();
             let whole = offers.filter(|(_, offered)| offered.pieces.is_all());
-            whole.map(|(name, _)| (name, *no, peer.addr))
+            whole.map(|(name, _)| (name, *id, peer.addr))
         })
     }
 
