@@ -205,7 +205,7 @@
 //! - `client::connecting`: opens connections, and gives back what was asked for on those that end.
 //! - `client::body`: reads the bytes of a piece, no faster than `--max-down` allows.
 //! - `client::errors`: what can go wrong with the tracker or another peer.
-//! - `client::originals`: whatever differs with originals.
+//! - `client::originals`: whatever differs with originals; and a classic round's request.
 //! - `client::pretending`: a peer that seems far away, or corrupt, for the class.
 //! - `client::telling`: what people are told.
 //!

@@ -34,7 +34,7 @@ impl Limit {
         }
     }
 
-    /// Returns how many bytes to pass at once: at most a twentieth of a second's worth.
+    /// Returns how many bytes to pass at once: a twentieth of a second's worth, but at least a KiB.
     pub fn stride(limit: Option<&Self>) -> usize {
         limit.map_or(STRIDE, |limit| {
             ((limit.rate / 20.0) as usize).clamp(1024, STRIDE)

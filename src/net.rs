@@ -538,7 +538,7 @@ type Told = dyn Fn(Trouble) + Send + Sync;
 /// Accepts connections until it is dropped, each on a thread that goes back to accepting afterwards.
 pub struct Listener {
     shared: Arc<Accepting>,
-    /// The port that it listens on.
+    /// Where it listens.
     pub addr: SocketAddr,
 }
 

@@ -8,11 +8,11 @@
 //! At a tie it names up to eight equally rare pieces in one request, and the *holder* sends the one that it has sent least
 //! ([`crate::state::State::choose`]): so a seed sends each piece once before it sends any twice.
 //!
-//! `./run_local.sh tmux --classic --explain --verbose` shows the three steps of each round. At first all 16 pieces are equally
-//! rare; later their copies differ, and there is a choice of holders:
+//! `./run_local.sh tmux --classic --explain --verbose` shows the three steps of each round, here peer 4's. At first all 16 pieces
+//! are equally rare; later their copies differ, and there is a choice of holders:
 //! ```text
-//! peer 4  |     60.0 s  pick image.iso piece 0 from 127.0.0.1:35765: the rarest, 1 copy, 16 equally rare
-//! peer 4  |    270.0 s  pick image.iso piece 9 from 127.0.0.1:35765: the rarest, 2 copies, 6 equally rare; latency 0.02 ms, chosen at 50 % among 2
+//!     60.0 s  pick image.iso piece 0 from 127.0.0.1:35765: the rarest, 1 copy, 16 equally rare
+//!    270.0 s  pick image.iso piece 9 from 127.0.0.1:35765: the rarest, 2 copies, 6 equally rare; latency 0.02 ms, chosen at 50 % among 2
 //! ```
 //! Who had piece 9 at 270 s, besides peer 1? What if peer 1 had left at 90 s, and what if at 270 s?
 //!

@@ -7,7 +7,7 @@
 //! # Why a final name never stands for wrong bytes
 //! 1. What comes from the network is written only as a [`VerifiedPiece`], in place, into a part in `.bittorrentish/`; what is
 //!    copied from another file, as one or block by block, each checked. No list of finished pieces is kept that could be
-//!    wrong: whenever a part is opened, each of its pieces is verified again, at several GB/s.
+//!    wrong: whenever a part is opened, each of its pieces is verified again, at some 2 GB/s.
 //! 2. Once every piece is here ([`StoredPieces`] is full), [`Store::complete`] first waits until the part's bytes are on the
 //!    disk. If that fails, nobody knows what is there: the part is opened, and so verified, anew.
 //! 3. The final name is given by a step that fails if the name is taken in the sense of *this* file system, and the folder is

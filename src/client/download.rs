@@ -4,7 +4,7 @@
 //! One thread for each peer that pieces are taken from. It reads the answers; the requests are sent by whichever thread
 //! finds that one can be made ([`Client::manage_downloads`]).
 //!
-//! Cost for each piece: one read per 256 KiB, one pass of MD5 in vector lanes, one write, and six short holds of the lock
+//! Cost for each piece: one read per 256 KiB at best, one pass of MD5 in vector lanes, one write, and six short holds of the lock
 //! beside those of the next decision; the buffer is used again.
 
 use std::sync::Arc;

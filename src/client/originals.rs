@@ -1,4 +1,5 @@
-//! The differences with originals: one connection for each piece or file, as they expect it.
+//! The differences with originals: one connection for each piece or file, as they expect it. A classic round asks our own peers
+//! in the same way.
 //!
 //! Behind our tracker, an original's pieces are checked like any others. Behind an original tracker there is no
 //! `.torrent`, and a regular close proves nothing: a file has to come twice with the same content, and stays marked as

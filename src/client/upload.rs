@@ -4,7 +4,7 @@
 //! missing file leaves the lock taken: nothing is served after it. Ours serves all at once. Of the pieces that a request
 //! names it sends the one that it has sent least.
 //!
-//! Cost for each piece: one read of the request, one read and one write per 256 KiB, two short holds of the lock.
+//! Cost for each piece: one read of the request, one read and at best one write per 256 KiB, two short holds of the lock.
 
 use std::fs::File;
 use std::io;

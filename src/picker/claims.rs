@@ -182,7 +182,7 @@ impl Picker {
         bytes.sum()
     }
 
-    /// Notes the latency of a peer.
+    /// Returns the latency of a peer.
     pub(super) fn latency(&self, peer: PeerId) -> Duration {
         let open = self.links.get(&peer).and_then(|link| link.open);
         open.map_or(NEAREST, |route| route.latency)

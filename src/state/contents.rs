@@ -12,7 +12,8 @@ use crate::protocol::{Coming, OtherCopy, Outcome, PUBLICATIONS, PeerEntry, Publi
 use crate::store::Stamp;
 use crate::torrent::{Name, Torrent};
 
-/// A refused content is published again this many ping intervals after the reason has gone.
+/// A refused content is published again after this many ping intervals; one that another stood in the way of, once that has been
+/// gone for as long.
 const REFUSED_PINGS: u32 = 2;
 
 /// The most files that a list reports as being hashed, or as having another content.

@@ -147,8 +147,8 @@ pub enum Found {
 }
 
 impl State {
-    /// Begins a download, of which `part` is here already; it takes the place of a head. Returns false if a file of this name is
-    /// shared by now.
+    /// Begins a download, of which `part` is here already; it takes the place of a head. Returns false if something
+    /// else has the name by now.
     pub fn begin(&mut self, torrent: &Arc<Torrent>, part: Part, now: Instant) -> bool {
         let name = torrent.name().clone();
         self.beginning.remove(&name);

@@ -137,8 +137,7 @@ fn variance(of: &[f64]) -> f64 {
 
 impl State {
     /// Returns how far the files are that are here, on their way or wanted; of many, those that were named, then unfinished
-    /// ones, then the largest. `disk` is how many
-    /// writes have been under way lately, in the mean.
+    /// ones, then the largest. `disk` is how many writes have been under way lately, in the mean.
     pub fn file_reports(&self, min_peers: usize, disk: f64, now: Instant) -> Vec<FileReport> {
         let here = self.files.keys().chain(self.standing.keys());
         let wanted = self.named().chain(&self.beginning);

@@ -19,7 +19,7 @@ pub enum BadPiece {
     Block {
         /// The number of the block in the file, from 0.
         block: usize,
-        /// The MD5 of the bytes that came: if two peers send the same, the list is wrong, not they.
+        /// The MD5 of the bytes that came, by which people tell one wrong copy from another.
         digest: Digest,
     },
 }

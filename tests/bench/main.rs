@@ -77,7 +77,7 @@ const PARTS: [Part; 12] = [
     ),
     (
         "cold",
-        "a seed that hashes while the others wait",
+        "a seed that hashes while the others come",
         tables::cold,
     ),
 ];
