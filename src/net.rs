@@ -563,16 +563,15 @@ struct Threads {
     told: Option<Instant>,
     /// Open connections, the oldest first.
     open: Vec<OpenOne>,
-    next: u64,
 }
 
 /// A connection that is open.
 struct OpenOne {
-    id: u64,
     ip: IpAddr,
     /// Whether it is being closed to make room.
     closing: bool,
     sender: Sender,
+    /// The connection's own, by which it is also found here.
     spoke: Arc<AtomicBool>,
 }
 
@@ -684,17 +683,15 @@ impl Accepting {
                     let full = threads.all == self.most && threads.idle == 0;
                     let more = threads.idle == 0 && threads.all < self.most;
                     threads.all += usize::from(more);
-                    let id = threads.next;
-                    threads.next += 1;
+                    let spoke = Arc::clone(&connection.spoke);
                     threads.open.push(OpenOne {
-                        id,
                         ip: connection.peer.ip(),
                         closing: false,
                         sender: connection.sender(),
-                        spoke: Arc::clone(&connection.spoke),
+                        spoke: Arc::clone(&spoke),
                     });
                     drop(threads);
-                    let _open = Open(&self, id);
+                    let _open = Open(&self, spoke);
                     let ip = Some(connection.peer.ip());
                     if full && !self.make_room(Trouble::Full(self.most), ip) {
                         continue;
@@ -799,12 +796,13 @@ impl Drop for Ends<'_> {
 }
 
 /// An open connection's place in the list of those that are closed at the end.
-struct Open<'a>(&'a Accepting, u64);
+struct Open<'a>(&'a Accepting, Arc<AtomicBool>);
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
         let mut threads = self.0.lock();
-        let at = threads.open.iter().position(|one| one.id == self.1);
+        let is_it = |one: &OpenOne| Arc::ptr_eq(&one.spoke, &self.1);
+        let at = threads.open.iter().position(is_it);
         let closes = at.map(|at| threads.open.remove(at));
         // closing takes longer than everything else under the lock
         drop(threads);
