@@ -317,22 +317,19 @@ impl State {
 
     /// Notes what a peer says it has.
     pub fn learn(&mut self, peer: PeerId, news: &[Have]) {
-        for have in news
-            .iter()
-            .filter(|_| self.peers.contains_key(&peer))
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        for have in news {
             let held = self.files.get(&have.name);
+            let listed = self.swarm.get(&have.name);
             let md5 = held.map(|held| held.torrent.md5());
+            let md5 = md5.or(listed.map(|listed| listed.md5));
             // a head is to become what others have of the file by now
             let becomes = held.is_some_and(Held::is_incoming_head);
-            if md5
-                .or(self.swarm.get(&have.name).map(|summary| summary.md5))
-                .is_none_or(|md5| md5 == have.md5 || becomes)
-                && self.has_room_for(peer, &have)
-            {
-                self.offers(peer, &have.name, Some(have.md5), have.pieces);
+            let is_it = becomes || md5.is_none_or(|md5| md5 == have.md5);
+            if is_it && self.has_room_for(peer, have) {
+                self.offers(peer, &have.name, Some(have.md5), have.pieces.clone());
             }
         }
     }
