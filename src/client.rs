@@ -140,7 +140,8 @@ impl Client {
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// The original's `ping_tracker`, every 10 s: I am here; who else is, and what do they have?
+    /// The original's `ping_tracker`, every 10 s: I am here; who else is, and what do they have? Then whatever the answer has made
+    /// possible is begun.
     fn ping_tracker(&self) {
         let (wants, edition) = self.lock().asks_tracker_for();
         let ping = ToTracker::Ping {
