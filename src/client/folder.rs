@@ -186,9 +186,11 @@ impl Client {
     /// Shares a whole file of the folder from now on.
     fn share(&self, file: &WholeFile) {
         let torrent = file.torrent();
-        let (shared, tracker) = {
+        let (shared, tracker, is_pinned) = {
             let mut state = self.lock();
-            (state.share(file, Instant::now()), state.tracker())
+            let shared = state.share(file, Instant::now());
+            let is_pinned = state.pin(torrent.name()).is_some();
+            (shared, state.tracker(), is_pinned)
         };
         if shared {
             // a part of it that was begun is no longer needed
@@ -196,6 +198,11 @@ impl Client {
             store.discard_part_of(torrent.name(), torrent.md5());
             if tracker == TrackerKind::Original {
                 self.announce_all();
+            }
+            if is_pinned {
+                // if it is another content than the pinned one, it may make way at once
+                let begins = self.lock().to_begin();
+                self.begin_all(begins);
             }
             self.notify_all();
             self.list_now();

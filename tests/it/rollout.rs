@@ -215,6 +215,20 @@ fn a_pinned_second_rollout_replaces_last_weeks_image() {
 }
 
 #[test]
+fn what_is_hashed_after_the_first_list_makes_way_at_once() {
+    let lab = Lab::new();
+    let old = random_bytes(LEN, 30);
+    let new = next_version(&old);
+    let _seed = lab.seed("seed", &new, &[]);
+    // changed a moment ago, so it is looked at twice before it is hashed
+    plant(&lab.dir("m1"), NAME, &old);
+    let md5 = digest(&new).to_string();
+    let rare = ["--replace", "--md5", &md5, "--ping-every", "500"];
+    let peer = ends(lab.peer("m1", &[&FETCH[..], &rare].concat()), 0);
+    assert_eq!(md5_of(&lab.image("m1")), Some(digest(&new)), "{peer:?}");
+}
+
+#[test]
 fn a_received_image_without_its_publisher_is_not_done() {
     let mut lab = Lab::sweeping("1");
     let old = random_bytes(LEN, 3);
