@@ -101,8 +101,8 @@ impl Store {
             return Ok(None);
         };
         // what once came from a swarm is a received copy, however it came back into the folder
-        let kept = self.saved_content(name, torrent.md5());
-        let received = kept.is_some_and(|kept| kept.received);
+        let mut known = self.known(name).into_iter();
+        let received = known.any(|known| known.md5 == torrent.md5() && known.received);
         // only a hint that saves the next run from hashing
         let _ = self.save(&Saved {
             stamp: Some(stamp),

@@ -23,6 +23,9 @@ const REMOVALS: usize = 3;
 /// its lock for a moment.
 const LOCK_TRIES: usize = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// The file with the key, and the most bytes of it that are read.
+const KEY: &str = "key";
+const KEY_BYTES: usize = 64;
 /// The file with the port.
 const PORT: &str = "port";
 
@@ -87,10 +90,15 @@ impl Store {
         if let Locked::Ours(file) = locked {
             store.lock = Mutex::new(Some(file));
         }
-        if !store.is_read_only {
-            store.discard_left_overs();
+        let memory = store.load_memory();
+        if store.is_read_only {
+            store.memory = Mutex::new(memory.unwrap_or_default());
+            return Ok(store);
         }
-        store.memory = Mutex::new(store.load_memory());
+        store.memory = Mutex::new(memory?);
+        // one that can't be read isn't to be replaced by another
+        store.get_hidden(KEY, KEY_BYTES)?;
+        store.discard_left_overs();
         Ok(store)
     }
 
@@ -168,9 +176,8 @@ impl Store {
         let is_key =
             |key: &String| key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
         let kept = || {
-            String::from_utf8(self.get_hidden("key", 64)?)
-                .ok()
-                .filter(is_key)
+            let kept = self.get_hidden(KEY, KEY_BYTES).ok()??;
+            String::from_utf8(kept).ok().filter(is_key)
         };
         let key = || kept().unwrap_or_else(|| self.make_key());
         self.key.get_or_init(key).clone()
@@ -185,14 +192,14 @@ impl Store {
     /// Returns the port at which the last run listened: whoever is started again is found where it was, also while that
     /// run is still listed.
     pub fn last_port(&self) -> Option<u16> {
-        let kept = self.get_hidden(PORT, 64)?;
+        let kept = self.get_hidden(PORT, 64).ok()??;
         std::str::from_utf8(&kept).ok()?.parse().ok()
     }
 
     /// Keeps the port at which this run listens. If it can't be stored, the next run has another one.
     pub fn keep_port(&self, port: u16) {
         if self.last_port() != Some(port) {
-            let _ = self.put_hidden(PORT, port.to_string().as_bytes());
+            let _ = self.put_hidden(PORT, port.to_string().as_bytes(), false);
         }
     }
 
@@ -204,7 +211,7 @@ impl Store {
         let written = self.disk.open(&beside, &options).and_then(|file| {
             self.disk.write_all_at(&file, key.as_bytes(), 0)?;
             self.disk.sync(&file)?;
-            self.disk.rename(&beside, &self.hidden.join("key"))
+            self.disk.rename(&beside, &self.hidden.join(KEY))
         });
         written.map_err(at(&beside))
     }

@@ -13,7 +13,8 @@ impl Store {
     /// Returns the names that an earlier run was told to fetch, without those that were whole here and were removed
     /// since. If that can't be read, there are none.
     pub fn picked(&self) -> Vec<Name> {
-        let bytes = self.get_hidden(PICKED, LONGEST).unwrap_or_default();
+        let bytes = self.get_hidden(PICKED, LONGEST).ok().flatten();
+        let bytes = bytes.unwrap_or_default();
         let mut names: Vec<Name> = serde_json::from_slice(&bytes).unwrap_or_default();
         names.retain(|name| self.exists(name) || !self.was_whole(name));
         names
@@ -32,6 +33,6 @@ impl Store {
     pub fn save_picked(&self, names: impl FnOnce() -> Vec<Name>) -> Result<(), StoreError> {
         let _turn = self.picking.lock().expect("no panic while locked");
         let bytes = serde_json::to_vec(&names()).expect("plain data");
-        self.put_hidden(PICKED, &bytes)
+        self.put_hidden(PICKED, &bytes, false)
     }
 }

@@ -7,6 +7,7 @@ use crate::md5::Digest;
 use crate::md5::Hasher;
 use crate::torrent::{BLOCKS_A_PIECE, NameError};
 use serde_json::json;
+use std::collections::HashSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -43,13 +44,17 @@ impl Own {
     /// Opens the folder again, as the next run does. What another test starts has its lock, too, for a moment: until it has
     /// become a program of its own.
     fn reopen(&mut self, fake: Fake) {
+        self.reopen_on(Box::new(fake));
+    }
+
+    fn reopen_on(&mut self, disk: Box<dyn Disk>) {
         self.0 = None;
         let deadline = Instant::now() + Duration::from_secs(60);
         let taken = || lock(&Plain, &self.1, &self.1.join(HIDDEN));
         while matches!(taken(), Err(StoreError::InUse(_))) && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
-        self.0 = Some(Store::open_on(Box::new(fake), &self.1).expect("as before"));
+        self.0 = Some(Store::open_on(disk, &self.1).expect("as before"));
     }
 
     /// Puts a file into the folder.
@@ -116,6 +121,14 @@ fn saved(torrent: &Torrent, stamp: Option<Stamp>) -> Saved {
         verified,
         received,
         torrent,
+    }
+}
+
+/// What is remembered of a file that came from a swarm.
+fn received(torrent: &Torrent, stamp: Option<Stamp>) -> Saved {
+    Saved {
+        received: true,
+        ..saved(torrent, stamp)
     }
 }
 
@@ -242,6 +255,85 @@ fn what_is_remembered_wrongly_is_as_if_it_were_not() {
         fs::write(&path, bytes).expect("room");
         assert!(own.store().saved(saved.torrent.name()).is_none(), "{what}");
     }
+}
+
+/// A disk that remembers which files were written to and not synced, by their numbers.
+struct BeforeACut(Arc<Mutex<HashSet<u64>>>);
+
+impl Disk for BeforeACut {
+    fn write_at(&self, file: &File, buf: &[u8], at: u64) -> io::Result<usize> {
+        self.0
+            .lock()
+            .expect("no panic")
+            .insert(file.metadata()?.ino());
+        Plain.write_at(file, buf, at)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.0
+            .lock()
+            .expect("no panic")
+            .remove(&file.metadata()?.ino());
+        Plain.sync(file)
+    }
+}
+
+#[test]
+fn that_a_large_file_was_received_outlives_a_power_cut() {
+    let mut own = Own::new();
+    let content = vec![0; 16 << 20];
+    let torrent = torrent_as("f", &content);
+    own.put("f", &content);
+    let unsynced = Arc::default();
+    let disk = Box::new(BeforeACut(Arc::clone(&unsynced)));
+    own.reopen_on(disk);
+    let (_, stamp) = own.store().open_shared(&name("f")).expect("a file");
+    for stamp in [None, Some(stamp)] {
+        own.store().save(&received(&torrent, stamp)).expect("room");
+        let path = hidden(&own, ".torrent");
+        let number = fs::metadata(&path).expect("it is there").ino();
+        assert!(
+            !unsynced.lock().expect("no panic").contains(&number),
+            "{stamp:?}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_read_at_the_start_is_not_forgotten() {
+    let mut own = Own::new();
+    let torrent = torrent_as("f", b"abc");
+    own.put("f", b"abc");
+    own.store().save(&received(&torrent, None)).expect("room");
+    let key = own.store().key();
+    let (mut k, mut failed) = (1, 0);
+    loop {
+        own.0 = None;
+        let works = Arc::new(AtomicUsize::new(k));
+        let fake = Fake {
+            works: Arc::clone(&works),
+            ..Fake::default()
+        };
+        let opened = Store::open_on(Box::new(fake), &own.1);
+        let reached = works.swap(0, Ordering::SeqCst) == 0;
+        failed += usize::from(opened.is_err());
+        if let Ok(store) = opened {
+            assert!(store.known(&name("f"))[0].received, "{k}");
+            assert_eq!(store.key(), key, "{k}");
+        }
+        own.reopen(Fake::default());
+        let (_, stamp) = own.store().open_shared(&name("f")).expect("a file");
+        let found = own
+            .store()
+            .identify(&name("f"), stamp, None, |_| true, |_, _| {});
+        let found = found.expect("readable").expect("untouched");
+        assert!(found.is_received(), "{k}");
+        if !reached {
+            break;
+        }
+        k += 1;
+    }
+    assert!(failed > 5, "{failed} of {k}");
 }
 
 #[test]
