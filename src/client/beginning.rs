@@ -297,10 +297,11 @@ impl Client {
             }
             return;
         }
-        // a download that isn't begun for lack of room says itself what it needs
+        // a download that isn't begun for lack of room says itself what it needs, and one that is whole needs no more
         let begun = !matches!(fault, StoreError::NoRoom { .. });
-        let why = if full && begun {
-            let (needs, dir) = (bytes(self.lock().missing()), self.0.store.dir().display());
+        let missing = self.lock().missing();
+        let why = if full && begun && missing > 0 {
+            let (needs, dir) = (bytes(missing), self.0.store.dir().display());
             format!("disk full: {needs} more are needed in {dir}")
         } else {
             fault.to_string()

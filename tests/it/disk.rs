@@ -16,7 +16,7 @@ use bittorrentish::cli::Exit;
 use bittorrentish::client::{Client, ClientConfig, Running};
 use bittorrentish::md5::digest;
 use bittorrentish::net::listen;
-use bittorrentish::report::Report;
+use bittorrentish::report::{Report, ReportConfig};
 use bittorrentish::state::Wants;
 use bittorrentish::store::{Disk, Plain, Stamp, Store};
 use bittorrentish::torrent::Name;
@@ -167,6 +167,17 @@ fn open(dir: &Path, disk: NewDisk) -> Store {
 
 /// A peer in this process, which wants one file; `exits` once it has it, or by a fault.
 fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
+    start_telling(tracker, dir, disk, exits, Report::silent())
+}
+
+/// The same, which reports.
+fn start_telling(
+    tracker: &Program,
+    dir: &Path,
+    disk: NewDisk,
+    exits: bool,
+    report: Report,
+) -> Running {
     let every = Duration::from_millis(300);
     let config = ClientConfig {
         tracker: "127.0.0.1".to_owned(),
@@ -190,7 +201,7 @@ fn start(tracker: &Program, dir: &Path, disk: NewDisk, exits: bool) -> Running {
     };
     let store = open(dir, disk);
     let listener = listen(0).expect("a port");
-    Client::start(config, store, listener, Report::silent()).expect("threads")
+    Client::start(config, store, listener, report).expect("threads")
 }
 
 /// One run that ends with the file or with a fault.
@@ -269,6 +280,30 @@ fn after_a_failed_sync_the_file_is_checked_and_comes_whole() {
     };
     let _running = start(&tracker, &dir, &disk, false);
     until_content(&dir.join("image.iso"), &content);
+}
+
+/// A disk that has room for bytes, and none for a name.
+struct NoRoomForNames;
+
+impl Disk for NoRoomForNames {
+    fn hard_link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(ErrorKind::StorageFull.into())
+    }
+}
+
+#[test]
+fn where_no_bytes_are_missing_a_full_disk_names_the_file() {
+    let temp = Temp::new();
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &random_bytes(200_000, 52));
+    let (dir, log) = (temp.dir("peer"), temp.path().join("peer.log"));
+    let report = Report::new(ReportConfig::default(), Some(&log)).expect("a log");
+    let disk = || -> Box<dyn Disk> { Box::new(NoRoomForNames) };
+    let running = start_telling(&tracker, &dir, &disk, true, report);
+    assert_eq!(running.client.wait_until_done(), Exit::Disk);
+    let told = fs::read_to_string(&log).expect("its log");
+    let end = told.lines().find(|line| line.contains("\"ending\""));
+    let end = end.unwrap_or_else(|| panic!("{told}"));
+    assert!(end.contains("disk full: no room for"), "{end}");
 }
 
 #[test]
