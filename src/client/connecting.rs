@@ -45,8 +45,9 @@ impl Client {
             let thread = Builder::new()
                 .name(format!("download {addr}"))
                 .spawn(move || client.take_from(peer, addr));
-            if thread.is_err() {
+            if let Err(fault) = thread {
                 self.lock().disconnected(peer, true, Instant::now());
+                self.not_connected(peer, addr, &ClientError::NoThread(fault));
             }
         }
     }

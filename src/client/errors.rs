@@ -20,6 +20,8 @@ pub(crate) enum ClientError {
     NoAddress(io::Error),
     /// The other end can't be connected to.
     NotConnected(io::Error),
+    /// The system gives no thread for it.
+    NoThread(io::Error),
     /// The folder.
     Disk(StoreError),
     /// The other end takes no requests, and says why.
@@ -164,6 +166,11 @@ impl fmt::Display for ClientError {
             Self::Network(fault) | Self::NoAddress(fault) | Self::NotConnected(fault) => {
                 write!(f, "{}", without_number(fault))
             }
+            Self::NoThread(fault) => write!(
+                f,
+                "no thread for it ({}): it goes on once there is one; `ulimit -u` says how many there are",
+                without_number(fault)
+            ),
             Self::Disk(fault) => write!(f, "{fault}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::NotAskedFor => write!(f, "nobody asked for it"),

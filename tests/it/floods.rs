@@ -771,6 +771,25 @@ fn a_peer_without_more_threads_serves_on() {
 }
 
 #[test]
+fn a_leecher_without_more_threads_says_so_and_goes_on() {
+    let _alone = alone();
+    let dir = Temp::new();
+    let tracker = Program::tracker(&dir.dir("torrents"), &[]);
+    let leecher = Program::peer(&tracker, &dir.dir("leecher"), &[]);
+    leecher.until_line("ping → 0 other peers");
+    // less than a thread's stack has, and enough for all else
+    if !leave_room(&leecher, Some(1500)) {
+        return;
+    }
+    let content = random_bytes(12 << 16, 12);
+    plant(&dir.dir("seed"), "image.iso", &content);
+    let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    leecher.until_line("no thread for it");
+    assert!(leave_room(&leecher, None));
+    until_content(&dir.dir("leecher").join("image.iso"), &content);
+}
+
+#[test]
 fn an_id_without_end_is_refused() {
     let _alone = alone();
     let swarm = Swarm::start(1000);
