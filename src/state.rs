@@ -245,7 +245,7 @@ impl State {
         let held = self.files.get_mut(&get.name);
         let held = held.filter(|held| held.begins_with(get.md5) && held.is_offered());
         let Some(held) = held else {
-            return Served::Gone;
+            return Served::without(get);
         };
         let here = get.pieces.iter().copied().filter(|idx| held.have.get(*idx));
         let Some(idx) = here.min_by_key(|idx| held.sent[*idx as usize]) else {

@@ -11,7 +11,7 @@ use super::telling::ToldOfFile;
 use super::{OtherPeer, PaceTally, Standing, State};
 use crate::md5::Digest;
 use crate::picker::PeerId;
-use crate::protocol::{Have, PEER_CAP, Pieces, to_bytes};
+use crate::protocol::{Get, Have, PEER_CAP, Pieces, to_bytes};
 use crate::store::{Location, Part, Stamp, StoredPieces, WholeFile};
 use crate::torrent::{Name, Torrent};
 
@@ -134,6 +134,17 @@ pub enum Served {
     NotHere,
     /// This content isn't here.
     Gone,
+}
+
+impl Served {
+    /// The answer to a request by a content that isn't here. Whoever asks for nothing but news has to name one, and is told of
+    /// all that comes: as gone, it would be asked for again at once, and the news would be lost.
+    pub(super) fn without(get: &Get) -> Self {
+        match get.pieces.is_empty() {
+            true => Self::NotHere,
+            false => Self::Gone,
+        }
+    }
 }
 
 /// Where a file or piece is that an original asks for by name.

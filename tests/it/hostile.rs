@@ -965,20 +965,23 @@ fn requests_that_make_no_sense_are_answered_without_a_piece() {
             "{n}: {answer:?}"
         );
     }
-    // another content, and another name
-    for (n, name, md5) in [
-        (6, "image.iso", digest(b"other")),
-        (7, "unknown", honest.torrent.md5()),
+    // another content, and another name: a piece of that is gone, and news are of all contents
+    for (n, name, md5, pieces) in [
+        (6, "image.iso", digest(b"other"), json!([0])),
+        (7, "unknown", honest.torrent.md5(), json!([0])),
+        (9, "unknown", honest.torrent.md5(), json!([])),
     ] {
-        let ask = json!({"msg": "get", "n": n, "name": name, "md5": md5.to_string(), "pieces": [0], "wait": 0.0});
+        let ask = json!({"msg": "get", "n": n, "name": name, "md5": md5.to_string(), "pieces": pieces, "wait": 0.0});
         stream.write_all(&to_bytes(&ask)).expect("it reads");
         let answer = read_message::<Answer>(&mut reader, PEER_CAP)
             .expect("an answer")
             .expect("an answer");
-        assert!(
-            matches!(answer, Answer::Gone { n: of, .. } if of == n),
-            "{answer:?}"
-        );
+        let (of, is_gone) = match answer {
+            Answer::Gone { n, .. } => (n, true),
+            Answer::News { n, .. } => (n, false),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((of, is_gone), (n, pieces != json!([])));
     }
     // and one that does, a byte at a time
     drip(
