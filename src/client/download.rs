@@ -33,12 +33,8 @@ impl Client {
                         .piece_begins(peer, &header, from.silent, Instant::now());
                     self.receive_piece(peer, from, &header)?;
                 }
-                Answer::News { n, news } => {
-                    self.lock().take_news(peer, n, &news, Instant::now())?;
-                }
-                Answer::Gone { n, name } => {
-                    self.lock().gone(peer, n, &name, Instant::now())?;
-                }
+                Answer::News { n, news } => self.take_news(peer, n, &news)?,
+                Answer::Gone { n, name } => self.take_gone(peer, n, &name)?,
                 Answer::Refused { why } => return Err(ClientError::refused(&why)),
                 Answer::Hello(_) => return Err(ClientError::Unexpected("a second hello")),
             }

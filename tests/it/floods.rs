@@ -6,15 +6,15 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use bittorrentish::md5::{INITIAL, digest};
-use bittorrentish::protocol::{Answer, PEER_CAP, read_message, to_bytes};
+use bittorrentish::protocol::{Answer, Ask, PEER_CAP, read_message, to_bytes};
 use bittorrentish::torrent::{Name, Torrent};
 use serde_json::{Value, json};
 
@@ -787,6 +787,42 @@ fn a_leecher_without_more_threads_says_so_and_goes_on() {
     leecher.until_line("no thread for it");
     assert!(leave_room(&leecher, None));
     until_content(&dir.dir("leecher").join("image.iso"), &content);
+}
+
+#[test]
+fn who_answers_at_once_without_a_piece_keeps_nobody_busy() {
+    let _alone = alone();
+    let mut swarm = Swarm::start(12 << 16);
+    swarm.seed.kill();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let n_asked = Arc::new(AtomicUsize::new(0));
+    let (counts, md5) = (Arc::clone(&n_asked), swarm.torrent.md5().to_string());
+    thread::spawn(move || {
+        let have = json!([{"name": "image.iso", "md5": md5, "pieces": "all"}]);
+        for stream in listener.incoming() {
+            let mut stream = stream?;
+            let mut reader = BufReader::new(stream.try_clone()?);
+            // its connections come one after the other
+            while let Some(asked) = read_message::<Ask>(&mut reader, PEER_CAP)? {
+                stream.write_all(&to_bytes(&match asked {
+                    Ask::Hello(_) => {
+                        json!({"msg": "hello", "v": 1, "id": "quick", "port": port, "have": have})
+                    }
+                    Ask::Get(get) => json!({"msg": "news", "n": get.n, "news": have}),
+                }))?;
+                counts.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        io::Result::Ok(())
+    });
+    let list = json!({"msg": "file_list", "port": port, "v": 1, "files": ["image.iso"]});
+    answer_to(swarm.tracker.addr(), &to_bytes(&list)).expect("it is taken");
+    let leecher = Program::peer(&swarm.tracker, &swarm.dir.dir("leecher"), &[]);
+    until("a hundred requests", || {
+        (n_asked.load(Ordering::SeqCst) > 100).then_some(())
+    });
+    does_not_spin(&leecher);
 }
 
 #[test]
