@@ -35,6 +35,8 @@ const OFFER_LEN: usize = TORRENT_CAP / 32 / BLOCKS_A_PIECE / 4;
 const UNLISTED_ROOM: usize = 64 << 20;
 /// Bytes that such a content takes beside its name and the numbers of its pieces.
 const UNLISTED: usize = 128;
+/// The most peers that are taken from one list: a campus. Each is looked for among all, under the lock.
+const TAKEN: usize = 10_000;
 /// Up to this many peers, every peer takes from every other.
 const FULL_MESH: usize = 40;
 /// In a larger swarm, each takes from this many peers at random: a dozen connect the whole swarm, and each more costs CPU time
@@ -178,7 +180,7 @@ impl State {
         for peer in self.peers.values_mut() {
             peer.on_list = peer.on_list.filter(|list| list + kept >= self.n_lists);
         }
-        for entry in entries {
+        for entry in entries.iter().take(TAKEN) {
             let Ok(ip) = entry.ip.parse::<IpAddr>() else {
                 continue;
             };
@@ -749,6 +751,16 @@ mod tests {
         state.update_list(&listed(&[]), later);
         assert_eq!(state.peers.len(), 0, "all are forgotten in time");
         assert_ne!(hello(&mut state, at(2, 999)), NOBODY);
+    }
+
+    #[test]
+    fn of_a_list_without_end_so_many_peers_are_taken() {
+        let now = Instant::now();
+        let mut state = State::new(Wants::default(), StdRng::seed_from_u64(7), now);
+        let at = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 1));
+        let many: Vec<SocketAddr> = (0..=TAKEN).map(at).collect();
+        state.update_list(&listed(&many), now);
+        assert_eq!(state.peers.len(), TAKEN);
     }
 
     #[test]
