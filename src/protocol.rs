@@ -49,7 +49,7 @@
 //!      "news": [{"name": "image.iso", "md5": "…", "pieces": [4, 7]}]}, the bytes
 //!   → {"msg": "news", "n": 1, "news": […]}, where none of the pieces is here: once one came, or `wait` seconds went by. Ours
 //!      wait only with no pieces named, for news, and for 1.0 at most
-//!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where this content isn't here any more
+//!   → {"msg": "gone", "n": 1, "name": "image.iso"}, where pieces of a content were named that isn't here, or not any more
 //!   → {"msg": "refused", "why": "…"}, and it closes
 //! ```
 //! Whoever hashes a file hands out its beginning already: in `coming` it tells
