@@ -46,8 +46,9 @@ pub const STRIDE: usize = 256 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The least time between two reports of trouble: a flood isn't news again each time one of its connections leaves.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// The most threads that wait for the next connection; further ones end.
-const IDLE_THREADS: usize = 8;
+/// The most threads that wait for the next connection; further ones end, as where few are allowed, downloads need them. A
+/// new one costs the tracker 15 µs.
+const IDLE_THREADS: usize = 2;
 /// How long a connection stays open for the last bytes from the other end.
 const LINGER: Duration = Duration::from_secs(2);
 /// Bytes of stack for a connection's thread.

@@ -30,7 +30,7 @@ const SOON: Duration = Duration::from_secs(8);
 /// Threads of a peer beside those that serve connections: its timers and workers, and some to spare.
 const OTHER_THREADS: u64 = 16;
 /// Threads that a peer keeps for the next connections.
-const IDLE_THREADS: u64 = 8;
+const IDLE_THREADS: u64 = 2;
 /// Connections that a peer serves at once.
 const UPLOADS: u64 = 256;
 /// Connections that a program serves before it gets no more threads: it keeps some of theirs, and the system keeps the stacks
