@@ -20,7 +20,7 @@ pub(crate) enum ClientError {
     NoAddress(io::Error),
     /// The other end can't be connected to.
     NotConnected(io::Error),
-    /// The system gives no thread for it.
+    /// The system gives no thread for a connection.
     NoThread(io::Error),
     /// The folder.
     Disk(StoreError),
@@ -168,7 +168,7 @@ impl fmt::Display for ClientError {
             }
             Self::NoThread(fault) => write!(
                 f,
-                "no thread for it ({}): it goes on once there is one; `ulimit -u` says how many there are",
+                "no thread for the connection ({}): `ulimit -u` or a service's TasksMax allows too few",
                 without_number(fault)
             ),
             Self::Disk(fault) => write!(f, "{fault}"),

@@ -784,7 +784,7 @@ fn a_leecher_without_more_threads_says_so_and_goes_on() {
     let content = random_bytes(12 << 16, 12);
     plant(&dir.dir("seed"), "image.iso", &content);
     let _seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
-    leecher.until_line("no thread for it");
+    leecher.until_line("no thread for the connection");
     assert!(leave_room(&leecher, None));
     until_content(&dir.dir("leecher").join("image.iso"), &content);
 }
