@@ -230,16 +230,13 @@ impl Sender {
         let _ = self.0.shutdown(Shutdown::Both);
     }
 
-    /// Closes the connection if the address of this end is no longer one of this machine's: nothing would arrive any
-    /// more, and the connection would only end by its timeout.
-    pub fn close_if_stranded(&self) {
-        let stranded = self.0.local_addr().is_ok_and(|mut own| {
+    /// Returns true if the address of this end is no longer one of this machine's: nothing arrives any more, and the
+    /// connection would only end by its timeout.
+    pub fn is_stranded(&self) -> bool {
+        self.0.local_addr().is_ok_and(|mut own| {
             own.set_port(0);
             UdpSocket::bind(own).is_err_and(|fault| fault.kind() == io::ErrorKind::AddrNotAvailable)
-        });
-        if stranded {
-            self.close();
-        }
+        })
     }
 }
 

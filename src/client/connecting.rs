@@ -81,6 +81,8 @@ impl Client {
             // a complete peer asks for nothing more, so the connection ends by itself
             claims.failed = asked || !why.is_timeout();
             if claims.failed {
+                let stranded = connection.sender().is_stranded();
+                let why = if stranded { ClientError::Stranded } else { why };
                 self.lost(peer, addr, &why);
             }
         }

@@ -20,6 +20,8 @@ pub(crate) enum ClientError {
     NoAddress(io::Error),
     /// The other end can't be connected to.
     NotConnected(io::Error),
+    /// This machine no longer has the address at which its end of the connection was.
+    Stranded,
     /// The system gives no thread for a connection.
     NoThread(io::Error),
     /// The folder.
@@ -166,6 +168,7 @@ impl fmt::Display for ClientError {
             Self::Network(fault) | Self::NoAddress(fault) | Self::NotConnected(fault) => {
                 write!(f, "{}", without_number(fault))
             }
+            Self::Stranded => write!(f, "this machine has another address by now"),
             Self::NoThread(fault) => write!(
                 f,
                 "no thread for the connection ({}): `ulimit -u` or a service's TasksMax allows too few",

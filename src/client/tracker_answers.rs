@@ -40,7 +40,8 @@ impl Client {
         message: &ToTracker,
     ) -> Result<(T, IpAddr), ClientError> {
         let connections = self.lock().connections();
-        connections.iter().for_each(Sender::close_if_stranded);
+        let stranded = connections.iter().filter(|own| own.is_stranded());
+        stranded.for_each(Sender::close);
         let mut tracker = self.to_tracker()?;
         self.0.interface.store(tracker.interface, Ordering::Relaxed);
         tracker.send(message)?;

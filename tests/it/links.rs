@@ -161,6 +161,10 @@ fn a_peer_gets_another_address_in_the_middle() {
     let waited = |event: &Value| event["why"] == "nothing came in time";
     let lost = swarm.leechers[0].events("lost");
     assert!(!lost.iter().any(waited), "{lost:?}");
+    let own = "this machine has another address by now";
+    assert!(lost.iter().any(|event| event["why"] == own), "{lost:?}");
+    let closed = |event: &Value| event["cause"] == "closed_early";
+    assert!(!lost.iter().any(closed), "{lost:?}");
     // where it is now, it is a source like any other
     swarm.seed.kill();
     swarm.leechers[1].kill();
