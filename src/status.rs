@@ -217,9 +217,9 @@ pub fn run(config: &StatusConfig, report: &Report) -> (Exit, String) {
         let known = last.as_ref().map_or(&[][..], |last| &last.targets);
         match ask(config, known) {
             Ok(mut seen) => {
-                // when all have it, nothing moves any more, and what held them up is what was seen last
+                // at the end nothing moves any more, and what held them up is what was seen last; before, it is who is missing
                 let before = last.take().and_then(|last: RolloutView| last.held_up);
-                let is_over = seen.all.iter().all(|one| one.has_it() || !one.here);
+                let is_over = config.until.is_some_and(|n| seen.is_enough(n, &hosts));
                 seen.held_up = seen.held_up.or(before.filter(|_| is_over));
                 answered = Instant::now();
                 fault = None;

@@ -110,6 +110,25 @@ fn a_missing_piece_is_told_to_hold_all_up() {
 }
 
 #[test]
+fn what_held_a_machine_up_is_not_told_once_it_has_it_and_others_are_missing() {
+    let (dir, tracker, _seed) = swarm(&random_bytes(1 << 20, 1));
+    let port = tracker.port().to_string();
+    let args = ["127.0.0.1", &port, "--status", "--until", "2"];
+    let mut watch = Program::start("client", &args);
+    let _slow = Program::peer(&tracker, &dir.dir("slow"), &["--max-down", "128K"]);
+    watch.until_line("1 of 2 machines");
+    fetch_and_leave(&tracker, &dir.dir("late"));
+    assert_eq!(watch.until_ended().code(), Some(0), "{watch:?}");
+    let lines = watch.lines();
+    let one = lines.iter().position(|line| line.contains("1 of 2 "));
+    let next = one.map(|one| &lines[one + 1]);
+    assert!(
+        next.is_some_and(|next| !next.contains("held up")),
+        "{lines:?}"
+    );
+}
+
+#[test]
 fn who_finished_and_left_counts_until_the_content_changes() {
     let old = random_bytes(CONTENT, 1);
     let (dir, tracker, mut seed) = swarm(&old);
