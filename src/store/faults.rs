@@ -85,7 +85,7 @@ impl fmt::Display for StoreError {
             ),
             Self::InUse(path) => write!(
                 f,
-                "another client works on {}: give each its own folder",
+                "another client works on {}, perhaps an earlier run of the same command: let it finish or end it, or give each its own folder",
                 path.display()
             ),
             Self::NotAFolder(path) => write!(
