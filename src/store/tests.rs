@@ -1157,6 +1157,22 @@ fn the_room_that_is_left_is_learnt_from_df() {
 }
 
 #[test]
+fn a_part_that_was_cut_short_meanwhile_gets_no_name() {
+    let content = vec![3; 200_000];
+    let torrent = torrent_as("made", &content);
+    let mut own = Own::new();
+    own.whole_part(&torrent, &content);
+    own.reopen(Fake::default());
+    let (part, whole) = own.store().open_part(&torrent).expect("a part");
+    assert!(whole);
+    let other = File::options().write(true).open(hidden(&own, ".part"));
+    other.and_then(|other| other.set_len(1000)).expect("a part");
+    let named = own.store().finish(&torrent, &part, None);
+    assert!(matches!(named, Err(StoreError::Changed(_))), "{named:?}");
+    assert!(!own.1.join("made").exists());
+}
+
+#[test]
 fn whichever_step_fails_no_wrong_content_gets_a_name() {
     let content = vec![3; 200_000];
     let torrent = torrent_as("made", &content);
