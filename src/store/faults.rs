@@ -116,7 +116,8 @@ impl fmt::Display for StoreError {
             Self::Changed(path) => write!(f, "{} has changed meanwhile", path.display()),
             Self::Io(path, fault) => match fault.kind() {
                 ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    write!(f, "disk full: no room for {}", path.display())
+                    let path = path.display();
+                    write!(f, "disk full: no room for {path}, or no inode (`df -i`)")
                 }
                 ErrorKind::PermissionDenied => write!(f, "no permission for {}", path.display()),
                 _ => write!(f, "{}: {fault}", path.display()),

@@ -660,6 +660,27 @@ fn too_little_room_is_said_before_the_download_starts() {
 }
 
 #[test]
+fn where_inodes_run_out_that_is_said_and_not_that_no_bytes_are_needed() {
+    let temp = Temp::new();
+    let Some(small) = Small::new(temp.dir("small"), 6) else {
+        return;
+    };
+    // the root, the folder, the hidden one, its lock
+    assert!(mount(&small.0, "remount,nr_inodes=4"), "fewer inodes");
+    let (tracker, _seed) = seeded(&temp, &["image.iso"], &random_bytes(1 << 20, 51));
+    let log = temp.path().join("a.log");
+    let log = [
+        "--log",
+        log.to_str().expect("UTF-8"),
+        "--exit-when-complete",
+    ];
+    let mut peer = Program::peer(&tracker, &small.0.join("a"), &log);
+    assert_eq!(peer.until_ended().code(), Some(5), "{peer:?}");
+    let line = peer.until_line("disk full: ");
+    assert!(line.contains(" or no inode"), "{line}");
+}
+
+#[test]
 fn a_download_continues_once_a_full_disk_has_room() {
     let temp = Temp::new();
     let Some(small) = Small::new(temp.dir("small"), 6) else {
