@@ -111,7 +111,8 @@ impl Store {
                 "{dir} can't be locked on this file system: see to it that no other client works on it"
             )),
             Locked::ReadOnly => remarks.push(format!(
-                "{dir} can't be written to: what is in it is shared, nothing is downloaded or remembered"
+                "{} can't be written to: what is in {dir} is shared, nothing is downloaded or remembered",
+                self.unwritable().display()
             )),
         }
         let device = |path| self.disk.device(path).ok();
@@ -123,6 +124,14 @@ impl Store {
             ));
         }
         remarks
+    }
+
+    /// Returns what can't be written to: after a run by another user, that is the hidden folder alone.
+    fn unwritable(&self) -> &Path {
+        match self.disk.lstat(&self.hidden) {
+            Ok(_) => &self.hidden,
+            Err(_) => &self.dir,
+        }
     }
 
     /// Leaves one more file out that this process writes to.
@@ -156,7 +165,7 @@ impl Store {
     /// Creates `.bittorrentish` again if somebody has removed it, and locks it again.
     fn make_hidden(&self) -> Result<(), StoreError> {
         if self.is_read_only {
-            return Err(StoreError::ReadOnly(self.dir.clone()));
+            return Err(StoreError::ReadOnly(self.unwritable().to_owned()));
         }
         match self.disk.create_dir(&self.hidden) {
             Ok(()) => {}

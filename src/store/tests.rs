@@ -681,6 +681,7 @@ fn a_read_only_folder_is_for_seeding_only() {
             assert_eq!(store.key(), store.key());
             let remarks = store.remarks();
             assert!(remarks.len() == 1 && remarks[0].contains("can't be written to"));
+            assert_eq!(remarks[0].contains(HIDDEN), was_there, "{remarks:?}");
             own.0 = None;
             let _ = fs::remove_dir_all(own.1.join(HIDDEN));
         }
