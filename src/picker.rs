@@ -207,7 +207,7 @@ impl Picker {
         for peer in self.peers_with_a_place_free() {
             for (name, has) in self.offers_of(peer, in_flight) {
                 let file = &self.files[name];
-                let fits = in_flight == 0 || in_flight + file.piece_len <= IN_FLIGHT;
+                let fits = in_flight + file.piece_len <= IN_FLIGHT;
                 let Some(rank) = fits.then(|| file.rank(name, &has, rng)).flatten() else {
                     continue;
                 };

@@ -241,7 +241,6 @@ impl Picker {
     pub fn landed(&mut self, name: &Name, idx: u32) {
         if let Some(file) = self.files.get_mut(name) {
             file.claims.remove(&idx);
-            file.missing_blocks.remove(&idx);
             file.open.clear(idx);
         }
     }

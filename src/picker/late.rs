@@ -43,8 +43,8 @@ impl Picker {
         Some(self.ask(peer, name, vec![idx], now, Duration::ZERO, Why::Late))
     }
 
-    /// Returns when each piece that was requested from peers other than `peer` will be late. With each further request it
-    /// is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely slow isn't
+    /// Returns when each piece that was requested and hasn't come will be late for `peer`, which isn't asked for anything. With
+    /// each further request it is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely slow isn't
     /// flooded.
     fn due(&self, peer: PeerId) -> impl Iterator<Item = (Instant, &Name, u32)> {
         let late = match self.links[&peer].is_elsewhere() {
@@ -53,7 +53,7 @@ impl Picker {
         };
         self.files.iter().flat_map(move |(name, file)| {
             file.claims.iter().filter_map(move |(idx, claims)| {
-                if claims.iter().any(|claim| claim.came || claim.peer == peer) {
+                if claims.iter().any(|claim| claim.came) {
                     return None;
                 }
                 let turn = |claim: &Claim| self.links[&claim.peer].turn(claim.since);

@@ -6,6 +6,7 @@ use super::*;
 use crate::md5::digest;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::collections::BTreeSet;
 
 use crate::torrent::{BLOCKS_A_PIECE, MAX_PIECE_LEN, Torrent};
 
@@ -165,15 +166,59 @@ fn a_piece_is_open_again_when_its_peer_leaves() {
 
 #[test]
 fn candidates_are_a_fair_share_of_what_is_open() {
-    let all: Vec<u32> = (0..64).collect();
+    let all: Vec<u32> = (0..72).collect();
     for (n_peers, expected) in [(1, 8), (8, 8), (16, 4), (64, 1)] {
-        let peers: Vec<(&[u32], Route)> = (0..n_peers).map(|_| (&all[..], NEAR)).collect();
-        let (mut picker, _) = picker(64, &peers);
+        let peers = (0..n_peers).map(|_| (&all[..], NEAR));
+        // one more peer has the first eight, which are less rare than the other 64
+        let peers: Vec<(&[u32], Route)> = peers.chain([(&all[..8], NEAR)]).collect();
+        let (mut picker, _) = picker(72, &peers);
         let order = picker
             .next_request(CANDIDATES, Instant::now(), &mut StdRng::seed_from_u64(1))
             .expect("something to ask for");
-        assert_eq!(order.get.pieces.len(), expected, "{n_peers} peers");
+        let named = &order.get.pieces;
+        assert_eq!(named.len(), expected, "{n_peers} peers");
+        assert!(named.iter().all(|idx| *idx >= 8), "{n_peers}: {named:?}");
     }
+}
+
+#[test]
+fn each_of_many_ties_may_come_first() {
+    let all: Vec<u32> = (0..64).collect();
+    let alone = [(&all[..32], NEAR), (&all[32..], NEAR)];
+    for peers in [&[(&all[..], NEAR)][..], &alone] {
+        let first = |seed| {
+            let (mut picker, _) = picker(64, peers);
+            let mut rng = StdRng::seed_from_u64(seed);
+            let order = picker.next_request(CANDIDATES, Instant::now(), &mut rng);
+            order.expect("something to ask for").get.pieces[0]
+        };
+        let seen: BTreeSet<u32> = (0..1000).map(first).collect();
+        assert_eq!(seen.len(), 64, "of {} peers: {seen:?}", peers.len());
+    }
+}
+
+#[test]
+fn of_several_files_the_rarest_piece_comes_first() {
+    // the first peer has pieces of both files; those of `f` have two holders, those of `g` one
+    let (mut picker, f) = picker(2, &[(&[0, 1], NEAR), (&[0, 1], NEAR)]);
+    let g = Name::parse("g").expect("a name");
+    let checkpoints = vec![crate::md5::INITIAL; 64 * BLOCKS_A_PIECE];
+    let size = 64 * u64::from(MAX_PIECE_LEN);
+    let torrent = Torrent::new(g.clone(), size, MAX_PIECE_LEN, digest(b"g"), checkpoints);
+    let torrent = torrent.expect("a torrent");
+    picker.want(&torrent, &Bitfield::new(64), &BTreeMap::new());
+    picker.peer_has(1, &g, 0..64);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let mut next = || picker.next_request(CANDIDATES, now, &mut rng);
+    let first = next().expect("the rarest").get;
+    assert_eq!((first.name, first.pieces.len()), (g.clone(), 8));
+    let mut others = [next().expect("its second place"), next().expect("of `f`")];
+    others.sort_by_key(|order| order.peer);
+    assert_eq!((others[0].peer, &others[0].get.name), (1, &g));
+    let [_, Decision { peer, get, .. }] = others;
+    assert_eq!((peer, get.name), (2, f));
+    // and no piece of the other file is named with it
+    assert!(get.pieces.iter().all(|idx| *idx < 2), "{:?}", get.pieces);
 }
 
 #[test]
@@ -254,6 +299,8 @@ fn bytes_in_flight_are_bounded() {
         .filter(|order| !order.get.pieces.is_empty())
         .count();
     assert_eq!(bodies, (IN_FLIGHT / u64::from(MAX_PIECE_LEN)) as usize);
+    assert!(orders.len() > bodies, "some wait for news, which is short");
+    assert_eq!(picker.bytes_in_flight(), IN_FLIGHT);
 }
 
 #[test]
@@ -331,7 +378,6 @@ fn a_classic_round_is_one_piece_of_one_holder() {
     assert!(order.get.pieces[0] >= 2, "the rarest: {order:?}");
 }
 
-/// Whatever happens, in whatever order: a missing piece is open or claimed, and one that is here is neither.
 /// One connection among `n_peers`, on which each answer comes a `round_trip` after its request, and is said to begin after a
 /// pause; returns how many requests are outstanding in the end.
 fn outstanding_after(answers: usize, n_peers: usize, route: Route, pause: [u64; 2]) -> usize {
@@ -397,8 +443,95 @@ fn places_that_are_not_needed_any_more_are_given_up() {
     picker.links.get_mut(&1).expect("a link").further = 3.0;
     picker.release(1);
     assert!(picker.links[&1].further == 0.0);
+    assert!(
+        picker.next_requests(now, &mut rng).is_empty(),
+        "it's closed"
+    );
 }
 
+#[test]
+fn a_piece_that_two_were_asked_for_is_open_once_both_left() {
+    let (mut picker, name) = picker(1, &[(&[0], NEAR), (&[0], NEAR), (&[0], NEAR)]);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let first = picker.classic_round(now, &mut rng).expect("the piece").peer;
+    let later = now + USUAL * 99;
+    let others: Vec<PeerId> = (1..=3).filter(|peer| *peer != first).collect();
+    picker.release(others[1]);
+    assert!(picker.late(others[1], later).is_none(), "it's closed");
+    picker.late(others[0], later).expect("it is late");
+    picker.forget(first);
+    assert!(
+        !picker.files[&name].open.get(0),
+        "the other one may send it"
+    );
+    assert!(!picker.links.contains_key(&first));
+    picker.forget(others[0]);
+    assert!(picker.files[&name].open.get(0));
+}
+
+#[test]
+fn what_has_come_is_not_late() {
+    let (mut picker, _) = picker(1, &[(&[0], NEAR), (&[0], NEAR)]);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let order = picker.classic_round(now, &mut rng).expect("the piece");
+    picker.answered(order.peer, order.get.n, Some(0), now);
+    // it is checked, or on its way to the disk
+    assert!(picker.late(3 - order.peer, now + USUAL * 99).is_none());
+}
+
+#[test]
+fn what_is_missing_of_a_piece_is_asked_for_alone() {
+    let torrent = torrent(2);
+    let mut blocks = BlockSet::NONE;
+    (0..BLOCKS_A_PIECE - 1).for_each(|block| blocks.insert(block));
+    let (mut picker, name) = (Picker::default(), torrent.name().clone());
+    let here = BTreeMap::from([(0, blocks), (1, BlockSet::NONE)]);
+    picker.want(&torrent, &Bitfield::new(2), &here);
+    picker.peer_has(1, &name, [0, 1]);
+    picker.open(1, NEAR);
+    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let mut gets = |picker: &mut Picker| -> BTreeMap<Vec<u32>, Option<BlockSet>> {
+        let orders = picker.next_requests(now, &mut rng).into_iter();
+        orders
+            .map(|order| (order.get.pieces, order.get.blocks))
+            .collect()
+    };
+    let missing = blocks.missing_of(BLOCKS_A_PIECE);
+    let all = BlockSet::NONE.missing_of(BLOCKS_A_PIECE);
+    let expected = BTreeMap::from([(vec![0], Some(missing)), (vec![1], Some(all))]);
+    assert_eq!(gets(&mut picker), expected);
+    // the blocks that are here may be what was wrong with it
+    picker.dropped(1, &name, 0);
+    picker.links.get_mut(&1).expect("a link").asked.clear();
+    assert_eq!(gets(&mut picker), BTreeMap::from([(vec![0], None)]));
+}
+
+#[test]
+fn only_what_somebody_has_can_be_obtained() {
+    let (mut picker, name) = picker(2, &[(&[], NEAR)]);
+    assert_eq!(picker.n_obtainable(), 0);
+    picker.peer_has(1, &name, [0]);
+    assert_eq!(picker.n_obtainable(), 1);
+    // also while it is on its way
+    picker.next_requests(Instant::now(), &mut StdRng::seed_from_u64(1));
+    assert_eq!(picker.n_obtainable(), 1);
+    picker.landed(&name, 0);
+    assert_eq!(picker.n_obtainable(), 0);
+}
+
+#[test]
+fn a_longer_head_is_asked_of_who_is_known_already() {
+    let (mut picker, name) = picker(64, &[(&[0], NEAR)]);
+    picker.extend(&torrent(65), &Bitfield::new(65));
+    picker.peer_has(1, &name, [64]);
+    let wanted: BTreeSet<u32> = picker.files[&name]
+        .open
+        .and(&picker.links[&1].has[&name])
+        .collect();
+    assert_eq!(wanted, BTreeSet::from([0, 64]));
+}
+
+/// Whatever happens, in whatever order: a missing piece is open or claimed, and one that is here is neither.
 #[test]
 fn no_piece_is_ever_forgotten() {
     let mut rng = StdRng::seed_from_u64(7);
