@@ -187,11 +187,11 @@ impl Roster {
 mod tests {
     use super::*;
     use crate::protocol::{SwarmList, parse};
-    use crate::roster::Reachability;
     use crate::roster::limits::FOLDER_ENTRIES_PER_ADDRESS;
     use crate::roster::tests::{
         OURS, folder, here, lan, list, publication, publish, publish_by, summary, swarm_list,
     };
+    use crate::roster::{Reachability, Record};
 
     /// Who is told to have `f` coming, by whoever asks from there.
     fn coming(roster: &mut Roster, asker: Endpoints) -> Vec<String> {
@@ -235,6 +235,14 @@ mod tests {
             folder(&mut roster, lan(3), 5, &[], &["f"], &[]);
             assert_eq!(coming(&mut roster, lan(9)), expected, "{name}");
             assert!(coming(&mut roster, lan(3)).is_empty(), "not to itself");
+            let (f, g) = (summary("f", 9, "a").name, summary("g", 9, "a").name);
+            let changing = [None, Some(&f), Some(&g)].map(|only| roster.changing(only).len());
+            let n = expected.len();
+            assert_eq!(
+                changing,
+                [n, n, 0],
+                "{name}: whoever waits for all waits for it"
+            );
             // the publisher's own new version is told in any case
             folder(&mut roster, lan(2), 5, &[], &["f"], &[]);
             let published = roster.files.record("f").is_some();
@@ -257,6 +265,23 @@ mod tests {
         }
         folder(&mut roster, lan(2), 6, &[], &["f"], &[]);
         assert_eq!(coming(&mut roster, lan(9)), ["10.0.0.2:6"]);
+    }
+
+    #[test]
+    fn where_nobodys_key_is_known_no_address_is_the_publishers() {
+        let mut roster = Roster::new(Reachability::Remote);
+        let f = Summary {
+            pinned: true,
+            publisher: "10.0.0.3:5".to_owned(),
+            ..summary("f", 9, "a")
+        };
+        roster.load(Record {
+            summary: f,
+            key: None,
+        });
+        list(&mut roster, lan(4), 5, OURS, &["f"], &[]);
+        folder(&mut roster, lan(3), 5, &[], &["f"], &[]);
+        assert!(coming(&mut roster, lan(9)).is_empty(), "it is pinned");
     }
 
     #[test]

@@ -21,7 +21,7 @@ impl Roster {
         let held = peer.and_then(|peer| peer.holdings.files.get(name));
         held.is_some_and(|held| match &held.pieces {
             Some(bits) => bits.is_full(),
-            None => held.named && self.files.n_pieces(name) == 0,
+            None => self.files.n_pieces(name) == 0,
         })
     }
 

@@ -98,15 +98,12 @@ impl Roster {
         self.set_record(record.summary, publisher);
     }
 
-    fn set_record(&mut self, mut record: Summary, publisher: Publisher) {
-        record.here = false;
-        record.others.clear();
+    fn set_record(&mut self, record: Summary, publisher: Publisher) {
         let name = self.files.intern(record.name.as_str());
         let before = self.files.get(&name).and_then(SharedFile::counts);
         self.files.set_record(&name, record, publisher);
         let now = self.files.get(&name).and_then(SharedFile::counts);
         self.quotas.count_record(before, now);
-        self.see_publisher(&name, None);
     }
 
     /// Whether a content may be published by the peer at this address. `settling` says that the tracker has just started.
@@ -423,6 +420,36 @@ mod tests {
             Verdict::Same { credited: true }
         );
         assert_eq!(told(&mut roster), (7, true), "back elsewhere");
+        (0..2).for_each(|_| drop(roster.update_peer_list()));
+        let file = publication(&new);
+        publish_by(&mut roster, lan(3), 8, "key", &new, file).expect("a fine offer");
+        assert_eq!(told(&mut roster), (8, true), "at another address");
+        let files = [2, 3].map(|last| roster.quotas.usage(lan(last).peer).files);
+        assert_eq!(files, [0, 1], "it counts there");
+    }
+
+    #[test]
+    fn an_original_at_the_publishers_address_is_not_the_publisher() {
+        let mut roster = Roster::new(Reachability::Remote);
+        publish(&mut roster, lan(2), 5, &summary("f", 9, "a")).expect("the first");
+        list(&mut roster, lan(2), 5, None, &["f"], &[]);
+        assert_eq!(told(&mut roster), (5, false), "it only lists the name");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_listed_as_before_it_was_published() {
+        let mut roster = Roster::new(Reachability::Remote);
+        let f = summary("f", 9, "a");
+        publish(&mut roster, lan(2), 5, &f).expect("the first");
+        list(&mut roster, lan(3), 5, None, &["f"], &[]);
+        assert!(roster.forget_record(&f.name) && !roster.forget_record(&f.name));
+        let answer = swarm_list(&mut roster, lan(9), 5);
+        assert!(answer.torrents.is_empty());
+        let original = answer.peers.iter().find(|peer| peer.v.is_none());
+        assert_eq!(original.expect("here").file_list, ["f"]);
+        assert_eq!(roster.quotas.usage(lan(2).peer).files, 0);
+        let again = publish(&mut roster, lan(2), 5, &f);
+        assert_eq!(again, Ok(Verdict::New));
     }
 
     #[test]

@@ -305,6 +305,49 @@ fn each_asker_gets_an_address_that_it_reaches() {
 }
 
 #[test]
+fn each_asker_gets_the_publisher_at_an_address_that_it_reaches() {
+    let own = ends("10.0.0.1", "10.0.0.1");
+    let by_vpn = ends("10.8.0.7", "10.8.0.1");
+    for (publisher, expected) in [
+        (here(), ["127.0.0.1", "10.0.0.1", "10.8.0.1", "10.0.0.1"]),
+        (lan(3), ["10.0.0.3"; 4]),
+    ] {
+        let mut roster = Roster::new(Reachability::Remote);
+        let f = summary("f", 9, "a");
+        publish(&mut roster, publisher, 5, &f).expect("the first");
+        folder(&mut roster, publisher, 6, &[], &[], &[("f", "b")]);
+        // each asks twice: what is ready for one asker isn't for all
+        for _ in 0..2 {
+            let askers = [here(), lan(2), by_vpn, own];
+            let found = askers.map(|asker| {
+                let listed = swarm_list(&mut roster, asker, 7).torrents.remove(0);
+                let sources = roster.sources(&f.name, f.md5, asker, &mut rng());
+                let sources = sources.expect("it is published");
+                assert_eq!(sources.publisher, listed.publisher);
+                (listed.publisher, listed.others[0].peer.clone())
+            });
+            let expected = expected.map(|ip| (format!("{ip}:5"), format!("{ip}:6")));
+            assert_eq!(found, expected);
+        }
+    }
+}
+
+#[test]
+fn of_many_holders_a_torrent_names_some() {
+    let mut roster = Roster::new(Reachability::Remote);
+    let f = summary("f", 1, "a");
+    publish(&mut roster, lan(2), 5, &f).expect("the first");
+    for port in 1..=PEERS_LISTED as u16 + 1 {
+        list(&mut roster, lan(3), port, OURS, &["f"], &[]);
+    }
+    let of = |md5| roster.sources(&f.name, md5, lan(9), &mut rng());
+    let all = of(f.md5).expect("published").peers;
+    let different: BTreeSet<_> = all.iter().map(|peer| (&peer.ip, peer.port)).collect();
+    assert_eq!((all.len(), different.len()), (PEERS_LISTED, PEERS_LISTED));
+    assert_eq!(of(crate::md5::digest(b"another")), None);
+}
+
+#[test]
 fn limits_are_kept_and_say_so() {
     let mut roster = Roster::new(Reachability::Remote);
     assert_eq!(
@@ -415,6 +458,13 @@ fn what_one_address_lists_and_publishes_has_limits_off_loopback() {
         assert_eq!(one_more, if refuses { refused } else { Ok(()) });
         assert_eq!(publishing(from, 0), Ok(()), "what is there already");
         assert_eq!(publishing(lan(3), FILES_PER_ADDRESS + 1), Ok(()));
+        // another's file counts for the one who replaces it
+        drop(roster.update_peer_list());
+        drop(roster.update_peer_list());
+        let file = summary(&(FILES_PER_ADDRESS + 1).to_string(), 1, "b");
+        let instead = publish(&mut roster, from, 1, &file).map(drop);
+        let refused = Err(TrackerRefusal::Files(from.peer));
+        assert_eq!(instead, if refuses { refused } else { Ok(()) });
     }
 }
 
@@ -467,6 +517,8 @@ fn a_folder_of_the_longest_names_is_listed_and_what_is_left_out_is_told() {
         let n_told = answer.torrents.as_ref().map_or(0, Vec::len);
         assert!(n_told >= listed, "{n_told}");
         assert_eq!(answer.n_files, n_files, "{publisher}");
+        let are_fewer = |n: usize| answer.torrents.len() < n;
+        assert!(n_files.is_none_or(are_fewer), "some are left out");
         assert!(to_bytes(&answer).len() <= LIST_CAP);
     }
 }
