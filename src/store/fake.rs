@@ -30,6 +30,8 @@ pub(super) struct Fake {
     pub hard_links: Option<i32>,
     pub locks: Option<i32>,
     pub folder_syncs: Option<i32>,
+    /// This many files can still be brought to the disk.
+    pub file_syncs: Option<AtomicUsize>,
     pub writing: Option<i32>,
     /// `.bittorrentish` is on another file system.
     pub is_split: bool,
@@ -107,6 +109,8 @@ impl Disk for Fake {
         self.step()?;
         if file.metadata()?.is_dir() {
             fail(self.folder_syncs)?;
+        } else if let Some(left) = &self.file_syncs {
+            fail((left.fetch_sub(1, Ordering::SeqCst) == 0).then_some(EIO))?;
         }
         Plain.sync(file)
     }

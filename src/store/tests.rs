@@ -470,9 +470,10 @@ fn sixteen_contents_of_a_name_are_remembered() {
         let torrent = torrent_as("f", &[n]);
         own.store().save(&saved(&torrent, None)).expect("room");
     }
-    own.store()
-        .save(&saved(&torrent_as("g", b"g"), None))
-        .expect("room");
+    for _ in 0..20 {
+        let again = saved(&torrent_as("g", b"g"), None);
+        own.store().save(&again).expect("room");
+    }
     for _ in 0..2 {
         let known = own.store().known(&name("f"));
         assert_eq!(known.len(), 16);
@@ -539,6 +540,12 @@ fn another_contents_part_is_gone_on_with() {
     );
     let left = own.store().part_path(old.name(), old.md5());
     assert!(!left.exists(), "it is the new one's");
+    // and so is one that an earlier run left
+    let mut own = Own::new();
+    own.store().save(&saved(&old, None)).expect("room");
+    drop(own.whole_part(&old, &[7; 200_000]));
+    own.reopen(Fake::default());
+    assert!(own.store().open_part(&new).expect("a part").1);
 }
 
 #[test]
@@ -641,6 +648,10 @@ fn a_key_is_kept_and_a_broken_one_replaced() {
     assert!(key.len() == 32 && key.bytes().all(|c| c.is_ascii_hexdigit()));
     own.reopen(Fake::default());
     assert_eq!(own.store().key(), key);
+    let mode = fs::metadata(own.1.join(HIDDEN).join("key"))
+        .expect("a file")
+        .mode();
+    assert_eq!(mode & 0o77, 0, "it is nobody else's business");
     own.put(&format!("{HIDDEN}/key"), b"short");
     own.reopen(Fake::default());
     let other = own.store().key();
@@ -808,6 +819,15 @@ fn a_folded_name_is_told_with_what_stands_there() {
         assert_eq!(own.content(stands), b"mine");
     }
     assert_eq!(own.store().stands_as(&name("free")), None);
+    // where both can stand, each is itself
+    let own = Own::new();
+    for stands in ["B.bin", "b.bin"] {
+        own.put(stands, b"mine");
+    }
+    for stands in ["B.bin", "b.bin"] {
+        let found = own.store().stands_as(&name(stands));
+        assert_eq!(found.as_deref(), Some(stands));
+    }
 }
 
 #[test]
@@ -875,9 +895,11 @@ fn left_over_copies_are_removed_at_the_start() {
         own.reopen(Fake::default());
         assert!(!own.1.join(left).exists(), "{left}");
     }
-    own.put(".bittorrentish-mine", b"not ours");
-    own.reopen(Fake::default());
-    assert_eq!(own.content(".bittorrentish-mine"), b"not ours");
+    for mine in [".bittorrentish-mine", "mine.new", ".bittorrentish/x.other"] {
+        own.put(mine, b"not ours");
+        own.reopen(Fake::default());
+        assert_eq!(own.content(mine), b"not ours", "{mine}");
+    }
 }
 
 #[test]
@@ -889,14 +911,244 @@ fn a_folder_that_cannot_be_synced_is_no_fault() {
         (EOPNOTSUPP, true),
         (EIO, false),
     ] {
+        for is_split in [false, true] {
+            let own = Own::on(Fake {
+                folder_syncs: Some(number),
+                is_split,
+                ..Fake::default()
+            });
+            let torrent = torrent_as("made", b"abc");
+            let part = own.whole_part(&torrent, b"abc");
+            let done = own.store().finish(&torrent, &part, None);
+            assert_eq!(done.is_ok(), fine, "{number} {is_split}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_brought_to_the_disk_gets_no_name() {
+    // the part; or the second time its copy, which is on another file system
+    for (is_split, syncs) in [(false, 0), (true, 0), (true, 1)] {
         let own = Own::on(Fake {
-            folder_syncs: Some(number),
+            is_split,
+            file_syncs: Some(syncs.into()),
             ..Fake::default()
         });
         let torrent = torrent_as("made", b"abc");
         let part = own.whole_part(&torrent, b"abc");
         let done = own.store().finish(&torrent, &part, None);
-        assert_eq!(done.is_ok(), fine, "{number}");
+        done.expect_err("the disk fails");
+        assert!(!own.1.join("made").exists(), "{is_split} {syncs}");
+    }
+}
+
+#[test]
+fn only_a_whole_file_of_this_content_gets_its_name() {
+    let own = Own::new();
+    let content = vec![3; 200_000];
+    let torrent = Arc::new(torrent(&own, &content));
+    drop(own.whole_part(&torrent, &content));
+    let mut pieces = StoredPieces::none_of(&torrent);
+    let longer = torrent_as("made", &[3; 300_000]);
+    for of_another in [false, true] {
+        for idx in 0..torrent.n_pieces() {
+            let all_of_another = StoredPieces::all_for_a_test(&longer);
+            let have = if of_another { &all_of_another } else { &pieces };
+            let named = own.store().complete(&torrent, have, None);
+            assert!(matches!(named, Err(StoreError::Changed(_))), "{idx}");
+            assert!(!pieces.add(&StoredPiece::for_a_test(&longer, idx)));
+            assert!(of_another || pieces.add(&StoredPiece::for_a_test(&torrent, idx)));
+        }
+    }
+    own.store().complete(&torrent, &pieces, None).expect("room");
+    assert_eq!(own.content("made"), content);
+}
+
+#[test]
+fn what_came_is_received_unless_it_was_the_users_before() {
+    for (before, received) in [
+        (None, true),
+        (Some(&b"another"[..]), true),
+        (Some(b"new"), false),
+    ] {
+        let own = Own::new();
+        if let Some(before) = before {
+            let own_file = saved(&torrent_as("made", before), None);
+            own.store().save(&own_file).expect("room");
+        }
+        let torrent = torrent_as("made", b"new");
+        let part = own.whole_part(&torrent, b"new");
+        own.store().finish(&torrent, &part, None).expect("room");
+        let saved = own.store().saved(torrent.name()).expect("remembered");
+        assert_eq!(saved.received, received, "{before:?}");
+    }
+}
+
+/// What a file in the folder turns out to be.
+fn identified(own: &Own, listed: Option<Torrent>) -> Option<WholeFile> {
+    let (_, stamp) = own.store().open_shared(&name("made")).expect("a file");
+    let heads = |_: Torrent, _: StoredPieces| ();
+    let found = own
+        .store()
+        .identify(&name("made"), stamp, listed, |_| true, heads);
+    found.expect("readable")
+}
+
+#[test]
+fn a_file_is_the_listed_one_only_if_all_of_it_is() {
+    let own = Own::new();
+    let content = vec![3; 200_000];
+    let mut other = content.clone();
+    other[150_000] = 4;
+    own.put("made", &content);
+    for listed in [None, Some(&content), Some(&other)] {
+        let listed = listed.map(|listed| torrent_as("made", listed));
+        let found = identified(&own, listed).expect("it stands still");
+        assert_eq!(found.torrent().md5(), torrent_as("made", &content).md5());
+        assert!(!found.is_received());
+    }
+    // what came from a swarm once is a received copy, whatever was done with it
+    let kept = Saved {
+        received: true,
+        ..saved(&torrent_as("made", &content), None)
+    };
+    own.store().save(&kept).expect("room");
+    assert!(identified(&own, None).expect("the same").is_received());
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_hashed_is_none() {
+    let own = Own::new();
+    own.put("made", &[3; 100]);
+    let (_, stamp) = own.store().open_shared(&name("made")).expect("a file");
+    let hash = |stamp, progress: &dyn Fn(u64) -> bool| {
+        let heads = |_: Torrent, _: StoredPieces| ();
+        let found = own
+            .store()
+            .identify(&name("made"), stamp, None, progress, heads);
+        found.expect("readable")
+    };
+    let earlier = Stamp { size: 99, ..stamp };
+    assert!(hash(earlier, &|_| true).is_none(), "it changed before");
+    assert!(hash(stamp, &|_| false).is_none(), "the program ends");
+    let grows = |_| {
+        own.put("made", &[3; 101]);
+        true
+    };
+    assert!(hash(stamp, &grows).is_none(), "it changes meanwhile");
+    assert!(own.store().saved(&name("made")).is_none());
+}
+
+#[test]
+fn only_what_stands_there_unchanged_is_remembered() {
+    let own = Own::new();
+    own.put("made", b"abc");
+    let (_, stamp) = own.store().open_shared(&name("made")).expect("a file");
+    let earlier = Stamp { size: 2, ..stamp };
+    for (kept, asked, verified, vouched, whole) in [
+        (stamp, stamp, true, false, Some(true)),
+        (stamp, stamp, false, false, Some(false)),
+        (stamp, stamp, false, true, Some(true)),
+        (earlier, stamp, true, true, None),
+        (earlier, earlier, true, true, None),
+    ] {
+        let saved = Saved {
+            verified,
+            ..saved(&torrent_as("made", b"abc"), Some(kept))
+        };
+        own.store().save(&saved).expect("room");
+        let found = own.store().remembered(&name("made"), asked, vouched);
+        let found = found.map(|found| matches!(found, Remembered::Whole(_)));
+        assert_eq!(found, whole, "{kept:?} {asked:?} {verified} {vouched}");
+    }
+}
+
+#[test]
+fn what_was_deleted_is_not_picked_again() {
+    let own = Own::new();
+    let names = ["here", "deleted", "never whole"].map(name);
+    own.put("here", b"abc");
+    let stamp = own.store().open_shared(&names[0]).expect("a file").1;
+    for at in 0..2 {
+        let torrent = torrent_as(names[at].as_str(), b"abc");
+        own.store()
+            .save(&saved(&torrent, Some(stamp)))
+            .expect("room");
+    }
+    own.store().save_picked(|| names.to_vec()).expect("room");
+    let [here, _, never] = names;
+    assert_eq!(own.store().picked(), [here, never]);
+}
+
+#[test]
+fn what_is_discarded_leaves_the_disk() {
+    let own = Own::new();
+    let content = [7; 1000];
+    let [kept, other] = [&content[..], b"another"].map(|bytes| torrent_as("made", bytes));
+    drop(own.whole_part(&other, b"another"));
+    drop(own.whole_part(&kept, &content));
+    let path = |torrent: &Torrent| own.store().part_path(torrent.name(), torrent.md5());
+    // the kept one went on with the other's part; another run may have left one
+    fs::write(path(&other), b"another").expect("room");
+    own.store().save(&saved(&other, None)).expect("room");
+    own.store().discard_other_parts(&kept);
+    assert!(!path(&other).exists() && path(&kept).exists());
+    own.store().discard_part_of(kept.name(), kept.md5());
+    assert!(!path(&kept).exists());
+    assert!(
+        !own.store()
+            .write_part(&kept, &content, 0)
+            .expect("left out")
+    );
+}
+
+#[test]
+fn what_is_in_the_way_is_told() {
+    let own = Own::new();
+    own.put("file", b"abc");
+    fs::create_dir(own.1.join("folder")).expect("room");
+    symlink(own.1.join("file"), own.1.join("link")).expect("room");
+    for (stands, blocks) in [
+        ("file", false),
+        ("folder", true),
+        ("link", true),
+        ("-", false),
+    ] {
+        assert_eq!(own.store().is_blocked(&name(stands)), blocks, "{stands}");
+    }
+    let locked = |hidden: &str| lock(&Plain, &own.1, &own.1.join(hidden));
+    assert!(matches!(locked("file"), Err(StoreError::HiddenInTheWay(_))));
+    fs::create_dir(own.1.join("folder/lock")).expect("room");
+    assert!(matches!(locked("folder"), Err(StoreError::InTheWay(_))));
+}
+
+#[test]
+fn faults_are_told_apart() {
+    let io = |number| StoreError::Io(PathBuf::new(), io::Error::from_raw_os_error(number));
+    let changed = StoreError::Changed(PathBuf::new());
+    let in_the_way = StoreError::InTheWay(PathBuf::new());
+    let no_room = StoreError::NoRoom {
+        dir: PathBuf::new(),
+        needed: 2,
+        free: 1,
+    };
+    let [enoent, enfile, emfile, enospc] = [2, 23, 24, 28];
+    for (fault, is_full, is_out, is_gone) in [
+        (no_room, true, false, false),
+        (io(enospc), true, false, false),
+        (io(enfile), false, true, false),
+        (io(emfile), false, true, false),
+        (io(enoent), false, false, true),
+        (changed, false, false, true),
+        (in_the_way, false, false, true),
+        (io(EIO), false, false, false),
+    ] {
+        let found = (
+            fault.is_full(),
+            fault.is_out_of_descriptors(),
+            fault.is_gone(),
+        );
+        assert_eq!(found, (is_full, is_out, is_gone), "{fault:?}");
     }
 }
 
@@ -1299,6 +1551,18 @@ fn a_heads_part_becomes_the_next_ones_and_the_files() {
     for longer in [second, &torrent] {
         let room = own.store().part_on_disk(longer);
         assert_eq!(room, taken, "it needs no room again");
+    }
+    let all_of_first = StoredPieces::all_for_a_test(first);
+    let all_of_second = StoredPieces::all_for_a_test(second);
+    for (content, head, pieces, longer, fits) in [
+        (&torrent, first, &all_of_first, &torrent, true),
+        (&torrent, first, &all_of_second, &torrent, false),
+        (&torrent, first, &all_of_first, second, false),
+        (first, second, &all_of_second, first, false),
+    ] {
+        let mut have = StoredPieces::none_of(content);
+        have.add_head(head, pieces, longer);
+        assert_eq!(!have.is_empty(), fits, "{content:?} {head:?} {longer:?}");
     }
     assert!(own.store().continue_part(first, second).expect("room"));
     let old = first.verify(0, &content[..first.piece_len(0)]);
