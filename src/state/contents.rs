@@ -41,7 +41,7 @@ impl State {
     /// Returns true if a file is on the list that is sent to the tracker: only the swarm's content is.
     pub(super) fn is_listed(&self, held: &Held) -> bool {
         let listed = self.swarm.get(held.torrent.name());
-        let stands = matches!(held.word, TrackerWord::Stands { .. }) && !held.is_head();
+        let stands = matches!(held.word, TrackerWord::Stands { .. });
         stands && listed.is_none_or(|listed| listed.md5 == held.torrent.md5())
     }
 

@@ -289,9 +289,10 @@ mod tests {
     use super::*;
     use crate::causes::NoList;
     use crate::md5::digest;
-    use crate::protocol::{Coming, Summary};
+    use crate::protocol::{Coming, PeerEntry, Summary, SwarmList};
     use crate::state::Wants;
     use crate::state::tests::{name, share, stamp, state_wanting, torrent};
+    use std::collections::BTreeMap;
 
     /// A run that wants `f` alone and has it shared, received in this run; its publisher is here. The tracker answered
     /// at the start.
@@ -347,6 +348,11 @@ mod tests {
         state.deleted.insert(name("f"), md5);
     }
 
+    fn unverified(state: &mut State, md5: &Digest) {
+        state.withdraw(&name("f"));
+        state.stands_unverified(&name("f"), stamp(), *md5);
+    }
+
     /// What is expected: to wait, or to end with this code and say this.
     type Expected = Option<(Exit, &'static str)>;
 
@@ -354,7 +360,7 @@ mod tests {
     fn a_run_ends_well_only_with_the_swarms_content() {
         const HERE: &str = "published 2025-11-25 04:46 UTC by 10.0.0.2:1, who is here";
         type Case = (&'static str, fn(&mut State), Expected);
-        let cases: [Case; 25] = [
+        let cases: [Case; 35] = [
             ("it is here", |_| (), Some((Exit::Done, HERE))),
             (
                 "its publisher has left since",
@@ -514,6 +520,83 @@ mod tests {
                 },
                 None,
             ),
+            (
+                "all is wanted, and there is nothing",
+                |state| {
+                    state.wants.only.clear();
+                    state.withdraw(&name("f"));
+                    state.swarm.clear();
+                },
+                None,
+            ),
+            (
+                "all is wanted, and originals have another file",
+                |state| {
+                    state.wants.only.clear();
+                    let original = PeerEntry {
+                        ip: "10.0.0.4".to_owned(),
+                        port: 1,
+                        file_list: vec!["g".to_owned()],
+                        v: None,
+                        pieces: BTreeMap::new(),
+                    };
+                    state.take_peers(&[original], None, state.start);
+                },
+                None,
+            ),
+            (
+                "all is wanted, and it came from originals",
+                |state| {
+                    state.wants.only.clear();
+                    state.swarm.clear();
+                    unverified(state, &torrent().md5());
+                },
+                Some((Exit::Integrity, "nobody knows its MD5")),
+            ),
+            (
+                "it came from originals, and another content stands",
+                |state| unverified(state, &digest(b"other")),
+                Some((Exit::Integrity, "the swarm's has MD5")),
+            ),
+            (
+                "what is picked is wanted, and nothing is",
+                |state| {
+                    state.wants.only.clear();
+                    state.wants.pick = true;
+                },
+                None,
+            ),
+            (
+                "an earlier run received it, and it is pinned",
+                |state| {
+                    (held(state).downloaded, listed(state).here) = (false, false);
+                    state.wants.md5 = Some(torrent().md5());
+                },
+                Some((Exit::Done, "as pinned")),
+            ),
+            (
+                "a received one, and the other content's publisher has left",
+                |state| other_stands(state, Some(state.start)),
+                Some((Exit::Integrity, "--replace has it replaced")),
+            ),
+            (
+                "an original's tracker decides nothing",
+                |state| {
+                    state.tracker = TrackerKind::Original;
+                    held(state).word = TrackerWord::Unasked;
+                },
+                Some((Exit::Done, HERE)),
+            ),
+            (
+                "the disk fails",
+                |state| state.disk_fault = Some("full".to_owned()),
+                Some((Exit::Disk, "full")),
+            ),
+            (
+                "it needn't end",
+                |state| state.wants.exit_when_complete = false,
+                None,
+            ),
         ];
         for (situation, prepare, expected) in cases {
             let mut state = done();
@@ -531,11 +614,88 @@ mod tests {
     }
 
     #[test]
+    fn without_an_answer_it_ends_after_a_minute() {
+        let mut state = done();
+        state.last_answer = None;
+        let until = state.start + NO_ANSWER;
+        for now in [state.start, until - Duration::from_secs(1)] {
+            assert_eq!(state.ending(now), Ending::Wait(Some(until)));
+        }
+        let ended = state.ending(until);
+        assert!(matches!(ended, Ending::Now(Exit::Unreachable, _)));
+    }
+
+    #[test]
+    fn all_is_there_once_nothing_new_came_for_a_while() {
+        let mut state = done();
+        let (start, second) = (state.start, Duration::from_secs(1));
+        state.wants.list_every = 20 * second;
+        assert!(matches!(state.ending(start), Ending::Now(Exit::Done, _)));
+        state.wants.only.clear();
+        let listed = listed(&mut state).clone();
+        let coming = |file: &str| Coming {
+            name: name(file),
+            size: 1,
+            done: 0,
+            peer: String::new(),
+            head: None,
+        };
+        for (at, coming, since) in [
+            (1, vec![], 0),
+            // "f" is known; so is "g", the second time
+            (2, vec![coming("g")], 2),
+            (3, vec![coming("g")], 2),
+            (4, vec![], 2),
+        ] {
+            let list = SwarmList::for_a_test(vec![listed.clone()], coming);
+            state.update_list(&list, start + at * second);
+            let until = start + (since + 20) * second;
+            assert_eq!(
+                state.ending(start + at * second),
+                Ending::Wait(Some(until)),
+                "{at}"
+            );
+        }
+        let until = start + 22 * second;
+        state.last_answer = Some(until);
+        assert!(matches!(state.ending(until), Ending::Now(Exit::Done, _)));
+        let mut new = listed.clone();
+        new.name = name("h");
+        let list = SwarmList::for_a_test(vec![listed, new], Vec::new());
+        state.update_list(&list, until);
+        assert_eq!(state.ending(until), Ending::Wait(Some(until + 20 * second)));
+    }
+
+    #[test]
+    fn it_serves_others_first_from_when_all_was_there() {
+        let mut state = done();
+        let (start, second) = (state.start, Duration::from_secs(1));
+        state.wants.seed_for = 10 * second;
+        assert_eq!(state.ending(start), Ending::Wait(Some(start + 10 * second)));
+        // a new version comes, and goes
+        comes(&mut state, "f");
+        assert_eq!(state.ending(start + 5 * second), Ending::Wait(None));
+        state.coming.clear();
+        let until = start + 16 * second;
+        for at in [6, 15] {
+            let ending = state.ending(start + at * second);
+            assert_eq!(ending, Ending::Wait(Some(until)), "{at}");
+        }
+        state.last_answer = Some(until);
+        assert!(matches!(state.ending(until), Ending::Now(Exit::Done, _)));
+    }
+
+    #[test]
     fn before_it_ends_well_the_tracker_is_asked_once_more() {
         let mut state = done();
         let now = state.start + Duration::from_secs(1);
         assert_eq!(state.ending(now), Ending::Ask);
         state.last_answer = Some(now);
+        assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
+        // an original answers nothing that matters
+        let mut state = done();
+        state.tracker = TrackerKind::Original;
+        let now = state.start + Duration::from_secs(1);
         assert!(matches!(state.ending(now), Ending::Now(Exit::Done, _)));
         // who can't be reached isn't asked
         let mut state = done();

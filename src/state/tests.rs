@@ -12,11 +12,9 @@ use super::*;
 use crate::md5::digest;
 use crate::picker::Route;
 use crate::protocol::{
-    Answer, Coming, Have, Hello, Outcome, PEER_CAP, PeerEntry, Pieces, to_bytes,
+    Answer, Coming, Have, Hello, Outcome, PEER_CAP, PeerEntry, Pieces, Publication, to_bytes,
 };
-use crate::store::Seen;
-use crate::store::Stamp;
-use crate::store::{Part, WholeFile};
+use crate::store::{Location, Part, Seen, Stamp, StoredPieces, WholeFile};
 use crate::torrent::{BadPiece, MIN_PIECE_LEN};
 
 const ROUTE: Route = Route {
@@ -868,6 +866,285 @@ fn a_piece_of_the_download_before_is_still_missing() {
     state.picker.open(peer, ROUTE);
     let asked = state.picker.next_requests(Instant::now(), &mut state.rng);
     assert!(asked.iter().any(|one| one.get.pieces == [0]), "{asked:?}");
+}
+
+#[test]
+fn what_lands_is_of_this_download_and_told_of() {
+    let (mut state, before, torrent) = (state(), torrent(), torrent());
+    begin(&mut state, &before);
+    state.drop_file(before.name());
+    begin(&mut state, &torrent);
+    let [peer, _] = publisher_and_other(&mut state, &torrent);
+    let piece = StoredPiece::for_a_test(&torrent, 0);
+    let from = state.news_from(0).1;
+    let mut land = |of: &Arc<Torrent>| state.landed(peer, of, &piece, 1, Instant::now());
+    assert_eq!(land(&before), Landing::NotWanted, "that part is gone");
+    assert_eq!(land(&torrent), Landing::Another);
+    assert_eq!(land(&torrent), Landing::NotWanted, "it comes twice");
+    let (news, _) = state.news_from(from);
+    let told: Vec<_> = news.into_iter().map(|have| have.pieces).collect();
+    assert_eq!(told, [Pieces::These(vec![0])]);
+    let served = ["f.part0001", "f.part0002", "f.part0005", "f"].map(|it| match state.find(it) {
+        Found::Here(Location::Part(..), range) => range.end,
+        Found::Here(..) => panic!("it isn't whole"),
+        Found::Coming => 1,
+        Found::Unknown => 0,
+    });
+    let len = u64::from(MIN_PIECE_LEN);
+    assert_eq!(served, [len, 1, 0, 1], "an original checks nothing");
+}
+
+#[test]
+fn of_what_is_asked_for_the_least_sent_goes_first() {
+    let (mut state, torrent) = (state(), torrent());
+    share(&mut state, TrackerWord::Stands { mine: true });
+    let get = |pieces: &[u32]| Get {
+        n: 1,
+        wait: 0.0,
+        name: name("f"),
+        md5: torrent.md5(),
+        pieces: pieces.to_vec(),
+        blocks: None,
+    };
+    let mut sent = |pieces: &[u32]| match state.choose(&get(pieces)) {
+        Served::Piece(_, _, idx) => idx,
+        _ => panic!("all of it is here"),
+    };
+    let mut all: Vec<u32> = (0..4).map(|_| sent(&[0, 1, 2, 3])).collect();
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+    assert_eq!([sent(&[0]), sent(&[0]), sent(&[0, 3])], [0, 0, 3]);
+}
+
+#[test]
+fn a_bad_piece_is_asked_for_again_and_its_sender_left_alone() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    let [publisher, other] = publisher_and_other(&mut state, &torrent);
+    state.picker.open(other, ROUTE);
+    for _ in 0..3 {
+        assert!(!state.is_left_alone(other));
+        let asked = state.picker.classic_round(now, &mut state.rng);
+        let get = asked.expect("a piece").get;
+        let idx = get.pieces[0];
+        let another = state.expects(other, get.n, (idx + 1) % 4);
+        assert!(matches!(another, Err(NotAskedFor)));
+        let taken = state.take_answer(other, get.n, Some(idx), now);
+        taken.expect("it was asked for");
+        state.failed(other, &torrent, idx, bad_block());
+        let (in_flight, _) = state.picker.in_flight(torrent.name());
+        assert!(in_flight.is_empty(), "it is open again");
+        let piece = StoredPiece::for_a_test(&torrent, idx);
+        state.landed(publisher, &torrent, &piece, 1, now);
+    }
+    assert!(state.is_left_alone(other));
+    assert_eq!(state.peers[&publisher].strikes, 0);
+    let open = state.picker.nowhere(torrent.name());
+    assert!(open.is_empty());
+    let left = (0..4).find(|idx| !state.files[torrent.name()].have.get(*idx));
+    let left = left.expect("the fourth");
+    // the publisher reads it from its disk once more
+    for still in [true, false] {
+        state.failed(publisher, &torrent, left, bad_block());
+        let has = state.picker.has(publisher, torrent.name());
+        assert_eq!(has.is_some_and(|has| has.get(left)), still);
+    }
+}
+
+#[test]
+fn what_another_tracker_would_not_understand_is_not_told() {
+    for (tracker, n) in [
+        (TrackerKind::Unknown, 0),
+        (TrackerKind::Original, 0),
+        (TrackerKind::Ours { local: false }, 1),
+    ] {
+        let mut state = state();
+        share(&mut state, TrackerWord::Unasked);
+        state.tracker = tracker;
+        assert_eq!(state.unpublished().len(), n, "{tracker:?}");
+    }
+    let (mut state, now) = (state(), Instant::now());
+    state.swarm.insert(name("f"), listed(b"f", true));
+    state.edition = Some(7);
+    assert!(state.update_original_list(&[], now), "it is the first");
+    assert!(state.swarm.is_empty() && state.edition.is_none());
+    assert!(!state.update_original_list(&[], now));
+    state.no_list(crate::causes::NoList::NobodyListens);
+    assert!(state.update_original_list(&[], now), "it is back");
+}
+
+#[test]
+fn the_trackers_word_is_on_the_content_that_was_offered() {
+    let (mut state, now) = (state(), Instant::now());
+    state.tracker = TrackerKind::Ours { local: false };
+    share(&mut state, TrackerWord::Unasked);
+    let publication = state.unpublished().remove(0);
+    let earlier = Publication {
+        md5: digest(b"earlier"),
+        ..publication.clone()
+    };
+    let stands = Outcome::Stands {
+        mine: true,
+        published: 1,
+        publisher: String::new(),
+    };
+    assert_eq!(state.published(&earlier, &stands, now), None);
+    assert_eq!(state.unpublished().len(), 1, "nothing is known of this one");
+    assert!(state.published(&publication, &stands, now).is_some());
+    assert_eq!(
+        state.published(&publication, &stands, now),
+        None,
+        "said once"
+    );
+    assert_eq!(state.unpublished(), []);
+}
+
+#[test]
+fn a_pinned_content_is_fetched_on_whatever_stands() {
+    for (pin, goes_on) in [(None, false), (Some(digest(b"f")), true)] {
+        let (mut state, torrent) = (state_wanting(only(false, pin)), torrent());
+        let mut list = SwarmList::for_a_test(vec![listed(b"f", true)], Vec::new());
+        state.update_list(&list, Instant::now());
+        begin(&mut state, &torrent);
+        let [peer, _] = publisher_and_other(&mut state, &torrent);
+        let piece = StoredPiece::for_a_test(&torrent, 0);
+        state.landed(peer, &torrent, &piece, 1, Instant::now());
+        assert_eq!(state.file_list().pieces.len(), 1);
+        list.torrents = vec![listed(b"other", true)];
+        (list.edition, list.n_files) = (Some(2), Some(3));
+        let begins = state.update_list(&list, Instant::now());
+        assert_eq!(state.n_files, Some(3));
+        assert_eq!(begins.len(), usize::from(!goes_on), "{pin:?}");
+        assert_eq!(state.goes_on(&torrent), goes_on, "{pin:?}");
+        // the tracker would take its pieces for the other's
+        assert!(state.file_list().pieces.is_empty(), "{pin:?}");
+    }
+    // and another content, which stands here, isn't shared
+    let mut state = state_wanting(only(false, Some(digest(b"pin"))));
+    state.tracker = TrackerKind::Ours { local: false };
+    let file = WholeFile::for_a_test(&torrent(), stamp(), false);
+    assert!(state.share(&file, Instant::now()));
+    assert!(!state.files[&name("f")].is_offered() && state.unpublished().is_empty());
+}
+
+#[test]
+fn what_is_put_back_was_not_deleted() {
+    for (content, stays) in [(&b"f"[..], false), (b"other", true)] {
+        let mut state = state();
+        state.deleted.insert(name("f"), digest(content));
+        share(&mut state, TrackerWord::Unasked);
+        assert_eq!(state.deleted.contains_key(&name("f")), stays);
+    }
+    // what came and was changed here is never replaced in this run
+    for downloaded in [false, true] {
+        let mut state = state();
+        share(&mut state, TrackerWord::Stands { mine: false });
+        state.files.get_mut(&name("f")).expect("shared").downloaded = downloaded;
+        assert!(state.lost(&name("f"), false));
+        assert!(!state.lacks(&listed(b"f", true)), "it stands here");
+        state.standing.clear();
+        assert_eq!(state.lacks(&listed(b"f", true)), !downloaded);
+    }
+}
+
+#[test]
+fn a_name_in_use_is_not_uploaded_to() {
+    type Use = fn(&mut State);
+    let uses: [(&str, Use, bool); 6] = [
+        ("nothing", |_| (), true),
+        (
+            "standing",
+            |state| state.stands_unverified(&name("f"), stamp(), digest(b"f")),
+            false,
+        ),
+        (
+            "a download",
+            |state| assert!(begin(state, &torrent())),
+            false,
+        ),
+        (
+            "listed",
+            |state| drop(state.swarm.insert(name("f"), listed(b"f", true))),
+            false,
+        ),
+        (
+            "beginning",
+            |state| assert!(state.beginning.insert(name("f"))),
+            false,
+        ),
+        (
+            "an upload",
+            |state| assert!(state.begin_upload(&name("f"), 1)),
+            false,
+        ),
+    ];
+    for (what, act, is_free) in uses {
+        let mut state = state();
+        act(&mut state);
+        assert_eq!(state.is_free(&name("f")), is_free, "{what}");
+        let before = state.uploads.len();
+        assert_eq!(state.begin_upload(&name("f"), 1), is_free, "{what}");
+        assert_eq!(state.uploads.len(), before + usize::from(is_free), "{what}");
+    }
+}
+
+#[test]
+fn a_copy_from_originals_is_shared_once_its_md5_is_listed() {
+    for (content, vouched) in [
+        (None, false),
+        (Some(b"other"), false),
+        (Some(b"copy!"), true),
+    ] {
+        let mut state = state();
+        state.stands_unverified(&name("f"), stamp(), digest(b"copy!"));
+        let listed = content.map(|content| (name("f"), self::listed(content, true)));
+        state.swarm.extend(listed);
+        let files: Vec<bool> = state.unsettled().iter().map(|it| it.vouched).collect();
+        assert_eq!(files, if vouched { vec![true] } else { vec![] });
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_hashed_once_it_may_be() {
+    let mut state = state();
+    let files = [("f", aged(1, 10))];
+    assert_eq!(look(&mut state, &files).to_hash.len(), 1);
+    assert!(state.cannot_read(&name("f"), None, "no permission"));
+    assert!(
+        !state.cannot_read(&name("f"), None, "no permission"),
+        "said once"
+    );
+    assert!(look(&mut state, &files).to_hash.is_empty());
+    state.retry(&name("f"));
+    assert!(state.unreadable().is_empty());
+    assert_eq!(look(&mut state, &files).to_hash.len(), 1);
+    // a program that ends hashes no longer
+    assert!(state.note_progress(&name("f"), 0, 1));
+    state.end();
+    assert!(!state.note_progress(&name("f"), 0, 1));
+}
+
+#[test]
+fn a_download_that_is_whole_stands_here() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    let part = Part {
+        pieces: StoredPieces::all_for_a_test(&torrent),
+        ..Part::none_of(&torrent)
+    };
+    assert!(state.begin(&torrent, part, now));
+    // the file that it replaces went away meanwhile
+    state.withdraw(&name("f"));
+    let completing = state.completes(&name("f")).expect("a whole part");
+    assert!(completing.replaced.is_none());
+    let outdated = Standing::Outdated(aged(1, 10), digest(b"old"));
+    state.standing.insert(name("f"), outdated);
+    let completing = state.completes(&name("f")).expect("a whole part");
+    assert_eq!(completing.replaced, Some(aged(1, 10)));
+    state.completed(&WholeFile::for_a_test(&torrent, stamp(), true));
+    let held = &state.files[&name("f")];
+    assert!(held.downloaded && held.announced && held.stamp == Some(stamp()));
+    assert_eq!(state.standing[&name("f")], Standing::Shared(stamp()));
+    assert!(state.completes(&name("f")).is_none());
 }
 
 #[test]
