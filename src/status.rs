@@ -393,6 +393,52 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_ends_once_enough_have_it_and_nothing_comes() {
+        use RolloutState::{Done, OnItsWay, Publisher};
+        let host = |ip: &str| Host {
+            text: ip.to_owned(),
+            name: None,
+            addresses: ip.parse().ok().into_iter().collect(),
+        };
+        for (standings, until, missing, comes, is_enough) in [
+            (&[Publisher, Done, Done][..], 2, &[][..], false, true),
+            (&[Publisher, Done, Done], 3, &[], false, false),
+            (&[Publisher, Done, OnItsWay], 2, &[], false, false),
+            (&[Publisher, Done, Done], 2, &[], true, false),
+            // by address: the publisher has it, too
+            (&[Publisher, Done, OnItsWay], 1, &["10.0.0.2"], false, false),
+            (&[Publisher, Done], 1, &["10.0.0.9"], false, false),
+        ] {
+            let machine = |(nth, standing): (usize, &RolloutState)| JudgedMachine {
+                host: String::new(),
+                peer: format!("10.0.0.{nth}:1"),
+                here: true,
+                age: 0.0,
+                standing: standing.clone(),
+                file: None,
+            };
+            let name = Name::parse("image.iso").expect("a name");
+            let view = RolloutView {
+                targets: Vec::new(),
+                n_untold: 0,
+                near: None,
+                changing: comes.then_some(name).into_iter().collect(),
+                all: standings.iter().enumerate().map(machine).collect(),
+                held_up: None,
+            };
+            let have_it = ["10.0.0.0", "10.0.0.1"].map(host);
+            let hosts: Vec<Host> = have_it
+                .into_iter()
+                .chain(missing.iter().map(|ip| host(ip)))
+                .collect();
+            let case = format!("{standings:?} {until} {missing:?} {comes}");
+            assert_eq!(view.is_enough(until, &hosts), is_enough, "{case}");
+            let lacking = view.missing(&hosts).into_iter().map(|host| &host.text);
+            assert!(lacking.eq(missing), "{case}");
+        }
+    }
+
+    #[test]
     fn a_short_name_means_one_machine() {
         let names = |texts: &[&str]| {
             let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();

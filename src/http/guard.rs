@@ -161,6 +161,27 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_others_reach_has_a_token() {
+        for (addr, has) in [
+            ("127.0.0.1:1", false),
+            ("[::1]:1", false),
+            ("0.0.0.0:1", true),
+        ] {
+            let guard = Guard::new(addr.parse().expect("an address"));
+            assert_eq!(guard.token.is_some(), has, "{addr}");
+        }
+    }
+
+    #[test]
+    fn only_the_token_is_the_token() {
+        for (came, is_it) in [(TOKEN, true), (&TOKEN[1..], false), ("", false)] {
+            assert_eq!(equal(came, TOKEN), is_it, "{came}");
+        }
+        assert!(!equal(&TOKEN.replace('f', "e"), TOKEN));
+        assert!(!equal(&format!("{TOKEN}0"), TOKEN));
+    }
+
+    #[test]
     fn whoever_has_the_link_gets_in() {
         let from_elsewhere =
             "Referer: https://mail.example/\nSec-Fetch-Site: cross-site\nSec-Fetch-Mode: navigate";

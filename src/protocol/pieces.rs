@@ -84,6 +84,7 @@ mod tests {
             (these(&[7]), digits("80"), digits("81")),
             (digits("80"), digits("01"), digits("81")),
             (digits("all"), these(&[7]), digits("all")),
+            (digits("all"), digits("80"), digits("all")),
             (digits("80"), digits("all"), digits("all")),
             // of another content
             (digits("80"), digits("0001"), digits("0001")),

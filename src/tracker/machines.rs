@@ -210,11 +210,7 @@ fn bounded(mut report: MachineReport) -> MachineReport {
 
 /// A figure that can be shown, and added to others.
 fn figure(n: f64) -> f64 {
-    if n.is_finite() {
-        n.clamp(0.0, FASTEST)
-    } else {
-        0.0
-    }
+    n.clamp(0.0, FASTEST)
 }
 
 /// Forgets the peer at this address by the name that its machine had before, which would count twice: a machine may get
@@ -330,6 +326,43 @@ mod tests {
                 "10.0.0.11:1",
                 "10.0.0.19:1"
             ]
+        );
+    }
+
+    #[test]
+    fn a_machine_that_reports_again_takes_nobodys_place() {
+        let (machines, now) = (Machines::default(), Instant::now());
+        let lan = [10, 0, 0, 7];
+        let note = |ip, n: u16| machines.note(at(ip, n), report(n, &format!("pc{n}"), 1), now);
+        let n_here = || known(&machines, now).len();
+        let all = MACHINES_PER_ADDRESS as u16;
+        (0..all).chain([all - 1]).for_each(|n| note(lan, n));
+        assert_eq!(n_here(), MACHINES_PER_ADDRESS);
+        note(lan, all);
+        assert_eq!(n_here(), MACHINES_PER_ADDRESS, "one more has another's");
+        note([10, 0, 0, 8], 1);
+        assert_eq!(n_here(), MACHINES_PER_ADDRESS + 1, "another address");
+        (0..all + 1).for_each(|n| note([127, 0, 0, 1], n));
+        assert_eq!(
+            n_here(),
+            2 * MACHINES_PER_ADDRESS + 2,
+            "all on this machine"
+        );
+    }
+
+    #[test]
+    fn a_report_is_cut_to_what_a_report_has() {
+        let mut long = report(1, &"h".repeat(2 * HOST_CHARS), 1000);
+        let file = &mut long.files[0];
+        (file.state, file.speed, file.left) = ("s".repeat(2 * TEXT_CHARS), 1e300, Some(-1.0));
+        long.files = vec![file.clone(); 2 * FILES_REPORTED];
+        let cut = bounded(long);
+        let file = &cut.files[0];
+        let lens = (cut.host.len(), cut.files.len(), file.state.len());
+        assert_eq!(lens, (HOST_CHARS, FILES_REPORTED, TEXT_CHARS));
+        assert_eq!(
+            (file.here, file.speed, file.left),
+            (100, FASTEST, Some(0.0))
         );
     }
 

@@ -1,26 +1,33 @@
 //! What each message is answered, without sockets.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process;
 
+use super::message_permit::MessagePermit;
 use super::*;
 use crate::content::Verdict;
 use crate::md5::{INITIAL, digest};
 use crate::net::ANSWER_EACH_BYTE;
 use crate::protocol::{
-    FileReport, MachineReport, Outcome, PeerEntry, PingAnswer, Publication, Reply, Summary,
-    SwarmList, VERSION, parse,
+    FileReport, MachineReport, MachineStatus, Outcome, PeerEntry, PingAnswer, Publication, Reply,
+    Summary, SwarmList, TORRENT_CAP, VERSION, parse,
 };
 use crate::roster::{FILES_PER_ADDRESS, Record};
 use crate::torrent::Torrent;
 
-/// A tracker without a listener, and with a folder of its own.
-fn with_tracker(reach: Reachability, test: impl FnOnce(&mut TrackerShared)) {
+/// This test's folder.
+fn dir() -> PathBuf {
     let thread = std::thread::current().id();
     let dir = format!("bittorrentish-tracker-{}-{thread:?}", process::id());
+    std::env::temp_dir().join(dir)
+}
+
+/// A tracker without a listener, and with a folder of its own.
+fn with_tracker(reach: Reachability, test: impl FnOnce(&mut TrackerShared)) {
     let config = TrackerConfig {
         reach,
-        torrents: std::env::temp_dir().join(dir),
+        torrents: dir(),
         sweep_every: Duration::from_secs(15),
         client: "client".to_owned(),
     };
@@ -141,6 +148,158 @@ fn the_refused_are_told_so_in_their_dialect() {
             assert!(fits, "{message}: {answer}");
         }
         assert_eq!(tracker.lock().n_peers(), 0, "nobody was added");
+    });
+}
+
+#[test]
+fn a_publication_is_what_it_says_and_no_more_than_one_may_send() {
+    let image = torrent(16);
+    let fine = Publication {
+        torrent: Some(image.clone()),
+        ..Publication::of(&image)
+    };
+    let other = Name::parse("other.iso").expect("a name");
+    let answer = |key: &str, files: Vec<Publication>| {
+        let mut said = String::new();
+        with_tracker(Reachability::Local, |tracker| {
+            let (port, key) = (5, key.to_owned());
+            let message = ToTracker::Publish { port, key, files };
+            let peer: SocketAddr = "127.0.0.1:40000".parse().expect("an address");
+            let reply = tracker.answer(peer, peer.ip(), message).parts().concat();
+            said = String::from_utf8(reply).expect("text");
+            let is_kept = said.contains("\"stands\"");
+            assert_eq!(swarm(tracker, 9).torrents.len(), usize::from(is_kept));
+        });
+        said
+    };
+    let long = "k".repeat(65);
+    for (expected, key, files) in [
+        ("\"stands\"", "key", vec![fine.clone()]),
+        (
+            "a publisher's key has 1 to 64 bytes, this one 0",
+            "",
+            vec![],
+        ),
+        (
+            "a publisher's key has 1 to 64 bytes, this one 65",
+            &long,
+            vec![],
+        ),
+        (
+            "at most 1000 files, this one 1001",
+            "key",
+            vec![fine.clone(); 1001],
+        ),
+        (
+            "has the name",
+            "key",
+            vec![Publication {
+                name: other,
+                ..fine.clone()
+            }],
+        ),
+        (
+            "has the size",
+            "key",
+            vec![Publication {
+                size: 1,
+                ..fine.clone()
+            }],
+        ),
+        (
+            "has the MD5",
+            "key",
+            vec![Publication {
+                md5: digest(b"1"),
+                ..fine.clone()
+            }],
+        ),
+        (
+            "has a list of checkpoints",
+            "key",
+            vec![Publication {
+                checkpoints: digest(b"1"),
+                ..fine.clone()
+            }],
+        ),
+    ] {
+        let said = answer(key, files);
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn a_long_message_needs_a_permit_and_keeps_it() {
+    let large = Semaphore::new(1, 0);
+    let [mut first, mut second] = [(); 2].map(|()| MessagePermit::new(&large, Duration::ZERO));
+    for (len, expected, refused) in [
+        (SMALL, [TORRENT_CAP; 2], false),
+        (SMALL + 1, [TORRENT_CAP, SMALL], true),
+        (SMALL + 2, [TORRENT_CAP, SMALL], true),
+    ] {
+        assert_eq!([first.cap(len), second.cap(len)], expected, "{len}");
+        assert_eq!((first.is_refused(), second.is_refused()), (false, refused));
+    }
+    drop(first);
+    assert_eq!(second.cap(SMALL + 3), SMALL, "it has been refused");
+    let mut third = MessagePermit::new(&large, Duration::ZERO);
+    assert_eq!(third.cap(SMALL + 1), TORRENT_CAP, "it was given back");
+}
+
+#[test]
+fn a_file_is_loaded_under_its_own_name() {
+    with_tracker(Reachability::Local, |tracker| {
+        publish(tracker, &torrent(16), true);
+        let dir = dir();
+        fs::rename(dir.join("image.iso.torrent"), dir.join("x.torrent")).expect("it is there");
+        fs::write(dir.join(".new.torrent"), "").expect("room");
+        fs::create_dir(dir.join("y.torrent")).expect("room");
+        let loaded = tracker.torrents.load().expect("readable");
+        let bad: BTreeSet<String> = loaded.bad.iter().map(ToString::to_string).collect();
+        assert_eq!((loaded.records.len(), bad.len()), (0, 2), "{bad:?}");
+        assert!(
+            bad.contains("left out x.torrent: it is of image.iso"),
+            "{bad:?}"
+        );
+    });
+}
+
+#[test]
+fn who_has_what_is_told_of_machines_that_report() {
+    with_tracker(Reachability::Local, |tracker| {
+        let image = torrent(16);
+        publish(tracker, &image, true);
+        let list = r#"{"msg": "file_list", "port": 6, "v": 1, "files": ["image.iso"]}"#;
+        ask(tracker, list);
+        ask(
+            tracker,
+            r#"{"msg": "file_list", "port": 7, "v": 1, "files": []}"#,
+        );
+        let ended = r#", "ended": {"code": 0, "why": ""}"#;
+        for (port, ended) in [(5, ""), (6, ""), (7, ""), (8, ""), (6, ended)] {
+            let report = format!(
+                r#"{{"msg": "report", "port": {port}, "host": "pc{port}", "files": []{ended}}}"#
+            );
+            let answer = ask(tracker, &report);
+            assert_eq!(answer, br#"{"v":1}"#);
+            let status = ask(tracker, r#"{"msg": "status", "only": "image.iso"}"#);
+            let status: Reply = parse(&status).expect("a reply");
+            let status = status.status.expect("what was asked for");
+            let of_it = |one: &&MachineStatus| one.host == format!("pc{port}");
+            let machine = status.machines.iter().find(of_it).expect("it reported");
+            let is_here = port != 8 && ended.is_empty();
+            // what it has published or listed counts before it reports that
+            let has = is_here && port != 7;
+            assert_eq!(machine.here, is_here, "{port}");
+            assert_eq!(machine.files.len(), usize::from(has), "{port}");
+            let mine = machine.files.iter().filter(|file| file.mine);
+            assert_eq!(mine.count(), usize::from(port == 5), "{port}");
+        }
+        let refused = ask(
+            tracker,
+            r#"{"msg": "report", "port": 0, "host": "x", "files": []}"#,
+        );
+        assert!(String::from_utf8_lossy(&refused).contains("error"));
     });
 }
 
