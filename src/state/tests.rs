@@ -1343,3 +1343,262 @@ fn a_download_that_is_dropped_while_it_gets_its_name_is_found_by_the_next_look()
     assert_eq!(looked.to_hash.len(), 1);
     assert!(state.share(&file, now));
 }
+
+/// A peer at 10.0.0.`ip`, an original or ours, as the tracker lists it with these names.
+fn entry(ip: u8, v: Option<u32>, names: &[&str]) -> PeerEntry {
+    PeerEntry {
+        ip: format!("10.0.0.{ip}"),
+        port: 1,
+        file_list: names.iter().map(ToString::to_string).collect(),
+        v,
+        pieces: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn an_original_is_asked_for_what_its_list_names_and_no_more() {
+    let part = |idxs: &[u32]| Some(idxs.to_vec());
+    let one_piece = |state: &mut State| {
+        let file = Summary {
+            n_pieces: 1,
+            ..listed(b"f", true)
+        };
+        state.swarm.insert(name("f"), file);
+    };
+    let large = |state: &mut State| {
+        state.swarm.insert(name("f"), listed(b"f", true));
+        begin(state, &torrent());
+    };
+    type Prepare<'a> = &'a dyn Fn(&mut State);
+    type Case<'a> = (&'a str, Prepare<'a>, &'a [&'a [&'a str]], Option<Vec<u32>>);
+    let cases: [Case; 5] = [
+        ("a piece", &large, &[&["f.part0002"]], part(&[1])),
+        (
+            "another since",
+            &large,
+            &[&["f.part0002"], &["f.part0001"]],
+            part(&[0]),
+        ),
+        ("nothing any more", &large, &[&["f.part0002"], &[]], None),
+        // it would be the whole file, which nobody can check piece by piece
+        ("the name", &large, &[&["f"]], None),
+        // of a file in one piece, an original knows the name alone
+        ("the only piece", &one_piece, &[&["f.part0001"]], None),
+    ];
+    for (what, prepare, lists, expected) in cases {
+        let mut state = state();
+        prepare(&mut state);
+        for names in lists {
+            state.take_peers(&[entry(4, None, names)], None, Instant::now());
+        }
+        let (id, peer) = state.peers.first_key_value().expect("listed");
+        let has = state.picker.has(*id, &name("f"));
+        let has = has.map(|has| has.iter().collect::<Vec<u32>>());
+        assert_eq!(has.filter(|has| !has.is_empty()), expected, "{what}");
+        assert!(expected.is_some() || peer.offers.is_empty() || what == "the name");
+    }
+}
+
+#[test]
+fn what_only_originals_have_is_fetched_from_them() {
+    type Prepare = fn(&mut State);
+    type Case<'a> = (&'a str, Prepare, Option<u32>, &'a [&'a str], usize);
+    let cases: [Case; 10] = [
+        ("a file", |_| (), None, &["g"], 1),
+        ("a peer of ours has it", |_| (), Some(1), &["g"], 0),
+        ("a piece", |_| (), None, &["g.part0001"], 0),
+        (
+            "it isn't wanted",
+            |state| state.wants.only = vec![name("f")],
+            None,
+            &["g"],
+            0,
+        ),
+        (
+            "it stands here",
+            |state| state.stands_unverified(&name("f"), stamp(), digest(b"f")),
+            None,
+            &["f"],
+            0,
+        ),
+        (
+            "it is on its way",
+            |state| assert!(begin(state, &torrent())),
+            None,
+            &["f"],
+            0,
+        ),
+        (
+            "it was deleted",
+            |state| assert!(state.deleted.insert(name("g"), digest(b"g")).is_none()),
+            None,
+            &["g"],
+            0,
+        ),
+        (
+            "it was given up",
+            |state| state.give_up(&name("g"), String::new()),
+            None,
+            &["g"],
+            0,
+        ),
+        (
+            "its .torrent is known",
+            |state| drop(state.swarm.insert(name("f"), listed(b"f", true))),
+            None,
+            &["f"],
+            0,
+        ),
+        ("two files", |_| (), None, &["g", "h"], 2),
+    ];
+    for (what, prepare, v, names, n) in cases {
+        let (mut state, now) = (state(), Instant::now());
+        prepare(&mut state);
+        state.take_peers(&[entry(4, v, names)], None, now);
+        assert_eq!(state.from_originals_only().len(), n, "{what}");
+        // who said hello, and is off the list, isn't asked
+        state.take_peers(&[], None, now);
+        assert!(state.from_originals_only().is_empty(), "{what}");
+        assert_eq!(state.listed_of_ours(), []);
+        state.take_peers(&[entry(4, v, &[])], None, now);
+        assert_eq!(
+            state.listed_of_ours().len(),
+            usize::from(v.is_some()),
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn a_pause_for_the_disk_ends() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    assert!(
+        state.may_ask(0, now) && !state.may_ask(1, now),
+        "nobody is listed"
+    );
+    assert!(state.pause_for_disk("full", now));
+    let later = now + Duration::from_secs(10);
+    assert!(!state.may_ask(0, later - Duration::from_millis(1)));
+    assert!(state.may_ask(0, later) && state.disk_fault.is_none());
+    assert!(!state.pause_for_disk("full", later), "said once");
+    let piece = StoredPiece::for_a_test(&torrent, 0);
+    state.landed(1, &torrent, &piece, 1, later);
+    assert!(state.pause_for_disk("full", later), "it worked meanwhile");
+    state.end();
+    assert!(
+        !state.may_ask(0, later + Duration::from_secs(99)),
+        "the program ends"
+    );
+    for exit_when_complete in [false, true] {
+        let mut state = state_wanting(Wants {
+            exit_when_complete,
+            ..Wants::default()
+        });
+        assert!(state.cannot_begin(&name("f"), "no permission"));
+        // a run that ends does so with what is wrong with the disk
+        assert_eq!(state.disk_fault.is_some(), exit_when_complete);
+    }
+}
+
+#[test]
+fn what_was_given_up_or_cancelled_is_lacked_once_it_is_picked() {
+    let mut state = state_wanting(Wants {
+        pick: true,
+        ..Wants::default()
+    });
+    let (name, file) = (name("f"), listed(b"f", true));
+    state.swarm.insert(name.clone(), file.clone());
+    assert!(!state.lacks(&file) && state.unpicked().eq([&name]));
+    assert_eq!(state.pick(&name), Some(file.clone()));
+    assert_eq!(state.pick(&name), None, "it begins already");
+    assert!(state.unpicked().next().is_none() && state.picked() == [name.clone()]);
+    state.give_up(&name, "no room".to_owned());
+    assert!(!state.lacks(&file));
+    assert_eq!(state.pick(&name), Some(file.clone()));
+    state.end_beginning(&name);
+    begin(&mut state, &torrent());
+    assert!(state.can_cancel(&name));
+    state.cancel(&name);
+    assert!(state.files.is_empty() && state.picked().is_empty());
+    assert!(!state.can_cancel(&name) && !state.lacks(&file));
+    // what is whole stays
+    state.pick(&name);
+    state.end_beginning(&name);
+    share(&mut state, TrackerWord::Stands { mine: false });
+    assert!(!state.can_cancel(&name) && state.unpicked().next().is_none());
+    state.cancel(&name);
+    assert!(state.files.contains_key(&name));
+    // and what the command line names is wanted in any case
+    let mut state = state_wanting(only(false, None));
+    state.pick(&name);
+    assert!(!state.can_cancel(&name));
+    assert_eq!(state.wants.md5, None);
+    state.wants.md5 = Some(digest(b"f"));
+    assert_eq!(state.pin(&self::name("g")), None, "of that one alone");
+}
+
+#[test]
+fn of_many_files_those_that_are_asked_for_are_reported() {
+    let mut state = state_wanting(Wants {
+        only: vec![name("zz")],
+        ..Wants::default()
+    });
+    share(&mut state, TrackerWord::Stands { mine: true });
+    let files: Vec<String> = (10..40).map(|n| format!("g{n}")).collect();
+    let files = files
+        .iter()
+        .zip(1..)
+        .map(|(file, size)| (&**file, aged(size, 0)));
+    let mut files: Vec<(&str, Stamp)> = files.collect();
+    files.push(("f", stamp()));
+    look(&mut state, &files);
+    let reports = state.file_reports(0, 0.0, Instant::now());
+    let names: Vec<String> = reports.iter().map(|it| it.name.to_string()).collect();
+    assert_eq!(names.len(), 20);
+    assert_eq!(
+        names[..3],
+        ["zz", "g39", "g38"],
+        "the largest of those that come"
+    );
+}
+
+#[test]
+fn another_program_at_an_address_begins_anew() {
+    let (mut state, torrent, now) = (state(), torrent(), Instant::now());
+    begin(&mut state, &torrent);
+    let addr = ([10, 0, 0, 2], 1).into();
+    let have = |name: &str, md5| Have {
+        name: self::name(name),
+        md5,
+        pieces: Pieces::Digits("all".to_owned()),
+    };
+    let hello = |id: &str, have: Vec<Have>| Hello {
+        v: 1,
+        id: id.to_owned(),
+        port: 1,
+        have,
+    };
+    let all = vec![have("f", torrent.md5()), have("g", digest(b"g"))];
+    let peer = state.meets(addr, &hello("one", all), now).peer;
+    state.peers.get_mut(&peer).expect("met").strikes = 3;
+    for (id, left) in [("one", true), ("other", false)] {
+        assert_eq!(state.meets(addr, &hello(id, Vec::new()), now).peer, peer);
+        assert_eq!(state.is_left_alone(peer), left, "{id}");
+        assert_eq!(
+            state.picker.has(peer, torrent.name()).is_some(),
+            left,
+            "{id}"
+        );
+        assert_eq!(state.peers[&peer].offers.is_empty(), !left, "{id}");
+        // who sent bad pieces isn't connected to
+        let to_connect = state.to_connect(0, now).len();
+        assert_eq!(to_connect, usize::from(!left), "{id}");
+    }
+    assert_eq!(state.to_connect(0, now), [], "it is tried");
+    state.disconnected(peer, false, now);
+    state.drop_file(torrent.name());
+    assert_eq!(state.to_connect(0, now), [], "nothing is missing");
+    state.beginning.insert(name("f"));
+    assert_eq!(state.to_connect(0, now).len(), 1, "something will be");
+}

@@ -1069,8 +1069,8 @@ fn what_was_deleted_is_not_picked_again() {
     let names = ["here", "deleted", "never whole"].map(name);
     own.put("here", b"abc");
     let stamp = own.store().open_shared(&names[0]).expect("a file").1;
-    for at in 0..2 {
-        let torrent = torrent_as(names[at].as_str(), b"abc");
+    for whole in &names[..2] {
+        let torrent = torrent_as(whole.as_str(), b"abc");
         own.store()
             .save(&saved(&torrent, Some(stamp)))
             .expect("room");
