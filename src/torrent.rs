@@ -321,10 +321,12 @@ mod tests {
                 assert!(
                     matches!(bad, BadPiece::Block { block, .. } if block == (end as usize - 1) / torrent.block_len())
                 );
-                assert!(
-                    torrent.verify(idx, &bytes[1..]).is_err(),
-                    "a byte is missing"
-                );
+                for other in [bytes[1..].to_vec(), [bytes, &[0]].concat()] {
+                    let (expected, came) = (bytes.len(), other.len());
+                    let bad = torrent.verify(idx, &other).err();
+                    assert_eq!(bad, Some(BadPiece::Length { expected, came }));
+                    assert!(torrent.good_blocks(idx, &other).is_empty());
+                }
             }
             assert_eq!(end, size as u64);
             let json = serde_json::to_string(&torrent).expect("plain data");
@@ -359,5 +361,21 @@ mod tests {
                 .to_string();
             assert!(fault.contains(why) || key == "name", "{key}: {fault}");
         }
+        // of an empty file, no piece would show that the MD5 is another
+        let mut bad = serde_json::to_value(torrent_of("f", b"")).expect("plain data");
+        bad["md5"] = good["md5"].clone();
+        let fault = serde_json::from_value::<Torrent>(bad).expect_err("it isn't empty");
+        assert!(fault.to_string().contains("the MD5 of an empty file"));
+    }
+
+    #[test]
+    fn a_list_of_another_cut_is_another_list() {
+        let of = |piece_len: u32| {
+            let (name, md5) = (Name::parse("f").expect("a name"), crate::md5::digest(b"f"));
+            let checkpoints = vec![crate::md5::INITIAL];
+            let torrent = Torrent::new(name, 100, piece_len, md5, checkpoints);
+            torrent.expect("one block").checkpoints_md5()
+        };
+        assert_ne!(of(MIN_PIECE_LEN), of(2 * MIN_PIECE_LEN));
     }
 }

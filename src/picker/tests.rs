@@ -166,18 +166,14 @@ fn a_piece_is_open_again_when_its_peer_leaves() {
 
 #[test]
 fn candidates_are_a_fair_share_of_what_is_open() {
-    let all: Vec<u32> = (0..72).collect();
+    let all: Vec<u32> = (0..64).collect();
     for (n_peers, expected) in [(1, 8), (8, 8), (16, 4), (64, 1)] {
-        let peers = (0..n_peers).map(|_| (&all[..], NEAR));
-        // one more peer has the first eight, which are less rare than the other 64
-        let peers: Vec<(&[u32], Route)> = peers.chain([(&all[..8], NEAR)]).collect();
-        let (mut picker, _) = picker(72, &peers);
+        let peers: Vec<(&[u32], Route)> = (0..n_peers).map(|_| (&all[..], NEAR)).collect();
+        let (mut picker, _) = picker(64, &peers);
         let order = picker
             .next_request(CANDIDATES, Instant::now(), &mut StdRng::seed_from_u64(1))
             .expect("something to ask for");
-        let named = &order.get.pieces;
-        assert_eq!(named.len(), expected, "{n_peers} peers");
-        assert!(named.iter().all(|idx| *idx >= 8), "{n_peers}: {named:?}");
+        assert_eq!(order.get.pieces.len(), expected, "{n_peers} peers");
     }
 }
 
@@ -197,28 +193,69 @@ fn each_of_many_ties_may_come_first() {
     }
 }
 
+/// Another file that is wanted, of so many pieces.
+fn want_too(picker: &mut Picker, name: &str, n_pieces: u32) -> Name {
+    let name = Name::parse(name).expect("a name");
+    let checkpoints = vec![crate::md5::INITIAL; n_pieces as usize * BLOCKS_A_PIECE];
+    let size = u64::from(n_pieces) * u64::from(MAX_PIECE_LEN);
+    let torrent = Torrent::new(name.clone(), size, MAX_PIECE_LEN, digest(b""), checkpoints);
+    let torrent = torrent.expect("a torrent");
+    picker.want(&torrent, &Bitfield::new(n_pieces), &BTreeMap::new());
+    name
+}
+
 #[test]
 fn of_several_files_the_rarest_piece_comes_first() {
-    // the first peer has pieces of both files; those of `f` have two holders, those of `g` one
-    let (mut picker, f) = picker(2, &[(&[0, 1], NEAR), (&[0, 1], NEAR)]);
-    let g = Name::parse("g").expect("a name");
-    let checkpoints = vec![crate::md5::INITIAL; 64 * BLOCKS_A_PIECE];
-    let size = 64 * u64::from(MAX_PIECE_LEN);
-    let torrent = Torrent::new(g.clone(), size, MAX_PIECE_LEN, digest(b"g"), checkpoints);
-    let torrent = torrent.expect("a torrent");
-    picker.want(&torrent, &Bitfield::new(64), &BTreeMap::new());
-    picker.peer_has(1, &g, 0..64);
-    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
-    let mut next = || picker.next_request(CANDIDATES, now, &mut rng);
-    let first = next().expect("the rarest").get;
-    assert_eq!((first.name, first.pieces.len()), (g.clone(), 8));
-    let mut others = [next().expect("its second place"), next().expect("of `f`")];
-    others.sort_by_key(|order| order.peer);
-    assert_eq!((others[0].peer, &others[0].get.name), (1, &g));
-    let [_, Decision { peer, get, .. }] = others;
-    assert_eq!((peer, get.name), (2, f));
-    // and no piece of the other file is named with it
-    assert!(get.pieces.iter().all(|idx| *idx < 2), "{:?}", get.pieces);
+    // the first peer has all pieces of `f`, which has two holders, and of another file, which has one
+    for other in ["e", "g"] {
+        let (mut picker, _) = picker(2, &[(&[0, 1], NEAR), (&[0, 1], NEAR)]);
+        let other = want_too(&mut picker, other, 64);
+        picker.peer_has(1, &other, 0..64);
+        let mut rng = StdRng::seed_from_u64(1);
+        let next = picker.next_request(CANDIDATES, Instant::now(), &mut rng);
+        let get = next.expect("the rarest").get;
+        assert_eq!((get.name, get.pieces.len()), (other, CANDIDATES));
+    }
+}
+
+#[test]
+fn what_is_named_with_a_piece_is_of_its_file() {
+    let all: Vec<u32> = (0..64).collect();
+    let mut names = BTreeSet::new();
+    for seed in 0..100 {
+        // the first peer has both files, whose pieces are equally rare
+        let (mut picker, _) = picker(64, &[(&all, NEAR), (&all, NEAR), (&[], NEAR)]);
+        let other = want_too(&mut picker, "g", 2);
+        for peer in [1, 3] {
+            picker.peer_has(peer, &other, 0..2);
+        }
+        let mut rng = StdRng::seed_from_u64(seed);
+        let next = picker.next_request(CANDIDATES, Instant::now(), &mut rng);
+        let Decision { peer, get, .. } = next.expect("something to ask for");
+        let fits = get.name != other || get.pieces.iter().all(|idx| *idx < 2);
+        assert!(fits, "{seed}: {:?} of {}", get.pieces, get.name);
+        names.insert((peer, get.name));
+    }
+    assert_eq!(
+        names.len(),
+        4,
+        "whatever the first peer's rank is: {names:?}"
+    );
+}
+
+#[test]
+fn nothing_is_named_that_is_less_rare() {
+    let all: Vec<u32> = (0..12).collect();
+    for seed in 0..100 {
+        let (mut picker, _) = picker(12, &[(&all, NEAR), (&all[..8], NEAR)]);
+        let mut rng = StdRng::seed_from_u64(seed);
+        let next = picker.next_request(CANDIDATES, Instant::now(), &mut rng);
+        let named = next.expect("the rarest").get.pieces;
+        assert!(
+            named.len() == 2 && named.iter().all(|idx| *idx >= 8),
+            "{seed}: {named:?}"
+        );
+    }
 }
 
 #[test]
@@ -481,29 +518,38 @@ fn what_has_come_is_not_late() {
 
 #[test]
 fn what_is_missing_of_a_piece_is_asked_for_alone() {
-    let torrent = torrent(2);
+    let torrent = torrent(12);
     let mut blocks = BlockSet::NONE;
     (0..BLOCKS_A_PIECE - 1).for_each(|block| blocks.insert(block));
-    let (mut picker, name) = (Picker::default(), torrent.name().clone());
-    let here = BTreeMap::from([(0, blocks), (1, BlockSet::NONE)]);
-    picker.want(&torrent, &Bitfield::new(2), &here);
-    picker.peer_has(1, &name, [0, 1]);
-    picker.open(1, NEAR);
-    let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
-    let mut gets = |picker: &mut Picker| -> BTreeMap<Vec<u32>, Option<BlockSet>> {
-        let orders = picker.next_requests(now, &mut rng).into_iter();
-        orders
-            .map(|order| (order.get.pieces, order.get.blocks))
-            .collect()
-    };
-    let missing = blocks.missing_of(BLOCKS_A_PIECE);
     let all = BlockSet::NONE.missing_of(BLOCKS_A_PIECE);
-    let expected = BTreeMap::from([(vec![0], Some(missing)), (vec![1], Some(all))]);
-    assert_eq!(gets(&mut picker), expected);
-    // the blocks that are here may be what was wrong with it
-    picker.dropped(1, &name, 0);
-    picker.links.get_mut(&1).expect("a link").asked.clear();
-    assert_eq!(gets(&mut picker), BTreeMap::from([(vec![0], None)]));
+    let mut n_alone = 0;
+    for seed in 0..100 {
+        let (mut picker, name) = (Picker::default(), torrent.name().clone());
+        let here = BTreeMap::from([(0, blocks), (1, all)]);
+        picker.want(&torrent, &Bitfield::new(12), &here);
+        picker.peer_has(1, &name, 0..12);
+        picker.open(1, NEAR);
+        let (now, mut rng) = (Instant::now(), StdRng::seed_from_u64(seed));
+        let mut next = |picker: &mut Picker| {
+            let next = picker.next_request(CANDIDATES, now, &mut rng);
+            next.expect("something to ask for").get
+        };
+        let get = next(&mut picker);
+        let missing = blocks.missing_of(BLOCKS_A_PIECE);
+        if get.pieces.contains(&0) {
+            assert_eq!((get.pieces, get.blocks), (vec![0], Some(missing)), "{seed}");
+            n_alone += 1;
+            // the blocks that are here may be what was wrong with it
+            picker.dropped(1, &name, 0);
+            picker.links.get_mut(&1).expect("a link").asked.clear();
+            (1..12).for_each(|idx| picker.landed(&name, idx));
+            assert_eq!(next(&mut picker).blocks, None, "{seed}");
+        } else {
+            // of piece 1, all blocks are here: it is whole, or something in it is wrong
+            assert_eq!((get.pieces.len(), get.blocks), (6, None), "{seed}");
+        }
+    }
+    assert!(n_alone > 0);
 }
 
 #[test]

@@ -213,6 +213,15 @@ fn what_is_wrong_with_a_message_is_short_and_legible() {
 }
 
 #[test]
+fn an_id_has_so_many_bytes_at_most() {
+    for (len, fits) in [(ID_CAP, true), (ID_CAP + 1, false)] {
+        let id = "x".repeat(len);
+        let hello = format!(r#"{{"msg": "hello", "v": 1, "id": "{id}", "port": 1}}"#);
+        assert_eq!(parse::<Ask>(hello.as_bytes()).is_ok(), fits, "{len}");
+    }
+}
+
+#[test]
 fn pieces_that_the_file_does_not_have_are_refused() {
     assert!(Pieces::These(vec![0, 8]).bits(8).is_none());
     assert!(Pieces::Digits("ffff".to_owned()).bits(8).is_none());

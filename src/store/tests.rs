@@ -966,21 +966,25 @@ fn only_a_whole_file_of_this_content_gets_its_name() {
 
 #[test]
 fn what_came_is_received_unless_it_was_the_users_before() {
-    for (before, received) in [
-        (None, true),
-        (Some(&b"another"[..]), true),
-        (Some(b"new"), false),
+    for (before, was_received, received) in [
+        (None, false, true),
+        (Some(&b"another"[..]), false, true),
+        (Some(b"new"), false, false),
+        (Some(b"new"), true, true),
     ] {
         let own = Own::new();
         if let Some(before) = before {
-            let own_file = saved(&torrent_as("made", before), None);
-            own.store().save(&own_file).expect("room");
+            let known = Saved {
+                received: was_received,
+                ..saved(&torrent_as("made", before), None)
+            };
+            own.store().save(&known).expect("room");
         }
         let torrent = torrent_as("made", b"new");
         let part = own.whole_part(&torrent, b"new");
         own.store().finish(&torrent, &part, None).expect("room");
         let saved = own.store().saved(torrent.name()).expect("remembered");
-        assert_eq!(saved.received, received, "{before:?}");
+        assert_eq!(saved.received, received, "{before:?} {was_received}");
     }
 }
 
