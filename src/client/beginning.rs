@@ -297,8 +297,8 @@ impl Client {
             }
             return;
         }
-        // a download that isn't begun for lack of room says itself what it needs, and one that is whole, or
-        // has no inode, needs no more bytes
+        // a download that isn't begun for lack of room says itself what it needs; one that is whole, or lacks an inode, needs no
+        // more bytes
         let begun = !matches!(fault, StoreError::NoRoom { .. });
         let missing = self.lock().missing();
         let why = if full && begun && missing > 0 {

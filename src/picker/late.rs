@@ -44,8 +44,8 @@ impl Picker {
     }
 
     /// Returns when each piece that was requested and hasn't come will be late for `peer`, which isn't asked for anything. With
-    /// each further request it is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely slow isn't
-    /// flooded.
+    /// each further request it is waited for twice as long, so that a silent holder holds up nothing, and a network that is merely
+    /// slow isn't flooded.
     fn due(&self, peer: PeerId) -> impl Iterator<Item = (Instant, &Name, u32)> {
         let late = match self.links[&peer].is_elsewhere() {
             true => self.late_after() * ELSEWHERE,

@@ -1010,7 +1010,7 @@ fn a_pinned_content_is_fetched_on_whatever_stands() {
         let piece = StoredPiece::for_a_test(&torrent, 0);
         state.landed(peer, &torrent, &piece, 1, Instant::now());
         assert_eq!(state.file_list().pieces.len(), 1);
-        list.torrents = vec![listed(b"other", true)];
+        list.torrents = Some(vec![listed(b"other", true)]);
         (list.edition, list.n_files) = (Some(2), Some(3));
         let begins = state.update_list(&list, Instant::now());
         assert_eq!(state.n_files, Some(3));
