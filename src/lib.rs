@@ -253,7 +253,8 @@
 //! - `store::faults`: what can go wrong with the folder.
 //!
 //! Both programs:
-//! - `net`: connects and listens; the only place with timeouts.
+//! - `net`: connections; the only place with timeouts.
+//! - `net::listener`: accepts connections, each on a thread of its own.
 //! - `net::addresses`: this machine's own addresses.
 //! - `status`: `client --status`: how far everybody is.
 //! - `status::standing`: what a machine's report means.
@@ -308,7 +309,7 @@
 //! |---|---|---|
 //! | the tracker's, in [`tracker`] | a [`roster::Roster`] | |
 //! | the peer's, in [`client`] | a [`state::State`] | a Condvar: something came, or ended |
-//! | leaf locks: in [`net`] (threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), [`semaphore`] (counts), [`protocol`] (one long message is parsed at a time), [`page`] (speeds, free space), and in [`tracker`] what people were told and how far machines are | a few words each | |
+//! | leaf locks: in [`net`] (a listener's threads), [`limit`] (a time), [`buffers`], [`report`] (lines to be printed), [`store`] (what is remembered and open), [`semaphore`] (counts), [`protocol`] (one long message is parsed at a time), [`page`] (speeds, free space), and in [`tracker`] what people were told and how far machines are | a few words each | |
 //! | in [`store`]: one for each part, one for names and one for what is picked | a step on the disk, which is made under it | |
 //!
 //! Decisions are made under the first two, and only owned data leaves them; sockets, files, hashes, sleeps and prints come
