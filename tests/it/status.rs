@@ -24,12 +24,12 @@ fn status(tracker: &Program, more: &[&str]) -> (Option<i32>, String) {
     (ended.code(), status.lines().join("\n"))
 }
 
-/// A tracker, a seed of `image.iso`, and the folder of all.
+/// A tracker, a seed of `image.iso` that fetches nothing, and the folder of all.
 fn swarm(content: &[u8]) -> (Temp, Program, Program) {
     let dir = Temp::new();
     let tracker = Program::tracker(&dir.dir("torrents"), &["--sweep-every", "1"]);
     plant(&dir.dir("seed"), "image.iso", content);
-    let seed = Program::peer(&tracker, &dir.dir("seed"), &[]);
+    let seed = Program::peer(&tracker, &dir.dir("seed"), &["--only", "image.iso"]);
     seed.until_event("published", |_| true);
     (dir, tracker, seed)
 }
