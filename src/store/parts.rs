@@ -256,11 +256,16 @@ impl Store {
         if *is_done {
             return Ok(false);
         }
+        let path = self.part_path(&key.0, key.1);
         let start = Instant::now();
+        // another program may have cut it short: what was behind that is lost, which a longer file would hide
+        if file.metadata().map_err(at(&path))?.len() != torrent.size() {
+            return Err(StoreError::Changed(path));
+        }
         for range in ranges {
             self.disk
                 .write_all_at(file, &bytes[range.clone()], offset + range.start as u64)
-                .map_err(|fault| at(&self.part_path(&key.0, key.1))(fault))?;
+                .map_err(at(&path))?;
         }
         self.parts.lock().expect("no panic while locked").1 += start.elapsed();
         Ok(true)

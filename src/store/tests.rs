@@ -1424,6 +1424,12 @@ fn a_part_that_was_cut_short_meanwhile_gets_no_name() {
     assert!(whole);
     let other = File::options().write(true).open(hidden(&own, ".part"));
     other.and_then(|other| other.set_len(1000)).expect("a part");
+    // the last bytes would make it as long as before
+    let written = own.store().write(&torrent, &part, &[3], 199_999);
+    assert!(
+        matches!(written, Err(StoreError::Changed(_))),
+        "{written:?}"
+    );
     let named = own.store().finish(&torrent, &part, None);
     assert!(matches!(named, Err(StoreError::Changed(_))), "{named:?}");
     assert!(!own.1.join("made").exists());
