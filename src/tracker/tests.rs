@@ -90,6 +90,19 @@ fn publish<'a>(tracker: &'a TrackerShared, torrent: &Torrent, with: bool) -> Rep
     parse(&reply.bytes).expect("a reply")
 }
 
+/// Has a peer publish a small file under each name.
+fn publish_all(tracker: &TrackerShared, peer: SocketAddr, names: impl Iterator<Item = String>) {
+    for name in names {
+        let summary = Summary {
+            name: Name::parse(&name).expect("a name"),
+            n_pieces: 1,
+            ..Summary::of(&torrent(16))
+        };
+        let record = Record { summary, key: None };
+        tracker.lock().publish(peer, record, Verdict::New);
+    }
+}
+
 #[test]
 fn a_ping_gets_the_list_in_its_senders_dialect() {
     with_tracker(Reachability::Local, |tracker| {
@@ -476,16 +489,7 @@ fn the_list_of_files_is_sent_for_as_long_as_a_peer_reads_it() {
     with_tracker(Reachability::Local, |tracker| {
         let peer: SocketAddr = "127.0.0.1:5".parse().expect("an address");
         ask(tracker, r#"{"msg": "ping", "port": 5, "v": 1}"#);
-        for n in 0..4500 {
-            let name = Name::parse(&format!("{n:0240}")).expect("a name");
-            let summary = Summary {
-                name,
-                n_pieces: 1,
-                ..Summary::of(&torrent(16))
-            };
-            let record = Record { summary, key: None };
-            tracker.lock().publish(peer, record, Verdict::New);
-        }
+        publish_all(tracker, peer, (0..4500).map(|n| format!("{n:0240}")));
         let ping = br#"{"msg": "ping", "port": 9, "v": 1}"#;
         let reply = tracker.answer(peer, peer.ip(), parse(ping).expect("a ping"));
         let ([_, list], [_, time]) = (reply.parts(), reply.times());
@@ -519,16 +523,8 @@ fn who_has_published_enough_keeps_nobody_waiting() {
         tracker.permit_wait = Duration::from_millis(10);
         let peer: SocketAddr = "10.0.0.2:5".parse().expect("an address");
         let own = "10.0.0.1".parse().expect("an address");
-        for n in 0..FILES_PER_ADDRESS {
-            let name = Name::parse(&format!("f{n}")).expect("a name");
-            let summary = Summary {
-                name,
-                n_pieces: 1,
-                ..Summary::of(&torrent(16))
-            };
-            let record = Record { summary, key: None };
-            tracker.lock().publish(peer, record, Verdict::New);
-        }
+        let names = (0..FILES_PER_ADDRESS).map(|n| format!("f{n}"));
+        publish_all(tracker, peer, names);
         let _permit = tracker.publishing.acquire(Duration::ZERO);
         let message = ToTracker::Publish {
             port: 5,
