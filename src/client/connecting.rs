@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::thread::{Builder, sleep};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -12,14 +12,9 @@ use crate::net::addresses::is_same_subnet;
 use crate::net::{Connection, HEADER, connect, is_local, on_interface};
 use crate::picker::{PeerId, Route, Subnet};
 use crate::protocol::{Answer, Ask, Have, Hello, PEER_CAP, VERSION};
-use crate::torrent::Name;
 
 /// How often the round trip is measured: the smallest result counts.
 const ROUND_TRIPS: usize = 3;
-
-/// The time before a peer is asked again that had no piece. Ours gather news for longer than this; one that answers at once,
-/// and always without a piece, would keep both ends busy with nothing else.
-const WITHOUT_A_PIECE: Duration = Duration::from_millis(1);
 
 /// What a connection holds; dropping this gives it back, however the connection ends.
 struct Claims<'a> {
@@ -118,20 +113,6 @@ impl Client {
             self.manage_downloads();
         }
         Ok(known.then_some(connection))
-    }
-
-    /// Takes the answer of a peer that has none of the pieces that it was asked for, and its news.
-    pub(super) fn take_news(&self, peer: PeerId, n: u64, news: &[Have]) -> Result<(), ClientError> {
-        self.lock().take_news(peer, n, news, Instant::now())?;
-        sleep(WITHOUT_A_PIECE);
-        Ok(())
-    }
-
-    /// Takes the answer of a peer that hasn't the content of which it was asked for a piece.
-    pub(super) fn take_gone(&self, peer: PeerId, n: u64, name: &Name) -> Result<(), ClientError> {
-        self.lock().gone(peer, n, name, Instant::now())?;
-        sleep(WITHOUT_A_PIECE);
-        Ok(())
     }
 
     /// Returns in which subnet a peer is, as far as the two addresses tell.

@@ -8,7 +8,8 @@
 //! beside those of the next decision; the buffer is used again.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::Client;
 use super::errors::ClientError;
@@ -18,6 +19,10 @@ use crate::protocol::{Answer, PEER_CAP, PieceHeader};
 use crate::state::{Expected, Landing};
 use crate::store::StoreError;
 use crate::torrent::Torrent;
+
+/// The time before a peer is asked again that had no piece. Ours gather news for longer than this; one that answers at once,
+/// and always without a piece, would keep both ends busy with nothing else.
+const WITHOUT_A_PIECE: Duration = Duration::from_millis(1);
 
 impl Client {
     /// Takes a peer's answers until it closes, or breaks the protocol.
@@ -33,8 +38,14 @@ impl Client {
                         .piece_begins(peer, &header, from.silent, Instant::now());
                     self.receive_piece(peer, from, &header)?;
                 }
-                Answer::News { n, news } => self.take_news(peer, n, &news)?,
-                Answer::Gone { n, name } => self.take_gone(peer, n, &name)?,
+                Answer::News { n, news } => {
+                    self.lock().take_news(peer, n, &news, Instant::now())?;
+                    sleep(WITHOUT_A_PIECE);
+                }
+                Answer::Gone { n, name } => {
+                    self.lock().gone(peer, n, &name, Instant::now())?;
+                    sleep(WITHOUT_A_PIECE);
+                }
                 Answer::Refused { why } => return Err(ClientError::refused(&why)),
                 Answer::Hello(_) => return Err(ClientError::Unexpected("a second hello")),
             }
