@@ -224,9 +224,8 @@ impl Store {
     ) -> Result<Stamp, StoreError> {
         let (name, md5) = (torrent.name(), torrent.md5());
         let source = self.part_path(name, md5);
-        // another program may have cut it short since its pieces were stored
-        let len = file.metadata().map_err(at(&source))?.len();
-        if !self.is_open_part(name, md5) || len != torrent.size() {
+        self.check_len(torrent, file)?;
+        if !self.is_open_part(name, md5) {
             return Err(StoreError::Changed(source));
         }
         let is_good = |copy: &File| {

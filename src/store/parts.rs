@@ -256,19 +256,28 @@ impl Store {
         if *is_done {
             return Ok(false);
         }
-        let path = self.part_path(&key.0, key.1);
         let start = Instant::now();
-        // another program may have cut it short: what was behind that is lost, which a longer file would hide
-        if file.metadata().map_err(at(&path))?.len() != torrent.size() {
-            return Err(StoreError::Changed(path));
-        }
+        self.check_len(torrent, file)?;
         for range in ranges {
             self.disk
                 .write_all_at(file, &bytes[range.clone()], offset + range.start as u64)
-                .map_err(at(&path))?;
+                .map_err(|fault| at(&self.part_path(&key.0, key.1))(fault))?;
         }
         self.parts.lock().expect("no panic while locked").1 += start.elapsed();
         Ok(true)
+    }
+
+    /// Checks that nobody has cut a part short: what was behind that would be lost, which a later piece would hide.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`] if it is as long no more.
+    pub(super) fn check_len(&self, torrent: &Torrent, part: &File) -> Result<(), StoreError> {
+        let path = self.part_path(torrent.name(), torrent.md5());
+        match part.metadata() {
+            Ok(meta) if meta.len() == torrent.size() => Ok(()),
+            Ok(_) => Err(StoreError::Changed(path)),
+            Err(fault) => Err(at(&path)(fault)),
+        }
     }
 
     /// Returns how long parts have been written to, summed up over all threads.
