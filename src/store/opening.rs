@@ -90,15 +90,16 @@ impl Store {
         if let Locked::Ours(file) = locked {
             store.lock = Mutex::new(Some(file));
         }
-        let memory = store.load_memory();
+        let (mut memory, mut key) = (store.load_memory(), store.kept_key());
         if store.is_read_only {
-            store.memory = Mutex::new(memory.unwrap_or_default());
-            return Ok(store);
+            (memory, key) = (Ok(memory.unwrap_or_default()), Ok(key.unwrap_or_default()));
         }
         store.memory = Mutex::new(memory?);
         // one that can't be read isn't to be replaced by another
-        store.get_hidden(KEY, KEY_BYTES)?;
-        store.discard_left_overs();
+        store.key = key?.map(OnceLock::from).unwrap_or_default();
+        if !store.is_read_only {
+            store.discard_left_overs();
+        }
         Ok(store)
     }
 
@@ -182,14 +183,15 @@ impl Store {
     /// Returns the key by which a publisher is known: 32 hexadecimal digits, created at their first use. If they can't be
     /// stored, the next run has another key.
     pub fn key(&self) -> String {
+        self.key.get_or_init(|| self.make_key()).clone()
+    }
+
+    /// Reads the key of earlier runs, if there is one.
+    fn kept_key(&self) -> Result<Option<String>, StoreError> {
         let is_key =
             |key: &String| key.len() == 32 && key.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let kept = || {
-            let kept = self.get_hidden(KEY, KEY_BYTES).ok()??;
-            String::from_utf8(kept).ok().filter(is_key)
-        };
-        let key = || kept().unwrap_or_else(|| self.make_key());
-        self.key.get_or_init(key).clone()
+        let kept = self.get_hidden(KEY, KEY_BYTES)?;
+        Ok(kept.and_then(|kept| String::from_utf8(kept).ok().filter(is_key)))
     }
 
     fn make_key(&self) -> String {
